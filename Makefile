@@ -1,0 +1,42 @@
+# make train   a first experiment: ENet on generated street scenes
+# make test    the tests        make test-all   the long ones too
+# make setup   the environment alone
+# make lint    style and types  make benchmark  the side-by-side measurements
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+CHECK = import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed; say make PYTHON=python3.12')
+
+.PHONY: setup train test test-all lint benchmark clean
+
+setup: $(VENV)/.installed
+
+# Installed anew only when what is required has changed.
+$(VENV)/.installed: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c "$(CHECK)"
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+train: setup
+	$(RUN) train_segmentation.py
+
+test: setup
+	$(RUN) -m pytest
+
+test-all: setup
+	$(RUN) -m pytest -m ""
+
+lint: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy .
+
+benchmark: setup
+	$(RUN) -m benchmarks.loss
+	$(RUN) -m benchmarks.metrics
+	$(RUN) -m benchmarks.trainer_overhead
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,45 @@
+"""Augmentation as a pure function of a seed: who runs it, and when, cannot change its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import albumentations as A
+import numpy as np
+
+from data.labels import IGNORE_INDEX
+from utils.errors import UserError
+
+
+class Augmentation:
+    """A list of albumentations transforms, applied to an image and its mask together.
+
+    Args:
+        transforms: in the order of their application; none leaves the samples as they are.
+
+    Raises:
+        UserError: a transform would fill the mask with a class instead of 255.
+    """
+
+    def __init__(self, transforms: Sequence[A.BasicTransform] = ()) -> None:
+        for transform in transforms:
+            fill = getattr(transform, "fill_mask", IGNORE_INDEX)
+            if np.any(np.asarray(fill) != IGNORE_INDEX):
+                raise UserError(
+                    f"augmentation: {type(transform).__name__} fills uncovered mask pixels with {fill}, a class;"
+                    f" say fill_mask: {IGNORE_INDEX} (ignored)"
+                )
+        self._compose = A.Compose(list(transforms)) if transforms else None
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Augments an image uint8 (H, W, 3) and its mask uint8 (H, W); the size may change."""
+        if self._compose is None:
+            return image, mask
+        self._compose.set_random_seed(seed)
+        augmented = self._compose(image=image, mask=mask)
+        return augmented["image"], augmented["mask"]
+
+
+def sample_seed(seed: int, epoch: int, index: int) -> int:
+    """The 32-bit seed of one sample in one epoch of a run."""
+    return int(np.random.SeedSequence((seed, epoch, index)).generate_state(1)[0])

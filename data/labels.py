@@ -1,0 +1,73 @@
+"""The label set of a data set: what its class indices mean and how they look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+IGNORE_INDEX = 255
+"""Value of a mask pixel that belongs to no class; losses and metrics skip it."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Class names and their RGB colours, in the order of the class indices.
+
+    A label set belongs to a data set and travels in every checkpoint, so that no other part of the
+    program needs to know a class list.
+
+    Args:
+        names: one name a class; index 0 first.
+        colors: one (red, green, blue) a class, 0..255.
+
+    Raises:
+        ValueError: names and colours differ in number, names repeat, or there are more than 255.
+    """
+
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+
+    ignore_index = IGNORE_INDEX
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.colors):
+            raise ValueError(f"{len(self.names)} class names but {len(self.colors)} colours")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"class names repeat: {', '.join(self.names)}")
+        if not 1 <= len(self.names) <= IGNORE_INDEX:
+            raise ValueError(f"{len(self.names)} classes; a mask of 8 bits holds 1 to 255")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def palette(self) -> np.ndarray:
+        """Colours as uint8 (256, 3): classes first, the ignored 255 white, the rest black."""
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: len(self)] = self.colors
+        palette[IGNORE_INDEX] = 255
+        return palette
+
+    def to_dict(self) -> dict[str, list]:
+        """Plain lists, as a checkpoint stores them."""
+        return {"names": list(self.names), "colors": [list(color) for color in self.colors]}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, list]) -> LabelSet:
+        """The inverse of `to_dict`."""
+        colors = tuple((int(r), int(g), int(b)) for r, g, b in stored["colors"])
+        return cls(tuple(stored["names"]), colors)
+
+
+def lookup_table(train_ids: dict[int, int], ignored: tuple[int, ...] = ()) -> np.ndarray:
+    """The table that maps raw ids to train ids: int16 (256,), -1 for an id that no one knows.
+
+    Args:
+        train_ids: raw id -> train id.
+        ignored: raw ids that become 255.
+    """
+    table = np.full(256, -1, np.int16)
+    for raw, train_id in train_ids.items():
+        table[raw] = train_id
+    table[list(ignored)] = IGNORE_INDEX
+    return table

@@ -1,0 +1,192 @@
+"""From samples to batches, in an order that only the seed, the epoch and the position decide."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from data.augmentation import Augmentation, sample_seed
+from data.images import resize_image, resize_mask
+from data.samples import SegmentationDataset
+from utils.errors import UserError
+
+
+class TrainingBatch(NamedTuple):
+    """Images uint8 (N, 3, H, W), masks int64 (N, H, W), and the samples' names."""
+
+    images: Tensor
+    masks: Tensor
+    names: list[str]
+
+
+class ValidationBatch(NamedTuple):
+    """Resized images uint8 (N, 3, H, W), masks uint8 at their own sizes (h, w), and the samples' names."""
+
+    images: Tensor
+    masks: list[Tensor]
+    names: list[str]
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index), shuffled anew each epoch.
+
+    The epoch travels with each index, so that workers which live through all epochs know it.
+
+    Attributes:
+        epoch: the epoch that the next iteration is for.
+        start: how many batches of it to leave out, for a run that goes on in the middle of an epoch.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+        self.epoch, self.start = 0, 0
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.samples).tolist()
+        for first in range(self.start * self.batch_size, self.samples, self.batch_size):
+            yield [(self.epoch, index) for index in order[first : first + self.batch_size]]
+
+
+class _TrainingSamples(Dataset):
+    """Samples resized and augmented; indexed by (epoch, index)."""
+
+    def __init__(
+        self, dataset: SegmentationDataset, augmentation: Augmentation, size: tuple[int, int], seed: int
+    ) -> None:
+        self.dataset, self.augmentation, self.size, self.seed = dataset, augmentation, size, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, str]:
+        epoch, index = key
+        sample = self.dataset[index]
+        image, mask = self.augmentation(
+            resize_image(sample.image, self.size),
+            resize_mask(sample.mask, self.size),
+            sample_seed(self.seed, epoch, index),
+        )
+        if mask.shape != self.size:
+            raise UserError(
+                f"augmentation: {sample.name} came out as {mask.shape}, not as data.image_size={list(self.size)};"
+                " end the list of transforms with a crop to that size"
+            )
+        return _to_tensor(image), torch.from_numpy(np.ascontiguousarray(mask)), sample.name
+
+
+class _ValidationSamples(Dataset):
+    """Images resized, masks at their own size; nothing augmented."""
+
+    def __init__(self, dataset: SegmentationDataset, size: tuple[int, int], length: int) -> None:
+        self.dataset, self.size, self.length = dataset, size, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
+        sample = self.dataset[index]
+        return _to_tensor(resize_image(sample.image, self.size)), torch.from_numpy(sample.mask), sample.name
+
+
+class TrainingLoader(DataLoader[TrainingBatch]):
+    """Batches of resized and augmented samples.
+
+    The last batch of an epoch may be smaller; a set smaller than `batch_size` gives one batch.
+
+    Attributes:
+        order: is told the epoch, and where in it to start, before each iteration.
+    """
+
+    def __init__(
+        self,
+        dataset: SegmentationDataset,
+        augmentation: Augmentation,
+        *,
+        image_size: tuple[int, int],
+        batch_size: int,
+        seed: int,
+        limit: int | None = None,
+        num_workers: int | str = "auto",
+        pin_memory: bool = False,
+    ) -> None:
+        self.order = EpochBatches(limited(dataset, limit), batch_size, seed)
+        super().__init__(
+            _TrainingSamples(dataset, augmentation, image_size, seed),
+            batch_sampler=self.order,
+            collate_fn=_collate_training,
+            **_worker_options(num_workers, pin_memory),
+        )
+
+
+class ValidationLoader(DataLoader[ValidationBatch]):
+    """Batches of resized images with masks at their own sizes, in the order of the data set.
+
+    Attributes:
+        samples: how many there are.
+    """
+
+    def __init__(
+        self,
+        dataset: SegmentationDataset,
+        *,
+        image_size: tuple[int, int],
+        batch_size: int,
+        limit: int | None = None,
+        num_workers: int | str = "auto",
+        pin_memory: bool = False,
+    ) -> None:
+        self.samples = limited(dataset, limit)
+        super().__init__(
+            _ValidationSamples(dataset, image_size, self.samples),
+            batch_size=batch_size,
+            collate_fn=_collate_validation,
+            **_worker_options(num_workers, pin_memory),
+        )
+
+
+def limited(dataset: SegmentationDataset, limit: int | None) -> int:
+    """Number of samples that a split of at most `limit` samples has."""
+    return len(dataset) if limit is None else min(limit, len(dataset))
+
+
+def _to_tensor(image: np.ndarray) -> Tensor:
+    """uint8 (H, W, 3) -> uint8 (3, H, W), contiguous."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _collate_training(samples: list[tuple[Tensor, Tensor, str]]) -> TrainingBatch:
+    images, masks, names = zip(*samples, strict=True)
+    return TrainingBatch(torch.stack(images), torch.stack(masks).long(), list(names))
+
+
+def _collate_validation(samples: list[tuple[Tensor, Tensor, str]]) -> ValidationBatch:
+    images, masks, names = zip(*samples, strict=True)
+    return ValidationBatch(torch.stack(images), list(masks), list(names))
+
+
+def _worker_options(num_workers: int | str, pin_memory: bool) -> dict[str, Any]:
+    if num_workers == "auto":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        num_workers = min(max(cores - 1, 1), 8)
+    return {
+        "num_workers": num_workers,
+        "pin_memory": pin_memory,
+        "persistent_workers": num_workers != 0,
+        "worker_init_fn": _start_worker,
+        # Its own generator: by default a loader draws from the global one, which would shift dropout.
+        "generator": torch.Generator(),
+    }
+
+
+def _start_worker(_: int) -> None:
+    """Workers are many already, so OpenCV needs no threads in them; Ctrl-C is for the main process."""
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,43 @@
+"""The losses that a config can name: each a flat function from options to a `WeightedSum`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from losses.cross_entropy import CrossEntropy
+from losses.overlap import SoftDice, SoftIoU
+from losses.weighted_sum import WeightedSum
+
+
+def ce_iou(
+    weights: dict[str, float],
+    class_weights: Sequence[float] | None = None,
+    classes: Literal["present", "all"] = "present",
+) -> WeightedSum:
+    """Cross-entropy + soft-IoU."""
+    return WeightedSum({"cross_entropy": CrossEntropy(class_weights), "soft_iou": SoftIoU(classes)}, weights)
+
+
+def ce_dice(
+    weights: dict[str, float],
+    class_weights: Sequence[float] | None = None,
+    classes: Literal["present", "all"] = "present",
+) -> WeightedSum:
+    """Cross-entropy + soft-Dice."""
+    return WeightedSum({"cross_entropy": CrossEntropy(class_weights), "soft_dice": SoftDice(classes)}, weights)
+
+
+def cross_entropy(class_weights: Sequence[float] | None = None) -> WeightedSum:
+    """Cross-entropy alone."""
+    return WeightedSum({"cross_entropy": CrossEntropy(class_weights)}, {"cross_entropy": 1.0})
+
+
+def soft_iou(classes: Literal["present", "all"] = "present") -> WeightedSum:
+    """Soft-IoU alone."""
+    return WeightedSum({"soft_iou": SoftIoU(classes)}, {"soft_iou": 1.0})
+
+
+def soft_dice(classes: Literal["present", "all"] = "present") -> WeightedSum:
+    """Soft-Dice alone."""
+    return WeightedSum({"soft_dice": SoftDice(classes)}, {"soft_dice": 1.0})

@@ -1,0 +1,38 @@
+"""Pixel-wise cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.labels import IGNORE_INDEX
+from losses.term import LossTerm, Term
+
+
+class CrossEntropy(LossTerm):
+    """Cross-entropy, averaged over the valid pixels or, with class weights, over their weights.
+
+    Args:
+        class_weights: one weight a class, or None for equal ones.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, class_weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def denominator(self, target: Tensor) -> Tensor:
+        """Number of valid pixels, or the sum of their class weights."""
+        valid = target != IGNORE_INDEX
+        if self.class_weights is None:
+            return valid.sum().float()
+        return (self.class_weights[target.where(valid, 0)] * valid).sum()
+
+    def forward(self, logits: Tensor, target: Tensor) -> Term:
+        total = F.cross_entropy(logits.float(), target, self.class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
+        return Term(total, self.denominator(target))

@@ -1,0 +1,39 @@
+"""What a loss term returns, so that accumulated micro-batches and many processes add up exactly."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Term(NamedTuple):
+    """A term of the loss as a fraction: its value is `total / denominator`.
+
+    Pixel-averaged terms return their sum over pixels and the weight of those pixels, so that several
+    micro-batches divide once, by their common denominator. Ratio terms (soft-IoU, soft-Dice), which do
+    not add up over pixels, return their value over 1: several micro-batches then give the plain mean.
+
+    Attributes:
+        total: float32 scalar with gradient.
+        denominator: float32 scalar without gradient; 0 where there was nothing to average.
+    """
+
+    total: Tensor
+    denominator: Tensor
+
+
+class LossTerm(nn.Module):
+    """Base of the terms: `forward(logits, target) -> Term`.
+
+    Logits are (N, C, H, W) of any floating dtype, computed with in float32 whatever autocast says.
+    Targets are int64 (N, H, W); pixels of 255 count for nothing, in value or gradient.
+    """
+
+    def denominator(self, target: Tensor) -> Tensor:
+        """The denominator that `forward` returns for this target, without needing the logits."""
+        return torch.ones((), device=target.device)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Term:
+        raise NotImplementedError

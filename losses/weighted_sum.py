@@ -1,0 +1,48 @@
+"""A loss: the weighted sum of named terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from losses.term import LossTerm, Term
+
+
+class WeightedSum(nn.Module):
+    """Several terms on the same logits, each with its weight.
+
+    Args:
+        terms: name -> term.
+        weights: name -> weight; must name exactly the terms.
+
+    Raises:
+        ValueError: a weight without its term, or a term without its weight.
+    """
+
+    weights: Tensor
+
+    def __init__(self, terms: Mapping[str, LossTerm], weights: Mapping[str, float]) -> None:
+        super().__init__()
+        if set(weights) != set(terms):
+            raise ValueError(f"weights must name exactly {', '.join(terms)}; got {', '.join(weights) or 'none'}")
+        self.terms = nn.ModuleList(terms.values())
+        self.names = tuple(terms)
+        self.register_buffer("weights", torch.tensor([float(weights[n]) for n in terms]), persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> dict[str, Term]:
+        """The terms for logits (N, C, H, W) and an int64 target (N, H, W)."""
+        return {name: term(logits, target) for name, term in zip(self.names, self.terms, strict=True)}
+
+    def denominators(self, target: Tensor) -> Tensor:
+        """The terms' denominators for this target, float32 (number of terms,)."""
+        return torch.stack([cast(LossTerm, term).denominator(target) for term in self.terms])
+
+    def total(self, totals: Tensor, denominators: Tensor) -> Tensor:
+        """The loss, a scalar, from the terms' totals and denominators (number of terms,).
+
+        A term whose denominator is 0 had no valid pixel and counts as 0.
+        """
+        return (self.weights * totals / denominators.where(denominators > 0, 1)).sum()

@@ -1,0 +1,131 @@
+"""Checkpoints: self-contained files that never run code when they are read.
+
+A checkpoint is a dictionary of tensors and plain containers:
+
+    version         of this format
+    code            version of the program that wrote it
+    config          the resolved config of the run
+    model           weights of the network
+    labels, normalization, image_size
+    epoch, metrics  when it was written, and the metrics then
+    confusion       int64 (C, C), the last validation's
+    training        optimiser, scheduler, scaler, random states, progress: what `resume` needs; `last.pt` only
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import models
+from utils.errors import UserError
+
+VERSION = 1
+
+
+def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Writes a checkpoint so that a kill or a full disk at any moment leaves the previous one whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save({"version": VERSION, **checkpoint}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint file, or the `checkpoints/best.pt` of a run folder.
+
+    Raises:
+        UserError: there is none, it is damaged or not of this program, or its format is newer than this code.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        file = best_of(file)
+    if not file.exists():
+        raise UserError(f"there is no checkpoint {file}; give a run folder or a .pt file")
+    try:
+        checkpoint = torch.load(file, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{file}: not a checkpoint of this program: it holds more than tensors and plain values"
+        ) from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        raise UserError(f"{file}: the checkpoint is damaged or truncated; use another one of the run") from error
+    if not isinstance(checkpoint, dict) or not {"version", "model", "config", "labels"} <= checkpoint.keys():
+        raise UserError(f"{file}: not a checkpoint of this program (no version, config and labels in it)")
+    if checkpoint["version"] > VERSION:
+        raise UserError(
+            f"{file}: written in checkpoint format {checkpoint['version']} by a newer version of this program;"
+            f" this one reads up to format {VERSION}"
+        )
+    return checkpoint
+
+
+def best_of(run: Path) -> Path:
+    """The best checkpoint of a run folder, or its last one where no validation has run yet."""
+    best, last = run / "checkpoints" / "best.pt", run / "checkpoints" / "last.pt"
+    if not best.exists() and not last.exists():
+        raise UserError(f"{run}: not a run folder: there is no checkpoints/best.pt in it")
+    return best if best.exists() else last
+
+
+def build_model(checkpoint: dict[str, Any]) -> nn.Module:
+    """The network of a checkpoint, with its weights.
+
+    Raises:
+        UserError: the config names something else than a model of this project, or the weights do not fit it.
+    """
+    arguments = dict(checkpoint["config"]["model"])
+    target = arguments.pop("_target_", None)
+    network = _model_class(target)
+    try:
+        model = network(**arguments, num_classes=len(checkpoint["labels"]["names"]))
+    except TypeError as error:
+        raise UserError(f"the checkpoint's config does not fit {target}: {error}") from error
+    load_weights(model, checkpoint["model"])
+    return model
+
+
+def load_weights(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Loads weights that must fit exactly.
+
+    Raises:
+        UserError: names or shapes differ; the message shows the first difference.
+    """
+    own = model.state_dict()
+    for name in [*own, *weights]:
+        have = tuple(weights[name].shape) if name in weights else "missing"
+        need = tuple(own[name].shape) if name in own else "not there"
+        if have != need:
+            raise UserError(
+                f"the checkpoint does not fit {type(model).__name__}: {name} is {have} in the checkpoint"
+                f" and {need} in the model; was it trained with another model or class count?"
+            )
+    model.load_state_dict(weights)
+
+
+def _model_class(target: Any) -> type[nn.Module]:
+    """The class that a checkpoint's `_target_` names, if it is one of this project's own models.
+
+    A checkpoint may come from anywhere, so its `_target_` is not resolved like a config's: the module must
+    be a file of `models/`, and the class must be defined in that very file.
+    """
+    module_name, _, class_name = str(target).rpartition(".")
+    package, *rest = module_name.split(".")
+    file = Path(models.__path__[0], *rest).with_suffix(".py")
+    if package == models.__name__ and rest and all(part.isidentifier() for part in rest) and file.is_file():
+        found = vars(importlib.import_module(module_name)).get(class_name)
+        if isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == module_name:
+            return found
+    raise UserError(f"the checkpoint names '{target}' as its model, which is not a model of this project")

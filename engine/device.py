@@ -1,0 +1,35 @@
+"""Where the computation runs, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+from utils.errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA, then Apple's MPS, then the CPU; a named device must be there.
+
+    Raises:
+        UserError: the device is not there.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if cuda else "mps" if mps else "cpu"
+    if (name == "cuda" and not cuda) or (name == "mps" and not mps):
+        there = ", ".join(["auto", "cpu"] + ["cuda"] * cuda + ["mps"] * mps)
+        raise UserError(f"the device '{name}' is not available on this machine; available: {there}")
+    return torch.device(name)
+
+
+def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
+    """The dtype to autocast to, None for float32.
+
+    Args:
+        amp: `off`, `fp16`, `bf16`, or `auto`: bf16 on CUDA devices that have it, else fp16; off elsewhere.
+    """
+    if amp == "auto":
+        if device.type != "cuda":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return {"off": None, "fp16": torch.float16, "bf16": torch.bfloat16}[amp]

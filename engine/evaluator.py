@@ -1,0 +1,71 @@
+"""The metrics and losses of a network on a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from data.loading import ValidationBatch
+from engine.metrics import add_to_confusion
+from engine.normalization import Normalization
+from engine.predictor import resize_logits
+from engine.running_loss import named_losses
+from losses.weighted_sum import WeightedSum
+
+
+class Evaluation(NamedTuple):
+    """What a pass over a split counted.
+
+    Attributes:
+        confusion: int64 (C, C), row = truth.
+        losses: the loss and its terms by name, each term summed over the samples one by one.
+    """
+
+    confusion: Tensor
+    losses: dict[str, float]
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    loss: WeightedSum,
+    batches: Iterable[ValidationBatch],
+    *,
+    num_classes: int,
+    device: torch.device,
+    normalization: Normalization,
+    autocast: torch.dtype | None = None,
+    channels_last: bool = False,
+    after_batch: Callable[[int], None] = lambda images: None,
+) -> Evaluation:
+    """Runs a network in eval mode over a split, one sample after the other at its mask's own size.
+
+    Memory does not grow with the number of samples, and the losses do not depend on the batch size.
+
+    Args:
+        after_batch: called with the number of images after each batch (progress, interruption).
+    """
+    was_training = model.training
+    model.eval()
+    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    totals = torch.zeros(len(loss.names), dtype=torch.float64, device=device)
+    denominators = torch.zeros_like(totals)
+    try:
+        for batch in batches:
+            images = batch.images.to(device, non_blocking=True)
+            with torch.autocast(device.type, autocast, enabled=autocast is not None):
+                logits = model(normalization(images, channels_last))
+            for sample_logits, mask in zip(logits.split(1), batch.masks, strict=True):
+                target = mask.to(device, non_blocking=True)
+                resized = resize_logits(sample_logits, (target.shape[0], target.shape[1]))
+                add_to_confusion(confusion, resized.argmax(1), target)
+                for i, term in enumerate(loss(resized, target.long().unsqueeze(0)).values()):
+                    totals[i] += term.total
+                    denominators[i] += term.denominator
+            after_batch(len(batch.images))
+    finally:
+        model.train(was_training)
+    return Evaluation(confusion.cpu(), named_losses(loss, totals, denominators))

@@ -1,0 +1,36 @@
+"""From the bytes of a batch to what a network takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """(x / 255 - mean) / std per channel; the defaults are the RGB statistics of ImageNet."""
+
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __call__(self, images: Tensor, channels_last: bool = False) -> Tensor:
+        """uint8 (N, 3, H, W) -> float32 of that shape, on the images' device."""
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        floats = images.to(torch.float32, memory_format=layout)
+        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1) * 255
+        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1) * 255
+        return floats.sub_(mean).div_(std)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Plain lists, as a checkpoint stores them."""
+        return {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, list[float]]) -> Normalization:
+        """The inverse of `to_dict`."""
+        return cls(tuple(stored["mean"]), tuple(stored["std"]))
+
+
+IMAGENET = Normalization()

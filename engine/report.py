@@ -1,0 +1,44 @@
+"""What a finished run leaves for people: a table of classes on the console, and figures."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+
+from data.samples import SegmentationDataset
+from engine.checkpoint import load_checkpoint
+from engine.metrics import scores
+from engine.predictor import Predictor
+from utils.figures import draw_confusion, draw_curves, draw_predictions
+from utils.run_folder import RunFolder
+from utils.tables import class_table
+
+log = logging.getLogger(__name__)
+
+
+def report(
+    run: RunFolder, validation: SegmentationDataset, length: int, device: torch.device, monitor: str, pictures: int = 4
+) -> None:
+    """Prints the classes' metrics at the best epoch, and draws figures/curves.png, confusion_matrix.png and
+    predictions.png, the last of some of the first `length` validation samples, evenly spread."""
+    best = load_checkpoint(run.best)
+    predictor = Predictor.from_checkpoint(run.best, device)
+    confusion, found = best["confusion"], scores(best["confusion"])
+    share = confusion.sum(1).double() / confusion.sum()
+    columns = {"IoU": found.iou, "Dice": found.dice, "accuracy": found.accuracy}
+    table = class_table(
+        predictor.labels.names,
+        {k: v.tolist() for k, v in columns.items()},
+        share.tolist(),
+        f"validation, epoch {best['epoch']} (best)",
+    )
+    log.info("\n%s", table)
+    draw_curves(run.read_rows(), monitor, best["epoch"], run.figures / "curves.png")
+    title = f"epoch {best['epoch']}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
+    draw_confusion(confusion.numpy(), predictor.labels, title, run.figures / "confusion_matrix.png")
+    chosen = np.unique(np.linspace(0, length - 1, pictures).round().astype(int)).tolist()
+    samples = [validation[index] for index in chosen]
+    drawn = [(s.image, s.mask, predictor.predict(s.image), s.name) for s in samples]
+    draw_predictions(drawn, predictor.labels, run.figures / "predictions.png")

@@ -1,0 +1,57 @@
+"""The losses of an epoch, kept on the device and read rarely, so that no step has to wait for them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from losses.weighted_sum import WeightedSum
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss of a batch was NaN or infinite."""
+
+
+class RunningLoss:
+    """Sums of the terms over the batches of an epoch.
+
+    Attributes:
+        totals, denominators: float64 (terms,) on the device.
+    """
+
+    def __init__(self, loss: WeightedSum, device: torch.device) -> None:
+        self._loss = loss
+        self.totals = torch.zeros(len(loss.names), dtype=torch.float64, device=device)
+        self.denominators = torch.zeros_like(self.totals)
+        self._unread: list[tuple[Tensor, list[str]]] = []
+
+    def add(self, totals: Tensor, denominators: Tensor, names: list[str]) -> None:
+        """Adds the detached totals and denominators (terms,) of a batch of samples `names`."""
+        self.totals += totals
+        self.denominators += denominators
+        self._unread.append((totals, names))
+
+    def read(self) -> dict[str, float]:
+        """The epoch's loss so far, and its terms, by name. Waits for the device.
+
+        Raises:
+            NonFiniteLoss: a batch since the last reading had a NaN or infinite loss; names its samples.
+        """
+        if self._unread:
+            finite = torch.stack([totals for totals, _ in self._unread]).isfinite().all(1).tolist()
+            for fine, (totals, names) in zip(finite, self._unread, strict=True):
+                if not fine:
+                    terms = ", ".join(f"{n} {v}" for n, v in zip(self._loss.names, totals.tolist(), strict=True))
+                    raise NonFiniteLoss(
+                        f"the loss is not finite ({terms}) in the batch of: {', '.join(names)}\n"
+                        "Try a smaller optimizer.lr, trainer.grad_clip=1 or trainer.amp=off"
+                    )
+            self._unread.clear()
+        return named_losses(self._loss, self.totals, self.denominators)
+
+
+def named_losses(loss: WeightedSum, totals: Tensor, denominators: Tensor) -> dict[str, float]:
+    """{"loss": ..., <term>: ...} from the terms' totals and denominators (terms,)."""
+    values = totals / denominators.where(denominators > 0, 1)
+    total = loss.total(totals, denominators)
+    return {"loss": total.item(), **dict(zip(loss.names, values.tolist(), strict=True))}

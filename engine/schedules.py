@@ -1,0 +1,61 @@
+"""Learning-rate schedules: functions of the optimiser step, after a linear warm-up.
+
+Each takes the optimiser, the number of optimiser steps in the whole run and in an epoch, and returns a
+`LambdaLR` to step once per optimiser step. The warm-up ramps from lr / n to lr over its n steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def poly(
+    optimizer: Optimizer, total_steps: int, steps_per_epoch: int, power: float = 0.9, warmup_epochs: float = 0.0
+) -> LambdaLR:
+    """lr0 * (1 - t) ** power, t being the share of the steps after the warm-up that is done (Chen et
+    al. 2017, "DeepLab", arXiv 1606.00915, section 4.1)."""
+    return _schedule(optimizer, total_steps, warmup_epochs * steps_per_epoch, lambda t: (1 - t) ** power)
+
+
+def cosine(
+    optimizer: Optimizer, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 0.0, final: float = 0.0
+) -> LambdaLR:
+    """Half a cosine from lr0 down to `final` * lr0 (Loshchilov and Hutter 2017, "SGDR", arXiv 1608.03983)."""
+    return _schedule(
+        optimizer,
+        total_steps,
+        warmup_epochs * steps_per_epoch,
+        lambda t: final + (1 - final) * (1 + math.cos(math.pi * t)) / 2,
+    )
+
+
+def exponential(
+    optimizer: Optimizer, total_steps: int, steps_per_epoch: int, gamma: float = 0.975, warmup_epochs: float = 0.0
+) -> LambdaLR:
+    """lr0 * gamma ** (epochs since the warm-up), falling a little with every step."""
+    warmup = warmup_epochs * steps_per_epoch
+    epochs = (total_steps - warmup) / steps_per_epoch
+    return _schedule(optimizer, total_steps, warmup, lambda t: gamma ** (t * epochs))
+
+
+def constant(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 0.0) -> LambdaLR:
+    """lr0 throughout."""
+    return _schedule(optimizer, total_steps, warmup_epochs * steps_per_epoch, lambda t: 1.0)
+
+
+def _schedule(
+    optimizer: Optimizer, total_steps: int, warmup_steps: float, factor: Callable[[float], float]
+) -> LambdaLR:
+    """`factor` of the progress t from 0 to 1 after the warm-up."""
+    warmup = round(min(warmup_steps, total_steps))
+
+    def at(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return factor(min((step - warmup) / max(total_steps - warmup, 1), 1.0))
+
+    return LambdaLR(optimizer, at)

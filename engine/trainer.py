@@ -1,0 +1,366 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from tqdm import tqdm
+
+from data.labels import LabelSet
+from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
+from engine.checkpoint import load_weights, save_checkpoint
+from engine.device import autocast_dtype, choose_device
+from engine.evaluator import Evaluation, evaluate
+from engine.metrics import scores
+from engine.normalization import IMAGENET, Normalization
+from engine.randomness import random_state, restore_random_state
+from engine.running_loss import RunningLoss
+from losses.weighted_sum import WeightedSum
+from utils.errors import UserError
+from utils.interruption import Interrupted, StopRequest
+from utils.loggers import Logger
+from utils.run_folder import RunFolder
+from utils.tables import duration, epoch_table, number
+
+log = logging.getLogger(__name__)
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: finished epochs, validation included.
+        batch: micro-batches done in the epoch after those.
+        step: optimiser steps done.
+        seconds: time spent, over all sessions.
+        best: best value of the monitored metric, NaN before the first validation.
+        best_epoch: the epoch it was reached in, counted from 1.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best: float = math.nan
+    best_epoch: int = 0
+
+
+class Trainer:
+    """Trains a network, validates it now and then, and keeps its best and last checkpoint.
+
+    Args:
+        epochs: passes over the training split.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        amp: mixed precision: `auto`, `off`, `fp16` or `bf16`.
+        channels_last: memory layout of weights and images; mostly faster on CPU and with mixed precision.
+        accumulation_steps: micro-batches to one optimiser step; the last step of an epoch may have fewer.
+        grad_clip: largest norm of the gradient of a step; None does not clip.
+        validate_every: epochs between validations; the last epoch always validates.
+        monitor: column of metrics.csv that decides which checkpoint is best; losses are best when small.
+        log_every: optimiser steps between readings of the loss, which wait for the device.
+
+    Raises:
+        UserError: the device is not there.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        amp: Literal["auto", "off", "fp16", "bf16"] = "auto",
+        channels_last: bool = True,
+        accumulation_steps: int = 1,
+        grad_clip: float | None = None,
+        validate_every: int = 1,
+        monitor: str = "val/miou",
+        log_every: int = 10,
+    ) -> None:
+        self.epochs = epochs
+        self.device = choose_device(device)
+        self.autocast = autocast_dtype(amp, self.device)
+        self.channels_last = channels_last
+        self.accumulation_steps = accumulation_steps
+        self.grad_clip = grad_clip
+        self.validate_every = validate_every
+        self.monitor = monitor
+        self.log_every = log_every
+
+    def prepare(self, module: Module) -> Module:
+        """Moves a network or loss to the device, in the memory layout that training uses."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return module.to(self.device).to(memory_format=layout)
+
+    def steps_per_epoch(self, train: TrainingLoader) -> int:
+        """Optimiser steps in an epoch of this loader."""
+        return math.ceil(len(train) / self.accumulation_steps)
+
+    def fit(
+        self,
+        model: nn.Module,
+        loss: WeightedSum,
+        optimizer: Optimizer,
+        scheduler: LambdaLR,
+        train: TrainingLoader,
+        validation: ValidationLoader,
+        labels: LabelSet,
+        run: RunFolder,
+        logger: Logger,
+        description: dict[str, Any],
+        normalization: Normalization = IMAGENET,
+        resume_from: dict[str, Any] | None = None,
+    ) -> Progress:
+        """Trains a network in place.
+
+        Args:
+            model, loss: as `prepare` gives them.
+            optimizer: of the model's parameters.
+            scheduler: stepped once per optimiser step.
+            run: gets metrics.csv and checkpoints.
+            description: what checkpoints hold besides the state of the training: config, image size ...
+            resume_from: a `last.pt` to go on from.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM; `last.pt` holds the state of that moment.
+            NonFiniteLoss: names the samples of the batch.
+            UserError: a sample could not be read, or `monitor` is not a metric of this run.
+        """
+        self.model, self.loss, self.optimizer, self.scheduler = model, loss, optimizer, scheduler
+        self.train, self.validation, self.labels = train, validation, labels
+        self.run, self.logger, self.description, self.normalization = run, logger, description, normalization
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast == torch.float16)
+        self.columns = metric_columns(loss, labels)
+        if self.monitor not in self.columns:
+            raise UserError(f"trainer.monitor={self.monitor} is no column of metrics.csv: {', '.join(self.columns)}")
+        self.progress = Progress()
+        self.running = RunningLoss(loss, self.device)
+        self.last_validation: Evaluation | None = None
+        if resume_from is not None:
+            self._restore(resume_from)
+        self.rows = run.read_rows(up_to_epoch=self.progress.epoch)
+        run.checkpoints.mkdir(exist_ok=True)
+        with StopRequest() as self.stop:
+            if resume_from is None:
+                self._save_last()
+            while self.progress.epoch < self.epochs:
+                self._run_epoch()
+        return self.progress
+
+    def _run_epoch(self) -> None:
+        """Trains for what is left of an epoch, validates if it is time to, and saves."""
+        started, epoch = time.perf_counter(), self.progress.epoch + 1
+        done = self.progress.batch
+        losses = self._train_epoch(epoch)
+        elapsed = time.perf_counter() - started
+        images = self.train.order.samples - done * self.train.order.batch_size
+        row = {
+            "epoch": epoch,
+            "step": self.progress.step,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            **{f"train/{name}": value for name, value in losses.items()},
+            "images_per_second": images / elapsed if images > 0 else math.nan,
+        }
+        if epoch % self.validate_every == 0 or epoch == self.epochs:
+            row |= self._validate(epoch)
+        row["seconds"] = time.perf_counter() - started
+        self.progress.seconds += row["seconds"]
+        improved = self._is_best(row.get(self.monitor, math.nan))
+        if improved:
+            self.progress.best, self.progress.best_epoch = row[self.monitor], epoch
+        self.progress.epoch, self.progress.batch = epoch, 0
+        self.running = RunningLoss(self.loss, self.device)
+        self.rows.append(row)
+        self.run.write_rows(self.columns, self.rows)
+        if improved:
+            save_checkpoint(self.run.best, self._checkpoint(row))
+        self._save_last(row)
+        self.run.update_summary(last=row, **({"best": row} if improved else {}))
+        self.logger.log({k: v for k, v in row.items() if k not in ("epoch", "step") and not math.isnan(v)}, row["step"])
+        if "val/loss" in row:
+            log.info("\n%s", epoch_table(row, self._title()))
+
+    def _train_epoch(self, epoch: int) -> dict[str, float]:
+        """The optimiser steps of an epoch, from `progress.batch` on; returns its losses by name."""
+        order = self.train.order
+        order.epoch, order.start = epoch - 1, self.progress.batch
+        self.model.train()
+        bar = tqdm(
+            total=order.samples,
+            initial=min(self.progress.batch * order.batch_size, order.samples),
+            desc=f"epoch {epoch}/{self.epochs}",
+            unit="img",
+            leave=False,
+            dynamic_ncols=True,
+        )
+        with bar:
+            for window in windows_of(self.train, self.accumulation_steps):
+                norm = self._step(window)
+                self.progress.batch += len(window)
+                bar.update(sum(len(batch.images) for batch in window))
+                if self.progress.step % self.log_every == 0:
+                    self._log_step(bar, norm)
+                if self.stop.signal is not None:
+                    self._interrupt(self.stop.signal)
+        return self.running.read()
+
+    def _step(self, window: list[TrainingBatch]) -> Tensor | None:
+        """One optimiser step over the micro-batches of a window; returns the gradient's norm if it clips.
+
+        Terms are divided by the denominators of the whole window, so that the gradient is that of one large
+        batch wherever the term allows it.
+        """
+        masks = [batch.masks.to(self.device, non_blocking=True) for batch in window]
+        denominators = [self.loss.denominators(mask) for mask in masks]
+        window_denominators = torch.stack(denominators).sum(0) if len(window) > 1 else denominators[0]
+        for batch, mask, denominator in zip(window, masks, denominators, strict=True):
+            images = batch.images.to(self.device, non_blocking=True)
+            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+                logits = self.model(self.normalization(images, self.channels_last))
+            totals = torch.stack([term.total for term in self.loss(logits, mask).values()])
+            self.scaler.scale(self.loss.total(totals, window_denominators)).backward()
+            self.running.add(totals.detach(), denominator, batch.names)
+        norm = None
+        if self.grad_clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            norm = nn.utils.clip_grad_norm_(self.parameters, self.grad_clip)
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.scaler.get_scale() >= scale:  # a smaller scale says that the scaler skipped the step
+            self.scheduler.step()
+        self.progress.step += 1
+        return norm
+
+    def _log_step(self, bar: tqdm, norm: Tensor | None) -> None:
+        loss = self.running.read()["loss"]
+        bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+        values = {"step/loss": loss, "step/lr": self.optimizer.param_groups[0]["lr"]}
+        if norm is not None:
+            values["step/grad_norm"] = norm.item()
+        self.logger.log(values, self.progress.step)
+
+    def _validate(self, epoch: int) -> dict[str, float]:
+        """The validation columns of the epoch's row."""
+        bar = tqdm(
+            total=self.validation.samples,
+            desc=f"validation {epoch}/{self.epochs}",
+            unit="img",
+            leave=False,
+            dynamic_ncols=True,
+        )
+
+        def after_batch(images: int) -> None:
+            bar.update(images)
+            if self.stop.signal is not None:
+                self._interrupt(self.stop.signal)
+
+        with bar:
+            result = evaluate(
+                self.model,
+                self.loss,
+                self.validation,
+                num_classes=len(self.labels),
+                device=self.device,
+                normalization=self.normalization,
+                autocast=self.autocast,
+                channels_last=self.channels_last,
+                after_batch=after_batch,
+            )
+        self.last_validation = result
+        found = scores(result.confusion)
+        return {
+            **{f"val/{name}": value for name, value in result.losses.items()},
+            "val/miou": found.miou,
+            "val/dice": found.mean_dice,
+            "val/pixel_accuracy": found.pixel_accuracy,
+            **{f"val/iou/{n}": v for n, v in zip(self.labels.names, found.iou.tolist(), strict=True)},
+        }
+
+    def _is_best(self, value: float) -> bool:
+        if math.isnan(value):
+            return False
+        best = self.progress.best
+        smaller_is_better = "loss" in self.monitor or self.monitor.split("/")[-1] in self.loss.names
+        return math.isnan(best) or (value < best if smaller_is_better else value > best)
+
+    def _title(self) -> str:
+        """How far the run is, how good it was at best, and how long the rest will take at this pace."""
+        recent = [row["seconds"] for row in self.rows[-self.validate_every :]]
+        left = sum(recent) / len(recent) * (self.epochs - self.progress.epoch)
+        best = f"best {self.monitor} {number(self.progress.best)} (epoch {self.progress.best_epoch})"
+        ending = f", {duration(left)} left" if left else ""
+        return f"epoch {self.progress.epoch}/{self.epochs}, {best}{ending}"
+
+    def _interrupt(self, signal: int) -> None:
+        self._save_last()
+        raise Interrupted(signal)
+
+    def _checkpoint(self, row: dict[str, float]) -> dict[str, Any]:
+        """What every checkpoint holds: enough to use the network without anything else."""
+        return {
+            **self.description,
+            "model": self.model.state_dict(),
+            "labels": self.labels.to_dict(),
+            "normalization": self.normalization.to_dict(),
+            "epoch": self.progress.epoch,
+            "metrics": row,
+            "confusion": None if self.last_validation is None else self.last_validation.confusion,
+        }
+
+    def _save_last(self, row: dict[str, float] | None = None) -> None:
+        """Writes `last.pt`, from which the training goes on with the same numbers."""
+        training = {
+            "progress": asdict(self.progress),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "running": {"totals": self.running.totals, "denominators": self.running.denominators},
+            "random": random_state(),
+        }
+        save_checkpoint(self.run.last, {**self._checkpoint(row or {}), "training": training})
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        """The inverse of `_save_last`."""
+        state = checkpoint["training"]
+        load_weights(self.model, checkpoint["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.running.totals.copy_(state["running"]["totals"])
+        self.running.denominators.copy_(state["running"]["denominators"])
+        self.progress = Progress(**state["progress"])
+        restore_random_state(state["random"])
+
+
+def metric_columns(loss: WeightedSum, labels: LabelSet) -> list[str]:
+    """The columns of metrics.csv, in their order."""
+    terms = ["loss", *loss.names]
+    return [
+        *("epoch", "step", "lr"),
+        *(f"train/{name}" for name in terms),
+        *(f"val/{name}" for name in terms),
+        *("val/miou", "val/dice", "val/pixel_accuracy"),
+        *(f"val/iou/{name}" for name in labels.names),
+        *("images_per_second", "seconds"),
+    ]
+
+
+def windows_of(batches: Iterable[TrainingBatch], size: int) -> Iterator[list[TrainingBatch]]:
+    """Batches in lists of `size`, the last one possibly shorter."""
+    iterator = iter(batches)
+    while window := list(itertools.islice(iterator, size)):
+        yield window

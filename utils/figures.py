@@ -1,0 +1,114 @@
+"""The figures of a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from data.labels import IGNORE_INDEX, LabelSet
+
+
+def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: int, path: Path) -> None:
+    """Losses, metrics and learning rate over the epochs of metrics.csv; the best epoch is marked."""
+    figure = Figure(figsize=(15, 4.2), layout="constrained")
+    losses, metrics, rate = figure.subplots(1, 3)
+    terms = [name.removeprefix("train/") for name in rows[0] if name.startswith("train/")]
+    for i, term in enumerate(terms):
+        for split, style in (("train", "--"), ("val", "-")):
+            _plot(losses, rows, f"{split}/{term}", color=f"C{i}", linestyle=style)
+    losses.set_title("losses")
+    for name in ("val/miou", "val/dice", "val/pixel_accuracy"):
+        _plot(metrics, rows, name)
+    metrics.set_title("validation metrics")
+    metrics.set_ylim(0, 1)
+    _plot(rate, rows, "lr", color="C7")
+    rate.set_title("learning rate at the end of the epoch")
+    for axes in (losses, metrics, rate):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        if best_epoch:
+            axes.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label=f"best {monitor}")
+        axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def _plot(axes: Axes, rows: Sequence[Mapping[str, float]], name: str, **style: Any) -> None:
+    """A column of metrics.csv over the epochs that have it."""
+    points = [(row["epoch"], row[name]) for row in rows if name in row]
+    if points:
+        axes.plot(*zip(*points, strict=True), marker=".", label=name, **style)
+
+
+def draw_confusion(confusion: np.ndarray, labels: LabelSet, title: str, path: Path) -> None:
+    """A confusion matrix int64 (C, C) as percentages of each true class."""
+    classes = len(labels)
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1) * 100
+    size = 3.5 + 0.55 * classes
+    figure = Figure(figsize=(size, size * 0.9), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    if classes <= 32:
+        for i, j in np.ndindex(classes, classes):
+            if shares[i, j] >= 0.5:
+                color = "white" if shares[i, j] > 55 else "black"
+                axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=color, fontsize=8)
+    axes.set_xticks(range(classes), labels.names, rotation=60, ha="right")
+    axes.set_yticks(range(classes), labels.names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title)
+    figure.colorbar(image, ax=axes, label="% of the true class's pixels", shrink=0.8)
+    _save(figure, path)
+
+
+def draw_predictions(
+    samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, str]], labels: LabelSet, path: Path
+) -> None:
+    """Rows of image, truth, prediction and error.
+
+    Args:
+        samples: (image uint8 (H, W, 3), truth uint8 (H, W), prediction uint8 (H, W), name).
+    """
+    height, width = samples[0][1].shape
+    figure = Figure(figsize=(16, 4 * len(samples) * height / width + 1.6), layout="constrained")
+    grid = figure.subplots(len(samples), 4, squeeze=False)
+    palette = labels.palette()
+    for axes, (image, truth, prediction, name) in zip(grid, samples, strict=True):
+        valid = truth != IGNORE_INDEX
+        wrong = (prediction != truth) & valid
+        error = np.where(valid[..., None], (image // 3 + 150).astype(np.uint8), 255)
+        error[wrong] = (200, 30, 30)
+        panels = {
+            name: image,
+            "truth": palette[truth],
+            "prediction": palette[prediction],
+            f"error: {wrong.sum() / max(valid.sum(), 1):.1%} of the pixels (red)": error,
+        }
+        for ax, (title, picture) in zip(axes, panels.items(), strict=True):
+            ax.imshow(picture)
+            ax.set_title(title, fontsize=9)
+            ax.axis("off")
+    figure.legend(handles=_patches(labels), loc="outside lower center", ncols=min(len(labels) + 1, 10), fontsize=9)
+    _save(figure, path)
+
+
+def _patches(labels: LabelSet) -> list[Patch]:
+    patches = [
+        Patch(facecolor=(color[0] / 255, color[1] / 255, color[2] / 255), label=name)
+        for name, color in zip(labels.names, labels.colors, strict=True)
+    ]
+    return [*patches, Patch(facecolor="white", edgecolor="grey", label="ignored")]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    FigureCanvasAgg(figure).print_png(path)

@@ -1,0 +1,101 @@
+"""The files of a run folder that tell what happened: metrics.csv and summary.json."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from utils.interruption import Interrupted
+
+
+class RunFolder:
+    """One run's folder. Rows and summary are written so that a reader never sees half a file.
+
+    Args:
+        path: an existing folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.figures = self.path / "figures"
+        self.metrics = self.path / "metrics.csv"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        return self.checkpoints / "last.pt"
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Writes config.yaml, the resolved config."""
+        write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+    def write_rows(self, columns: list[str], rows: list[dict[str, float]]) -> None:
+        """Writes metrics.csv: a row an epoch, an empty cell where there is no value."""
+        lines = [",".join(columns)]
+        lines += [",".join(_cell(row.get(column)) for column in columns) for row in rows]
+        write_text(self.metrics, "\n".join(lines) + "\n")
+
+    def read_rows(self, up_to_epoch: int | None = None) -> list[dict[str, float]]:
+        """Rows of metrics.csv, without empty cells, up to and including an epoch; [] if there is none."""
+        if not self.metrics.exists():
+            return []
+        with self.metrics.open(newline="") as file:
+            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        return [row for row in rows if up_to_epoch is None or row["epoch"] <= up_to_epoch]
+
+    def read_summary(self) -> dict[str, Any]:
+        """summary.json, or {} if there is none."""
+        path = self.path / "summary.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    @contextmanager
+    def recording(self, **facts: Any) -> Iterator[None]:
+        """Keeps `status` in summary.json true while a run trains; `facts` are written at its start."""
+        self.update_summary(status="running", **facts)
+        try:
+            yield
+        except Interrupted:
+            self.update_summary(status="interrupted")
+            raise
+        except BaseException as error:
+            self.update_summary(status="failed", error=f"{type(error).__name__}: {error}")
+            raise
+        self.update_summary(status="finished", error=None)
+
+    def update_summary(self, **values: Any) -> None:
+        """Sets values in summary.json; numbers that JSON lacks (NaN) become null."""
+        summary = _without_nan({**self.read_summary(), **values})
+        write_text(self.path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a small file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _cell(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:.10g}"
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,147 @@
+"""Trains a segmentation network: compose, build, fit.
+
+python train_segmentation.py model=enet data=camvid data.root=<where CamVid is>
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from omegaconf import DictConfig
+
+from utils.config import build, build_dataset, launch, output_folder, overrides, plain
+from utils.errors import UserError
+
+log = logging.getLogger("train_segmentation")
+
+
+def train(cfg: DictConfig) -> float:
+    """Builds what the config names and trains it; returns the best value of the monitored metric."""
+    # Slow to import, so only here, where the config is known to be right.
+    from data.loading import limited
+    from engine.randomness import seed_everything
+    from engine.report import report
+    from utils.environment import environment
+    from utils.interruption import Interrupted
+    from utils.run_folder import RunFolder
+
+    run = RunFolder(output_folder())
+    resume_from = checkpoint_to_resume(cfg, run)
+    if resume_from is not None and resume_from["epoch"] >= cfg.trainer.epochs:
+        log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", run.path, resume_from["epoch"])
+        return float(resume_from["training"]["progress"]["best"])
+
+    seed_everything(cfg.seed)
+    trainer = build(cfg.trainer, "trainer")
+    train_set, validation_set = checked_dataset(cfg, cfg.data.train_split), checked_dataset(cfg, cfg.data.val_split)
+    labels = train_set.labels
+    check_class_weights(cfg, labels.names)
+    train_batches, validation_batches = loaders(cfg, train_set, validation_set, trainer.device)
+    model = trainer.prepare(build(cfg.model, "model", num_classes=len(labels)))
+    loss = trainer.prepare(build(cfg.loss, "loss"))
+    optimizer = build(cfg.optimizer, "optimizer", params=[p for p in model.parameters() if p.requires_grad])
+    steps = trainer.steps_per_epoch(train_batches)
+    scheduler = build(
+        cfg.scheduler, "scheduler", optimizer=optimizer, total_steps=steps * trainer.epochs, steps_per_epoch=steps
+    )
+    parameters = sum(p.numel() for p in model.parameters())
+    log.info("run folder: %s", run.path)
+    log.info(
+        "%s, %s parameters, %d training and %d validation samples, %s",
+        type(model).__name__,
+        f"{parameters:,}",
+        limited(train_set, cfg.data.limit),
+        limited(validation_set, cfg.data.limit),
+        trainer.device,
+    )
+
+    config = plain(cfg) | {"resume": None}
+    run.write_config(config)
+    facts = {
+        "name": cfg.name,
+        "notes": cfg.notes,
+        "model": config["model"]["_target_"],
+        "data": config["data"]["_target_"],
+        "parameters": parameters,
+        "seed": cfg.seed,
+        "overrides": overrides(),
+        "environment": environment(trainer.device),
+    }
+    first_step = resume_from["training"]["progress"]["step"] if resume_from else 0
+    logger = build(cfg.logger, "logger", folder=str(run.path), first_step=first_step)
+    with run.recording(**facts):
+        try:
+            progress = trainer.fit(
+                model,
+                loss,
+                optimizer,
+                scheduler,
+                train_batches,
+                validation_batches,
+                labels,
+                run,
+                logger,
+                description={"config": config, "image_size": list(cfg.data.image_size)},
+                resume_from=resume_from,
+            )
+        except Interrupted as stop:
+            log.warning(
+                "%s: stopped, with everything saved; go on with\n  python train_segmentation.py resume=%s",
+                stop,
+                run.path,
+            )
+            raise
+        finally:
+            logger.close()
+        report(run, validation_set, limited(validation_set, cfg.data.limit), trainer.device, cfg.trainer.monitor)
+    log.info("masks for your own photos: python infer.py checkpoint=%s input=<photo or folder>", run.path)
+    return progress.best
+
+
+def checkpoint_to_resume(cfg: DictConfig, run: Any) -> dict[str, Any] | None:
+    """The `last.pt` of the run that `resume` names."""
+    from engine.checkpoint import load_checkpoint
+
+    if cfg.resume is None:
+        return None
+    checkpoint = load_checkpoint(run.last)
+    if "training" not in checkpoint:
+        raise UserError(f"{run.last} holds no state of a training to go on from")
+    return checkpoint
+
+
+def checked_dataset(cfg: DictConfig, split: str) -> Any:
+    """The data set of a split, after a look at its files."""
+    from data.checking import check_dataset
+    from data.loading import limited
+
+    dataset = build_dataset(cfg.data, split)
+    check_dataset(dataset, limited(dataset, cfg.data.limit), split)
+    return dataset
+
+
+def check_class_weights(cfg: DictConfig, names: tuple[str, ...]) -> None:
+    """Refuses class weights of another number than the classes."""
+    weights = cfg.loss.get("class_weights")
+    if weights is not None and len(weights) != len(names):
+        raise UserError(f"loss.class_weights: {len(weights)} weights for {len(names)} classes: {', '.join(names)}")
+
+
+def loaders(cfg: DictConfig, train_set: Any, validation_set: Any, device: Any) -> tuple[Any, Any]:
+    """The loaders of training and validation batches."""
+    from data.loading import TrainingLoader, ValidationLoader
+
+    common = {
+        "image_size": tuple(cfg.data.image_size),
+        "batch_size": cfg.data.batch_size,
+        "limit": cfg.data.limit,
+        "num_workers": cfg.data.num_workers,
+        "pin_memory": device.type == "cuda",
+    }
+    augmentation = build(cfg.augmentation, "augmentation")
+    return TrainingLoader(train_set, augmentation, seed=cfg.seed, **common), ValidationLoader(validation_set, **common)
+
+
+if __name__ == "__main__":
+    launch(train, "train")

@@ -1,0 +1,207 @@
+"""Checks of a composed config: types, ranges, and the arguments of every `_target_`, without importing any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+
+from utils import schema
+from utils.errors import UserError, did_you_mean
+from utils.signatures import UnknownTarget, names_in, signature_of, wrong_value
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+LOADER_KEYS = tuple(schema.Loader.model_fields)
+# What the program passes itself when it builds the node of a group.
+SUPPLIED = {
+    "model": {"num_classes"},
+    "data": {"split"},
+    "optimizer": {"params"},
+    "scheduler": {"optimizer", "total_steps", "steps_per_epoch"},
+    "logger": {"folder", "first_step"},
+}
+MAY_CHANGE = {"resume", "trainer.epochs", "trainer.device", "trainer.log_every", "data.num_workers"}
+"""Keys that may be typed beside `resume=` with another value than the run's."""
+
+Config = dict[str, Any]
+
+
+class Origin(NamedTuple):
+    """Where the values of a config come from, to name the place of a mistake.
+
+    Attributes:
+        choices: group -> chosen option.
+        typed: keys that the command line sets.
+    """
+
+    choices: Mapping[str, Any]
+    typed: frozenset[str]
+
+    def place(self, key: str) -> str:
+        """'(in conf/model/enet.yaml)' or '(on the command line)'."""
+        if any(key == typed or key.startswith((f"{typed}.", f"{typed}[")) for typed in self.typed):
+            return "(on the command line)"
+        group, _, inside = key.partition(".")
+        files = [(f"{group}/{self.choices.get(group)}.yaml", inside), ("train.yaml", key)]
+        if self.choices.get("experiment"):
+            files.insert(0, (f"experiment/{self.choices['experiment']}.yaml", key))
+        for file, path in files:
+            if path and _has(CONF / file, path):
+                return f"(in conf/{file})"
+        return "(in the config)"
+
+
+def check_train(config: Config, origin: Origin) -> None:
+    """Checks the config of train_segmentation.py.
+
+    Args:
+        config: resolved, in plain containers.
+        origin: where its values come from.
+
+    Raises:
+        UserError: names the first mistake and where it is.
+    """
+    _check_missing(config)
+    _check_keys(schema.Train, config, origin)
+    loader = {key: value for key, value in config["data"].items() if key in LOADER_KEYS}
+    _check_keys(schema.Loader, loader, origin, prefix="data.")
+    for group in ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer", "logger"):
+        node = config[group]
+        if "_target_" not in node:
+            raise UserError(f"{group}: there is no _target_ {origin.place(group)}")
+        known = SUPPLIED.get(group, set())
+        if group == "data":
+            node = {key: value for key, value in node.items() if key not in LOADER_KEYS}
+            known = known | set(LOADER_KEYS)
+        _check_target(node, group, known, origin)
+
+
+def check_infer(config: Config, origin: Origin) -> None:
+    """Checks the config of infer.py; arguments and errors as `check_train`."""
+    _check_missing(config)
+    _check_keys(schema.Infer, config, origin)
+
+
+def differences(before: Config, now: Config) -> list[str]:
+    """What a resumed run's config says otherwise than before, in words; keys that may change left out."""
+    old, new = _flat(before), _flat(now)
+    return [
+        f"{key} was {old[key]} and is now {new.get(key)}"
+        for key in old
+        if key not in MAY_CHANGE and new.get(key) != old[key]
+    ]
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a.b.c": value} of nested dictionaries and lists."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else None
+    if items is None:
+        return {prefix[:-1]: node}
+    flat: dict[str, Any] = {}
+    for key, value in items:
+        flat |= _flat(value, f"{prefix}{key}.")
+    return flat
+
+
+def _check_missing(config: Config) -> None:
+    for key, value in _flat(config).items():
+        if value == "???":
+            raise UserError(f"{key} is missing; say {key}=<value>")
+
+
+def _check_keys(keys: type[schema.Keys], values: Config, origin: Origin, prefix: str = "") -> None:
+    try:
+        keys.model_validate(values)
+    except ValidationError as error:
+        errors = error.errors()
+    else:
+        return
+    path, known, value = _locate(errors[0]["loc"], keys, values)
+    key = prefix + ".".join(path)
+    kind = errors[0]["type"]
+    if kind == "extra_forbidden":
+        raise UserError(f"{key}: unknown key {origin.place(key)}{did_you_mean(path[-1], known)}")
+    if kind == "missing":
+        raise UserError(f"{key}: the key is missing {origin.place(key.rpartition('.')[0])}")
+    same = [e["msg"] for e in errors if _locate(e["loc"], keys, values)[0] == path]
+    wishes = " or ".join(
+        dict.fromkeys(message.removeprefix("Input ").removeprefix("Value error, ") for message in same)
+    )
+    hint = " (YAML reads a bare off, no, on or yes as a truth value: quote it)" if isinstance(value, bool) else ""
+    raise UserError(f"{key}={_shown(value)} {origin.place(key)}: {wishes}{hint}")
+
+
+def _locate(location: tuple[int | str, ...], keys: type[schema.Keys], values: Any) -> tuple[list[str], list[str], Any]:
+    """The path of a pydantic location without the names of union members, the keys known there, the value."""
+    path: list[str] = []
+    known = [field.alias or name for name, field in keys.model_fields.items()]
+    for part in location:
+        inside = part in values if isinstance(values, dict) else isinstance(values, list) and isinstance(part, int)
+        if not inside:
+            if isinstance(values, dict):  # a missing key
+                path.append(str(part))
+                values = None
+            break
+        field = keys.model_fields.get(str(part))
+        values = values[part]
+        path.append(str(part))
+        if field and isinstance(values, dict) and isinstance(field.annotation, type):
+            keys = field.annotation if issubclass(field.annotation, schema.Keys) else keys
+            if len(path) < len(location):
+                known = [field.alias or name for name, field in keys.model_fields.items()]
+    return path, known, values
+
+
+def _check_target(node: Config, path: str, known: set[str], origin: Origin) -> None:
+    """Checks a node's arguments, and the nodes inside it, against the signature of its `_target_`.
+
+    Args:
+        known: arguments that need not be in the node; those of the program, or keys with another use.
+    """
+    target = node["_target_"]
+    try:
+        signature = signature_of(str(target))
+    except UnknownTarget as error:
+        hint = did_you_mean(str(target).rpartition(".")[2], names_in(str(target).rpartition(".")[0]))
+        raise UserError(f"{path}._target_={target} {origin.place(f'{path}._target_')}: {error}{hint}") from error
+    parameters = {p.name: p for p in signature.parameters} if signature else {}
+    for name, value in node.items():
+        key = f"{path}.{name}"
+        if name not in ("_target_", "_partial_") and signature and not signature.open and name not in parameters:
+            hint = did_you_mean(
+                name, (parameters.keys() - SUPPLIED.get(path, set())) | (known - SUPPLIED.get(path, set()))
+            )
+            raise UserError(f"{key}: {target} takes no such argument {origin.place(key)}{hint}")
+        for inner, child in enumerate(value) if isinstance(value, list) else [("", value)]:
+            if isinstance(child, dict) and "_target_" in child:
+                _check_target(child, f"{key}[{inner}]" if isinstance(value, list) else key, set(), origin)
+        if name in parameters and not _holds_targets(value):
+            wrong = wrong_value(parameters[name].annotation, value)
+            if wrong:
+                raise UserError(f"{key}={_shown(value)} {origin.place(key)}: {wrong.removeprefix('Input ')}")
+    for parameter in parameters.values():
+        if parameter.required and parameter.name not in node and parameter.name not in known:
+            raise UserError(f"{path}.{parameter.name}: {target} needs it {origin.place(path)}")
+
+
+def _holds_targets(value: Any) -> bool:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return (isinstance(value, dict) and "_target_" in value) or any(_holds_targets(child) for child in children)
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _has(file: Path, path: str) -> bool:
+    """Whether a YAML file has this key."""
+    node = yaml.safe_load(file.read_text()) if file.is_file() else None
+    for part in path.partition("[")[0].split("."):
+        if not isinstance(node, dict) or part not in node:
+            return False
+        node = node[part]
+    return True

@@ -1,0 +1,256 @@
+"""Everything between the command line and a checked config: below the entry points, the only module that knows
+Hydra. `launch` starts an entry point; `check` refuses what is wrong in a config before anything slow is
+imported; `RunFolderCallback` gives each run a folder that no other run has."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from utils import arguments
+from utils.checks import LOADER_KEYS, Origin, check_infer, check_train, differences
+from utils.errors import PartlyFailed, UserError
+from utils.explain import explain
+from utils.interruption import Interrupted
+from utils.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+CHECKS = {"train": check_train, "infer": check_infer}
+
+Task = Callable[[DictConfig], Any]
+
+_made: Path | None = None  # the folder that this process made for its run or sweep
+
+
+def launch(task: Task, config_name: str) -> None:
+    """Composes the config `conf/<config_name>.yaml` from the command line, runs the task with it, and exits.
+
+    Exit codes: 0, 1 for an internal failure (and a sweep with a failed job), 2 for a mistake of the user's,
+    130 and 143 for Ctrl-C and SIGTERM.
+    """
+    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print at length
+    codes: list[int] = []
+    try:
+        sys.argv[1:] = _words(sys.argv[1:], config_name)
+        decorate = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
+        decorate(_guarded(task, config_name, codes))()
+    except Exception as error:  # the task's own are dealt with in `_guarded`: what comes here is from composing
+        if traceback_wanted:
+            raise
+        _discard_folder()
+        _refuse(error)
+    sys.exit(max(codes, default=0))
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config in plain containers."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
+
+
+def build(node: DictConfig | dict[str, Any], path: str, **supplied: Any) -> Any:
+    """What a node's `_target_` makes of its arguments and the supplied ones.
+
+    Args:
+        path: the node's key, for messages.
+
+    Raises:
+        UserError: the target refuses an argument.
+    """
+    try:
+        made = instantiate(node, _convert_="all", **supplied)
+        return made() if isinstance(made, functools.partial) else made
+    except (InstantiationException, ValueError, TypeError) as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from error
+        if isinstance(cause, ValueError | TypeError):
+            raise UserError(f"{path}: {cause}") from error
+        raise
+
+
+def build_dataset(node: DictConfig, split: str) -> Any:
+    """The data set of a `data` node, without the keys that are the loader's."""
+    own = {key: value for key, value in plain(node).items() if key not in LOADER_KEYS}
+    return build(own, "data", split=split)
+
+
+def output_folder() -> Path:
+    """The folder of the run that is under way, relative to the working directory where it is below it."""
+    folder, here = Path(HydraConfig.get().runtime.output_dir), Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def overrides() -> list[str]:
+    """What was typed on the command line for this run."""
+    return list(HydraConfig.get().overrides.task)
+
+
+class RunFolderCallback(Callback):
+    """Checks the config, then makes the folder of the run or sweep; neither happens for --help or --cfg."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        try:
+            _check(config, "train")
+            if config.resume is None:
+                config.hydra.run.dir = _make_folder(config, "hydra.run.dir")
+        except UserError as error:  # Hydra turns an exception of a callback into a warning
+            _refuse(error)
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        try:
+            folder = _make_folder(config, "hydra.sweep.dir")
+        except UserError as error:
+            _refuse(error)
+        config.hydra.sweep.dir = folder
+        # Jobs are composed anew, from these.
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={arguments.quote(folder)}")
+
+
+def _run_name(*, _root_: DictConfig) -> str:
+    """What the name of a run folder ends with."""
+    choices = _root_.hydra.runtime.choices
+    return _root_.get("name") or f"{choices.get('model')}_{choices.get('data')}"
+
+
+def _first_start(*, _root_: DictConfig) -> str | None:
+    """`.hydra`, where Hydra keeps its record of a run; None where a resumed run has one."""
+    folder = OmegaConf.select(_root_, "hydra.runtime.output_dir") or ""
+    return None if Path(folder, ".hydra", "config.yaml").exists() else ".hydra"
+
+
+OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+OmegaConf.register_new_resolver("first_start", _first_start, replace=True)
+
+
+def _words(words: list[str], config_name: str) -> list[str]:
+    """The command line as Hydra takes it."""
+    resume = arguments.value_of(words, "resume") if config_name == "train" else None
+    words = arguments.quote_paths(arguments.flags_first(words))
+    if resume is None:
+        return words
+    run = Path(resume).expanduser()
+    if not (run / "config.yaml").is_file():
+        raise UserError(f"resume={resume}: not a run folder: there is no config.yaml in it")
+    hydra_record = run / ".hydra" / "hydra.yaml"
+    choices = {}
+    if hydra_record.is_file():
+        choices = yaml.safe_load(hydra_record.read_text())["hydra"]["runtime"]["choices"]
+    kept = []
+    for word in words:
+        group, _, choice = word.partition("=")
+        if group in choices and "/" not in group:
+            if choice != choices[group]:
+                raise UserError(
+                    f"resume={resume}: the run was started with {group}={choices[group]}, not {word};"
+                    " start a new run for another one"
+                )
+            continue  # the same as in the run's own config
+        kept.append(word)
+    return arguments.resume_words(kept, run)
+
+
+def _check(cfg: DictConfig, config_name: str) -> None:
+    """Checks everything but Hydra's own node."""
+    job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    try:
+        config = plain(job)
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error)) from error
+    settings = cfg.hydra if "hydra" in cfg else HydraConfig.get()
+    typed = frozenset(word.partition("=")[0].lstrip("+~") for word in settings.overrides.task)
+    CHECKS[config_name](config, Origin(dict(settings.runtime.choices), typed))
+    if config.get("resume"):
+        run = Path(config["resume"]).expanduser()
+        changed = differences(yaml.safe_load((run / "config.yaml").read_text()), config)
+        if changed:
+            raise UserError(f"resume={config['resume']}: a run goes on with its own config, but {'; '.join(changed)}")
+
+
+def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
+    """The task, with what ends it turned into a message and an exit code; one job of a sweep ends only itself."""
+
+    @functools.wraps(task)
+    def run(cfg: DictConfig) -> Any:
+        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        try:
+            _check(cfg, config_name)
+            return task(cfg)
+        except Interrupted as stop:
+            sys.exit(128 + stop.signal)
+        except KeyboardInterrupt:
+            _discard_folder()
+            log.warning("interrupted before the work began")
+            sys.exit(130)
+        except UserError as error:
+            log.error("%s", error)
+            codes.append(1 if sweep else 2)
+            failure = str(error)
+        except PartlyFailed as error:
+            log.error("%s", error)
+            codes.append(1)
+            failure = str(error)
+        except Exception as error:
+            log.exception("failed")
+            codes.append(1)
+            failure = f"{type(error).__name__}: {error}"
+        if sweep:
+            RunFolder(output_folder()).update_summary(status="failed", error=failure, overrides=overrides())
+        elif codes[-1] == 2:
+            _discard_folder()
+        return None
+
+    return run
+
+
+def _refuse(error: Exception) -> None:
+    """Says what is wrong, and exits."""
+    message = str(error) if isinstance(error, UserError) else explain(error)
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _make_folder(config: DictConfig, key: str) -> str:
+    """Makes the folder that a key names, which nothing else may have made; returns its path."""
+    global _made
+    while True:
+        folder = Path(OmegaConf.select(config, key))
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+        except FileExistsError:
+            # The name holds the time in microseconds: ask for it again.
+            time.sleep(1e-5)
+            OmegaConf.clear_cache(config)
+            if Path(OmegaConf.select(config, key)) == folder or not folder.is_dir():
+                raise UserError(f"{folder} exists already, or a file of that name is in the way") from None
+        except OSError as error:
+            raise UserError(f"{folder} cannot be made: {error.strerror}; say hydra.run.dir=<a folder>") from error
+        else:
+            _made = folder.resolve()
+            return str(folder)
+
+
+def _discard_folder() -> None:
+    """Removes the folder that this process made, unless something in it is worth keeping."""
+    if _made is not None and not any(_made.rglob("summary.json")):
+        shutil.rmtree(_made, ignore_errors=True)

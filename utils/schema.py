@@ -1,0 +1,81 @@
+"""What the keys of the configs may be: types and ranges. Groups that a `_target_` describes are checked
+against its signature instead (`utils.signatures`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(strict=True, ge=1)]
+NonNegative = Annotated[int, Field(strict=True, ge=0)]
+Text = Annotated[str, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Node = dict[str, Any]
+
+
+def _folder_name(name: str) -> str:
+    if not 1 <= len(name) <= 100 or set(name) & set("/\\") or name.startswith("."):
+        raise ValueError("should be 1 to 100 characters without / and \\, since a folder is named after it")
+    return name
+
+
+class Keys(BaseModel):
+    """Exactly these keys."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Loader(Keys):
+    """The keys of `data` that are not the data set's own."""
+
+    train_split: Text
+    val_split: Text
+    image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    batch_size: Positive
+    num_workers: Literal["auto"] | NonNegative
+    limit: Positive | None
+
+
+class Trainer(Keys):
+    """The group `trainer`."""
+
+    target: Any = Field(alias="_target_")
+    epochs: Positive
+    device: Device
+    amp: Literal["auto", "off", "fp16", "bf16"]
+    channels_last: Flag
+    accumulation_steps: Positive
+    grad_clip: Annotated[float, Field(strict=True, gt=0)] | None
+    validate_every: Positive
+    monitor: Text
+    log_every: Positive
+
+
+class Train(Keys):
+    """The config of train_segmentation.py."""
+
+    seed: NonNegative
+    name: Annotated[Text, AfterValidator(_folder_name)] | None
+    notes: Text | None
+    resume: Text | None
+    model: Node
+    data: Node
+    augmentation: Node
+    loss: Node
+    optimizer: Node
+    scheduler: Node
+    trainer: Trainer
+    logger: Node
+
+
+class Infer(Keys):
+    """The config of infer.py."""
+
+    checkpoint: Text
+    input: Text
+    output: Text | None
+    format: list[Literal["mask", "overlay"]] | Literal["mask", "overlay"]
+    overwrite: Flag
+    device: Device

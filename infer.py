@@ -99,7 +99,9 @@ def plan_folder(source: Path, output: Path | None, formats: list[str]) -> Plan:
     """
     from data.images import IMAGE_SUFFIXES
 
-    output = output or source.with_name(f"{source.resolve().name}_masks")
+    if output is None:
+        whole = source if source.name else source.resolve()  # '.' has no name
+        output = whole.with_name(f"{whole.name}_masks")
     images = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise UserError(f"input={source}: there are no images ({', '.join(IMAGE_SUFFIXES)}) in this folder")

@@ -20,6 +20,7 @@ def train(cfg: DictConfig) -> float:
     """Builds what the config names and trains it; returns the best value of the monitored metric."""
     # Slow to import, so only here, where the config is known to be right.
     from data.loading import limited
+    from engine.checkpoint import load_weights
     from engine.randomness import seed_everything
     from engine.report import report
     from utils.environment import environment
@@ -40,6 +41,9 @@ def train(cfg: DictConfig) -> float:
     train_batches, validation_batches = loaders(cfg, train_set, validation_set, trainer.device)
     model = trainer.prepare(build(cfg.model, "model", num_classes=len(labels)))
     loss = trainer.prepare(build(cfg.loss, "loss"))
+    trainer.metric_columns(loss, labels)  # refuses a trainer.monitor that is none of them
+    if resume_from is not None:
+        load_weights(model, resume_from["model"])  # refuses weights that do not fit, with nothing written yet
     optimizer = build(cfg.optimizer, "optimizer", params=[p for p in model.parameters() if p.requires_grad])
     steps = trainer.steps_per_epoch(train_batches)
     scheduler = build(

@@ -107,6 +107,25 @@ class Trainer:
         """Optimiser steps in an epoch of this loader."""
         return math.ceil(len(train) / self.accumulation_steps)
 
+    def metric_columns(self, loss: WeightedSum, labels: LabelSet) -> list[str]:
+        """The columns of metrics.csv, in their order.
+
+        Raises:
+            UserError: `monitor` is none of them.
+        """
+        terms = ["loss", *loss.names]
+        columns = [
+            *("epoch", "step", "lr"),
+            *(f"train/{name}" for name in terms),
+            *(f"val/{name}" for name in terms),
+            *("val/miou", "val/dice", "val/pixel_accuracy"),
+            *(f"val/iou/{name}" for name in labels.names),
+            *("images_per_second", "seconds"),
+        ]
+        if self.monitor not in columns:
+            raise UserError(f"trainer.monitor={self.monitor} is no column of metrics.csv: {', '.join(columns)}")
+        return columns
+
     def fit(
         self,
         model: nn.Module,
@@ -142,9 +161,7 @@ class Trainer:
         self.run, self.logger, self.description, self.normalization = run, logger, description, normalization
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast == torch.float16)
-        self.columns = metric_columns(loss, labels)
-        if self.monitor not in self.columns:
-            raise UserError(f"trainer.monitor={self.monitor} is no column of metrics.csv: {', '.join(self.columns)}")
+        self.columns = self.metric_columns(loss, labels)
         self.progress = Progress()
         self.running = RunningLoss(loss, self.device)
         self.last_validation: Evaluation | None = None
@@ -344,19 +361,6 @@ class Trainer:
         self.running.denominators.copy_(state["running"]["denominators"])
         self.progress = Progress(**state["progress"])
         restore_random_state(state["random"])
-
-
-def metric_columns(loss: WeightedSum, labels: LabelSet) -> list[str]:
-    """The columns of metrics.csv, in their order."""
-    terms = ["loss", *loss.names]
-    return [
-        *("epoch", "step", "lr"),
-        *(f"train/{name}" for name in terms),
-        *(f"val/{name}" for name in terms),
-        *("val/miou", "val/dice", "val/pixel_accuracy"),
-        *(f"val/iou/{name}" for name in labels.names),
-        *("images_per_second", "seconds"),
-    ]
 
 
 def windows_of(batches: Iterable[TrainingBatch], size: int) -> Iterator[list[TrainingBatch]]:

@@ -66,8 +66,6 @@ def check_train(config: Config, origin: Origin) -> None:
     """
     _check_missing(config)
     _check_keys(schema.Train, config, origin)
-    loader = {key: value for key, value in config["data"].items() if key in LOADER_KEYS}
-    _check_keys(schema.Loader, loader, origin, prefix="data.")
     for group in ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer", "logger"):
         node = config[group]
         if "_target_" not in node:
@@ -77,6 +75,13 @@ def check_train(config: Config, origin: Origin) -> None:
             node = {key: value for key, value in node.items() if key not in LOADER_KEYS}
             known = known | set(LOADER_KEYS)
         _check_target(node, group, known, origin)
+    check_loader(config, origin)
+
+
+def check_loader(config: Config, origin: Origin) -> None:
+    """Checks the keys of `data` that are not the data set's own; arguments and errors as `check_train`."""
+    loader = {key: value for key, value in config["data"].items() if key in LOADER_KEYS}
+    _check_keys(schema.Loader, loader, origin, prefix="data.")
 
 
 def check_infer(config: Config, origin: Origin) -> None:
@@ -116,7 +121,8 @@ def _check_keys(keys: type[schema.Keys], values: Config, origin: Origin, prefix:
     try:
         keys.model_validate(values)
     except ValidationError as error:
-        errors = error.errors()
+        # What is unknown comes first: a misspelt key is also a missing one.
+        errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     else:
         return
     path, known, value = _locate(errors[0]["loc"], keys, values)

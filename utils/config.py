@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from utils import arguments
-from utils.checks import LOADER_KEYS, Origin, check_infer, check_train, differences
+from utils.checks import LOADER_KEYS, Origin, check_infer, check_loader, check_train, differences
 from utils.errors import PartlyFailed, UserError
 from utils.explain import explain
 from utils.interruption import Interrupted
@@ -49,6 +50,7 @@ def launch(task: Task, config_name: str) -> None:
     """
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print at length
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     codes: list[int] = []
     try:
         sys.argv[1:] = _words(sys.argv[1:], config_name)
@@ -172,13 +174,16 @@ def _words(words: list[str], config_name: str) -> list[str]:
 def _check(cfg: DictConfig, config_name: str) -> None:
     """Checks everything but Hydra's own node."""
     job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    settings = cfg.hydra if "hydra" in cfg else HydraConfig.get()
+    typed = frozenset(word.partition("=")[0].lstrip("+~") for word in settings.overrides.task)
+    origin = Origin(dict(settings.runtime.choices), typed)
     try:
         config = plain(job)
     except OmegaConfBaseException as error:
+        if config_name == "train":  # what cannot be resolved may refer to a key of the loader that is wrong itself
+            check_loader(cast(dict[str, Any], OmegaConf.to_container(job)), origin)
         raise UserError(explain(error)) from error
-    settings = cfg.hydra if "hydra" in cfg else HydraConfig.get()
-    typed = frozenset(word.partition("=")[0].lstrip("+~") for word in settings.overrides.task)
-    CHECKS[config_name](config, Origin(dict(settings.runtime.choices), typed))
+    CHECKS[config_name](config, origin)
     if config.get("resume"):
         run = Path(config["resume"]).expanduser()
         changed = differences(yaml.safe_load((run / "config.yaml").read_text()), config)
@@ -198,9 +203,12 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
         except Interrupted as stop:
             sys.exit(128 + stop.signal)
         except KeyboardInterrupt:
+            log.warning("interrupted")
             _discard_folder()
-            log.warning("interrupted before the work began")
             sys.exit(130)
+        except SystemExit:  # SIGTERM
+            _discard_folder()
+            raise
         except UserError as error:
             log.error("%s", error)
             codes.append(1 if sweep else 2)

@@ -36,6 +36,8 @@ def explain(error: BaseException) -> str:
             hint = close.replace("'", f"'{prefix}.", 1) if prefix and close else close
             return f"{cause.full_key}: unknown key{hint or '; known here: ' + ', '.join(known)}"
         return f"{cause.full_key}: {_first_line(cause)}"
+    if "Config group override must be" in str(error):
+        return "a group (model=, data=, loss= ...) must be the name of an option, not a number or null"
     if "Ambiguous value" in str(error):
         return f"{_first_line(error)}: a list is written key=[a,b], and a sweep over values needs --multirun"
     return _first_line(error)

@@ -6,8 +6,10 @@ import csv
 import json
 import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,22 +64,36 @@ class RunFolder:
 
     @contextmanager
     def recording(self, **facts: Any) -> Iterator[None]:
-        """Keeps `status` in summary.json true while a run trains; `facts` are written at its start."""
-        self.update_summary(status="running", **facts)
+        """Keeps `status` and the times in summary.json true while a run trains; `facts` are written at its start.
+
+        `seconds` adds up over the sessions of a run that was continued.
+        """
+        before = self.read_summary()
+        began, earlier = time.perf_counter(), before.get("seconds", 0.0)
+        self.update_summary(status="running", started=before.get("started", _now()), ended=None, error=None, **facts)
+
+        def end(status: str, error: str | None = None) -> None:
+            seconds = earlier + time.perf_counter() - began
+            self.update_summary(status=status, ended=_now(), seconds=round(seconds, 3), error=error)
+
         try:
             yield
-        except Interrupted:
-            self.update_summary(status="interrupted")
+        except (Interrupted, KeyboardInterrupt, SystemExit):
+            end("interrupted")
             raise
         except BaseException as error:
-            self.update_summary(status="failed", error=f"{type(error).__name__}: {error}")
+            end("failed", f"{type(error).__name__}: {error}")
             raise
-        self.update_summary(status="finished", error=None)
+        end("finished")
 
     def update_summary(self, **values: Any) -> None:
         """Sets values in summary.json; numbers that JSON lacks (NaN) become null."""
         summary = _without_nan({**self.read_summary(), **values})
         write_text(self.path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -32,7 +32,7 @@ class Loader(Keys):
 
     train_split: Text
     val_split: Text
-    image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    image_size: Annotated[list[Annotated[int, Field(strict=True, ge=32)]], Field(min_length=2, max_length=2)]
     batch_size: Positive
     num_workers: Literal["auto"] | NonNegative
     limit: Positive | None

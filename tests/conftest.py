@@ -1,0 +1,65 @@
+"""What several test files share: the real commands, a small CamVid on disk, a finished run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+Command = Callable[..., subprocess.CompletedProcess]
+
+TINY = ("data.image_size=[32,32]", "data.limit=8", "data.batch_size=4", "data.num_workers=0", "logger=none")
+"""Overrides for a run of a second or two."""
+
+
+def run_command(*words: str, cwd: Path, flags: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess:
+    """Runs `python <words>` as a user would, in the folder `cwd`; the script is found in the repository."""
+    script, *arguments = words
+    return subprocess.run(
+        [sys.executable, *flags, str(ROOT / script), *arguments],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The run folders below `experiments/`."""
+    experiments = folder / "experiments"
+    return sorted(experiments.iterdir()) if experiments.is_dir() else []
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two epochs on generated scenes. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    words = [word for word in TINY if word != "logger=none"]
+    done = run_command("train_segmentation.py", "trainer.epochs=2", "name=tiny", *words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(folder)
+    return run
+
+
+@pytest.fixture
+def camvid(tmp_path: Path) -> Path:
+    """The root of a CamVid of 4 training and 2 validation samples of 40x48, with every id from 0 to 11."""
+    root = tmp_path / "camvid"
+    rng = np.random.default_rng(0)
+    for split, length in (("train", 4), ("val", 2)):
+        (root / split).mkdir(parents=True)
+        (root / f"{split}annot").mkdir()
+        for i in range(length):
+            mask = np.repeat(rng.permutation(12).astype(np.uint8), 4)[None].repeat(40, 0)
+            image = rng.integers(0, 256, (40, 48, 3), np.uint8)
+            Image.fromarray(image).save(root / split / f"{i:03}.jpg")
+            Image.fromarray(mask).save(root / f"{split}annot" / f"{i:03}.png")
+    return root

@@ -1,0 +1,77 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.camvid import CamVid
+from data.checking import check_dataset
+from utils.errors import UserError
+
+REAL = Path(os.environ.get("CAMVID_ROOT", Path(__file__).resolve().parents[3] / "shared" / "data" / "camvid"))
+
+
+def test_void_is_ignored_and_the_rest_keeps_its_id(camvid: Path) -> None:
+    dataset = CamVid(str(camvid), "train")
+    assert len(dataset) == 4
+    for i in range(4):
+        sample = dataset[i]
+        raw = np.asarray(Image.open(camvid / "trainannot" / f"{i:03}.png"))
+        assert sample.name == f"train/{i:03}.jpg"
+        assert sample.image.shape == (40, 48, 3)
+        np.testing.assert_array_equal(sample.mask, np.where(raw == 11, 255, raw))
+        assert [Path(p).name for p in dataset.files(i)] == [f"{i:03}.jpg", f"{i:03}.png"]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no CamVid at {REAL}; say CAMVID_ROOT=")
+def test_the_real_one_pairs_up() -> None:
+    train, val = CamVid(str(REAL), "train"), CamVid(str(REAL), "val")
+    assert (len(train), len(val)) == (367, 101)
+    check_dataset(val, 101, "val")
+    samples = [train[i] for i in range(0, 367, 20)]
+    assert all(s.image.shape == (360, 480, 3) and s.mask.shape == (360, 480) for s in samples)
+    above = np.bincount(np.concatenate([s.mask[:60].ravel() for s in samples]))
+    below = np.bincount(np.concatenate([s.mask[240:300].ravel() for s in samples]))
+    assert set(np.argsort(-above)[:3]) == {0, 1, 5}  # sky, buildings, trees
+    assert below.argmax() == 3  # road
+
+
+def test_what_is_wrong_is_named(camvid: Path) -> None:
+    with pytest.raises(UserError, match="no split 'vla'.*did you mean 'val'"):
+        CamVid(str(camvid), "vla")
+    with pytest.raises(UserError, match="nowhere.*\n.*data.root="):
+        CamVid("/nowhere", "train")
+    (camvid / "trainannot" / "002.png").unlink()
+    with pytest.raises(UserError, match=r"002\.jpg: there is no mask"):
+        CamVid(str(camvid), "train")
+    (camvid / "valannot" / "extra.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"extra\.png: there is no image"):
+        CamVid(str(camvid), "val")
+    for path in (camvid / "val").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="no images"):
+        CamVid(str(camvid), "val")
+
+
+def test_the_check_before_training_finds_each_broken_file(camvid: Path) -> None:
+    dataset = CamVid(str(camvid), "train")
+    check_dataset(dataset, 4, "train")
+    mask = camvid / "trainannot" / "003.png"
+    good = mask.read_bytes()
+    broken = {
+        "ids outside the label set: 12": np.full((40, 48), 12, np.uint8),
+        "48x40 but its mask .* is 48x39": np.zeros((39, 48), np.uint8),
+    }
+    for words, content in broken.items():
+        Image.fromarray(content).save(mask)
+        with pytest.raises(UserError, match=words):
+            check_dataset(dataset, 4, "train")
+        check_dataset(dataset, 3, "train")  # the first three are fine
+    mask.write_bytes(b"")
+    with pytest.raises(UserError, match="empty"):
+        check_dataset(dataset, 4, "train")
+    mask.write_bytes(good)
+    check_dataset(dataset, 4, "train")
+    with pytest.raises(UserError, match="'train' is empty"):
+        check_dataset(dataset, 0, "train")

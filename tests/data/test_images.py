@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.images import read_image, read_mask, read_pair, resize_image, resize_mask, write_mask
+from data.labels import LabelSet, lookup_table
+from utils.errors import UserError
+
+RNG = np.random.default_rng(0)
+PICTURE = RNG.integers(0, 256, (20, 30, 3), np.uint8)
+LABELS = LabelSet(("a", "b", "c"), ((10, 20, 30), (200, 0, 0), (0, 0, 255)))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+def test_photos_are_rgb(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"straße [1]{suffix}"
+    Image.fromarray(PICTURE).save(path)
+    np.testing.assert_array_equal(read_image(path), PICTURE)
+
+
+def test_photos_of_other_modes_become_rgb(tmp_path: Path) -> None:
+    grey, alpha = PICTURE[..., 0], np.dstack([PICTURE, PICTURE[..., 0]])
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(alpha).save(tmp_path / "alpha.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.repeat(grey[..., None], 3, 2))
+    np.testing.assert_array_equal(read_image(tmp_path / "alpha.png"), PICTURE)
+
+
+def test_a_photo_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.kron(PICTURE[:2, :3], np.ones((16, 16, 1), np.uint8)))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # the camera was turned: show it rotated clockwise
+    picture.save(tmp_path / "a.jpg", exif=exif, quality=100, subsampling=0)
+    expected = np.asarray(picture.rotate(-90, expand=True)).astype(int)
+    found = read_image(tmp_path / "a.jpg").astype(int)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 5
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_truncated_photos_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(PICTURE).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(UserError, match="truncated"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "empty"), (b"no picture", "not an image"), (None, "cannot be read")]
+)
+def test_unreadable_photos_are_named(tmp_path: Path, content: bytes | None, words: str) -> None:
+    path = tmp_path / "a.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=words) as error:
+        read_image(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_palette_png_gives_its_indices(tmp_path: Path) -> None:
+    ids = RNG.integers(0, 256, (20, 30), np.uint8)
+    picture = Image.fromarray(ids)
+    picture.putpalette(RNG.integers(0, 256, 768, np.uint8).tobytes())
+    picture.save(tmp_path / "a.png")
+    assert Image.open(tmp_path / "a.png").mode == "P"
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), ids)
+
+
+def test_sixteen_bit_masks(tmp_path: Path) -> None:
+    ids = RNG.integers(0, 256, (20, 30)).astype(np.uint16)
+    Image.fromarray(ids).save(tmp_path / "fine.png")
+    Image.fromarray(ids + 256).save(tmp_path / "large.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "fine.png"), ids)
+    with pytest.raises(UserError, match="ids from 25"):
+        read_mask(tmp_path / "large.png")
+
+
+def test_masks_that_are_none(tmp_path: Path) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / "color.png")
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(UserError, match="3 channels"):
+        read_mask(tmp_path / "color.png")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_mask(tmp_path / "text.png")
+    with pytest.raises(UserError, match="missing"):
+        read_mask(tmp_path / "nothing.png")
+
+
+def test_pairs_are_mapped_and_checked(tmp_path: Path) -> None:
+    raw = RNG.choice([7, 130, 33], (20, 30)).astype(np.uint8)
+    Image.fromarray(PICTURE).save(tmp_path / "image.png")
+    Image.fromarray(raw).save(tmp_path / "mask.png")
+    Image.fromarray(raw[1:]).save(tmp_path / "small.png")
+    table = lookup_table({7: 0, 130: 1}, ignored=(33,))
+    _, mask = read_pair(tmp_path / "image.png", tmp_path / "mask.png", table)
+    expected = [[{7: 0, 130: 1, 33: 255}[int(v)] for v in row] for row in raw]
+    assert mask.dtype == np.uint8 and mask.tolist() == expected
+    with pytest.raises(UserError, match=r"mask\.png: .* outside the label set: 33, 130"):
+        read_pair(tmp_path / "image.png", tmp_path / "mask.png", lookup_table({7: 0}))
+    with pytest.raises(UserError, match=r"30x20 but its mask .*small\.png is 30x19"):
+        read_pair(tmp_path / "image.png", tmp_path / "small.png", table)
+
+
+def test_resizing() -> None:
+    mask = RNG.integers(0, 3, (10, 14), np.uint8)
+    assert set(np.unique(resize_mask(mask * 100, (25, 33)))) <= {0, 100, 200}
+    np.testing.assert_array_equal(resize_mask(mask.repeat(3, 0).repeat(3, 1), (10, 14)), mask)
+    halved = resize_image(PICTURE, (10, 15)).astype(float)
+    blocks = PICTURE.reshape(10, 2, 15, 2, 3).mean((1, 3))
+    assert np.abs(halved - blocks).max() <= 0.5
+    assert resize_image(PICTURE, (40, 60)).shape == (40, 60, 3)
+
+
+def test_written_masks_hold_ids_and_colours(tmp_path: Path) -> None:
+    mask = RNG.choice([0, 1, 2, 255], (20, 30)).astype(np.uint8)
+    write_mask(tmp_path / "m.png", mask, LABELS)
+    picture = Image.open(tmp_path / "m.png")
+    assert picture.mode == "P"
+    np.testing.assert_array_equal(np.asarray(picture), mask)
+    colors = np.asarray(picture.convert("RGB"))
+    for index, color in [(0, (10, 20, 30)), (1, (200, 0, 0)), (2, (0, 0, 255)), (255, (255, 255, 255))]:
+        assert (colors[mask == index] == color).all()

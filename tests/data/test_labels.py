@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+
+from data.labels import LabelSet, lookup_table
+
+LABELS = LabelSet(("a", "b"), ((1, 2, 3), (4, 5, 6)))
+
+
+def test_palette() -> None:
+    palette = LABELS.palette()
+    assert palette.shape == (256, 3) and palette.dtype == np.uint8
+    assert palette[[0, 1, 2, 255]].tolist() == [[1, 2, 3], [4, 5, 6], [0, 0, 0], [255, 255, 255]]
+
+
+def test_survives_a_checkpoint() -> None:
+    assert LabelSet.from_dict(LABELS.to_dict()) == LABELS
+
+
+@pytest.mark.parametrize(("names", "colors"), [(("a", "b"), ((0, 0, 0),)), (("a", "a"), ((0, 0, 0),) * 2), ((), ())])
+def test_nonsense_is_refused(names: tuple, colors: tuple) -> None:
+    with pytest.raises(ValueError):
+        LabelSet(names, colors)
+
+
+def test_lookup_table() -> None:
+    table = lookup_table({7: 0, 8: 1}, ignored=(0, 255))
+    assert [int(table[i]) for i in (7, 8, 0, 255, 9)] == [0, 1, 255, 255, -1]

@@ -1,0 +1,150 @@
+from pathlib import Path
+
+import albumentations as A
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from data.augmentation import Augmentation, sample_seed
+from data.camvid import CamVid
+from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationLoader
+from data.synthetic import Synthetic
+from tests.conftest import ROOT
+from utils.errors import UserError
+
+SIZE = (40, 56)
+
+
+def standard(size: tuple[int, int] = SIZE) -> Augmentation:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", [f"data.image_size=[{size[0]},{size[1]}]"])
+        return instantiate(cfg.augmentation, _convert_="all")
+
+
+def batches(num_workers: int, epoch: int = 0, start: int = 0, seed: int = 7) -> list[TrainingBatch]:
+    dataset = Synthetic(size=SIZE, split="train", length=11)
+    loader = TrainingLoader(
+        dataset, standard(), image_size=SIZE, batch_size=4, seed=seed, num_workers=num_workers
+    )  # fmt: skip
+    loader.order.epoch, loader.order.start = epoch, start
+    return list(loader)
+
+
+def equal(a: list[TrainingBatch], b: list[TrainingBatch]) -> bool:
+    return len(a) == len(b) and all(
+        torch.equal(x.images, y.images) and torch.equal(x.masks, y.masks) and x.names == y.names
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def test_training_batches() -> None:
+    found = batches(0)
+    assert [tuple(b.images.shape) for b in found] == [(4, 3, *SIZE), (4, 3, *SIZE), (3, 3, *SIZE)]
+    assert found[0].images.dtype == torch.uint8 and found[0].masks.dtype == torch.int64
+    assert sorted(name for b in found for name in b.names) == [f"train/{i:05}" for i in range(11)]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_the_number_of_workers_changes_nothing(num_workers: int) -> None:
+    assert equal(batches(0), batches(num_workers))
+
+
+def test_seed_and_epoch_do() -> None:
+    first = batches(0)
+    assert not equal(first, batches(0, epoch=1))
+    assert not equal(first, batches(0, seed=8))
+
+
+def test_a_run_can_go_on_in_the_middle_of_an_epoch() -> None:
+    assert equal(batches(0, epoch=3)[2:], batches(0, epoch=3, start=2))
+
+
+def test_loading_leaves_the_global_generators_alone() -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr,index]
+    batches(1)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()  # type: ignore[index]
+
+
+def test_a_set_smaller_than_a_batch_gives_one_batch() -> None:
+    assert [len(b) for b in EpochBatches(3, 8, seed=0)] == [3]
+    assert len(EpochBatches(3, 8, seed=0)) == 1
+
+
+def test_limit_takes_the_first_samples() -> None:
+    dataset = Synthetic(size=SIZE, split="val", length=9)
+    loader = ValidationLoader(dataset, image_size=SIZE, batch_size=4, limit=5, num_workers=0)
+    assert [name for b in loader for name in b.names] == [f"val/{i:05}" for i in range(5)]
+    assert loader.samples == 5
+
+
+def test_validation_keeps_masks_at_their_own_size(camvid: Path) -> None:
+    dataset = CamVid(str(camvid), "val")
+    (batch,) = ValidationLoader(dataset, image_size=(32, 36), batch_size=4, num_workers=0)
+    assert batch.images.shape == (2, 3, 32, 36) and batch.images.dtype == torch.uint8
+    for i, mask in enumerate(batch.masks):
+        np.testing.assert_array_equal(mask.numpy(), dataset[i].mask)
+
+
+def test_augmentation_is_a_function_of_its_seed() -> None:
+    sample = Synthetic(size=SIZE, split="train", length=1)[0]
+    augmentation = standard()
+    image, mask = augmentation(sample.image, sample.mask, seed=5)
+    augmentation(sample.image, sample.mask, seed=6)
+    again, mask_again = augmentation(sample.image, sample.mask, seed=5)
+    fresh, _ = standard()(sample.image, sample.mask, seed=5)
+    np.testing.assert_array_equal(image, again)
+    np.testing.assert_array_equal(mask, mask_again)
+    np.testing.assert_array_equal(image, fresh)
+    assert len({augmentation(sample.image, sample.mask, seed=s)[0].tobytes() for s in range(10)}) == 10
+
+
+def test_seeds_differ_by_run_epoch_and_sample() -> None:
+    seeds = {sample_seed(s, e, i) for s in range(5) for e in range(20) for i in range(50)}
+    assert len(seeds) == 5 * 20 * 50
+
+
+def test_standard_moves_image_and_mask_together_and_pads_with_255() -> None:
+    """On an image whose colour is its class, the augmented colour must still tell the augmented class."""
+    rng = np.random.default_rng(0)
+    mask = np.kron(rng.integers(0, 2, (5, 7)), np.ones((8, 8))).astype(np.uint8)
+    image = np.repeat((mask * 255)[..., None], 3, 2)
+    padded = 0
+    for seed in range(40):
+        new_image, new_mask = standard()(image, mask, seed)
+        assert new_image.shape == (*SIZE, 3) and new_mask.shape == SIZE
+        assert set(np.unique(new_mask)) <= {0, 1, 255}
+        valid = new_mask != 255
+        bright = new_image.mean(-1) > 90
+        assert (bright[valid] == new_mask[valid]).mean() > 0.9
+        if not valid.all():
+            padded += 1
+            assert abs(new_image[~valid].astype(int).mean() - 115) < 45  # the mean colour, jittered
+    assert padded > 5  # scales below 1 need padding
+
+
+def test_transforms_that_would_invent_a_class_are_refused() -> None:
+    with pytest.raises(UserError, match="Affine fills uncovered mask pixels with 0"):
+        Augmentation([A.Affine(rotate=30, p=1.0)])
+    Augmentation([A.Affine(rotate=30, fill_mask=255, p=1.0)])
+
+
+def test_a_transform_of_another_size_is_refused() -> None:
+    dataset = Synthetic(size=SIZE, split="train", length=4)
+    augmentation = Augmentation([A.RandomCrop(16, 16, fill_mask=255)])
+    loader = TrainingLoader(dataset, augmentation, image_size=SIZE, batch_size=2, seed=0, num_workers=0)
+    with pytest.raises(UserError, match=r"came out as \(16, 16\).*\[40, 56\]"):
+        next(iter(loader))
+
+
+def test_an_error_in_a_worker_keeps_its_message(camvid: Path) -> None:
+    dataset = CamVid(str(camvid), "train")
+    (camvid / "train" / "001.jpg").write_bytes(b"broken")
+    loader = TrainingLoader(dataset, Augmentation(), image_size=SIZE, batch_size=4, seed=0, num_workers=1)
+    with pytest.raises(UserError) as error:
+        next(iter(loader))
+    assert str(error.value) == f"{camvid / 'train' / '001.jpg'}: not an image that can be read"

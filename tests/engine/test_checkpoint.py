@@ -1,0 +1,147 @@
+import copy
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import engine.checkpoint
+from engine.checkpoint import VERSION, best_of, build_model, load_checkpoint, save_checkpoint
+from models.enet import ENet
+from utils.errors import UserError
+
+
+@pytest.fixture
+def checkpoint() -> dict[str, Any]:
+    return {
+        "config": {"model": {"_target_": "models.enet.ENet", "dropout": 0.2}},
+        "labels": {"names": ["a", "b", "c"], "colors": [[0, 0, 0], [1, 1, 1], [2, 2, 2]]},
+        "model": ENet(3).state_dict(),
+    }
+
+
+def test_a_model_comes_back_with_its_weights(tmp_path: Path, checkpoint: dict) -> None:
+    save_checkpoint(tmp_path / "a.pt", checkpoint)
+    loaded = load_checkpoint(tmp_path / "a.pt")
+    assert loaded["version"] == VERSION
+    model = build_model(loaded)
+    assert isinstance(model, ENet) and model.stage2[0].branch[-1][-1].p == 0.2
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, checkpoint["model"][name])
+
+
+def test_a_run_folder_stands_for_its_best(tmp_path: Path, checkpoint: dict) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(UserError, match="not a run folder"):
+        best_of(tmp_path)
+    save_checkpoint(tmp_path / "checkpoints" / "last.pt", checkpoint | {"epoch": 1})
+    assert load_checkpoint(tmp_path)["epoch"] == 1
+    save_checkpoint(tmp_path / "checkpoints" / "best.pt", checkpoint | {"epoch": 2})
+    assert load_checkpoint(tmp_path)["epoch"] == 2
+
+
+@pytest.mark.parametrize("moment", ["write", "fsync", "replace"])
+def test_a_failure_while_writing_leaves_the_previous_one(
+    tmp_path: Path, checkpoint: dict, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, checkpoint | {"epoch": 1})
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    target = {"write": (engine.checkpoint.torch, "save"), "fsync": (os, "fsync"), "replace": (Path, "replace")}[moment]
+    with monkeypatch.context() as patch:
+        patch.setattr(*target, full)
+        with pytest.raises(OSError):
+            save_checkpoint(path, checkpoint | {"epoch": 2})
+    assert load_checkpoint(path)["epoch"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_damaged_and_foreign_files(tmp_path: Path, checkpoint: dict) -> None:
+    path = tmp_path / "a.pt"
+    with pytest.raises(UserError, match="there is no checkpoint"):
+        load_checkpoint(path)
+    save_checkpoint(path, checkpoint)
+    whole = path.read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 30):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"a\.pt: (the checkpoint is damaged|not a checkpoint)"):
+            load_checkpoint(path)
+    path.write_text("hello, this is no checkpoint")
+    with pytest.raises(UserError):
+        load_checkpoint(path)
+    torch.save(ENet(3).state_dict(), path)
+    with pytest.raises(UserError, match="not a checkpoint of this program"):
+        load_checkpoint(path)
+    torch.save({"version": VERSION + 1, **checkpoint}, path)
+    with pytest.raises(UserError, match="newer version"):
+        load_checkpoint(path)
+
+
+class Evil:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = str(mark)
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (self.mark,)
+
+
+def test_reading_a_checkpoint_runs_no_code_of_it(tmp_path: Path, checkpoint: dict) -> None:
+    mark = tmp_path / "ran"
+    torch.save({"version": VERSION, **checkpoint, "epoch": Evil(mark)}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match="more than tensors"):
+        load_checkpoint(tmp_path / "a.pt")
+    assert not mark.exists()
+    pickle.loads(pickle.dumps(Evil(mark)))
+    assert mark.exists()  # it would have
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "torch.nn.Linear",
+        "models.enet.torch.os.system",
+        "models.enet.nn.Module",
+        "models.enet.MaxUnpool",  # a class of the project, but not of that file
+        "models.enet._projection",
+        "models.nothing.ENet",
+        "models...enet.ENet",
+        "modelsx.enet.ENet",
+        "models.ENet",
+        "",
+        None,
+        3,
+    ],
+)
+def test_only_the_projects_own_models_are_built(checkpoint: dict, target: Any) -> None:
+    checkpoint["config"]["model"]["_target_"] = target
+    with pytest.raises(UserError, match="not a model of this project"):
+        build_model(checkpoint)
+
+
+def test_a_target_inside_the_arguments_is_only_data(checkpoint: dict, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    checkpoint["config"]["model"]["dropout"] = {"_target_": "os.mkdir", "path": str(mark)}
+    with pytest.raises(UserError):
+        build_model(checkpoint)
+    assert not mark.exists()
+
+
+def test_weights_of_something_else(checkpoint: dict) -> None:
+    other = copy.deepcopy(checkpoint)
+    other["labels"] = {"names": ["a", "b"], "colors": [[0, 0, 0], [1, 1, 1]]}
+    with pytest.raises(UserError, match=r"fullconv\.weight is \(16, 3, 3, 3\) in the checkpoint and \(16, 2, 3, 3\)"):
+        build_model(other)
+    del checkpoint["model"]["initial.conv.weight"]
+    with pytest.raises(UserError, match=r"initial\.conv\.weight is missing"):
+        build_model(checkpoint)
+    checkpoint["config"]["model"]["width"] = 3
+    with pytest.raises(UserError, match="does not fit models.enet.ENet"):
+        build_model(checkpoint)

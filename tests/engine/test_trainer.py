@@ -1,0 +1,326 @@
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from data.augmentation import Augmentation
+from data.labels import LabelSet
+from data.loading import TrainingLoader, ValidationLoader
+from data.samples import Sample
+from engine.checkpoint import load_checkpoint
+from engine.device import autocast_dtype, choose_device
+from engine.randomness import random_state, restore_random_state, seed_everything
+from engine.running_loss import NonFiniteLoss
+from engine.schedules import constant, poly
+from engine.trainer import Trainer, windows_of
+from losses.combinations import ce_iou
+from utils.errors import UserError
+from utils.interruption import Interrupted
+from utils.loggers import NoLogger
+from utils.run_folder import RunFolder
+
+SIZE = (32, 32)
+
+
+class Halves:
+    """Noise whose left half is darker (class 0) than its right half (class 1)."""
+
+    labels = LabelSet(("left", "right"), ((0, 0, 0), (255, 255, 255)))
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        mask = np.zeros(SIZE, np.uint8)
+        mask[:, 16:] = 1
+        noise = np.random.default_rng(index).integers(0, 100, (*SIZE, 3))
+        return Sample((noise + mask[..., None] * 120).astype(np.uint8), mask, f"sample {index}")
+
+    def files(self, index: int) -> list[str]:
+        return []
+
+
+class Net(nn.Module):
+    """A convolution, batch norm and dropout: everything that has a state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(8, 2, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class Notes:
+    """A logger that remembers."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[int, dict[str, float]]] = []
+
+    def log(self, values: Any, step: int) -> None:
+        self.values.append((step, dict(values)))
+
+    def close(self) -> None:
+        pass
+
+
+def fit(
+    folder: Path, network: type[nn.Module] = Net, resume: bool = False, logger: Any = None, **options: Any
+) -> Trainer:
+    """Trains a small network on 10 samples, in batches of 2."""
+    options = {"epochs": 2, "device": "cpu", **options}
+    trainer = Trainer(**options)
+    seed_everything(0)
+    folder.mkdir(exist_ok=True)
+    run = RunFolder(folder)
+    model = trainer.prepare(network())
+    loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
+    train = TrainingLoader(Halves(10), Augmentation(), image_size=SIZE, batch_size=2, seed=0, num_workers=0)
+    steps = trainer.steps_per_epoch(train)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    scheduler = poly(optimizer, steps * trainer.epochs, steps)
+    trainer.fit(
+        model,
+        loss,
+        optimizer,
+        scheduler,
+        train,
+        ValidationLoader(Halves(4), image_size=SIZE, batch_size=3, num_workers=0),
+        Halves.labels,
+        run,
+        logger or NoLogger(""),
+        {"config": {}, "image_size": list(SIZE)},
+        resume_from=load_checkpoint(run.last) if resume else None,
+    )
+    return trainer
+
+
+def same_state(a: Path, b: Path) -> bool:
+    """Whether two runs ended with the same weights and optimiser, bit for bit."""
+    first, second = (load_checkpoint(p / "checkpoints" / "last.pt") for p in (a, b))
+    moments = [[t for s in c["training"]["optimizer"]["state"].values() for t in s.values()] for c in (first, second)]
+    return all(torch.equal(first["model"][n], second["model"][n]) for n in first["model"]) and all(
+        torch.equal(x, y) for x, y in zip(*moments, strict=True)
+    )
+
+
+def without_clocks(folder: Path) -> list[dict[str, float]]:
+    rows = RunFolder(folder).read_rows()
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+
+
+def test_it_learns_and_keeps_the_best(tmp_path: Path) -> None:
+    trainer = fit(tmp_path, epochs=6)
+    rows = RunFolder(tmp_path).read_rows()
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30]
+    assert rows[-1]["train/loss"] < rows[0]["train/loss"] / 2
+    best = max(rows, key=lambda row: row["val/miou"])
+    assert best["val/miou"] > 0.95
+    assert load_checkpoint(tmp_path)["epoch"] == best["epoch"] == trainer.progress.best_epoch
+    assert rows[-1]["lr"] == pytest.approx(0)
+    assert rows[2]["lr"] == pytest.approx(0.01 * 0.5**0.9)
+    assert RunFolder(tmp_path).read_summary()["best"]["val/miou"] == pytest.approx(best["val/miou"])
+
+
+def test_two_runs_are_equal_to_the_last_bit(tmp_path: Path) -> None:
+    fit(tmp_path / "a")
+    fit(tmp_path / "b")
+    assert same_state(tmp_path / "a", tmp_path / "b")
+    assert without_clocks(tmp_path / "a") == without_clocks(tmp_path / "b")
+
+
+def test_validation_is_periodic_and_last(tmp_path: Path) -> None:
+    fit(tmp_path, epochs=5, validate_every=2)
+    assert [("val/miou" in row) for row in RunFolder(tmp_path).read_rows()] == [False, True, False, True, True]
+
+
+def test_windows() -> None:
+    assert list(windows_of([1, 2, 3, 4, 5], 2)) == [[1, 2], [3, 4], [5]]  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(("size", "steps"), [(1, 5), (2, 3), (5, 1), (9, 1)])
+def test_accumulation_counts_the_shorter_last_window(tmp_path: Path, size: int, steps: int) -> None:
+    trainer = fit(tmp_path, accumulation_steps=size)
+    assert trainer.progress.step == 2 * steps
+    assert trainer.scheduler.last_epoch == 2 * steps
+
+
+def test_losses_are_lower_is_better(tmp_path: Path) -> None:
+    trainer = fit(tmp_path, epochs=4, monitor="val/soft_iou")
+    rows = RunFolder(tmp_path).read_rows()
+    assert trainer.progress.best == pytest.approx(min(row["val/soft_iou"] for row in rows))
+    with pytest.raises(UserError, match="trainer.monitor=val/mIoU is no column"):
+        fit(tmp_path / "b", monitor="val/mIoU")
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5, 7])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path, stop_after: int) -> None:
+    """Stopped by a real signal in a step of the first or second epoch."""
+    fit(tmp_path / "whole", epochs=3, accumulation_steps=2)
+
+    class Stopping(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += self.training
+            if self.training and self.calls == stop_after:
+                signal.raise_signal(signal.SIGINT)
+            return super().forward(x)
+
+    with pytest.raises(Interrupted) as stop:
+        fit(tmp_path / "stopped", network=Stopping, epochs=3, accumulation_steps=2)
+    assert stop.value.signal == signal.SIGINT
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    fit(tmp_path / "stopped", epochs=3, accumulation_steps=2, resume=True)
+    assert same_state(tmp_path / "whole", tmp_path / "stopped")
+    assert without_clocks(tmp_path / "whole") == without_clocks(tmp_path / "stopped")
+
+
+def test_rows_written_after_the_last_checkpoint_are_not_doubled(tmp_path: Path) -> None:
+    """As after a kill between the row of epoch 2 and its checkpoint."""
+    fit(tmp_path / "whole", epochs=3)
+    run = RunFolder(tmp_path / "killed")
+    calls = {"count": 0}
+
+    class Killed(Exception):
+        pass
+
+    original = Trainer._save_last
+
+    def die(self: Trainer, *arguments: Any) -> None:
+        calls["count"] += 1
+        if calls["count"] == 3:
+            raise Killed
+        original(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_save_last", die)
+        with pytest.raises(Killed):
+            fit(run.path, epochs=3)
+    assert [row["epoch"] for row in run.read_rows()] == [1, 2]
+    fit(run.path, epochs=3, resume=True)
+    assert without_clocks(run.path) == without_clocks(tmp_path / "whole")
+    assert same_state(run.path, tmp_path / "whole")
+
+
+def test_a_loss_that_is_not_finite_names_the_samples(tmp_path: Path) -> None:
+    class Exploding(Net):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return super().forward(x) * (math.inf if self.training and self.calls == 3 else 1)
+
+    with pytest.raises(NonFiniteLoss, match=r"not finite .*\n.*") as error:
+        fit(tmp_path, network=Exploding, log_every=2)
+    loader = TrainingLoader(Halves(10), Augmentation(), image_size=SIZE, batch_size=2, seed=0, num_workers=0)
+    names = [batch.names for batch in loader][2]
+    assert f"in the batch of: {', '.join(names)}" in str(error.value)
+    checkpoint = load_checkpoint(tmp_path)
+    assert checkpoint["epoch"] == 0
+    assert all(t.isfinite().all() for t in checkpoint["model"].values())
+
+
+def test_clipping_bounds_the_gradient_and_logs_its_norm(tmp_path: Path) -> None:
+    """With plain SGD of rate 1, the weights move by the clipped gradient."""
+    notes = Notes()
+    trainer = fit(tmp_path, grad_clip=0.05, log_every=1, logger=notes)
+    norms = [values["step/grad_norm"] for _, values in notes.values if "step/grad_norm" in values]
+    assert len(norms) == 10 and max(norms) > 0.05  # measured before it is clipped
+    window = next(windows_of(trainer.train, 1))
+    before = [p.detach().clone() for p in trainer.parameters]
+    trainer.optimizer = torch.optim.SGD(trainer.parameters, lr=1.0)
+    trainer.scheduler = constant(trainer.optimizer, 10, 5)
+    trainer._step(window)
+    moved = torch.stack([(p - b).norm() for p, b in zip(trainer.parameters, before, strict=True)]).norm()
+    assert moved.item() == pytest.approx(0.05, rel=1e-3)
+
+
+def test_the_logger_hears_of_losses_and_metrics(tmp_path: Path) -> None:
+    notes = Notes()
+    fit(tmp_path, log_every=2, logger=notes)
+    assert [step for step, values in notes.values if "step/loss" in values] == [2, 4, 6, 8, 10]
+    epochs = [(step, values) for step, values in notes.values if "val/miou" in values]
+    assert [step for step, _ in epochs] == [5, 10]
+    assert "val/iou/left" in epochs[0][1]
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_mixed_precision_learns_in_float32_weights(tmp_path: Path, amp: str) -> None:
+    seen = []
+
+    class Watching(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            seen.append((x.dtype, logits.dtype))
+            return logits
+
+    trainer = fit(tmp_path, network=Watching, epochs=6, amp=amp)
+    assert set(seen) == {(torch.float32, torch.bfloat16 if amp == "bf16" else torch.float16)}
+    assert all(p.dtype == torch.float32 for p in trainer.parameters)
+    assert trainer.scaler.is_enabled() == (amp == "fp16")
+    assert trainer.progress.best > 0.9
+
+
+def test_a_step_that_the_scaler_skips_does_not_advance_the_schedule(tmp_path: Path) -> None:
+    class Overflowing(Net):
+        """Logits that are finite, with a gradient that float16 cannot hold, in the first step."""
+
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += self.training
+            logits = super().forward(x)
+            if self.training and self.calls == 1:
+                logits.register_hook(lambda grad: grad * math.inf)
+            return logits
+
+    trainer = fit(tmp_path, network=Overflowing, epochs=1, amp="fp16")
+    assert trainer.progress.step == 5
+    assert trainer.scheduler.last_epoch == 4
+    assert all(p.isfinite().all() for p in trainer.parameters)
+
+
+def test_devices_and_precisions() -> None:
+    assert choose_device("cpu").type == "cpu"
+    if not torch.cuda.is_available():
+        assert choose_device("auto").type in ("cpu", "mps")
+        with pytest.raises(UserError, match="'cuda' is not available.*available: auto, cpu"):
+            choose_device("cuda")
+    assert autocast_dtype("auto", torch.device("cpu")) is None
+    assert autocast_dtype("bf16", torch.device("cpu")) is torch.bfloat16
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("amp", ["auto", "off", "fp16", "bf16"])
+def test_on_cuda(tmp_path: Path, amp: str) -> None:
+    assert fit(tmp_path, epochs=6, device="cuda", amp=amp).progress.best > 0.9
+
+
+def test_random_states_come_back() -> None:
+    import random
+
+    def draw() -> tuple:
+        return random.random(), float(np.random.rand()), float(np.random.randn()), torch.rand(3).tolist()
+
+    seed_everything(3)
+    draw()
+    state = random_state()
+    expected = draw()
+    draw()
+    restore_random_state(state)
+    assert draw() == expected

@@ -1,0 +1,150 @@
+"""Mistakes on the command line and in YAML files, through the real command: a line or two on stderr, exit code 2,
+no run folder, no traceback, and torch not imported."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, run_command, runs_in
+
+MISTAKES = [
+    ("trainer.epoch=3", ["trainer.epoch", "unknown key", "did you mean 'trainer.epochs'"]),
+    ("+trainer.epoch=3", ["trainer.epoch", "unknown key", "on the command line", "did you mean 'epochs'"]),
+    ("modle=enet", ["modle", "did you mean 'model'"]),
+    ("model=enett", ["model=enett", "did you mean 'enet'"]),
+    ("data=camvd", ["data=camvd", "did you mean 'camvid'", "available: camvid, synthetic"]),
+    ("model=1", ["must be the name of an option"]),
+    ("model.dropuot=1", ["model.dropuot", "did you mean 'model.dropout'"]),
+    ("+model.dropuot=1", ["model.dropuot", "models.enet.ENet takes no such argument", "did you mean 'dropout'"]),
+    ("model.dropout=abc", ["model.dropout=abc", "on the command line", "valid number"]),
+    ("model._target_=models.enet.ENnet", ["models.enet.ENnet", "did you mean 'ENet'"]),
+    ("trainer.epochs=0", ["trainer.epochs=0", "greater than or equal to 1"]),
+    ("trainer.epochs=3.5", ["trainer.epochs=3.5", "valid integer"]),
+    ("trainer.amp=of", ["trainer.amp=of", "'off'"]),
+    ("trainer.amp=false", ["trainer.amp=False", "quote it"]),
+    ("trainer.channels_last=2", ["trainer.channels_last=2", "valid boolean"]),
+    ("trainer.grad_clip=-1", ["trainer.grad_clip=-1", "greater than 0"]),
+    ("data.batch_size=0", ["data.batch_size=0", "greater than or equal to 1"]),
+    ("data.image_size=[0,0]", ["data.image_size.0=0", "greater than or equal to 32"]),
+    ("data.image_size=[64]", ["data.image_size=[64]", "at least 2 items"]),
+    ("data.num_workers=many", ["data.num_workers=many", "'auto'", "valid integer"]),
+    ("data.root=x", ["data.root", "unknown key"]),
+    ("optimizer.lr=abc", ["optimizer.lr=abc", "valid number"]),
+    ("+optimizer.lrr=1", ["optimizer.lrr", "torch.optim.AdamW takes no such argument", "did you mean 'lr'"]),
+    ("loss.class_weights=[1,a]", ["loss.class_weights", "valid number"]),
+    ("loss.classes=some", ["loss.classes=some", "'present' or 'all'"]),
+    ("augmentation.transforms.0.p=x", ["augmentation.transforms[0].p=x", "valid number"]),
+    ("+augmentation.transforms.0.pp=1", ["albumentations.RandomScale takes no such argument"]),
+    ("~seed", ["seed", "missing"]),
+    ("+foo=1", ["foo", "unknown key"]),
+    ("seed=-1", ["seed=-1", "greater than or equal to 0"]),
+    ("seed=1,2", ["seed=1,2", "--multirun"]),
+    ("name=a/b", ["name=a/b", "without /"]),
+    ("oops", ["oops", "key=value"]),
+    ("resume=nowhere", ["resume=nowhere", "not a run folder"]),
+]
+
+
+def assert_refused(words: list[str], fragments: list[str], cwd: Path, script: str = "train_segmentation.py") -> None:
+    done = run_command(script, *words, cwd=cwd, flags=("-X", "importtime"))
+    message = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("import time:"))
+    assert done.returncode == 2, message
+    assert message.startswith("error: ") and len(message.splitlines()) <= 2, message
+    for fragment in fragments:
+        assert fragment in message, message
+    assert "| torch\n" not in done.stderr
+    assert runs_in(cwd) == []
+
+
+@pytest.mark.parametrize(("word", "fragments"), MISTAKES)
+def test_on_the_command_line(tmp_path: Path, word: str, fragments: list[str]) -> None:
+    assert_refused([word], fragments, tmp_path)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A copy of the program whose YAML files a test may spoil."""
+    for name in ("conf", "utils", "data", "losses", "engine", "models"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "train_segmentation.py", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "fragments"),
+    [
+        (
+            "trainer/default.yaml",
+            "epochs: 20",
+            "epoch: 20",
+            ["trainer.epoch", "conf/trainer/default.yaml", "did you mean"],
+        ),
+        (
+            "trainer/default.yaml",
+            "amp: auto",
+            "amp: off",
+            ["trainer.amp=False", "conf/trainer/default.yaml", "quote it"],
+        ),
+        ("model/enet.yaml", "dropout: 0.1 ", "dropuot: 0.1 ", ["model.dropuot", "conf/model/enet.yaml", "'dropout'"]),
+        ("model/enet.yaml", "dropout: 0.1 ", "dropout: often ", ["model.dropout=often", "conf/model/enet.yaml"]),
+        (
+            "data/synthetic.yaml",
+            "batch_size: 8",
+            "batchsize: 8",
+            ["data.batchsize", "conf/data/synthetic.yaml", "'batch_size'"],
+        ),
+        ("data/synthetic.yaml", "batch_size: 8", "batch_size: x", ["data.batch_size=x", "conf/data/synthetic.yaml"]),
+        ("optimizer/adamw.yaml", "lr:", "learning_rate:", ["optimizer.learning_rate", "conf/optimizer/adamw.yaml"]),
+        ("train.yaml", "seed: 0 ", "sead: 0 ", ["seed", "conf/train.yaml"]),
+        ("train.yaml", "model: enet", "model: enetz", ["enetz", "did you mean 'enet'"]),
+        ("loss/ce_iou.yaml", "weights: {", "weights: {{", ["YAML", "ce_iou.yaml"]),
+    ],
+)
+def test_in_yaml_files(program: Path, file: str, old: str, new: str, fragments: list[str]) -> None:
+    path = program / "conf" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    done = run_command(str(program / "train_segmentation.py"), cwd=program, flags=("-X", "importtime"))
+    message = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("import time:"))
+    assert done.returncode == 2 and len(message.splitlines()) <= 2, message
+    for fragment in fragments:
+        assert fragment in message, message
+    assert "| torch\n" not in done.stderr
+    assert runs_in(program) == []
+
+
+def test_full_error_shows_the_traceback(tmp_path: Path) -> None:
+    done = run_command("train_segmentation.py", "trainer.epoch=3", cwd=tmp_path, HYDRA_FULL_ERROR="1")
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--cfg", "job"], ["--help"], ["--cfg", "job", "model=enet", "data=camvid"]])
+@pytest.mark.parametrize("script", ["train_segmentation.py", "infer.py"])
+def test_looking_at_the_config_is_quick_and_leaves_nothing(tmp_path: Path, script: str, words: list[str]) -> None:
+    words = [word for word in words if "=" not in word or script != "infer.py"]
+    done = run_command(script, *words, cwd=tmp_path, flags=("-X", "importtime"))
+    assert done.returncode == 0
+    assert "| torch\n" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        ([], ["checkpoint is missing"]),
+        (["checkpoint=x"], ["input is missing"]),
+        (["checkpoint=x", "input=nowhere.jpg"], ["input=nowhere.jpg", "no such file"]),
+        (["checkpoint=x", "input=.", "formt=mask"], ["formt", "did you mean 'format'"]),
+        (["checkpoint=x", "input=.", "format=[mask,colour]"], ["format", "'mask' or 'overlay'"]),
+        (["checkpoint=x", "input=."], ["no images"]),
+    ],
+)
+def test_infer(tmp_path: Path, words: list[str], fragments: list[str]) -> None:
+    assert_refused(words, fragments, tmp_path, "infer.py")
+
+
+def test_a_mask_as_jpeg_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    assert_refused(["checkpoint=x", "input=a.jpg", "output=b.jpg"], ["output=b.jpg", ".png"], tmp_path, "infer.py")

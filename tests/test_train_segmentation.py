@@ -1,0 +1,290 @@
+"""The training command as a user runs it: the run folder, resuming, sweeps, and data that is not right."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from sklearn.metrics import confusion_matrix
+
+from data.synthetic import Synthetic
+from engine.checkpoint import load_checkpoint
+from engine.predictor import Predictor
+from tests.conftest import ROOT, TINY, run_command, runs_in
+
+SCRIPT = "train_segmentation.py"
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run / "checkpoints" / "last.pt")["model"]
+
+
+def test_the_run_folder_is_complete(finished_run: Path) -> None:
+    run = finished_run
+    assert run.name.endswith("_tiny")
+    expected = ["config.yaml", "metrics.csv", "summary.json", "train.log", "checkpoints/best.pt", "checkpoints/last.pt"]
+    expected += [f"figures/{name}.png" for name in ("curves", "predictions", "confusion_matrix")]
+    expected += [".hydra/config.yaml", ".hydra/overrides.yaml"]
+    for name in expected:
+        assert (run / name).stat().st_size > 0, name
+    assert list((run / "tensorboard").glob("events.*"))
+    assert not list(run.rglob("*.tmp"))
+    for name in ("curves", "predictions", "confusion_matrix"):
+        assert min(Image.open(run / "figures" / f"{name}.png").size) > 200
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["trainer"]["epochs"] == 2 and config["data"]["size"] == [32, 32] and config["name"] == "tiny"
+    log = (run / "train.log").read_text()
+    assert "mIoU" in log and "building" in log and "\r" not in log and "\x1b" not in log
+
+
+def test_metrics_csv(finished_run: Path) -> None:
+    with (finished_run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    terms = ["loss", "cross_entropy", "soft_iou"]
+    classes = ["sky", "building", "road", "pavement", "vegetation", "pole", "sign", "car", "person"]
+    assert list(rows[0]) == [
+        *("epoch", "step", "lr"),
+        *(f"train/{t}" for t in terms),
+        *(f"val/{t}" for t in terms),
+        *("val/miou", "val/dice", "val/pixel_accuracy"),
+        *(f"val/iou/{c}" for c in classes),
+        *("images_per_second", "seconds"),
+    ]
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "2"), ("2", "4")]
+    for row in rows:
+        assert float(row["train/loss"]) == pytest.approx(
+            float(row["train/cross_entropy"]) + float(row["train/soft_iou"])
+        )
+
+
+def test_summary_json(finished_run: Path) -> None:
+    summary = json.loads((finished_run / "summary.json").read_text())
+    assert summary["status"] == "finished" and summary["name"] == "tiny" and summary["seed"] == 0
+    assert "trainer.epochs=2" in summary["overrides"]
+    assert summary["last"]["epoch"] == 2
+    assert summary["parameters"] == sum(t.numel() for n, t in weights(finished_run).items() if not n.endswith(
+        ("running_mean", "running_var", "num_batches_tracked")))  # fmt: skip
+    assert summary["environment"]["torch"] == torch.__version__
+    assert set(summary["environment"]) >= {"python", "torch", "device", "git_commit", "git_dirty"}
+    assert summary["seconds"] > 0 and summary["started"] < summary["ended"]
+
+
+def test_the_reported_metrics_are_those_of_the_best_checkpoint(finished_run: Path) -> None:
+    """Recomputed with scikit-learn from the predictor's masks."""
+    best = json.loads((finished_run / "summary.json").read_text())["best"]
+    predictor = Predictor.from_checkpoint(finished_run)
+    dataset = Synthetic(size=(32, 32), split="val", length=8)
+    samples = [dataset[i] for i in range(8)]
+    truth = np.concatenate([s.mask.ravel() for s in samples])
+    predicted = np.concatenate([predictor.predict(s.image).ravel() for s in samples])
+    counts = confusion_matrix(truth, predicted, labels=range(9))
+    union = counts.sum(0) + counts.sum(1) - counts.diagonal()
+    iou = counts.diagonal()[union > 0] / union[union > 0]
+    assert best["val/miou"] == pytest.approx(iou.mean(), abs=1e-9)
+    assert best["val/pixel_accuracy"] == pytest.approx((truth == predicted).mean(), abs=1e-9)
+
+
+def test_two_runs_of_one_config_are_equal(tmp_path: Path, finished_run: Path) -> None:
+    words = [word for word in TINY if not word.startswith("data.num_workers")]
+    done = run_command(SCRIPT, "trainer.epochs=2", "data.num_workers=2", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(tmp_path)
+    first, second = weights(finished_run), weights(run)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
+    run = tmp_path / "it's a run, (1)"  # the name of a folder is the user's affair
+    shutil.copytree(finished_run, run)
+    record = (run / ".hydra" / "config.yaml").read_text()
+    done = run_command(SCRIPT, f"resume={run}", cwd=tmp_path)
+    assert done.returncode == 0 and "is finished" in done.stderr
+    refused = run_command(SCRIPT, f"resume={run}", "seed=1", "model.dropout=0.3", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "seed was 0 and is now 1" in refused.stderr and "model.dropout was 0.1 and is now 0.3" in refused.stderr
+    refused = run_command(SCRIPT, f"resume={run}", "data=camvid", cwd=tmp_path)
+    assert refused.returncode == 2 and "data=synthetic, not data=camvid" in refused.stderr
+    assert json.loads((run / "summary.json").read_text())["status"] == "finished"
+    more = run_command(SCRIPT, "model=enet", f"resume={run}", "trainer.epochs=3", "data.num_workers=1", cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    with (run / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["epochs"] == 3
+    assert (run / ".hydra" / "config.yaml").read_text() == record
+    assert runs_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(tmp_path: Path, number: int, code: int) -> None:
+    words = [f"trainer.epochs={6}", *TINY]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert run_command(SCRIPT, *words, cwd=whole).returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / SCRIPT), *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while not (runs_in(tmp_path) and (runs_in(tmp_path)[0] / "metrics.csv").exists()):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    (run,) = runs_in(tmp_path)
+    assert process.returncode == code, errors
+    assert f"python train_segmentation.py resume=experiments/{run.name}" in errors
+    assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
+    done = run_command(SCRIPT, f"resume=experiments/{run.name}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = weights(runs_in(whole)[0]), weights(run)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert json.loads((run / "summary.json").read_text())["status"] == "finished"
+
+
+def test_a_sweep_leaves_a_folder_a_job_and_survives_a_failing_one(tmp_path: Path) -> None:
+    done = run_command(
+        SCRIPT,
+        "--multirun",
+        "seed=0,1",
+        "trainer.monitor=val/miou,val/nothing",
+        "trainer.epochs=1",
+        *TINY,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1, done.stderr
+    (sweep,) = runs_in(tmp_path)
+    assert sweep.name.endswith("_sweep")
+    summaries = [json.loads((sweep / str(i) / "summary.json").read_text()) for i in range(4)]
+    assert [s["status"] for s in summaries] == ["finished", "failed", "finished", "failed"]
+    assert "val/nothing" in summaries[1]["error"]
+    first, other = weights(sweep / "0"), weights(sweep / "2")
+    assert not torch.equal(first["fullconv.weight"], other["fullconv.weight"])
+
+
+def test_a_typo_in_a_sweep_leaves_no_folder(tmp_path: Path) -> None:
+    done = run_command(SCRIPT, "--multirun", "seed=0,1", "modle=enet", cwd=tmp_path)
+    assert done.returncode == 2 and "did you mean 'model'" in done.stderr
+    assert runs_in(tmp_path) == []
+
+
+def test_a_folder_that_exists_is_not_written_into(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.tex").write_text("mine")
+    done = run_command(SCRIPT, "hydra.run.dir=taken", *TINY, cwd=tmp_path)
+    assert done.returncode == 2 and "taken exists already" in done.stderr
+    assert [p.name for p in (tmp_path / "taken").iterdir()] == ["thesis.tex"]
+
+
+def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "experiments").write_text("a file is in the way")
+    done = run_command(SCRIPT, *TINY, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("error: experiments/")
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def break_camvid(root: Path, how: str) -> list[str]:
+    """Spoils a CamVid; returns what the message must name."""
+    image, mask = root / "train" / "002.jpg", root / "trainannot" / "002.png"
+    if how == "no root":
+        shutil.rmtree(root)
+        return [str(root / "train"), "data.root="]
+    if how == "empty split":
+        for path in (*(root / "val").iterdir(), *(root / "valannot").iterdir()):
+            path.unlink()
+        return [str(root / "val"), "no images"]
+    if how == "unreadable image":
+        image.write_bytes(b"not a picture")
+        return [str(image), "not an image"]
+    if how == "truncated image":
+        image.write_bytes(image.read_bytes()[:-200])
+        return [str(image), "truncated"]
+    if how == "zero bytes":
+        image.write_bytes(b"")
+        return [str(image), "empty (0 bytes)"]
+    if how == "another size":
+        Image.fromarray(np.zeros((20, 48), np.uint8)).save(mask)
+        return [str(image), str(mask), "48x40", "48x20"]
+    if how == "unknown id":
+        Image.fromarray(np.full((40, 48), 12, np.uint8)).save(mask)
+        return [str(mask), "outside the label set: 12"]
+    mask.unlink()
+    return [str(image), "no mask"]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        *("no root", "empty split", "unreadable image", "truncated image", "zero bytes"),
+        *("another size", "unknown id", "no mask"),
+    ],
+)
+def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path: Path, camvid: Path, how: str) -> None:
+    fragments = break_camvid(camvid, how)
+    words = ["data=camvid", f"data.root={camvid}", "data.image_size=[32,32]", "data.num_workers=0"]
+    done = run_command(SCRIPT, *words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    message = done.stderr.splitlines()
+    assert message[0].startswith("error: ") and len(message) <= 2
+    for fragment in fragments:
+        assert fragment in done.stderr
+    assert runs_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "fragment"),
+    [
+        ("trainer.device=cuda", "'cuda' is not available"),
+        ("optimizer.lr=-1", "optimizer: Invalid learning rate"),
+        ("trainer.monitor=val/mIoU", "no column of metrics.csv"),
+        ("loss.class_weights=[1,2]", "2 weights for 9 classes"),
+        ("data.train_split=trian", "did you mean 'train'"),
+        ("model.dropout=2", "dropout probability has to be between 0 and 1"),
+    ],
+)
+def test_what_only_building_shows_leaves_no_folder_either(tmp_path: Path, word: str, fragment: str) -> None:
+    if word == "trainer.device=cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    done = run_command(SCRIPT, word, *TINY, cwd=tmp_path)
+    assert done.returncode == 2 and fragment in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert runs_in(tmp_path) == []
+
+
+def test_a_resumed_checkpoint_that_does_not_fit(tmp_path: Path, finished_run: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    last = run / "checkpoints" / "last.pt"
+    whole = last.read_bytes()
+    last.write_bytes(whole[: len(whole) // 2])
+    done = run_command(SCRIPT, f"resume={run}", "trainer.epochs=3", cwd=tmp_path)
+    assert done.returncode == 2 and "damaged or truncated" in done.stderr
+    checkpoint = torch.load(finished_run / "checkpoints" / "last.pt", weights_only=True)
+    checkpoint["model"]["fullconv.weight"] = torch.zeros(16, 5, 3, 3)
+    torch.save(checkpoint, last)
+    done = run_command(SCRIPT, f"resume={run}", "trainer.epochs=3", cwd=tmp_path)
+    assert done.returncode == 2 and "fullconv.weight is (16, 5, 3, 3)" in done.stderr
+    assert json.loads((run / "summary.json").read_text())["status"] == "finished"
+
+
+def test_a_failure_inside_leaves_its_traceback(tmp_path: Path) -> None:
+    """An augmentation that raises in the middle of the training."""
+    words = ["augmentation.transforms=[{_target_:albumentations.RandomCrop,height:64,width:64,fill_mask:255}]", *TINY]
+    done = run_command(SCRIPT, *words, cwd=tmp_path)
+    (run,) = runs_in(tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in (run / "train.log").read_text()
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "failed" and "CropSizeError" in summary["error"]
+    assert (run / "checkpoints" / "last.pt").exists()

@@ -1,0 +1,70 @@
+import csv
+import json
+import math
+import signal
+from pathlib import Path
+
+import pytest
+
+from utils.interruption import Interrupted
+from utils.run_folder import RunFolder
+
+ROWS = [{"epoch": 1, "loss": 0.125, "miou": math.nan}, {"epoch": 2, "loss": 1e-12, "miou": 0.5}]
+
+
+def test_rows_are_a_csv_with_empty_cells_for_what_is_not_known(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_rows(["epoch", "loss", "miou"], ROWS)
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [
+            {"epoch": "1", "loss": "0.125", "miou": ""},
+            {"epoch": "2", "loss": "1e-12", "miou": "0.5"},
+        ]
+    assert run.read_rows() == [{"epoch": 1, "loss": 0.125}, {"epoch": 2, "loss": 1e-12, "miou": 0.5}]
+    assert run.read_rows(up_to_epoch=1) == [{"epoch": 1, "loss": 0.125}]
+
+
+def test_a_folder_without_files_is_empty(tmp_path: Path) -> None:
+    assert RunFolder(tmp_path).read_rows() == []
+    assert RunFolder(tmp_path).read_summary() == {}
+
+
+def test_the_summary_is_strict_json(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.update_summary(best={"miou": math.nan, "loss": [math.inf, 1.0]}, name="größer")
+    run.update_summary(seed=3)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    text = (tmp_path / "summary.json").read_text()
+    assert json.loads(text, parse_constant=refuse) == {
+        "best": {"miou": None, "loss": [None, 1.0]},
+        "name": "größer",
+        "seed": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, "finished"),
+        (Interrupted(signal.SIGINT), "interrupted"),
+        (ValueError("oh"), "failed"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
+)
+def test_status(tmp_path: Path, error: BaseException | None, status: str) -> None:
+    run = RunFolder(tmp_path)
+    try:
+        with run.recording(seed=1):
+            assert run.read_summary()["status"] == "running"
+            if error:
+                raise error
+    except BaseException as raised:
+        assert raised is error
+    summary = run.read_summary()
+    assert summary["status"] == status
+    assert summary["seed"] == 1
+    if isinstance(error, ValueError):
+        assert summary["error"] == "ValueError: oh"

@@ -37,10 +37,9 @@ def train(cfg: DictConfig) -> float:
     trainer = build(cfg.trainer, "trainer")
     train_set, validation_set = checked_dataset(cfg, cfg.data.train_split), checked_dataset(cfg, cfg.data.val_split)
     labels = train_set.labels
-    check_class_weights(cfg, labels.names)
     train_batches, validation_batches = loaders(cfg, train_set, validation_set, trainer.device)
     model = trainer.prepare(build(cfg.model, "model", num_classes=len(labels)))
-    loss = trainer.prepare(build(cfg.loss, "loss"))
+    loss = trainer.prepare(build_loss(cfg, train_set))
     trainer.metric_columns(loss, labels)  # refuses a trainer.monitor that is none of them
     if resume_from is not None:
         load_weights(model, resume_from["model"])  # refuses weights that do not fit, with nothing written yet
@@ -125,11 +124,22 @@ def checked_dataset(cfg: DictConfig, split: str) -> Any:
     return dataset
 
 
-def check_class_weights(cfg: DictConfig, names: tuple[str, ...]) -> None:
-    """Refuses class weights of another number than the classes."""
-    weights = cfg.loss.get("class_weights")
-    if weights is not None and len(weights) != len(names):
+def build_loss(cfg: DictConfig, train_set: Any) -> Any:
+    """The loss, with the numbers of its class weights where the config names a formula for them."""
+    from data.loading import limited
+    from data.statistics import count_pixels
+    from losses import class_weights
+
+    weights, names = cfg.loss.get("class_weights"), train_set.labels.names
+    if weights is None:
+        return build(cfg.loss, "loss")
+    if isinstance(weights, str):
+        formula = {"enet": class_weights.enet, "median_frequency": class_weights.median_frequency}[weights]
+        weights = formula(count_pixels(train_set, limited(train_set, cfg.data.limit)))
+        log.info("class weights: %s", ", ".join(f"{n} {w:.3g}" for n, w in zip(names, weights, strict=True)))
+    if len(weights) != len(names):
         raise UserError(f"loss.class_weights: {len(weights)} weights for {len(names)} classes: {', '.join(names)}")
+    return build(cfg.loss, "loss", class_weights=list(weights))
 
 
 def loaders(cfg: DictConfig, train_set: Any, validation_set: Any, device: Any) -> tuple[Any, Any]:

@@ -1,4 +1,9 @@
-"""The losses that a config can name: each a flat function from options to a `WeightedSum`."""
+"""The losses that a config can name: each a flat function from options to a `WeightedSum`.
+
+Class weights are those of the cross-entropy: one number a class, or none. The names that a config may give
+instead stand for a formula of `losses.class_weights`; `train_segmentation.py` puts its numbers, from the
+training split, in their place.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from losses.weighted_sum import WeightedSum
 
 def ce_iou(
     weights: dict[str, float],
-    class_weights: Sequence[float] | None = None,
+    class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None,
     classes: Literal["present", "all"] = "present",
 ) -> WeightedSum:
     """Cross-entropy + soft-IoU."""
@@ -21,14 +26,14 @@ def ce_iou(
 
 def ce_dice(
     weights: dict[str, float],
-    class_weights: Sequence[float] | None = None,
+    class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None,
     classes: Literal["present", "all"] = "present",
 ) -> WeightedSum:
     """Cross-entropy + soft-Dice."""
     return WeightedSum({"cross_entropy": CrossEntropy(class_weights), "soft_dice": SoftDice(classes)}, weights)
 
 
-def cross_entropy(class_weights: Sequence[float] | None = None) -> WeightedSum:
+def cross_entropy(class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None) -> WeightedSum:
     """Cross-entropy alone."""
     return WeightedSum({"cross_entropy": CrossEntropy(class_weights)}, {"cross_entropy": 1.0})
 

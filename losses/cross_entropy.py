@@ -17,12 +17,17 @@ class CrossEntropy(LossTerm):
 
     Args:
         class_weights: one weight a class, or None for equal ones.
+
+    Raises:
+        TypeError: a name in place of the numbers.
     """
 
     class_weights: Tensor | None
 
-    def __init__(self, class_weights: Sequence[float] | None = None) -> None:
+    def __init__(self, class_weights: Sequence[float] | str | None = None) -> None:
         super().__init__()
+        if isinstance(class_weights, str):
+            raise TypeError(f"class weights must be numbers, not '{class_weights}'; see losses.class_weights")
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
 

@@ -83,7 +83,7 @@ def test_the_reported_metrics_are_those_of_the_best_checkpoint(finished_run: Pat
     """Recomputed with scikit-learn from the predictor's masks."""
     best = json.loads((finished_run / "summary.json").read_text())["best"]
     predictor = Predictor.from_checkpoint(finished_run)
-    dataset = Synthetic(size=(32, 32), split="val", length=8)
+    dataset = Synthetic(size=(32, 32), split="val", val_length=8)
     samples = [dataset[i] for i in range(8)]
     truth = np.concatenate([s.mask.ravel() for s in samples])
     predicted = np.concatenate([predictor.predict(s.image).ravel() for s in samples])

@@ -187,7 +187,7 @@ def _check_target(node: Config, path: str, known: set[str], origin: Origin) -> N
         if name in parameters and not _holds_targets(value):
             wrong = wrong_value(parameters[name].annotation, value)
             if wrong:
-                raise UserError(f"{key}={_shown(value)} {origin.place(key)}: {wrong.removeprefix('Input ')}")
+                raise UserError(f"{key}={_shown(value)} {origin.place(key)}: {wrong}")
     for parameter in parameters.values():
         if parameter.required and parameter.name not in node and parameter.name not in known:
             raise UserError(f"{path}.{parameter.name}: {target} needs it {origin.place(path)}")

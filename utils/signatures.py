@@ -73,7 +73,7 @@ def wrong_value(annotation: str | None, value: Any) -> str | None:
     try:
         adapter.validate_python(value)
     except ValidationError as error:
-        return error.errors()[0]["msg"]
+        return " or ".join(dict.fromkeys(e["msg"].removeprefix("Input ") for e in error.errors()))
     return None
 
 

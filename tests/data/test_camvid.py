@@ -38,9 +38,9 @@ def test_the_real_one_pairs_up() -> None:
 
 
 def test_what_is_wrong_is_named(camvid: Path) -> None:
-    with pytest.raises(UserError, match="no split 'vla'.*did you mean 'val'"):
+    with pytest.raises(UserError, match=r"no split 'vla'.*did you mean 'val'"):
         CamVid(str(camvid), "vla")
-    with pytest.raises(UserError, match="nowhere.*\n.*data.root="):
+    with pytest.raises(UserError, match=r"nowhere.*\n.*data\.root="):
         CamVid("/nowhere", "train")
     (camvid / "trainannot" / "002.png").unlink()
     with pytest.raises(UserError, match=r"002\.jpg: there is no mask"):

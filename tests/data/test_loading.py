@@ -24,7 +24,7 @@ def standard(size: tuple[int, int] = SIZE) -> Augmentation:
 
 
 def batches(num_workers: int, epoch: int = 0, start: int = 0, seed: int = 7) -> list[TrainingBatch]:
-    dataset = Synthetic(size=SIZE, split="train", length=11)
+    dataset = Synthetic(size=SIZE, split="train", train_length=11)
     loader = TrainingLoader(
         dataset, standard(), image_size=SIZE, batch_size=4, seed=seed, num_workers=num_workers
     )  # fmt: skip
@@ -64,7 +64,7 @@ def test_a_run_can_go_on_in_the_middle_of_an_epoch() -> None:
 def test_loading_leaves_the_global_generators_alone() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr,index]
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]
     batches(1)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()  # type: ignore[index]
@@ -76,7 +76,7 @@ def test_a_set_smaller_than_a_batch_gives_one_batch() -> None:
 
 
 def test_limit_takes_the_first_samples() -> None:
-    dataset = Synthetic(size=SIZE, split="val", length=9)
+    dataset = Synthetic(size=SIZE, split="val", val_length=9)
     loader = ValidationLoader(dataset, image_size=SIZE, batch_size=4, limit=5, num_workers=0)
     assert [name for b in loader for name in b.names] == [f"val/{i:05}" for i in range(5)]
     assert loader.samples == 5
@@ -91,7 +91,7 @@ def test_validation_keeps_masks_at_their_own_size(camvid: Path) -> None:
 
 
 def test_augmentation_is_a_function_of_its_seed() -> None:
-    sample = Synthetic(size=SIZE, split="train", length=1)[0]
+    sample = Synthetic(size=SIZE, split="train", train_length=1)[0]
     augmentation = standard()
     image, mask = augmentation(sample.image, sample.mask, seed=5)
     augmentation(sample.image, sample.mask, seed=6)
@@ -134,7 +134,7 @@ def test_transforms_that_would_invent_a_class_are_refused() -> None:
 
 
 def test_a_transform_of_another_size_is_refused() -> None:
-    dataset = Synthetic(size=SIZE, split="train", length=4)
+    dataset = Synthetic(size=SIZE, split="train", train_length=4)
     augmentation = Augmentation([A.RandomCrop(16, 16, fill_mask=255)])
     loader = TrainingLoader(dataset, augmentation, image_size=SIZE, batch_size=2, seed=0, num_workers=0)
     with pytest.raises(UserError, match=r"came out as \(16, 16\).*\[40, 56\]"):

@@ -15,7 +15,7 @@ SIZE = (96, 128)
 
 
 def digest(size: tuple[int, int], split: str, indices: range) -> str:
-    dataset = Synthetic(size=size, split=split, length=100)
+    dataset = Synthetic(size=size, split=split, train_length=100, val_length=100)
     found = hashlib.sha256()
     for i in indices:
         sample = dataset[i]
@@ -25,7 +25,7 @@ def digest(size: tuple[int, int], split: str, indices: range) -> str:
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (96, 128), (128, 96), (180, 240)])
 def test_samples_are_what_they_should_be(size: tuple[int, int]) -> None:
-    dataset = Synthetic(size=size, split="train", length=5)
+    dataset = Synthetic(size=size, split="train", train_length=5)
     assert len(dataset) == 5 and len(list(dataset)) == 5  # type: ignore[call-overload]
     for i in range(5):
         sample = dataset[i]
@@ -51,18 +51,18 @@ def test_no_scene_occurs_twice() -> None:
 
 
 def test_every_class_is_there_to_be_learnt() -> None:
-    dataset = Synthetic(size=SIZE, split="train", length=60)
-    counts = sum(np.bincount(dataset[i].mask.ravel(), minlength=9) for i in range(60))
+    dataset = Synthetic(size=SIZE, split="train", train_length=60)
+    counts = np.stack([np.bincount(dataset[i].mask.ravel(), minlength=9) for i in range(60)]).sum(0)
     assert (counts / counts.sum() > 0.01).all()
 
 
 def test_colour_alone_does_not_tell_the_classes() -> None:
     """A logistic regression on RGB, fitted on training scenes, stays below 0.40 mIoU on validation scenes."""
-    train = Synthetic(size=SIZE, split="train", length=60)
+    train = Synthetic(size=SIZE, split="train", train_length=60)
     samples = [train[i] for i in range(60)]
     colors = np.concatenate([s.image.reshape(-1, 3)[::37] for s in samples]) / 255
     classes = np.concatenate([s.mask.reshape(-1)[::37] for s in samples])
-    validation = Synthetic(size=SIZE, split="val", length=30)
+    validation = Synthetic(size=SIZE, split="val", val_length=30)
     for weight in (None, "balanced"):
         classifier = LogisticRegression(max_iter=300, class_weight=weight).fit(colors, classes)
         confusion = np.zeros((9, 9), np.int64)
@@ -75,6 +75,6 @@ def test_colour_alone_does_not_tell_the_classes() -> None:
 
 def test_what_does_not_exist() -> None:
     with pytest.raises(UserError, match="did you mean 'train'"):
-        Synthetic(size=SIZE, split="trian", length=5)
+        Synthetic(size=SIZE, split="trian", train_length=5)
     with pytest.raises(IndexError):
-        Synthetic(size=SIZE, split="train", length=5)[5]
+        Synthetic(size=SIZE, split="train", train_length=5)[5]

@@ -39,7 +39,12 @@ def test_tables() -> None:
     lines = epoch_table(row, "epoch 1/2").splitlines()
     assert "epoch 1/2" in lines[0]
     assert lines[1].split("|")[1:-1] == [
-        s for s in ["       ", "   loss ", " soft_iou ", "   mIoU ", "   Dice ", " pixel accuracy "]
+        "       ",
+        "   loss ",
+        " soft_iou ",
+        "   mIoU ",
+        "   Dice ",
+        " pixel accuracy ",
     ]
     assert [cell.strip() for cell in lines[4].split("|")[1:-1]] == [
         "val",

@@ -21,9 +21,8 @@ def add_to_confusion(confusion: Tensor, prediction: Tensor, target: Tensor) -> N
         target: integer tensor of that shape, values 0..C-1, and 255 for pixels not to count.
     """
     classes = len(confusion)
-    # An extra row takes the ignored pixels: cheaper than selecting the others.
-    rows = target.flatten().clamp(max=classes).to(torch.int64)
-    cells = rows * classes + prediction.flatten()
+    # An extra row takes the ignored pixels, which is cheaper than selecting the others.
+    cells = target.flatten().clamp(max=classes).to(torch.int64).mul_(classes).add_(prediction.flatten())
     size = (classes + 1) * classes
     if cells.is_cuda:  # bincount would ask the device for its largest value
         counts = torch.zeros(size, dtype=torch.int64, device=cells.device)

@@ -1,7 +1,8 @@
 """Learning-rate schedules: functions of the optimiser step, after a linear warm-up.
 
 Each takes the optimiser, the number of optimiser steps in the whole run and in an epoch, and returns a
-`LambdaLR` to step once per optimiser step. The warm-up ramps from lr / n to lr over its n steps.
+`LambdaLR` to step once per optimiser step. A warm-up of n steps takes lr / (n + 1), 2 lr / (n + 1) ..., so that the
+step after it has the full rate.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def exponential(
     optimizer: Optimizer, total_steps: int, steps_per_epoch: int, gamma: float = 0.975, warmup_epochs: float = 0.0
 ) -> LambdaLR:
     """lr0 * gamma ** (epochs since the warm-up), falling a little with every step."""
-    warmup = warmup_epochs * steps_per_epoch
+    warmup = round(min(warmup_epochs * steps_per_epoch, total_steps))
     epochs = (total_steps - warmup) / steps_per_epoch
     return _schedule(optimizer, total_steps, warmup, lambda t: gamma ** (t * epochs))
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from data.labels import IGNORE_INDEX
-from losses.term import LossTerm, Term
+from losses.class_sums import ClassSums
+from losses.term import SumsTerm, Term
 
 
-class CrossEntropy(LossTerm):
+class CrossEntropy(SumsTerm):
     """Cross-entropy, averaged over the valid pixels or, with class weights, over their weights.
 
     Args:
@@ -38,6 +38,7 @@ class CrossEntropy(LossTerm):
             return valid.sum().float()
         return (self.class_weights[target.where(valid, 0)] * valid).sum()
 
-    def forward(self, logits: Tensor, target: Tensor) -> Term:
-        total = F.cross_entropy(logits.float(), target, self.class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
-        return Term(total, self.denominator(target))
+    def from_sums(self, sums: ClassSums) -> Term:
+        if self.class_weights is None:
+            return Term(sums.surprise.sum(), sums.present.sum())
+        return Term((self.class_weights * sums.surprise).sum(), (self.class_weights * sums.present).sum())

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from losses.class_sums import ClassSums, class_sums
+
 
 class Term(NamedTuple):
     """A term of the loss as a fraction: its value is `total / denominator`.
@@ -37,3 +39,14 @@ class LossTerm(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Term:
         raise NotImplementedError
+
+
+class SumsTerm(LossTerm):
+    """A term that needs no more of the pixels than their sums per class; several such terms share them."""
+
+    def from_sums(self, sums: ClassSums) -> Term:
+        """The term from the sums of a batch."""
+        raise NotImplementedError
+
+    def forward(self, logits: Tensor, target: Tensor) -> Term:
+        return self.from_sums(class_sums(logits, target))

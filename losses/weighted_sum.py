@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from losses.term import LossTerm, Term
+from losses.class_sums import class_sums
+from losses.term import LossTerm, SumsTerm, Term
 
 
 class WeightedSum(nn.Module):
@@ -34,7 +35,14 @@ class WeightedSum(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> dict[str, Term]:
         """The terms for logits (N, C, H, W) and an int64 target (N, H, W)."""
-        return {name: term(logits, target) for name, term in zip(self.names, self.terms, strict=True)}
+        named = dict(zip(self.names, self.terms, strict=True))
+        if not any(isinstance(term, SumsTerm) for term in named.values()):
+            return {name: term(logits, target) for name, term in named.items()}
+        sums = class_sums(logits, target)
+        return {
+            name: term.from_sums(sums) if isinstance(term, SumsTerm) else term(logits, target)
+            for name, term in named.items()
+        }
 
     def denominators(self, target: Tensor) -> Tensor:
         """The terms' denominators for this target, float32 (number of terms,)."""

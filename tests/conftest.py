@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.register_assert_rewrite("tests.models.tester")
+
 ROOT = Path(__file__).resolve().parent.parent
 Command = Callable[..., subprocess.CompletedProcess]
 

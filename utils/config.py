@@ -1,6 +1,7 @@
-"""Everything between the command line and a checked config: below the entry points, the only module that knows
-Hydra. `launch` starts an entry point; `check` refuses what is wrong in a config before anything slow is
-imported; `RunFolderCallback` gives each run a folder that no other run has."""
+"""Everything between the command line and a checked config; below the entry points, only this module knows Hydra.
+
+`launch` starts an entry point. What is wrong in its config is refused before anything slow is imported, in a line
+or two. `RunFolderCallback` gives each run a folder that no other run has."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -18,17 +20,16 @@ from typing import Any, cast
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
+from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from utils import arguments
 from utils.checks import LOADER_KEYS, Origin, check_infer, check_loader, check_train, differences
-from utils.errors import PartlyFailed, UserError
-from utils.explain import explain
+from utils.errors import PartlyFailed, UserError, did_you_mean
 from utils.interruption import Interrupted
 from utils.run_folder import RunFolder
 
@@ -40,6 +41,7 @@ CHECKS = {"train": check_train, "infer": check_infer}
 Task = Callable[[DictConfig], Any]
 
 _made: Path | None = None  # the folder that this process made for its run or sweep
+_full_error = False  # whether the user wants tracebacks of mistakes
 
 
 def launch(task: Task, config_name: str) -> None:
@@ -48,7 +50,8 @@ def launch(task: Task, config_name: str) -> None:
     Exit codes: 0, 1 for an internal failure (and a sweep with a failed job), 2 for a mistake of the user's,
     130 and 143 for Ctrl-C and SIGTERM.
     """
-    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    global _full_error
+    _full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print at length
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     codes: list[int] = []
@@ -57,8 +60,6 @@ def launch(task: Task, config_name: str) -> None:
         decorate = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
         decorate(_guarded(task, config_name, codes))()
     except Exception as error:  # the task's own are dealt with in `_guarded`: what comes here is from composing
-        if traceback_wanted:
-            raise
         _discard_folder()
         _refuse(error)
     sys.exit(max(codes, default=0))
@@ -182,7 +183,7 @@ def _check(cfg: DictConfig, config_name: str) -> None:
     except OmegaConfBaseException as error:
         if config_name == "train":  # what cannot be resolved may refer to a key of the loader that is wrong itself
             check_loader(cast(dict[str, Any], OmegaConf.to_container(job)), origin)
-        raise UserError(explain(error)) from error
+        raise UserError(_explain(error)) from error
     CHECKS[config_name](config, origin)
     if config.get("resume"):
         run = Path(config["resume"]).expanduser()
@@ -210,7 +211,7 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
             _discard_folder()
             raise
         except UserError as error:
-            log.error("%s", error)
+            log.error("%s", error, exc_info=_full_error)
             codes.append(1 if sweep else 2)
             failure = str(error)
         except PartlyFailed as error:
@@ -232,7 +233,9 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
 
 def _refuse(error: Exception) -> None:
     """Says what is wrong, and exits."""
-    message = str(error) if isinstance(error, UserError) else explain(error)
+    if _full_error:
+        traceback.print_exception(error)
+    message = str(error) if isinstance(error, UserError) else _explain(error)
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
 
@@ -262,3 +265,48 @@ def _discard_folder() -> None:
     """Removes the folder that this process made, unless something in it is worth keeping."""
     if _made is not None and not any(_made.rglob("summary.json")):
         shutil.rmtree(_made, ignore_errors=True)
+
+
+def _explain(error: BaseException) -> str:
+    """What is wrong, where, and the way out, for an error from composing a config."""
+    cause = error.__cause__ or error
+    context: BaseException | None = error
+    while context is not None and not isinstance(context, yaml.YAMLError):
+        context = context.__cause__ or context.__context__
+    if isinstance(context, yaml.YAMLError):
+        return "not valid YAML: " + " ".join(str(context).split())
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = sorted(error.options)
+        hint = did_you_mean(option, options)
+        return f"{group}={option}: there is no such option{hint or ''}\navailable: {', '.join(options)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read as key=value; quote what is special: 'key=\"a, b\"'"
+    if isinstance(cause, InterpolationKeyError):
+        return f"{cause.full_key}: {_first_line(cause)}"
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        known = _keys(cause.parent_node)
+        wrong = str(cause.key)
+        if known is not None and wrong not in known:
+            prefix = cause.full_key.rpartition(".")[0]
+            close = did_you_mean(wrong, known)
+            hint = close.replace("'", f"'{prefix}.", 1) if prefix and close else close
+            return f"{cause.full_key}: unknown key{hint or '; known here: ' + ', '.join(known)}"
+        return f"{cause.full_key}: {_first_line(cause)}"
+    if "Config group override must be" in str(error):
+        return "a group (model=, data=, loss= ...) must be the name of an option, not a number or null"
+    if "Ambiguous value" in str(error):
+        return f"{_first_line(error)}: a list is written key=[a,b], and a sweep over values needs --multirun"
+    return _first_line(error)
+
+
+def _keys(node: object) -> list[str] | None:
+    """The keys of a config node, without Hydra's."""
+    if not isinstance(node, DictConfig):
+        return None
+    return [str(key) for key in node if key not in ("hydra", "_target_", "_partial_")]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

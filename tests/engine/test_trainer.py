@@ -160,7 +160,7 @@ def test_losses_are_lower_is_better(tmp_path: Path) -> None:
     trainer = fit(tmp_path, epochs=4, monitor="val/soft_iou")
     rows = RunFolder(tmp_path).read_rows()
     assert trainer.progress.best == pytest.approx(min(row["val/soft_iou"] for row in rows))
-    with pytest.raises(UserError, match="trainer.monitor=val/mIoU is no column"):
+    with pytest.raises(UserError, match=r"trainer\.monitor=val/mIoU is no column"):
         fit(tmp_path / "b", monitor="val/mIoU")
 
 
@@ -298,7 +298,7 @@ def test_devices_and_precisions() -> None:
     assert choose_device("cpu").type == "cpu"
     if not torch.cuda.is_available():
         assert choose_device("auto").type in ("cpu", "mps")
-        with pytest.raises(UserError, match="'cuda' is not available.*available: auto, cpu"):
+        with pytest.raises(UserError, match=r"'cuda' is not available.*available: auto, cpu"):
             choose_device("cuda")
     assert autocast_dtype("auto", torch.device("cpu")) is None
     assert autocast_dtype("bf16", torch.device("cpu")) is torch.bfloat16

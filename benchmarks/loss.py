@@ -1,0 +1,122 @@
+"""Soft-IoU, with and without cross-entropy, forward and backward, against the usual formulation with a one-hot tensor.
+
+python -m benchmarks.loss
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.timing import interleaved, milliseconds
+from data.labels import IGNORE_INDEX
+from losses.combinations import ce_iou, soft_iou
+from losses.weighted_sum import WeightedSum
+from utils.tables import table
+
+SHAPE = (4, 21, 512, 512)
+ROUNDS = 9
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def usual_soft_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """Softmax, one-hot, product, sum, as most published soft-IoU and soft-Dice losses have it."""
+    valid = target != IGNORE_INDEX
+    mask = valid.unsqueeze(1)
+    p = logits.softmax(1) * mask
+    one_hot = F.one_hot(target.where(valid, 0), logits.shape[1]).permute(0, 3, 1, 2) * mask
+    intersection = (p * one_hot).sum((0, 2, 3))
+    union = (p + one_hot).sum((0, 2, 3)) - intersection
+    return 1 - (intersection / union)[one_hot.sum((0, 2, 3)) > 0].mean()
+
+
+def usual_ce_iou(logits: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX) + usual_soft_iou(logits, target)
+
+
+def ours(loss: WeightedSum, logits: Tensor, target: Tensor) -> Tensor:
+    terms = loss(logits, target).values()
+    return loss.total(torch.stack([t.total for t in terms]), torch.stack([t.denominator for t in terms]))
+
+
+RIVALS: dict[str, dict[str, Loss]] = {
+    "CE + soft-IoU": {
+        "usual": usual_ce_iou,
+        "ours": functools.partial(ours, ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0})),
+    },
+    "soft-IoU": {"usual": usual_soft_iou, "ours": functools.partial(ours, soft_iou())},
+}
+
+
+def inputs(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Logits, and a target with a tenth of its pixels ignored."""
+    generator = torch.Generator().manual_seed(0)
+    n, classes, height, width = shape
+    logits = torch.randn(shape, generator=generator)
+    target = torch.randint(classes, (n, height, width), generator=generator)
+    target[torch.rand(target.shape, generator=generator) < 0.1] = IGNORE_INDEX
+    return logits.requires_grad_(), target
+
+
+def gradient(loss: Loss, logits: Tensor, target: Tensor) -> Tensor:
+    """Forward and backward."""
+    (found,) = torch.autograd.grad(loss(logits, target), logits)
+    return found
+
+
+def memory(field: str) -> int:
+    """Bytes of this process: VmRSS now, VmHWM at most so far. (`ru_maxrss` would begin with the parent's.)"""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:"))
+
+
+def extra_peak(name: str, rival: str) -> int:
+    """Bytes that a forward and backward pass needs beside its inputs, at most; for a fresh process."""
+    loss = RIVALS[name][rival]
+    gradient(loss, *inputs((1, 3, 32, 32)))  # what is loaded once does not count
+    logits, target = inputs(SHAPE)
+    before = memory("VmRSS")
+    gradient(loss, logits, target)
+    return memory("VmHWM") - before
+
+
+def extra_peak_in_fresh_process(name: str, rival: str) -> int:
+    command = [sys.executable, "-m", "benchmarks.loss", "--memory", name, rival]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def compare(name: str) -> None:
+    """Prints time, memory and the difference of the gradients for one loss."""
+    logits, target = inputs(SHAPE)
+    calls = {rival: functools.partial(gradient, loss, logits, target) for rival, loss in RIVALS[name].items()}
+    times = interleaved(calls, ROUNDS)
+    peaks = {rival: extra_peak_in_fresh_process(name, rival) for rival in calls}
+    expected = calls["usual"]()
+    difference = (calls["ours"]() - expected).abs().max() / expected.abs().max()
+    print(
+        table(
+            [
+                [name, "forward + backward", "extra peak memory"],
+                *([rival, milliseconds(times[rival]), f"{peaks[rival] / 2**20:.0f} MiB"] for rival in calls),
+                ["ours / usual", f"{times['ours'] / times['usual']:.2f}", f"{peaks['ours'] / peaks['usual']:.2f}"],
+            ],
+            f"{SHAPE}, {torch.get_num_threads()} threads",
+        )
+    )
+    print(f"largest difference of the gradients: {difference:.1e} of the largest gradient\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--memory"]:
+        print(extra_peak(sys.argv[2], sys.argv[3]))
+    else:
+        for name in RIVALS:
+            compare(name)

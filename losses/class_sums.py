@@ -1,0 +1,84 @@
+"""Sums per class over the pixels of a batch, from which cross-entropy, soft-IoU and soft-Dice all follow."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from data.labels import IGNORE_INDEX
+
+
+class ClassSums(NamedTuple):
+    """Sums over the valid pixels of a batch, each float32 (C,). With p the softmax of the logits:
+
+    Attributes:
+        surprise: sum of -log p_c over the pixels of class c.
+        intersection: sum of p_c over the pixels of class c.
+        predicted: sum of p_c over all pixels.
+        present: number of pixels of class c; without gradient.
+    """
+
+    surprise: Tensor
+    intersection: Tensor
+    predicted: Tensor
+    present: Tensor
+
+
+def class_sums(logits: Tensor, target: Tensor) -> ClassSums:
+    """The sums for logits (N, C, H, W), in float32 whatever their dtype, and a target int64 (N, H, W)."""
+    return ClassSums(*_ClassSums.apply(logits, target))
+
+
+class _ClassSums(torch.autograd.Function):
+    """Computed without a one-hot tensor, and with the gradient written out.
+
+    Autograd would keep log-softmax, softmax, the one-hot target and products of them for the backward pass.
+    Here it keeps the logits and computes the softmax again, in the one tensor that becomes the gradient. With
+    d, a and b the gradients of the loss with respect to surprise, intersection and predicted, that with respect
+    to p_c at a valid pixel of class t is g_c = b_c + (a_t - d_t / p_t) [c = t], and so that with respect to
+    the logits is p_c (g_c - <p, g>) = p_c (b_c - <p, b> - p_t a_t + d_t) + (p_t a_t - d_t) [c = t].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        classes = logits.shape[1]
+        with torch.autocast(logits.device.type, enabled=False):
+            log_p = torch.log_softmax(logits.flatten(2), dim=1, dtype=torch.float32)  # (N, C, HW)
+            valid = target.flatten(1) != IGNORE_INDEX
+            index = target.flatten(1).where(valid, 0)
+            weight = valid.float()
+            log_p_target = log_p.gather(1, index.unsqueeze(1)).squeeze(1) * weight
+            p = log_p.exp_()
+            p_target = p.gather(1, index.unsqueeze(1)).squeeze(1) * weight
+            predicted = torch.bmm(p, weight.unsqueeze(2)).sum((0, 2))
+            surprise, intersection, present = (
+                _by_class(values, index, classes) for values in (-log_p_target, p_target, weight)
+            )
+        ctx.save_for_backward(logits, index, weight, p_target)
+        ctx.mark_non_differentiable(present)
+        return surprise, intersection, predicted, present
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_s: Tensor, grad_i: Tensor, grad_p: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        logits, index, weight, p_target = ctx.saved_tensors
+        with torch.autocast(logits.device.type, enabled=False):
+            p = torch.softmax(logits.flatten(2), dim=1, dtype=torch.float32)
+            d_target = grad_s[index] * weight
+            own = p_target * grad_i[index] - d_target
+            common = torch.matmul(grad_p, p).add_(own)
+            for c in range(p.shape[1]):  # class by class, since the whole factor would be as large as the logits
+                p[:, c].mul_((grad_p[c] - common).mul_(weight))
+            p.scatter_add_(1, index.unsqueeze(1), own.unsqueeze(1))
+        return p.view(logits.shape).to(logits.dtype), None
+
+
+def _by_class(values: Tensor, index: Tensor, classes: int) -> Tensor:
+    """Sums of values (N, HW) by the class at the same place of `index`, float32 (C,)."""
+    # float32 would stop counting at 2^24 pixels; Apple's GPUs have nothing larger.
+    exact = torch.float32 if values.device.type == "mps" else torch.float64
+    sums = torch.zeros(classes, dtype=exact, device=values.device)
+    return sums.scatter_add_(0, index.flatten(), values.flatten().to(exact)).float()

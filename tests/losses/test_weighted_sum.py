@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data.augmentation import Augmentation
+from data.labels import IGNORE_INDEX, LabelSet
+from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
+from data.samples import Sample
+from engine.normalization import IMAGENET
+from engine.schedules import constant
+from engine.trainer import Trainer
+from losses import combinations
+from losses.cross_entropy import CrossEntropy
+from losses.overlap import SoftDice, SoftIoU
+from losses.weighted_sum import WeightedSum
+from utils.loggers import NoLogger
+from utils.run_folder import RunFolder
+
+CLASSES = 3
+SIZE = (8, 8)
+
+
+def example() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(CLASSES, (2, *SIZE), generator=generator)
+    target[:, :2] = IGNORE_INDEX
+    return torch.randn(2, CLASSES, *SIZE, generator=generator), target
+
+
+def test_total_divides_and_weighs() -> None:
+    loss = WeightedSum({"a": CrossEntropy(), "b": SoftIoU()}, {"b": 0.5, "a": 3.0})
+    total = loss.total(torch.tensor([10.0, 0.6]), torch.tensor([4.0, 2.0]))
+    assert loss.names == ("a", "b")
+    assert total.item() == pytest.approx(3 * 10 / 4 + 0.5 * 0.6 / 2)
+
+
+def test_a_term_without_pixels_counts_as_zero() -> None:
+    loss = WeightedSum({"a": CrossEntropy(), "b": SoftIoU()}, {"a": 3.0, "b": 0.5})
+    assert loss.total(torch.tensor([0.0, 0.6]), torch.tensor([0.0, 1.0])).item() == pytest.approx(0.3)
+
+
+def test_terms_and_denominators() -> None:
+    logits, target = example()
+    loss = WeightedSum({"ce": CrossEntropy([1.0, 2.0, 4.0]), "iou": SoftIoU()}, {"ce": 1.0, "iou": 1.0})
+    terms = loss(logits, target)
+    assert list(terms) == ["ce", "iou"]
+    weight = sum([1.0, 2.0, 4.0][label] for label in target[:, 2:].flatten().tolist())
+    assert [term.denominator.item() for term in terms.values()] == [weight, 1.0]
+    assert loss.denominators(target).tolist() == [weight, 1.0]
+
+
+@pytest.mark.parametrize("weights", [{}, {"ce": 1.0}, {"ce": 1.0, "iou": 1.0, "dice": 1.0}, {"ce": 1.0, "dice": 1.0}])
+def test_weights_must_name_the_terms(weights: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="weights must name exactly ce, iou; got "):
+        WeightedSum({"ce": CrossEntropy(), "iou": SoftIoU()}, weights)
+
+
+@pytest.mark.parametrize(
+    ("loss", "kinds", "weights"),
+    [
+        (combinations.cross_entropy(), [CrossEntropy], [1]),
+        (combinations.soft_iou("all"), [SoftIoU], [1]),
+        (combinations.soft_dice("all"), [SoftDice], [1]),
+        (combinations.ce_iou({"soft_iou": 3, "cross_entropy": 2}, classes="all"), [CrossEntropy, SoftIoU], [2, 3]),
+        (combinations.ce_dice({"cross_entropy": 2, "soft_dice": 3}, classes="all"), [CrossEntropy, SoftDice], [2, 3]),
+    ],
+)
+def test_combinations(loss: WeightedSum, kinds: list[type], weights: list[float]) -> None:
+    assert [type(term) for term in loss.terms] == kinds
+    assert loss.weights.tolist() == weights
+    assert all(term.classes == "all" for term in loss.terms if not isinstance(term, CrossEntropy))
+    logits, target = example()
+    logits.requires_grad_()
+    terms = loss(logits, target)
+    value = loss.total(torch.stack([t.total for t in terms.values()]), loss.denominators(target))
+    value.backward()
+    expected = sum(w * (t.total / t.denominator).item() for w, t in zip(weights, terms.values(), strict=True))
+    assert value.item() == pytest.approx(expected)
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("combination", [combinations.cross_entropy, combinations.ce_iou, combinations.ce_dice])
+def test_class_weights_reach_the_cross_entropy(combination: Callable[..., WeightedSum]) -> None:
+    second = {combinations.ce_iou: "soft_iou", combinations.ce_dice: "soft_dice"}.get(combination)
+    weights = {"weights": {"cross_entropy": 1.0, second: 1.0}} if second else {}
+    logits, target = example()
+    term = combination(class_weights=[1.0, 0.0, 4.0], **weights)(logits, target)["cross_entropy"]
+    assert term.denominator == ((target == 0).sum() + 4 * (target == 2).sum()).float()
+
+
+# Accumulation: what the trainer hands to the optimiser, against autograd in float64.
+
+
+class UnevenScenes:
+    """Noise with random masks; the later the sample, the more of it is ignored, the last one wholly."""
+
+    labels = LabelSet(("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng(index)
+        mask = rng.integers(0, CLASSES, SIZE).astype(np.uint8)
+        mask[rng.random(SIZE) < index / 4] = IGNORE_INDEX
+        return Sample(rng.integers(0, 256, (*SIZE, 3)).astype(np.uint8), mask, f"sample {index}")
+
+    def files(self, index: int) -> list[str]:
+        return []
+
+
+class Float64Net(nn.Module):
+    """Two convolutions in float64, without batch norm: pictures do not influence each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, CLASSES, 1)).double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images.double())
+
+
+def trained_gradients(
+    model: nn.Module, loss: WeightedSum, accumulation_steps: int, batch_size: int, folder: Path
+) -> tuple[list[list[Tensor]], list[list[TrainingBatch]]]:
+    """The gradient of each optimiser step of an epoch of a real `Trainer.fit`, and the batches of each."""
+    scenes = UnevenScenes()
+    train = TrainingLoader(scenes, Augmentation(), image_size=SIZE, batch_size=batch_size, seed=1, num_workers=0)
+    validation = ValidationLoader(scenes, image_size=SIZE, batch_size=1, limit=1, num_workers=0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    steps: list[list[Tensor]] = []
+
+    def note(*_: object) -> None:
+        steps.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+
+    optimizer.register_step_pre_hook(note)
+    trainer = Trainer(epochs=1, device="cpu", accumulation_steps=accumulation_steps)
+    trainer.fit(
+        model,
+        loss,
+        optimizer,
+        constant(optimizer, 5, 5),
+        train,
+        validation,
+        scenes.labels,
+        RunFolder(folder),
+        NoLogger(""),
+        description={},
+    )
+    train.order.epoch, train.order.start = 0, 0
+    batches = list(train)
+    windows = [batches[i : i + accumulation_steps] for i in range(0, len(batches), accumulation_steps)]
+    assert len(steps) == len(windows)
+    return steps, windows
+
+
+def naive_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over the valid pixels in float64; 0 where there is none."""
+    valid = target != IGNORE_INDEX
+    chosen = logits.log_softmax(1).movedim(1, -1)[valid].gather(1, target[valid].unsqueeze(1))
+    return -chosen.sum() / max(int(valid.sum()), 1)
+
+
+def naive_soft_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over the classes present in float64; 0 where there is none."""
+    valid = target != IGNORE_INDEX
+    if not valid.any():
+        return 0 * logits.sum()
+    p, truth = logits.softmax(1).movedim(1, -1)[valid], F.one_hot(target[valid], CLASSES).double()
+    intersection = (p * truth).sum(0)
+    iou = intersection / ((p + truth).sum(0) - intersection)
+    return 1 - iou[truth.any(0)].mean()
+
+
+def gradient(model: nn.Module, value: Tensor) -> list[Tensor]:
+    return list(torch.autograd.grad(value, list(model.parameters())))
+
+
+ACCUMULATION = pytest.mark.parametrize(
+    ("accumulation_steps", "batch_size"), [(1, 2), (2, 1), (3, 1), (2, 2), (9, 1)], ids=lambda value: str(value)
+)
+
+
+@ACCUMULATION
+def test_accumulated_cross_entropy_is_that_of_one_large_batch(
+    accumulation_steps: int, batch_size: int, tmp_path: Path
+) -> None:
+    """Also where micro-batches differ in ignored pixels and in size, and where the last window is shorter."""
+    torch.manual_seed(0)
+    model = Float64Net()
+    steps, windows = trained_gradients(model, combinations.cross_entropy(), accumulation_steps, batch_size, tmp_path)
+    for found, window in zip(steps, windows, strict=True):
+        images, masks = torch.cat([b.images for b in window]), torch.cat([b.masks for b in window])
+        expected = gradient(model, naive_cross_entropy(model(IMAGENET(images)), masks))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+
+
+@ACCUMULATION
+def test_accumulated_soft_iou_is_the_mean_of_the_micro_batches(
+    accumulation_steps: int, batch_size: int, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = Float64Net()
+    steps, windows = trained_gradients(model, combinations.soft_iou(), accumulation_steps, batch_size, tmp_path)
+    for found, window in zip(steps, windows, strict=True):
+        values = [naive_soft_iou(model(IMAGENET(batch.images)), batch.masks) for batch in window]
+        expected = gradient(model, torch.stack(values).mean())
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)

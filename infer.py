@@ -6,6 +6,7 @@ python infer.py checkpoint=experiments/<run> input=dog.jpg output=dog_mask.png
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def infer(cfg: DictConfig) -> None:
     output = Path(cfg.output).expanduser() if cfg.output else None
     plan = plan_folder(source, output, formats) if source.is_dir() else plan_image(source, output, formats)
     written = [path for outputs in plan.values() for path in outputs.values()]
+    refuse_collisions(plan, written)
     existing = [path for path in written if path.exists()]
     if existing and not cfg.overwrite:
         raise UserError(f"{existing[0]} exists already; overwrite=true replaces it, output= writes elsewhere")
@@ -53,7 +55,6 @@ def infer(cfg: DictConfig) -> None:
             continue
         mask = predictor.predict(image)
         for kind, target in outputs.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
             if kind == "mask":
                 write_mask(target, mask, predictor.labels)
             else:
@@ -68,6 +69,28 @@ def infer(cfg: DictConfig) -> None:
         log.info("wrote %s", place)
     if broken:
         raise PartlyFailed("\n".join([f"{len(broken)} of {len(plan)} images could not be read:", *broken]))
+
+
+def refuse_collisions(plan: Plan, written: list[Path]) -> None:
+    """Refuses a plan in which two masks would be one file, a mask would replace a photo, or nothing can be written.
+
+    Raises:
+        UserError: names the file.
+    """
+    twice = [path for path, count in Counter(written).items() if count > 1]
+    if twice:
+        raise UserError(f"{twice[0]} would be written for two images; rename one of them, or write one format alone")
+    photos = {path.resolve() for path in plan}
+    for path in written:
+        if path.resolve() in photos:
+            raise UserError(f"output={path}: this is an image to be read; write somewhere else")
+    folder = written[0].parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: nothing can be written there ({error.strerror})") from error
 
 
 def plan_image(source: Path, output: Path | None, formats: list[str]) -> Plan:

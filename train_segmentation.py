@@ -6,6 +6,7 @@ python train_segmentation.py model=enet data=camvid data.root=<where CamVid is>
 from __future__ import annotations
 
 import logging
+import shlex
 from typing import Any
 
 from omegaconf import DictConfig
@@ -29,7 +30,8 @@ def train(cfg: DictConfig) -> float:
 
     run = RunFolder(output_folder())
     resume_from = checkpoint_to_resume(cfg, run)
-    if resume_from is not None and resume_from["epoch"] >= cfg.trainer.epochs:
+    finished = run.read_summary().get("status") == "finished"
+    if resume_from is not None and resume_from["epoch"] >= cfg.trainer.epochs and finished:
         log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", run.path, resume_from["epoch"])
         return float(resume_from["training"]["progress"]["best"])
 
@@ -68,7 +70,7 @@ def train(cfg: DictConfig) -> float:
         "data": config["data"]["_target_"],
         "parameters": parameters,
         "seed": cfg.seed,
-        "overrides": overrides(),
+        **({"overrides": overrides()} if cfg.resume is None else {"resumed": overrides()}),
         "environment": environment(trainer.device),
     }
     first_step = resume_from["training"]["progress"]["step"] if resume_from else 0
@@ -85,14 +87,18 @@ def train(cfg: DictConfig) -> float:
                 labels,
                 run,
                 logger,
-                description={"config": config, "image_size": list(cfg.data.image_size)},
+                description={
+                    "config": config,
+                    "image_size": list(cfg.data.image_size),
+                    "code": facts["environment"]["git_commit"],
+                },
                 resume_from=resume_from,
             )
         except Interrupted as stop:
             log.warning(
-                "%s: stopped, with everything saved; go on with\n  python train_segmentation.py resume=%s",
+                "%s: stopped, with everything saved; go on with\n  python train_segmentation.py %s",
                 stop,
-                run.path,
+                shlex.quote(f"resume={run.path}"),
             )
             raise
         finally:
@@ -108,6 +114,8 @@ def checkpoint_to_resume(cfg: DictConfig, run: Any) -> dict[str, Any] | None:
 
     if cfg.resume is None:
         return None
+    if not run.last.exists():
+        raise UserError(f"resume={cfg.resume}: there is no checkpoints/last.pt in it; start the run anew")
     checkpoint = load_checkpoint(run.last)
     if "training" not in checkpoint:
         raise UserError(f"{run.last} holds no state of a training to go on from")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version
 
 import albumentations as A
 import numpy as np
@@ -22,9 +25,9 @@ class Augmentation:
     """
 
     def __init__(self, transforms: Sequence[A.BasicTransform] = ()) -> None:
-        for transform in transforms:
-            fill = getattr(transform, "fill_mask", IGNORE_INDEX)
-            if np.any(np.asarray(fill) != IGNORE_INDEX):
+        for transform in _leaves(transforms):
+            fill = getattr(transform, "fill_mask", None)  # None leaves the mask alone
+            if fill is not None and np.any(np.asarray(fill) != IGNORE_INDEX):
                 raise UserError(
                     f"augmentation: {type(transform).__name__} fills uncovered mask pixels with {fill}, a class;"
                     f" say fill_mask: {IGNORE_INDEX} (ignored)"
@@ -38,6 +41,15 @@ class Augmentation:
         self._compose.set_random_seed(seed)
         augmented = self._compose(image=image, mask=mask)
         return augmented["image"], augmented["mask"]
+
+
+def _leaves(transforms: Sequence[A.BasicTransform | A.BaseCompose]) -> Iterator[A.BasicTransform]:
+    """The transforms themselves, those inside `OneOf` and the like included."""
+    for transform in transforms:
+        if isinstance(transform, A.BaseCompose):
+            yield from _leaves(transform.transforms)
+        else:
+            yield transform
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:

@@ -32,8 +32,8 @@ def read_image(path: str | Path) -> np.ndarray:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     if not encoded:
         raise UserError(f"{path}: the file is empty (0 bytes)")
-    ending = _ENDINGS.get(encoded[:2], b"")
-    if ending not in encoded:
+    last_part = encoded[max(encoded.rfind(b"\xff\xda"), 0) :]  # of a JPEG, past its thumbnail
+    if _ENDINGS.get(encoded[:2], b"") not in last_part:
         raise UserError(f"{path}: the image is truncated; copy or download it again")
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -187,6 +186,11 @@ def _worker_options(num_workers: int | str, pin_memory: bool) -> dict[str, Any]:
 
 
 def _start_worker(_: int) -> None:
-    """Workers are many already, so OpenCV needs no threads in them; Ctrl-C is for the main process."""
+    """Workers are many already, so OpenCV needs no threads in them.
+
+    They leave the process group, since Ctrl-C and SIGTERM often go to the whole of it: the main process answers,
+    and still needs its workers to end in order.
+    """
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)

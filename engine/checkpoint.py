@@ -3,7 +3,7 @@
 A checkpoint is a dictionary of tensors and plain containers:
 
     version         of this format
-    code            version of the program that wrote it
+    code            commit of the program that wrote it
     config          the resolved config of the run
     model           weights of the network
     labels, normalization, image_size
@@ -28,11 +28,12 @@ import models
 from utils.errors import UserError
 
 VERSION = 1
+NEEDED = ("version", "config", "model", "labels", "normalization", "image_size")
 
 
 def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     """Writes a checkpoint so that a kill or a full disk at any moment leaves the previous one whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
             torch.save({"version": VERSION, **checkpoint}, file)
@@ -57,13 +58,16 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     try:
         checkpoint = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
+        if not zipfile.is_zipfile(file):
+            raise UserError(f"{file}: not a checkpoint, or a damaged one") from error
         raise UserError(
             f"{file}: not a checkpoint of this program: it holds more than tensors and plain values"
         ) from error
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
         raise UserError(f"{file}: the checkpoint is damaged or truncated; use another one of the run") from error
-    if not isinstance(checkpoint, dict) or not {"version", "model", "config", "labels"} <= checkpoint.keys():
-        raise UserError(f"{file}: not a checkpoint of this program (no version, config and labels in it)")
+    missing = [key for key in NEEDED if not isinstance(checkpoint, dict) or key not in checkpoint]
+    if missing or not isinstance(checkpoint["version"], int):
+        raise UserError(f"{file}: not a checkpoint of this program (without {', '.join(missing) or 'a version'})")
     if checkpoint["version"] > VERSION:
         raise UserError(
             f"{file}: written in checkpoint format {checkpoint['version']} by a newer version of this program;"
@@ -86,12 +90,12 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
     Raises:
         UserError: the config names something else than a model of this project, or the weights do not fit it.
     """
-    arguments = dict(checkpoint["config"]["model"])
+    arguments = dict(checkpoint["config"].get("model") or {})
     target = arguments.pop("_target_", None)
     network = _model_class(target)
     try:
         model = network(**arguments, num_classes=len(checkpoint["labels"]["names"]))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"the checkpoint's config does not fit {target}: {error}") from error
     load_weights(model, checkpoint["model"])
     return model

@@ -13,6 +13,7 @@ from engine.metrics import add_to_confusion
 from engine.normalization import Normalization
 from engine.predictor import resize_logits
 from engine.running_loss import named_losses
+from losses.class_sums import widest_float
 from losses.weighted_sum import WeightedSum
 
 
@@ -51,7 +52,7 @@ def evaluate(
     was_training = model.training
     model.eval()
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
-    totals = torch.zeros(len(loss.names), dtype=torch.float64, device=device)
+    totals = torch.zeros(len(loss.names), dtype=widest_float(device), device=device)
     denominators = torch.zeros_like(totals)
     try:
         for batch in batches:

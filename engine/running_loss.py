@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from losses.class_sums import widest_float
 from losses.weighted_sum import WeightedSum
 
 
@@ -16,12 +17,12 @@ class RunningLoss:
     """Sums of the terms over the batches of an epoch.
 
     Attributes:
-        totals, denominators: float64 (terms,) on the device.
+        totals, denominators: (terms,) on the device, in the widest float it has.
     """
 
     def __init__(self, loss: WeightedSum, device: torch.device) -> None:
         self._loss = loss
-        self.totals = torch.zeros(len(loss.names), dtype=torch.float64, device=device)
+        self.totals = torch.zeros(len(loss.names), dtype=widest_float(device), device=device)
         self.denominators = torch.zeros_like(self.totals)
         self._unread: list[tuple[Tensor, list[str]]] = []
 

@@ -19,6 +19,8 @@ def poly(
 ) -> LambdaLR:
     """lr0 * (1 - t) ** power, t being the share of the steps after the warm-up that is done (Chen et
     al. 2017, "DeepLab", arXiv 1606.00915, section 4.1)."""
+    if power <= 0:
+        raise ValueError(f"power must be greater than 0, not {power}")
     return _schedule(optimizer, total_steps, warmup_epochs * steps_per_epoch, lambda t: (1 - t) ** power)
 
 
@@ -38,6 +40,8 @@ def exponential(
     optimizer: Optimizer, total_steps: int, steps_per_epoch: int, gamma: float = 0.975, warmup_epochs: float = 0.0
 ) -> LambdaLR:
     """lr0 * gamma ** (epochs since the warm-up), falling a little with every step."""
+    if gamma <= 0:
+        raise ValueError(f"gamma must be greater than 0, not {gamma}")
     warmup = round(min(warmup_epochs * steps_per_epoch, total_steps))
     epochs = (total_steps - warmup) / steps_per_epoch
     return _schedule(optimizer, total_steps, warmup, lambda t: gamma ** (t * epochs))
@@ -52,6 +56,8 @@ def _schedule(
     optimizer: Optimizer, total_steps: int, warmup_steps: float, factor: Callable[[float], float]
 ) -> LambdaLR:
     """`factor` of the progress t from 0 to 1 after the warm-up."""
+    if warmup_steps < 0:
+        raise ValueError("warmup_epochs must not be negative")
     warmup = round(min(warmup_steps, total_steps))
 
     def at(step: int) -> float:

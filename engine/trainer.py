@@ -26,7 +26,7 @@ from engine.normalization import IMAGENET, Normalization
 from engine.randomness import random_state, restore_random_state
 from engine.running_loss import RunningLoss
 from losses.weighted_sum import WeightedSum
-from utils.errors import UserError
+from utils.errors import UserError, did_you_mean
 from utils.interruption import Interrupted, StopRequest
 from utils.loggers import Logger
 from utils.run_folder import RunFolder
@@ -45,7 +45,6 @@ class Progress:
         epoch: finished epochs, validation included.
         batch: micro-batches done in the epoch after those.
         step: optimiser steps done.
-        seconds: time spent, over all sessions.
         best: best value of the monitored metric, NaN before the first validation.
         best_epoch: the epoch it was reached in, counted from 1.
     """
@@ -53,7 +52,6 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    seconds: float = 0.0
     best: float = math.nan
     best_epoch: int = 0
 
@@ -122,8 +120,10 @@ class Trainer:
             *(f"val/iou/{name}" for name in labels.names),
             *("images_per_second", "seconds"),
         ]
-        if self.monitor not in columns:
-            raise UserError(f"trainer.monitor={self.monitor} is no column of metrics.csv: {', '.join(columns)}")
+        choices = [column for column in columns if column.startswith("val/")]
+        if self.monitor not in choices:
+            hint = did_you_mean(self.monitor, choices)
+            raise UserError(f"trainer.monitor={self.monitor} is none of {', '.join(choices)}{hint}")
         return columns
 
     def fit(
@@ -168,6 +168,9 @@ class Trainer:
         if resume_from is not None:
             self._restore(resume_from)
         self.rows = run.read_rows(up_to_epoch=self.progress.epoch)
+        if self.rows:  # a kill may have come between the checkpoint and the summary
+            best = [row for row in self.rows if row["epoch"] == self.progress.best_epoch]
+            run.update_summary(last=self.rows[-1], **({"best": best[0]} if best else {}))
         run.checkpoints.mkdir(exist_ok=True)
         with StopRequest() as self.stop:
             if resume_from is None:
@@ -193,8 +196,7 @@ class Trainer:
         if epoch % self.validate_every == 0 or epoch == self.epochs:
             row |= self._validate(epoch)
         row["seconds"] = time.perf_counter() - started
-        self.progress.seconds += row["seconds"]
-        improved = self._is_best(row.get(self.monitor, math.nan))
+        improved = self.monitor in row and self._is_best(row[self.monitor])
         if improved:
             self.progress.best, self.progress.best_epoch = row[self.monitor], epoch
         self.progress.epoch, self.progress.batch = epoch, 0
@@ -308,10 +310,8 @@ class Trainer:
         }
 
     def _is_best(self, value: float) -> bool:
-        if math.isnan(value):
-            return False
         best = self.progress.best
-        smaller_is_better = "loss" in self.monitor or self.monitor.split("/")[-1] in self.loss.names
+        smaller_is_better = self.monitor in {f"val/{name}" for name in ("loss", *self.loss.names)}
         return math.isnan(best) or (value < best if smaller_is_better else value > best)
 
     def _title(self) -> str:
@@ -323,6 +323,7 @@ class Trainer:
         return f"epoch {self.progress.epoch}/{self.epochs}, {best}{ending}"
 
     def _interrupt(self, signal: int) -> None:
+        self.running.read()  # weights that a loss has spoilt must not replace good ones
         self._save_last()
         raise Interrupted(signal)
 
@@ -356,7 +357,12 @@ class Trainer:
         load_weights(self.model, checkpoint["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
-        self.scaler.load_state_dict(state["scaler"])
+        for group, initial, factor in zip(
+            self.optimizer.param_groups, self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True
+        ):
+            group["lr"] = initial * factor(self.scheduler.last_epoch)  # of this run's length, which may be a new one
+        if state["scaler"]:  # empty where the run was without float16 so far
+            self.scaler.load_state_dict(state["scaler"])
         self.running.totals.copy_(state["running"]["totals"])
         self.running.denominators.copy_(state["running"]["denominators"])
         self.progress = Progress(**state["progress"])

@@ -78,7 +78,11 @@ class _ClassSums(torch.autograd.Function):
 
 def _by_class(values: Tensor, index: Tensor, classes: int) -> Tensor:
     """Sums of values (N, HW) by the class at the same place of `index`, float32 (C,)."""
-    # float32 would stop counting at 2^24 pixels; Apple's GPUs have nothing larger.
-    exact = torch.float32 if values.device.type == "mps" else torch.float64
-    sums = torch.zeros(classes, dtype=exact, device=values.device)
-    return sums.scatter_add_(0, index.flatten(), values.flatten().to(exact)).float()
+    # float32 would stop counting at 2^24 pixels
+    sums = torch.zeros(classes, dtype=widest_float(values.device), device=values.device)
+    return sums.scatter_add_(0, index.flatten(), values.flatten().to(sums.dtype)).float()
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64 where the device has it; Apple's GPUs do not."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -73,6 +73,22 @@ def test_a_folder_with_a_broken_photo(tmp_path: Path, finished_run: Path) -> Non
     assert len(written) == 6
 
 
+def test_a_photo_is_never_overwritten_and_no_two_masks_are_one_file(tmp_path: Path, finished_run: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("dog", "dog_overlay"):
+        Image.fromarray(RNG.integers(0, 256, (40, 50, 3), np.uint8)).save(photos / f"{name}.png")
+    before = {path.name: path.read_bytes() for path in photos.iterdir()}
+    for words, fragment in [
+        (["output=out"], "dog_overlay.png would be written for two images"),
+        (["output=photos", "format=mask", "overwrite=true"], "dog.png: this is an image to be read"),
+        (["output=/proc/nowhere", "format=mask"], "nothing can be written there"),
+    ]:
+        done = run_command("infer.py", f"checkpoint={finished_run}", "input=photos", *words, cwd=tmp_path)
+        assert done.returncode == 2 and fragment in done.stderr, done.stderr
+    assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
+
+
 def test_the_checkpoint_alone_is_enough(tmp_path: Path, finished_run: Path, photo: Path) -> None:
     shutil.copy(finished_run / "checkpoints" / "best.pt", tmp_path / "moved.pt")
     done = run_command("infer.py", "checkpoint=moved.pt", f"input={photo.name}", "output=m.png", cwd=tmp_path)

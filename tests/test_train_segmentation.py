@@ -124,9 +124,12 @@ def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
     assert runs_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(tmp_path: Path, number: int, code: int) -> None:
-    words = [f"trainer.epochs={6}", *TINY]
+@pytest.mark.parametrize(("number", "code", "whole_group"), [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, True)])
+def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(
+    tmp_path: Path, number: int, code: int, whole_group: bool
+) -> None:
+    """The signal comes to the main process, or to its workers as well, as a terminal or a scheduler sends it."""
+    words = ["trainer.epochs=8", *TINY, "data.num_workers=1"]
     whole = tmp_path / "whole"
     whole.mkdir()
     assert run_command(SCRIPT, *words, cwd=whole).returncode == 0
@@ -136,11 +139,12 @@ def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(tmp_path: Path, numbe
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
     )
     while not (runs_in(tmp_path) and (runs_in(tmp_path)[0] / "metrics.csv").exists()):
         assert process.poll() is None
         time.sleep(0.005)
-    process.send_signal(number)
+    os.killpg(process.pid, number) if whole_group else process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     (run,) = runs_in(tmp_path)
     assert process.returncode == code, errors
@@ -151,6 +155,18 @@ def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(tmp_path: Path, numbe
     first, second = weights(runs_in(whole)[0]), weights(run)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
+
+
+def test_a_run_that_ended_before_its_figures_were_drawn_is_completed(tmp_path: Path, finished_run: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    shutil.rmtree(run / "figures")
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {"status": "running"}))
+    assert run_command(SCRIPT, f"resume={run}", cwd=tmp_path).returncode == 0
+    assert (run / "figures" / "curves.png").exists()
+    after = json.loads((run / "summary.json").read_text())
+    assert after["status"] == "finished" and after["overrides"] == summary["overrides"]
 
 
 def test_a_sweep_leaves_a_folder_a_job_and_survives_a_failing_one(tmp_path: Path) -> None:
@@ -247,9 +263,11 @@ def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path:
     [
         ("trainer.device=cuda", "'cuda' is not available"),
         ("optimizer.lr=-1", "optimizer: Invalid learning rate"),
-        ("trainer.monitor=val/mIoU", "no column of metrics.csv"),
+        ("trainer.monitor=val/mIoU", "did you mean 'val/miou'"),
         ("loss.class_weights=[1,2]", "2 weights for 9 classes"),
         ("data.train_split=trian", "did you mean 'train'"),
+        ("augmentation.transforms.0.p=2", "RandomScale"),
+        ("scheduler.power=-1", "power must be greater than 0"),
         ("model.dropout=2", "dropout probability has to be between 0 and 1"),
     ],
 )

@@ -94,16 +94,16 @@ def differences(before: Config, now: Config) -> list[str]:
     """What a resumed run's config says otherwise than before, in words; keys that may change left out."""
     old, new = _flat(before), _flat(now)
     return [
-        f"{key} was {old[key]} and is now {new.get(key)}"
-        for key in old
-        if key not in MAY_CHANGE and new.get(key) != old[key]
+        f"{key} was {_shown(old.get(key, 'not there'))} and is now {_shown(new.get(key, 'not there'))}"
+        for key in dict.fromkeys([*old, *new])
+        if key not in MAY_CHANGE and (key not in old or key not in new or new[key] != old[key])
     ]
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     """{"a.b.c": value} of nested dictionaries and lists."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else None
-    if items is None:
+    if not items:
         return {prefix[:-1]: node}
     flat: dict[str, Any] = {}
     for key, value in items:

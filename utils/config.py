@@ -26,6 +26,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from pydantic import ValidationError
 
 from utils import arguments
 from utils.checks import LOADER_KEYS, Origin, check_infer, check_loader, check_train, differences
@@ -53,12 +54,15 @@ def launch(task: Task, config_name: str) -> None:
     global _full_error
     _full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print at length
+    logging.captureWarnings(True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     codes: list[int] = []
     try:
         sys.argv[1:] = _words(sys.argv[1:], config_name)
         decorate = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
         decorate(_guarded(task, config_name, codes))()
+    except BrokenPipeError:  # `--help | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # the task's own are dealt with in `_guarded`: what comes here is from composing
         _discard_folder()
         _refuse(error)
@@ -86,6 +90,9 @@ def build(node: DictConfig | dict[str, Any], path: str, **supplied: Any) -> Any:
         cause = error.__cause__ or error
         if isinstance(cause, UserError):
             raise cause from error
+        if isinstance(cause, ValidationError):  # albumentations checks its arguments with pydantic
+            first = cause.errors()[0]
+            raise UserError(f"{path}: {cause.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
         if isinstance(cause, ValueError | TypeError):
             raise UserError(f"{path}: {cause}") from error
         raise
@@ -176,8 +183,8 @@ def _check(cfg: DictConfig, config_name: str) -> None:
     """Checks everything but Hydra's own node."""
     job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     settings = cfg.hydra if "hydra" in cfg else HydraConfig.get()
-    typed = frozenset(word.partition("=")[0].lstrip("+~") for word in settings.overrides.task)
-    origin = Origin(dict(settings.runtime.choices), typed)
+    typed = {word.partition("=")[0].lstrip("+~") for word in settings.overrides.task}
+    origin = Origin(dict(settings.runtime.choices), frozenset(typed - settings.runtime.choices.keys()))
     try:
         config = plain(job)
     except OmegaConfBaseException as error:
@@ -222,10 +229,10 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
             log.exception("failed")
             codes.append(1)
             failure = f"{type(error).__name__}: {error}"
-        if sweep:
-            RunFolder(output_folder()).update_summary(status="failed", error=failure, overrides=overrides())
-        elif codes[-1] == 2:
+        if codes[-1] == 2:
             _discard_folder()
+        elif _made is not None:
+            RunFolder(output_folder()).update_summary(status="failed", error=failure, overrides=overrides())
         return None
 
     return run

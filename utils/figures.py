@@ -24,7 +24,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: i
     for i, term in enumerate(terms):
         for split, style in (("train", "--"), ("val", "-")):
             _plot(losses, rows, f"{split}/{term}", color=f"C{i}", linestyle=style)
-    losses.set_title("losses")
+    losses.set_title("losses (train dashed)")
     for name in ("val/miou", "val/dice", "val/pixel_accuracy"):
         _plot(metrics, rows, name)
     metrics.set_title("validation metrics")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,9 +45,11 @@ class RunFolder:
 
     def write_rows(self, columns: list[str], rows: list[dict[str, float]]) -> None:
         """Writes metrics.csv: a row an epoch, an empty cell where there is no value."""
-        lines = [",".join(columns)]
-        lines += [",".join(_cell(row.get(column)) for column in columns) for row in rows]
-        write_text(self.metrics, "\n".join(lines) + "\n")
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+        write_text(self.metrics, text.getvalue())
 
     def read_rows(self, up_to_epoch: int | None = None) -> list[dict[str, float]]:
         """Rows of metrics.csv, without empty cells, up to and including an epoch; [] if there is none."""
@@ -98,7 +100,7 @@ def _now() -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a small file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text)
     temporary.replace(path)
 

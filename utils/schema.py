@@ -56,7 +56,7 @@ class Trainer(Keys):
 class Train(Keys):
     """The config of train_segmentation.py."""
 
-    seed: NonNegative
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)]
     name: Annotated[Text, AfterValidator(_folder_name)] | None
     notes: Text | None
     resume: Text | None
@@ -76,6 +76,6 @@ class Infer(Keys):
     checkpoint: Text
     input: Text
     output: Text | None
-    format: list[Literal["mask", "overlay"]] | Literal["mask", "overlay"]
+    format: Annotated[list[Literal["mask", "overlay"]], Field(min_length=1)] | Literal["mask", "overlay"]
     overwrite: Flag
     device: Device

@@ -130,7 +130,10 @@ def test_standard_moves_image_and_mask_together_and_pads_with_255() -> None:
 def test_transforms_that_would_invent_a_class_are_refused() -> None:
     with pytest.raises(UserError, match="Affine fills uncovered mask pixels with 0"):
         Augmentation([A.Affine(rotate=30, p=1.0)])
+    with pytest.raises(UserError, match="Affine"):
+        Augmentation([A.OneOf([A.Affine(rotate=30)])])
     Augmentation([A.Affine(rotate=30, fill_mask=255, p=1.0)])
+    Augmentation([A.CoarseDropout(p=1.0)])  # by default it leaves the mask alone
 
 
 def test_a_transform_of_another_size_is_refused() -> None:

@@ -126,6 +126,19 @@ def test_every_group_keeps_its_own_rate() -> None:
     assert scheduler.get_last_lr() == pytest.approx([LR * expected, LR / 10 * expected])
 
 
+@pytest.mark.parametrize(
+    ("schedule", "options"),
+    [
+        (schedules.poly, {"power": 0.0}),
+        (schedules.exponential, {"gamma": -1.0}),
+        (schedules.constant, {"warmup_epochs": -1}),
+    ],
+)
+def test_nonsense_is_refused(schedule: Callable[..., LambdaLR], options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        schedule(SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), 10, 5, **options)
+
+
 def test_exponential_after_a_warm_up_of_half_an_epoch() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = schedules.exponential(optimizer, total_steps=25, steps_per_epoch=5, gamma=0.5, warmup_epochs=0.5)

@@ -160,8 +160,10 @@ def test_losses_are_lower_is_better(tmp_path: Path) -> None:
     trainer = fit(tmp_path, epochs=4, monitor="val/soft_iou")
     rows = RunFolder(tmp_path).read_rows()
     assert trainer.progress.best == pytest.approx(min(row["val/soft_iou"] for row in rows))
-    with pytest.raises(UserError, match=r"trainer\.monitor=val/mIoU is no column"):
+    with pytest.raises(UserError, match=r"trainer\.monitor=val/mIoU .*did you mean 'val/miou'"):
         fit(tmp_path / "b", monitor="val/mIoU")
+    with pytest.raises(UserError, match="train/loss"):
+        fit(tmp_path / "c", monitor="train/loss")
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 5, 7])
@@ -232,6 +234,46 @@ def test_a_loss_that_is_not_finite_names_the_samples(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(tmp_path)
     assert checkpoint["epoch"] == 0
     assert all(t.isfinite().all() for t in checkpoint["model"].values())
+
+
+def test_an_interruption_does_not_save_weights_that_a_loss_has_spoilt(tmp_path: Path) -> None:
+    """The loss of step 3 is infinite, Ctrl-C comes in step 4, and losses are read every 10 steps only."""
+
+    class Exploding(Net):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            if self.calls == 4:
+                signal.raise_signal(signal.SIGINT)
+            return super().forward(x) * (math.inf if self.calls == 3 else 1)
+
+    with pytest.raises(NonFiniteLoss):
+        fit(tmp_path, network=Exploding, log_every=10)
+    assert all(t.isfinite().all() for t in load_checkpoint(tmp_path)["model"].values())
+
+
+def test_a_raised_number_of_epochs_goes_on_at_the_rate_of_the_longer_schedule(tmp_path: Path) -> None:
+    fit(tmp_path, epochs=2)
+    rates: list[float] = []
+
+    class Watching(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                rates.append(optimizers[0].param_groups[0]["lr"])
+            return super().forward(x)
+
+    optimizers: list[torch.optim.Optimizer] = []
+    original = torch.optim.AdamW.__init__
+    with pytest.MonkeyPatch.context() as patch:
+
+        def remember(self: torch.optim.AdamW, *arguments: Any, **options: Any) -> None:
+            original(self, *arguments, **options)
+            optimizers.append(self)
+
+        patch.setattr(torch.optim.AdamW, "__init__", remember)
+        fit(tmp_path, network=Watching, epochs=4, resume=True)
+    assert rates[0] == pytest.approx(0.01 * (1 - 10 / 20) ** 0.9)
 
 
 def test_clipping_bounds_the_gradient_and_logs_its_norm(tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+from utils.checks import Origin, differences
+
+
+def test_differences_see_changes_additions_and_removals() -> None:
+    before = {"seed": 0, "loss": {"class_weights": None, "weights": {"a": 1.0}}, "list": [], "gone": 1}
+    now = {
+        "seed": 0,
+        "loss": {"class_weights": [1.0], "weights": {"a": 2.0}},
+        "list": [3],
+        "optimizer": {"amsgrad": True},
+    }
+    text = "; ".join(differences(before, now))
+    assert "seed" not in text
+    for words in ("loss.weights.a was 1.0 and is now 2.0", "class_weights", "list", "gone was 1", "optimizer.amsgrad"):
+        assert words in text
+    assert differences(before, before) == []
+
+
+def test_what_may_change() -> None:
+    before = {"trainer": {"epochs": 2, "device": "cpu"}, "data": {"num_workers": 0}, "resume": None}
+    now = {"trainer": {"epochs": 3, "device": "cuda"}, "data": {"num_workers": 4}, "resume": "run"}
+    assert differences(before, now) == []
+
+
+def test_places() -> None:
+    origin = Origin({"model": "enet"}, frozenset({"optimizer.lr", "augmentation.transforms"}))
+    assert origin.place("optimizer.lr") == "(on the command line)"
+    assert origin.place("augmentation.transforms[0].p") == "(on the command line)"
+    assert origin.place("model.dropout") == "(in conf/model/enet.yaml)"
+    assert origin.place("seed") == "(in conf/train.yaml)"

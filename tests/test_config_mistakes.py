@@ -78,8 +78,8 @@ def program(tmp_path: Path) -> Path:
     [
         (
             "trainer/default.yaml",
-            "epochs: 20",
-            "epoch: 20",
+            "epochs: 24",
+            "epoch: 24",
             ["trainer.epoch", "conf/trainer/default.yaml", "did you mean"],
         ),
         (

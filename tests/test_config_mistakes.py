@@ -92,8 +92,8 @@ def program(tmp_path: Path) -> Path:
         ("model/enet.yaml", "dropout: 0.1 ", "dropout: often ", ["model.dropout=often", "conf/model/enet.yaml"]),
         (
             "data/synthetic.yaml",
-            "batch_size: 8",
-            "batchsize: 8",
+            "batch_size: 4",
+            "batchsize: 4",
             ["data.batchsize", "conf/data/synthetic.yaml", "'batch_size'"],
         ),
         ("data/synthetic.yaml", "batch_size: 4", "batch_size: x", ["data.batch_size=x", "conf/data/synthetic.yaml"]),

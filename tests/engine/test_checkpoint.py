@@ -20,6 +20,8 @@ def checkpoint() -> dict[str, Any]:
         "config": {"model": {"_target_": "models.enet.ENet", "dropout": 0.2}},
         "labels": {"names": ["a", "b", "c"], "colors": [[0, 0, 0], [1, 1, 1], [2, 2, 2]]},
         "model": ENet(3).state_dict(),
+        "normalization": {"mean": [0.5] * 3, "std": [0.5] * 3},
+        "image_size": [64, 64],
     }
 
 
@@ -78,6 +80,9 @@ def test_damaged_and_foreign_files(tmp_path: Path, checkpoint: dict) -> None:
         load_checkpoint(path)
     torch.save(ENet(3).state_dict(), path)
     with pytest.raises(UserError, match="not a checkpoint of this program"):
+        load_checkpoint(path)
+    torch.save({"version": VERSION, **{k: v for k, v in checkpoint.items() if k != "normalization"}}, path)
+    with pytest.raises(UserError, match="without normalization"):
         load_checkpoint(path)
     torch.save({"version": VERSION + 1, **checkpoint}, path)
     with pytest.raises(UserError, match="newer version"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -26,7 +27,6 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
-from pydantic import ValidationError
 
 from utils import arguments
 from utils.checks import LOADER_KEYS, Origin, check_infer, check_loader, check_train, differences
@@ -90,11 +90,12 @@ def build(node: DictConfig | dict[str, Any], path: str, **supplied: Any) -> Any:
         cause = error.__cause__ or error
         if isinstance(cause, UserError):
             raise cause from error
-        if isinstance(cause, ValidationError):  # albumentations checks its arguments with pydantic
-            first = cause.errors()[0]
-            raise UserError(f"{path}: {cause.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
         if isinstance(cause, ValueError | TypeError):
-            raise UserError(f"{path}: {cause}") from error
+            # In one line; albumentations passes on pydantic's several, of which the last is an address.
+            lines = [line.strip() for line in str(cause).splitlines() if "For further information" not in line]
+            inner = re.search(r"call to target '[\w.]*?(\w+)'", str(error))
+            where = f"{path}: {inner[1]}" if inner else path
+            raise UserError(f"{where}: {' '.join(lines)}") from error
         raise
 
 

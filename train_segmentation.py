@@ -152,13 +152,13 @@ def build_loss(cfg: DictConfig, train_set: Any) -> Any:
 
 def loaders(cfg: DictConfig, train_set: Any, validation_set: Any, device: Any) -> tuple[Any, Any]:
     """The loaders of training and validation batches."""
-    from data.loading import TrainingLoader, ValidationLoader
+    from data.loading import TrainingLoader, ValidationLoader, worker_count
 
     common = {
         "image_size": tuple(cfg.data.image_size),
         "batch_size": cfg.data.batch_size,
         "limit": cfg.data.limit,
-        "num_workers": cfg.data.num_workers,
+        "num_workers": worker_count(cfg.data.num_workers, device),
         "pin_memory": device.type == "cuda",
     }
     augmentation = build(cfg.augmentation, "augmentation")

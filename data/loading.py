@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -113,7 +113,7 @@ class TrainingLoader(DataLoader[TrainingBatch]):
         batch_size: int,
         seed: int,
         limit: int | None = None,
-        num_workers: int | str = "auto",
+        num_workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
         self.order = EpochBatches(limited(dataset, limit), batch_size, seed)
@@ -139,7 +139,7 @@ class ValidationLoader(DataLoader[ValidationBatch]):
         image_size: tuple[int, int],
         batch_size: int,
         limit: int | None = None,
-        num_workers: int | str = "auto",
+        num_workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
         self.samples = limited(dataset, limit)
@@ -171,10 +171,19 @@ def _collate_validation(samples: list[tuple[Tensor, Tensor, str]]) -> Validation
     return ValidationBatch(torch.stack(images), list(masks), list(names))
 
 
-def _worker_options(num_workers: int | str, pin_memory: bool) -> dict[str, Any]:
-    if num_workers == "auto":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        num_workers = min(max(cores - 1, 1), 8)
+def worker_count(wanted: int | Literal["auto"], device: torch.device) -> int:
+    """How many processes load samples for a network that computes on `device`.
+
+    `auto`: one fewer than the cores this process may use, 8 at most. Where the network itself computes on the
+    CPU, a quarter of the cores, none of three or fewer: a worker then takes from it what it gives.
+    """
+    if wanted != "auto":
+        return wanted
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores // 4 if device.type == "cpu" else min(max(cores - 1, 1), 8)
+
+
+def _worker_options(num_workers: int, pin_memory: bool) -> dict[str, Any]:
     return {
         "num_workers": num_workers,
         "pin_memory": pin_memory,

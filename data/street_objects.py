@@ -181,7 +181,7 @@ def draw_lamp(scene: Scene, x: float, z: float) -> None:
 def draw_sign(scene: Scene, x: float, z: float) -> None:
     """A traffic sign on its pole: a disc, an octagon, a diamond, a board or a triangle."""
     height, radius = scene.between(2.3, 3.2), scene.between(0.6, 0.8)
-    draw_pole(scene, x, z, height + 0.4, 0.36)
+    draw_pole(scene, x, z, height + 0.4, 0.44)
     rim, face = scene.pick(SIGNS)
     corners, turn = scene.pick(SIGN_SHAPES)
     angles = np.arange(corners) * (2 * np.pi / corners) + turn

@@ -25,7 +25,6 @@ SKIES: tuple[tuple[Color, Color], ...] = (  # (zenith, horizon)
 )  # fmt: skip
 LEAVES: tuple[Color, ...] = (
     (70, 110, 46), (96, 130, 58), (58, 96, 54), (130, 140, 62), (166, 138, 58), (110, 112, 62),
-    (150, 104, 56),
 )  # fmt: skip
 
 

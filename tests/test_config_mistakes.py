@@ -78,7 +78,7 @@ def program(tmp_path: Path) -> Path:
     [
         (
             "trainer/default.yaml",
-            "epochs: 24",
+            "epochs: 28",
             "epoch: 24",
             ["trainer.epoch", "conf/trainer/default.yaml", "did you mean"],
         ),

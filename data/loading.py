@@ -174,13 +174,13 @@ def _collate_validation(samples: list[tuple[Tensor, Tensor, str]]) -> Validation
 def worker_count(wanted: int | Literal["auto"], device: torch.device) -> int:
     """How many processes load samples for a network that computes on `device`.
 
-    `auto`: one fewer than the cores this process may use, 8 at most. Where the network itself computes on the
-    CPU, a quarter of the cores, none of three or fewer: a worker then takes from it what it gives.
+    `auto`: one fewer than the cores this process may use; a quarter of them where the network itself computes
+    on the CPU, since a worker then takes from it what it gives. 8 at most.
     """
     if wanted != "auto":
         return wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores // 4 if device.type == "cpu" else min(max(cores - 1, 1), 8)
+    return min(cores // 4 if device.type == "cpu" else max(cores - 1, 1), 8)
 
 
 def _worker_options(num_workers: int, pin_memory: bool) -> dict[str, Any]:

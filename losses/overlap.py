@@ -11,6 +11,7 @@ Segmentation" (soft-IoU); Milletari et al. 2016, "V-Net", arXiv 1606.04797 (soft
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -33,9 +34,9 @@ class _Overlap(SumsTerm):
             raise ValueError(f"classes must be 'present' or 'all', not {classes!r}")
         self.classes = classes
 
+    @abstractmethod
     def score(self, intersection: Tensor, predicted: Tensor, present: Tensor) -> Tensor:
         """Overlap of each class, (C,), from the sums I, P and T; must be finite where all are 0."""
-        raise NotImplementedError
 
     def from_sums(self, sums: ClassSums) -> Term:
         loss = 1 - self.score(sums.intersection, sums.predicted, sums.present)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ class Term(NamedTuple):
     denominator: Tensor
 
 
-class LossTerm(nn.Module):
+class LossTerm(nn.Module, ABC):
     """Base of the terms: `forward(logits, target) -> Term`.
 
     Logits are (N, C, H, W) of any floating dtype, computed with in float32 whatever autocast says.
@@ -37,16 +38,16 @@ class LossTerm(nn.Module):
         """The denominator that `forward` returns for this target, without needing the logits."""
         return torch.ones((), device=target.device)
 
-    def forward(self, logits: Tensor, target: Tensor) -> Term:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, logits: Tensor, target: Tensor) -> Term: ...
 
 
 class SumsTerm(LossTerm):
     """A term that needs no more of the pixels than their sums per class; several such terms share them."""
 
+    @abstractmethod
     def from_sums(self, sums: ClassSums) -> Term:
         """The term from the sums of a batch."""
-        raise NotImplementedError
 
     def forward(self, logits: Tensor, target: Tensor) -> Term:
         return self.from_sums(class_sums(logits, target))

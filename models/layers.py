@@ -1,10 +1,83 @@
-"""Layers that several architectures share."""
+"""Layers that several architectures share, and what all of them check."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+SMALLEST = 32
+"""Least height and width of an image: five halvings leave one pixel."""
+
+
+def check_num_classes(num_classes: int) -> None:
+    """
+    Raises:
+        ValueError: fewer than one class.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes={num_classes}: a network needs 1 class or more")
+
+
+def check_images(images: Tensor) -> None:
+    """
+    Raises:
+        ValueError: not (N, 3, H, W) with H and W from 32, with what to do about it.
+    """
+    if images.ndim != 4:
+        raise ValueError(
+            f"images of shape {tuple(images.shape)}: expected (N, 3, H, W); images[None] makes a batch of one"
+        )
+    channels, height, width = images.shape[1:]
+    if channels != 3:
+        hint = (
+            "images.expand(-1, 3, -1, -1) makes three of one"
+            if channels == 1
+            else "images[:, :3] takes the first three"
+        )
+        raise ValueError(f"images of {channels} channels: expected 3 (RGB); {hint}")
+    if height < SMALLEST or width < SMALLEST:
+        raise ValueError(f"images of {height}x{width}: {SMALLEST}x{SMALLEST} is the least; resize them or pad them")
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that trains with one value a channel too.
+
+    Such a value has no variance, and PyTorch refuses it: a batch of one at a 1x1 map. The running statistics serve
+    there, as in eval mode.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
+def conv_norm_act(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution that keeps ceil(size / stride), batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False),
+        BatchNorm(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+def separable_conv(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
+    """Depthwise 3x3 and pointwise 1x1 convolution; what normalises or activates is the caller's."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, in_channels, 3, padding=dilation, dilation=dilation, groups=in_channels, bias=False),
+        nn.Conv2d(in_channels, out_channels, 1, bias=False),
+    )
+
+
+def separable_norm_act(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Separable 3x3 convolution, batch norm, ReLU."""
+    return nn.Sequential(separable_conv(in_channels, out_channels), BatchNorm(out_channels), nn.ReLU(inplace=True))
+
+
+def resize(x: Tensor, like: Tensor) -> Tensor:
+    """Bilinear, to the height and width of another tensor."""
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class MaxUnpool(nn.Module):
@@ -34,3 +107,17 @@ def pad_to_even(x: Tensor) -> Tensor:
     """Zero-pads height and width (right, bottom) so that a stride of 2 loses no row or column."""
     height, width = x.shape[-2:]
     return F.pad(x, (0, width % 2, 0, height % 2))
+
+
+def initialise_fan_out(module: nn.Module) -> None:
+    """The published initialisation of EfficientNet: normal weights of variance 2 / (k * k * channels out).
+
+    Channels out are those of a group, so a depthwise convolution has variance 2 / (k * k). Biases become 0.
+    Tan and Le 2019, arXiv 1905.11946, and the code published with it.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels // layer.groups
+            nn.init.normal_(layer.weight, std=(2 / fan_out) ** 0.5)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

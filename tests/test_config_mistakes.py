@@ -43,6 +43,7 @@ MISTAKES = [
     ("seed=5000000000", ["seed=5000000000", "less than 4294967296"]),
     ("seed=1,2", ["seed=1,2", "--multirun"]),
     ("name=a/b", ["name=a/b", "without /"]),
+    ("name=123", ["name=123", "valid string", "say 'name=\"123\"'"]),
     ("oops", ["oops", "key=value"]),
     ("resume=nowhere", ["resume=nowhere", "not a run folder"]),
 ]
@@ -62,6 +63,10 @@ def assert_refused(words: list[str], fragments: list[str], cwd: Path, script: st
 @pytest.mark.parametrize(("word", "fragments"), MISTAKES)
 def test_on_the_command_line(tmp_path: Path, word: str, fragments: list[str]) -> None:
     assert_refused([word], fragments, tmp_path)
+
+
+def test_resume_with_multirun(tmp_path: Path) -> None:
+    assert_refused(["--multirun", "resume=a"], ["resume=a", "--multirun"], tmp_path)
 
 
 @pytest.fixture

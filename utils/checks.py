@@ -136,7 +136,11 @@ def _check_keys(keys: type[schema.Keys], values: Config, origin: Origin, prefix:
     wishes = " or ".join(
         dict.fromkeys(message.removeprefix("Input ").removeprefix("Value error, ") for message in same)
     )
-    hint = " (YAML reads a bare off, no, on or yes as a truth value: quote it)" if isinstance(value, bool) else ""
+    hint = ""
+    if isinstance(value, bool):
+        hint = " (YAML reads a bare off, no, on or yes as a truth value: quote it)"
+    elif isinstance(value, int | float) and "valid string" in wishes:
+        hint = f"; for a text of digits, say '{key}=\"{value}\"'"
     raise UserError(f"{key}={_shown(value)} {origin.place(key)}: {wishes}{hint}")
 
 

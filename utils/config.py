@@ -1,7 +1,8 @@
 """Everything between the command line and a checked config; below the entry points, only this module knows Hydra.
 
 `launch` starts an entry point. What is wrong in its config is refused before anything slow is imported, in a line
-or two. `RunFolderCallback` gives each run a folder that no other run has."""
+or two. `RunFolderCallback` gives each run a folder that no other run has.
+"""
 
 from __future__ import annotations
 
@@ -159,6 +160,8 @@ def _words(words: list[str], config_name: str) -> list[str]:
     words = arguments.quote_paths(arguments.flags_first(words))
     if resume is None:
         return words
+    if {"--multirun", "-m"} & set(words):
+        raise UserError(f"resume={resume}: goes on with one run, so --multirun has no place beside it")
     run = Path(resume).expanduser()
     if not (run / "config.yaml").is_file():
         raise UserError(f"resume={resume}: not a run folder: there is no config.yaml in it")

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 
 from data.augmentation import Augmentation, sample_seed
 from data.camvid import CamVid
-from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationLoader
+from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationLoader, worker_count
 from data.synthetic import Synthetic
 from tests.conftest import ROOT
 from utils.errors import UserError
@@ -49,6 +49,16 @@ def test_training_batches() -> None:
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_the_number_of_workers_changes_nothing(num_workers: int) -> None:
     assert equal(batches(0), batches(num_workers))
+
+
+@pytest.mark.parametrize(
+    ("cores", "on_cpu", "on_cuda"), [(1, 0, 1), (2, 0, 1), (4, 1, 3), (8, 2, 7), (16, 4, 8), (64, 8, 8)]
+)
+def test_automatic_number_of_workers(monkeypatch: pytest.MonkeyPatch, cores: int, on_cpu: int, on_cuda: int) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert worker_count("auto", torch.device("cpu")) == on_cpu
+    assert worker_count("auto", torch.device("cuda")) == on_cuda
+    assert worker_count(3, torch.device("cpu")) == 3
 
 
 def test_seed_and_epoch_do() -> None:

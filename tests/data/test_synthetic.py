@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import jaccard_score
 
 from data.synthetic import Synthetic
 from engine.metrics import scores
+from engine.normalization import IMAGENET
+from models.enet import ENet
 from utils.errors import UserError
 
 SIZE = (96, 128)
@@ -45,6 +48,15 @@ def test_a_scene_is_a_function_of_split_index_and_size_alone() -> None:
     assert other.stdout.strip() == first
 
 
+def test_as_many_scenes_are_kept_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.synthetic.KEPT", 2 * 4 * 32 * 40)
+    dataset = Synthetic(size=(32, 40), split="train", train_length=4)
+    first, again = ([dataset[i] for i in range(4)] for _ in range(2))
+    assert [a is b for a, b in zip(first, again, strict=True)] == [True, True, False, False]
+    for a, b in zip(first, again, strict=True):
+        assert np.array_equal(a.image, b.image) and np.array_equal(a.mask, b.mask) and a.name == b.name
+
+
 def test_no_scene_occurs_twice() -> None:
     seen = {digest((32, 32), split, range(i, i + 1)) for split in ("train", "val") for i in range(100)}
     assert len(seen) == 200
@@ -71,6 +83,19 @@ def test_colour_alone_does_not_tell_the_classes() -> None:
             predicted = classifier.predict(sample.image.reshape(-1, 3) / 255)
             np.add.at(confusion, (sample.mask.ravel(), predicted), 1)
         assert scores(torch.from_numpy(confusion)).miou < 0.40
+
+
+def test_an_untrained_network_knows_nothing() -> None:
+    validation = Synthetic(size=SIZE, split="val", val_length=20)
+    samples = [validation[i] for i in range(20)]
+    images = torch.from_numpy(np.stack([s.image for s in samples])).movedim(-1, 1)
+    truth = np.stack([s.mask for s in samples]).ravel()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        model = ENet(len(validation.labels)).eval()
+        with torch.inference_mode():
+            predicted = model(IMAGENET(images, channels_last=True)).argmax(1).numpy().ravel()
+        assert jaccard_score(truth, predicted, average="macro") < 0.10
 
 
 def test_what_does_not_exist() -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from data.labels import IGNORE_INDEX
 from losses.cross_entropy import CrossEntropy
+from tests.losses.examples import example, total_and_gradient
 
-CLASSES = 5
 WEIGHTS = [0.5, 2.0, 1.0, 0.0, 3.25]
 OPTIONS = pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
 
@@ -33,25 +33,6 @@ def reference(logits: Tensor, target: Tensor, weights: list[float] | None) -> tu
         total -= weight * math.log(exponentials[label] / sum(exponentials))
         denominator += weight
     return total, denominator, gradient / (denominator or 1)
-
-
-def example(seed: int, n: int = 2, height: int = 6, width: int = 5, ignored: float = 0.3) -> tuple[Tensor, Tensor]:
-    """Logits and a target without class 2."""
-    generator = torch.Generator().manual_seed(seed)
-    logits = 3 * torch.randn(n, CLASSES, height, width, generator=generator)
-    target = torch.randint(CLASSES, (n, height, width), generator=generator)
-    target[target == 2] = 4
-    target[torch.rand(target.shape, generator=generator) < ignored] = IGNORE_INDEX
-    return logits, target
-
-
-def total_and_gradient(loss: CrossEntropy, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The term's total and denominator, and the gradient of its value."""
-    leaf = logits.clone().requires_grad_()
-    total, denominator = loss(leaf, target)
-    (total / denominator.where(denominator > 0, 1)).backward()
-    assert leaf.grad is not None
-    return total.detach(), denominator, leaf.grad
 
 
 @OPTIONS

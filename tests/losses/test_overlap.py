@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -13,16 +12,16 @@ from torch.nn import functional as F
 
 from data.labels import IGNORE_INDEX
 from losses.overlap import SoftDice, SoftIoU
+from tests.losses.examples import example, total_and_gradient
 
-Loss = SoftIoU | SoftDice
+Overlap = SoftIoU | SoftDice
 Counted = Literal["present", "all"]
 
-CLASSES = 5
 LOSSES = pytest.mark.parametrize("kind", [SoftIoU, SoftDice])
 OPTIONS = pytest.mark.parametrize("classes", ["present", "all"])
 
 
-def reference(logits: Tensor, target: Tensor, kind: type[Loss], classes: Counted) -> float:
+def reference(logits: Tensor, target: Tensor, kind: type[Overlap], classes: Counted) -> float:
     """The loss in NumPy and float64, class after class."""
     z, t = logits.detach().double().numpy(), target.numpy()
     p = np.exp(z - z.max(1, keepdims=True))
@@ -39,7 +38,7 @@ def reference(logits: Tensor, target: Tensor, kind: type[Loss], classes: Counted
     return float(np.mean(losses)) if losses else 0.0
 
 
-def reference_gradient(logits: Tensor, target: Tensor, kind: type[Loss], classes: Counted) -> Tensor:
+def reference_gradient(logits: Tensor, target: Tensor, kind: type[Overlap], classes: Counted) -> Tensor:
     """The gradient by autograd, in float64, through softmax and one-hot."""
     leaf = logits.detach().double().requires_grad_()
     valid = target != IGNORE_INDEX
@@ -53,23 +52,10 @@ def reference_gradient(logits: Tensor, target: Tensor, kind: type[Loss], classes
     return leaf.grad
 
 
-def example(seed: int, n: int = 2, height: int = 7, width: int = 5, ignored: float = 0.3) -> tuple[Tensor, Tensor]:
-    """Logits and a target without class 2."""
-    generator = torch.Generator().manual_seed(seed)
-    logits = 3 * torch.randn(n, CLASSES, height, width, generator=generator)
-    target = torch.randint(CLASSES, (n, height, width), generator=generator)
-    target[target == 2] = 4
-    target[torch.rand(target.shape, generator=generator) < ignored] = IGNORE_INDEX
-    return logits, target
-
-
-def value_and_gradient(loss: Callable, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    leaf = logits.clone().requires_grad_()
-    total, denominator = loss(leaf, target)
+def value_and_gradient(term: Overlap, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    total, denominator, gradient = total_and_gradient(term, logits, target)
     assert denominator == 1
-    total.backward()
-    assert leaf.grad is not None
-    return total.detach(), leaf.grad
+    return total, gradient
 
 
 @LOSSES
@@ -78,7 +64,7 @@ def value_and_gradient(loss: Callable, logits: Tensor, target: Tensor) -> tuple[
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 999), n=st.integers(1, 3), ignored=st.floats(0, 0.9))
 def test_value_and_gradient(
-    kind: type[Loss], classes: Counted, layout: torch.memory_format, seed: int, n: int, ignored: float
+    kind: type[Overlap], classes: Counted, layout: torch.memory_format, seed: int, n: int, ignored: float
 ) -> None:
     logits, target = example(seed, n, ignored=ignored)
     target[0, 0, 0] = 1  # never nothing but ignored pixels
@@ -89,7 +75,7 @@ def test_value_and_gradient(
 
 
 @LOSSES
-def test_gradient_is_the_slope(kind: type[Loss]) -> None:
+def test_gradient_is_the_slope(kind: type[Overlap]) -> None:
     """Central differences of the NumPy loss, for some logits: independent of any autograd."""
     logits, target = example(5)
     _, gradient = value_and_gradient(kind(), logits, target)
@@ -111,7 +97,7 @@ def test_gradient_is_the_slope(kind: type[Loss]) -> None:
         (SoftDice, "all", 1 - (1 / 1.75 + 1.5 / 2 + 0) / 3),
     ],
 )
-def test_hand_worked(kind: type[Loss], classes: Counted, expected: float) -> None:
+def test_hand_worked(kind: type[Overlap], classes: Counted, expected: float) -> None:
     probabilities = torch.tensor([[0.5, 0.25, 0.25], [0.25, 0.75, 1e-30], [0.1, 0.1, 0.8]])
     logits = probabilities.log().T.reshape(1, 3, 1, 3)
     value, _ = value_and_gradient(kind(classes), logits, torch.tensor([[[0, 1, IGNORE_INDEX]]]))
@@ -120,7 +106,7 @@ def test_hand_worked(kind: type[Loss], classes: Counted, expected: float) -> Non
 
 @LOSSES
 @OPTIONS
-def test_ignored_pixels_count_for_nothing(kind: type[Loss], classes: Counted) -> None:
+def test_ignored_pixels_count_for_nothing(kind: type[Overlap], classes: Counted) -> None:
     """Whatever the logits at ignored pixels are, nothing changes, to the last bit."""
     logits, target = example(0)
     ignored = target == IGNORE_INDEX
@@ -136,7 +122,7 @@ def test_ignored_pixels_count_for_nothing(kind: type[Loss], classes: Counted) ->
 
 @LOSSES
 @OPTIONS
-def test_all_ignored(kind: type[Loss], classes: Counted) -> None:
+def test_all_ignored(kind: type[Overlap], classes: Counted) -> None:
     logits, target = example(0, ignored=2)
     value, gradient = value_and_gradient(kind(classes), logits, target)
     assert value == 0
@@ -145,7 +131,7 @@ def test_all_ignored(kind: type[Loss], classes: Counted) -> None:
 
 @LOSSES
 @OPTIONS
-def test_confident_logits(kind: type[Loss], classes: Counted) -> None:
+def test_confident_logits(kind: type[Overlap], classes: Counted) -> None:
     """Probabilities of exactly 0 and 1: a right answer costs nothing, and nothing overflows."""
     target = torch.tensor([[[0, 1], [IGNORE_INDEX, 3]]])
     right = 1e4 * F.one_hot(target % IGNORE_INDEX, 4).movedim(-1, 1).float()
@@ -162,7 +148,7 @@ def test_confident_logits(kind: type[Loss], classes: Counted) -> None:
 @OPTIONS
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_half_precision(kind: type[Loss], classes: Counted, dtype: torch.dtype, autocast: bool) -> None:
+def test_half_precision(kind: type[Overlap], classes: Counted, dtype: torch.dtype, autocast: bool) -> None:
     """The value is that of the rounded logits in float32; only the gradient is rounded again."""
     logits, target = example(1)
     logits = logits.to(dtype)
@@ -177,7 +163,7 @@ def test_half_precision(kind: type[Loss], classes: Counted, dtype: torch.dtype, 
 
 @LOSSES
 @OPTIONS
-def test_scaled_gradient(kind: type[Loss], classes: Counted) -> None:
+def test_scaled_gradient(kind: type[Overlap], classes: Counted) -> None:
     """A gradient scaler and term weights multiply the loss: the written-out gradient must follow."""
     logits, target = example(2)
     leaf = logits.clone().requires_grad_()
@@ -188,6 +174,6 @@ def test_scaled_gradient(kind: type[Loss], classes: Counted) -> None:
 
 
 @LOSSES
-def test_unknown_option(kind: type[Loss]) -> None:
+def test_unknown_option(kind: type[Overlap]) -> None:
     with pytest.raises(ValueError, match="'present' or 'all', not 'some'"):
         kind("some")  # type: ignore[arg-type]

@@ -37,6 +37,7 @@ benchmark: setup
 	$(RUN) -m benchmarks.loss
 	$(RUN) -m benchmarks.metrics
 	$(RUN) -m benchmarks.trainer_overhead
+	$(RUN) -m benchmarks.models
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -21,7 +21,7 @@ def train(cfg: DictConfig) -> float:
     """Builds what the config names and trains it; returns the best value of the monitored metric."""
     # Slow to import, so only here, where the config is known to be right.
     from data.loading import limited
-    from engine.checkpoint import load_weights
+    from engine.checkpoint import load_weights, without_weights
     from engine.randomness import seed_everything
     from engine.report import report
     from utils.environment import environment
@@ -40,7 +40,8 @@ def train(cfg: DictConfig) -> float:
     train_set, validation_set = checked_dataset(cfg, cfg.data.train_split), checked_dataset(cfg, cfg.data.val_split)
     labels = train_set.labels
     train_batches, validation_batches = loaders(cfg, train_set, validation_set, trainer.device)
-    model = trainer.prepare(build(cfg.model, "model", num_classes=len(labels)))
+    network = plain(cfg.model) if resume_from is None else without_weights(plain(cfg.model))
+    model = trainer.prepare(build(network, "model", num_classes=len(labels)))
     loss = trainer.prepare(build_loss(cfg, train_set))
     trainer.metric_columns(loss, labels)  # refuses a trainer.monitor that is none of them
     if resume_from is not None:

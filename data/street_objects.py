@@ -55,7 +55,7 @@ def draw_sky(scene: Scene) -> None:
 def draw_ground(scene: Scene) -> None:
     """Lawn, pavements with kerbs, the road and its markings."""
     half, facade, near = scene.half, scene.facade, scene.near
-    gray, stone = int(scene.between(70, 150)), int(scene.between(80, 180))
+    gray, stone = int(scene.between(65, 135)), int(scene.between(110, 185))
     scene.canvas[int(scene.horizon) + 1 :] = (*scene.tint(scene.leaves), VEGETATION)
     paving = scene.tint((stone, stone - 4, stone - 12), 6)
     scene.strip(PAVEMENT, paving, -facade - 0.6, facade + 0.6, near, FAR)

@@ -40,7 +40,7 @@ LABELS = LabelSet(
 TEXTURE = np.array([[0, 6, 8, 7, 16, 4, 2, 3, 4], [0, 3, 5, 4, 18, 2, 2, 2, 3]], np.float32) / 100
 
 SPLITS = ("train", "val")
-SUPERSAMPLING = 2  # the canvas is this much larger than the image, for smooth edges
+SUPERSAMPLING = 3  # the canvas is this much larger than the image, for smooth edges; odd, so that a pixel has a middle
 KEPT = 64 * 2**20  # bytes of scenes that a data set keeps, as drawing one takes longer than augmenting it
 
 
@@ -58,7 +58,7 @@ class Synthetic:
 
     labels = LABELS
 
-    def __init__(self, size: tuple[int, int], split: str, train_length: int = 400, val_length: int = 100) -> None:
+    def __init__(self, size: tuple[int, int], split: str, train_length: int = 400, val_length: int = 60) -> None:
         length = train_length if split == "train" else val_length
         if split not in SPLITS:
             hint = did_you_mean(split, SPLITS)
@@ -147,7 +147,8 @@ def _render(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarr
         draw_row(scene, side)
     for (x, z), kind in sorted(placed, key=lambda thing: -thing[0][1]):
         kind.draw(scene, x, z)
-    mask = np.ascontiguousarray(scene.canvas[::SUPERSAMPLING, ::SUPERSAMPLING, 3])
+    middle = slice(SUPERSAMPLING // 2, None, SUPERSAMPLING)
+    mask = np.ascontiguousarray(scene.canvas[middle, middle, 3])
     image = cv2.resize(scene.canvas, (width, height), interpolation=cv2.INTER_AREA)[:, :, :3]
     return _photograph(scene, image, mask), mask
 

@@ -18,6 +18,7 @@ import importlib
 import os
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
     Raises:
         UserError: the config names something else than a model of this project, or the weights do not fit it.
     """
-    arguments = dict(checkpoint["config"].get("model") or {})
+    arguments = without_weights(checkpoint["config"].get("model") or {})
     target = arguments.pop("_target_", None)
     network = _model_class(target)
     try:
@@ -99,6 +100,16 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
         raise UserError(f"the checkpoint's config does not fit {target}: {error}") from error
     load_weights(model, checkpoint["model"])
     return model
+
+
+def without_weights(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's arguments, for building it anew where a checkpoint's weights come next: the files and addresses that
+    it began with may be out of reach, and would be read in vain."""
+    kept = dict(arguments)
+    loaded = any(kept.get(key) is not None for key in ("encoder_weights", "weights"))
+    if kept.get("freeze_encoder") == "auto":  # which depends on them
+        kept["freeze_encoder"] = loaded
+    return kept | {key: None for key in ("encoder_weights", "weights") if key in kept}
 
 
 def load_weights(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:

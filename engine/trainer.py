@@ -19,7 +19,7 @@ from tqdm import tqdm
 from data.labels import LabelSet
 from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
 from engine.checkpoint import load_weights, save_checkpoint
-from engine.device import autocast_dtype, choose_device
+from engine.device import autocast_dtype, choose_device, keep_freed_memory
 from engine.evaluator import Evaluation, evaluate
 from engine.metrics import scores
 from engine.normalization import IMAGENET, Normalization
@@ -172,6 +172,8 @@ class Trainer:
             best = [row for row in self.rows if row["epoch"] == self.progress.best_epoch]
             run.update_summary(last=self.rows[-1], **({"best": best[0]} if best else {}))
         run.checkpoints.mkdir(exist_ok=True)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         with StopRequest() as self.stop:
             if resume_from is None:
                 self._save_last()
@@ -239,7 +241,7 @@ class Trainer:
         """One optimiser step over the micro-batches of a window; returns the gradient's norm if it clips.
 
         Terms are divided by the denominators of the whole window, so that the gradient is that of one large
-        batch wherever the term allows it.
+        batch wherever the term allows it. What is reported is the loss of the main logits, as in validation.
         """
         masks = [batch.masks.to(self.device, non_blocking=True) for batch in window]
         denominators = [self.loss.denominators(mask) for mask in masks]
@@ -247,9 +249,12 @@ class Trainer:
         for batch, mask, denominator in zip(window, masks, denominators, strict=True):
             images = batch.images.to(self.device, non_blocking=True)
             with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-                logits = self.model(self.normalization(images, self.channels_last))
-            totals = torch.stack([term.total for term in self.loss(logits, mask).values()])
-            self.scaler.scale(self.loss.total(totals, window_denominators)).backward()
+                outputs = self.model(self.normalization(images, self.channels_last))
+            logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+            totals = objective = self.loss.totals(logits, mask)
+            for other in auxiliary:
+                objective = objective + self.loss.auxiliary_weight * self.loss.totals(other, mask)
+            self.scaler.scale(self.loss.total(objective, window_denominators)).backward()
             self.running.add(totals.detach(), denominator, batch.names)
         norm = None
         if self.grad_clip is not None:

@@ -2,7 +2,7 @@
 
 Class weights are those of the cross-entropy: one number a class, or none. The names that a config may give
 instead stand for a formula of `losses.class_weights`; `train_segmentation.py` puts its numbers, from the
-training split, in their place.
+training split, in their place. The auxiliary weight is that of a network's auxiliary logits, if it has any.
 """
 
 from __future__ import annotations
@@ -19,30 +19,38 @@ def ce_iou(
     weights: dict[str, float],
     class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None,
     classes: Literal["present", "all"] = "present",
+    auxiliary_weight: float = 0.4,
 ) -> WeightedSum:
     """Cross-entropy + soft-IoU."""
-    return WeightedSum({"cross_entropy": CrossEntropy(class_weights), "soft_iou": SoftIoU(classes)}, weights)
+    return WeightedSum(
+        {"cross_entropy": CrossEntropy(class_weights), "soft_iou": SoftIoU(classes)}, weights, auxiliary_weight
+    )
 
 
 def ce_dice(
     weights: dict[str, float],
     class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None,
     classes: Literal["present", "all"] = "present",
+    auxiliary_weight: float = 0.4,
 ) -> WeightedSum:
     """Cross-entropy + soft-Dice."""
-    return WeightedSum({"cross_entropy": CrossEntropy(class_weights), "soft_dice": SoftDice(classes)}, weights)
+    return WeightedSum(
+        {"cross_entropy": CrossEntropy(class_weights), "soft_dice": SoftDice(classes)}, weights, auxiliary_weight
+    )
 
 
-def cross_entropy(class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None) -> WeightedSum:
+def cross_entropy(
+    class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None, auxiliary_weight: float = 0.4
+) -> WeightedSum:
     """Cross-entropy alone."""
-    return WeightedSum({"cross_entropy": CrossEntropy(class_weights)}, {"cross_entropy": 1.0})
+    return WeightedSum({"cross_entropy": CrossEntropy(class_weights)}, {"cross_entropy": 1.0}, auxiliary_weight)
 
 
-def soft_iou(classes: Literal["present", "all"] = "present") -> WeightedSum:
+def soft_iou(classes: Literal["present", "all"] = "present", auxiliary_weight: float = 0.4) -> WeightedSum:
     """Soft-IoU alone."""
-    return WeightedSum({"soft_iou": SoftIoU(classes)}, {"soft_iou": 1.0})
+    return WeightedSum({"soft_iou": SoftIoU(classes)}, {"soft_iou": 1.0}, auxiliary_weight)
 
 
-def soft_dice(classes: Literal["present", "all"] = "present") -> WeightedSum:
+def soft_dice(classes: Literal["present", "all"] = "present", auxiliary_weight: float = 0.4) -> WeightedSum:
     """Soft-Dice alone."""
-    return WeightedSum({"soft_dice": SoftDice(classes)}, {"soft_dice": 1.0})
+    return WeightedSum({"soft_dice": SoftDice(classes)}, {"soft_dice": 1.0}, auxiliary_weight)

@@ -18,6 +18,7 @@ class WeightedSum(nn.Module):
     Args:
         terms: name -> term.
         weights: name -> weight; must name exactly the terms.
+        auxiliary_weight: of each of a network's auxiliary logits, beside 1 for its main ones.
 
     Raises:
         ValueError: a weight without its term, or a term without its weight.
@@ -25,12 +26,15 @@ class WeightedSum(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, terms: Mapping[str, LossTerm], weights: Mapping[str, float]) -> None:
+    def __init__(
+        self, terms: Mapping[str, LossTerm], weights: Mapping[str, float], auxiliary_weight: float = 0.4
+    ) -> None:
         super().__init__()
         if set(weights) != set(terms):
             raise ValueError(f"weights must name exactly {', '.join(terms)}; got {', '.join(weights) or 'none'}")
         self.terms = nn.ModuleList(terms.values())
         self.names = tuple(terms)
+        self.auxiliary_weight = auxiliary_weight
         self.register_buffer("weights", torch.tensor([float(weights[n]) for n in terms]), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> dict[str, Term]:
@@ -43,6 +47,10 @@ class WeightedSum(nn.Module):
             name: term.from_sums(sums) if isinstance(term, SumsTerm) else term(logits, target)
             for name, term in named.items()
         }
+
+    def totals(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The terms' totals alone, (number of terms,)."""
+        return torch.stack([term.total for term in self(logits, target).values()])
 
     def denominators(self, target: Tensor) -> Tensor:
         """The terms' denominators for this target, float32 (number of terms,)."""

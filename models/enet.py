@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import MaxUnpool, pad_to_even
+from models.layers import MaxUnpool, check_images, check_num_classes, pad_to_even
+from models.weights import load_model_weights
 
 
 class InitialBlock(nn.Module):
@@ -142,10 +143,20 @@ class ENet(nn.Module):
         num_classes: channels of the output.
         encoder_dropout: of the spatial dropout before bottleneck2.0.
         dropout: of the spatial dropout from bottleneck2.0 on.
+        weights: path of a checkpoint, run folder or state dict to begin with.
+        reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
-    def __init__(self, num_classes: int, encoder_dropout: float = 0.01, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        encoder_dropout: float = 0.01,
+        dropout: float = 0.1,
+        weights: str | None = None,
+        reset_classifier: bool = False,
+    ) -> None:
         super().__init__()
+        check_num_classes(num_classes)
         self.initial = InitialBlock()
         self.down1 = Downsampling(16, 64, encoder_dropout)
         self.stage1 = nn.Sequential(*[Bottleneck(64, encoder_dropout) for _ in range(4)])
@@ -157,6 +168,7 @@ class ENet(nn.Module):
         self.up5 = Upsampling(64, 16, dropout)
         self.stage5 = Bottleneck(16, dropout, decoder=True)
         self.fullconv = nn.ConvTranspose2d(16, num_classes, 3, stride=2, padding=1)
+        load_model_weights(self, weights, num_classes, reset_classifier)
 
     @staticmethod
     def _context(dropout: float) -> nn.Sequential:
@@ -174,6 +186,7 @@ class ENet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
+        check_images(images)
         half = self.initial(images)
         quarter, indices1 = self.down1(half)
         quarter = self.stage1(quarter)

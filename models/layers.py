@@ -25,16 +25,10 @@ def check_images(images: Tensor) -> None:
         ValueError: not (N, 3, H, W) with H and W from 32, with what to do about it.
     """
     if images.ndim != 4:
-        raise ValueError(
-            f"images of shape {tuple(images.shape)}: expected (N, 3, H, W); images[None] makes a batch of one"
-        )
+        raise ValueError(f"images of shape {tuple(images.shape)}: expected (N, 3, H, W); images[None] is a batch of 1")
     channels, height, width = images.shape[1:]
     if channels != 3:
-        hint = (
-            "images.expand(-1, 3, -1, -1) makes three of one"
-            if channels == 1
-            else "images[:, :3] takes the first three"
-        )
+        hint = "images.expand(-1, 3, -1, -1) copies one" if channels == 1 else "images[:, :3] takes the first three"
         raise ValueError(f"images of {channels} channels: expected 3 (RGB); {hint}")
     if height < SMALLEST or width < SMALLEST:
         raise ValueError(f"images of {height}x{width}: {SMALLEST}x{SMALLEST} is the least; resize them or pad them")
@@ -53,26 +47,29 @@ class BatchNorm(nn.BatchNorm2d):
         return super().forward(x)
 
 
-def conv_norm_act(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution that keeps ceil(size / stride), batch norm, ReLU."""
+def conv_norm_act(
+    in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """Convolution to ceil(size / stride) places, batch norm, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False),
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False),
         BatchNorm(out_channels),
         nn.ReLU(inplace=True),
     )
 
 
-def separable_conv(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
-    """Depthwise 3x3 and pointwise 1x1 convolution; what normalises or activates is the caller's."""
+def separable_conv(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Depthwise 3x3 convolution to ceil(size / stride) places, then a pointwise one; no biases."""
     return nn.Sequential(
-        nn.Conv2d(in_channels, in_channels, 3, padding=dilation, dilation=dilation, groups=in_channels, bias=False),
+        nn.Conv2d(in_channels, in_channels, 3, stride, dilation, dilation, groups=in_channels, bias=False),
         nn.Conv2d(in_channels, out_channels, 1, bias=False),
     )
 
 
-def separable_norm_act(in_channels: int, out_channels: int) -> nn.Sequential:
+def separable_norm_act(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """Separable 3x3 convolution, batch norm, ReLU."""
-    return nn.Sequential(separable_conv(in_channels, out_channels), BatchNorm(out_channels), nn.ReLU(inplace=True))
+    conv = separable_conv(in_channels, out_channels, stride, dilation)
+    return nn.Sequential(conv, BatchNorm(out_channels), nn.ReLU(inplace=True))
 
 
 def resize(x: Tensor, like: Tensor) -> Tensor:
@@ -109,11 +106,11 @@ def pad_to_even(x: Tensor) -> Tensor:
     return F.pad(x, (0, width % 2, 0, height % 2))
 
 
-def initialise_fan_out(module: nn.Module) -> None:
-    """The published initialisation of EfficientNet: normal weights of variance 2 / (k * k * channels out).
+def as_in_efficientnet(module: nn.Module) -> None:
+    """Gives layers what EfficientNet publishes: initialisation, and eps 1e-3 and momentum 0.01 of batch norms.
 
-    Channels out are those of a group, so a depthwise convolution has variance 2 / (k * k). Biases become 0.
-    Tan and Le 2019, arXiv 1905.11946, and the code published with it.
+    Weights of convolutions are normal with variance 2 / (k * k * channels out), counted by group, so that it is
+    2 / (k * k) for depthwise ones; biases are 0. Tan and Le 2019, arXiv 1905.11946, and the code published with it.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -121,3 +118,5 @@ def initialise_fan_out(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, std=(2 / fan_out) ** 0.5)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.eps, layer.momentum = 1e-3, 0.01

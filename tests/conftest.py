@@ -40,6 +40,14 @@ def runs_in(folder: Path) -> list[Path]:
     return sorted(experiments.iterdir()) if experiments.is_dir() else []
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that a class names in its `slow` are marked so, for that class alone."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.originalname in getattr(item.cls, "slow", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two epochs on generated scenes. Tests must not change it."""

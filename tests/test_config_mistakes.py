@@ -83,7 +83,7 @@ def program(tmp_path: Path) -> Path:
     [
         (
             "trainer/default.yaml",
-            "epochs: 28",
+            "epochs: 24",
             "epoch: 24",
             ["trainer.epoch", "conf/trainer/default.yaml", "did you mean"],
         ),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PATH_KEYS = frozenset({"input", "output", "checkpoint", "resume", "data.root"})
+PATH_KEYS = frozenset(
+    {"input", "output", "checkpoint", "resume", "data.root", "model.weights", "model.encoder_weights"}
+)
 """Keys whose values are taken as they stand, whatever Hydra's grammar says of brackets, commas or quotes."""
 
 

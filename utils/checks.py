@@ -90,6 +90,12 @@ def check_infer(config: Config, origin: Origin) -> None:
     _check_keys(schema.Infer, config, origin)
 
 
+def check_benchmark(config: Config, origin: Origin) -> None:
+    """Checks the config of tools.benchmark; arguments and errors as `check_train`."""
+    _check_missing(config)
+    _check_keys(schema.Benchmark, config, origin)
+
+
 def differences(before: Config, now: Config) -> list[str]:
     """What a resumed run's config says otherwise than before, in words; keys that may change left out."""
     old, new = _flat(before), _flat(now)

@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from utils import arguments
-from utils.checks import LOADER_KEYS, Origin, check_infer, check_loader, check_train, differences
+from utils.checks import LOADER_KEYS, Origin, check_benchmark, check_infer, check_loader, check_train, differences
 from utils.errors import PartlyFailed, UserError, did_you_mean
 from utils.interruption import Interrupted
 from utils.run_folder import RunFolder
@@ -38,7 +38,7 @@ from utils.run_folder import RunFolder
 log = logging.getLogger(__name__)
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-CHECKS = {"train": check_train, "infer": check_infer}
+CHECKS = {"train": check_train, "infer": check_infer, "benchmark": check_benchmark}
 
 Task = Callable[[DictConfig], Any]
 
@@ -104,6 +104,24 @@ def build_dataset(node: DictConfig, split: str) -> Any:
     """The data set of a `data` node, without the keys that are the loader's."""
     own = {key: value for key, value in plain(node).items() if key not in LOADER_KEYS}
     return build(own, "data", split=split)
+
+
+def options(group: str) -> list[str]:
+    """The names of a group's options."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def option(group: str, name: str) -> Path:
+    """The file of a group's option.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    names = options(group)
+    if name not in names:
+        hint = did_you_mean(name, names)
+        raise UserError(f"{group}={name}: there is no such option{hint}\navailable: {', '.join(names)}")
+    return CONF / group / f"{name}.yaml"
 
 
 def output_folder() -> Path:

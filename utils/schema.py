@@ -13,6 +13,7 @@ Text = Annotated[str, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Node = dict[str, Any]
+Size = Annotated[list[Annotated[int, Field(strict=True, ge=32)]], Field(min_length=2, max_length=2)]
 
 
 def _folder_name(name: str) -> str:
@@ -32,7 +33,7 @@ class Loader(Keys):
 
     train_split: Text
     val_split: Text
-    image_size: Annotated[list[Annotated[int, Field(strict=True, ge=32)]], Field(min_length=2, max_length=2)]
+    image_size: Size
     batch_size: Positive
     num_workers: Literal["auto"] | NonNegative
     limit: Positive | None
@@ -68,6 +69,15 @@ class Train(Keys):
     scheduler: Node
     trainer: Trainer
     logger: Node
+
+
+class Benchmark(Keys):
+    """The config of tools.benchmark."""
+
+    model: Text | Annotated[list[Text], Field(min_length=1)] | None
+    image_size: Size
+    num_classes: Positive
+    format: Literal["table", "markdown"]
 
 
 class Infer(Keys):

@@ -214,3 +214,31 @@ def test_accumulated_soft_iou_is_the_mean_of_the_micro_batches(
         values = [naive_soft_iou(model(IMAGENET(batch.images)), batch.masks) for batch in window]
         expected = gradient(model, torch.stack(values).mean())
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+
+
+class TwoHeads(Float64Net):
+    """A network with auxiliary logits in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Conv2d(3, CLASSES, 1).double()
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:  # type: ignore[override]
+        main = super().forward(images)
+        return (main, self.second(images.double())) if self.training else main
+
+
+def test_auxiliary_logits_are_trained_with_their_weight_and_not_reported(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TwoHeads()
+    steps, windows = trained_gradients(model, combinations.cross_entropy(auxiliary_weight=0.25), 2, 2, tmp_path)
+    values = []
+    for found, window in zip(steps, windows, strict=True):
+        images, masks = torch.cat([b.images for b in window]), torch.cat([b.masks for b in window])
+        main, auxiliary = model.train()(IMAGENET(images))
+        expected = naive_cross_entropy(main, masks) + 0.25 * naive_cross_entropy(auxiliary, masks)
+        torch.testing.assert_close(found, gradient(model, expected), rtol=1e-4, atol=1e-7)
+        values.append((naive_cross_entropy(main, masks) * (masks != IGNORE_INDEX).sum(), (masks != IGNORE_INDEX).sum()))
+    (row,) = RunFolder(tmp_path).read_rows()
+    totals, denominators = (torch.stack(x).sum() for x in zip(*values, strict=True))
+    assert row["train/cross_entropy"] == pytest.approx((totals / denominators).item(), rel=1e-5)

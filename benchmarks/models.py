@@ -1,0 +1,63 @@
+"""Latency of networks against public implementations of the same: 1 image of 512x512, eager, float32, CPU.
+
+python -m benchmarks.models
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import segmentation_models_pytorch as smp
+import torch
+from efficientnet_pytorch import EfficientNet
+from torch import Tensor
+
+from benchmarks.timing import interleaved, milliseconds
+from models.deeplabv3plus import DeepLabV3Plus
+from models.encoders import EfficientNetEncoder
+from utils.tables import table
+
+SIZE, CLASSES, ROUNDS = (512, 512), 19, 15
+
+Forward = Callable[[Tensor], object]
+
+
+def encoder(name: str) -> tuple[Forward, Forward]:
+    """Theirs and ours; both with the 1x1 convolution at the end."""
+    theirs = EfficientNet.from_name(name.replace("_", "-"), include_top=False, image_size=None).eval()
+    return theirs.extract_features, EfficientNetEncoder(name, head=True).eval().features
+
+
+def deeplab(output_stride: int) -> tuple[Forward, Forward]:
+    """DeepLabV3+ with EfficientNet-B0 and separable convolutions, as segmentation_models.pytorch has it."""
+    theirs = smp.DeepLabV3Plus(
+        "efficientnet-b0", encoder_weights=None, encoder_output_stride=output_stride, classes=CLASSES
+    )
+    ours = DeepLabV3Plus(CLASSES, "efficientnet_b0", output_stride=output_stride, separable=True)  # type: ignore[arg-type]
+    return theirs.eval(), ours.eval()
+
+
+RIVALS: dict[str, Callable[[], tuple[Forward, Forward]]] = {
+    "EfficientNet-B0 / efficientnet-pytorch": functools.partial(encoder, "efficientnet_b0"),
+    "EfficientNet-B4 / efficientnet-pytorch": functools.partial(encoder, "efficientnet_b4"),
+    "DeepLabV3+, stride 16 / segmentation_models.pytorch": functools.partial(deeplab, 16),
+    "DeepLabV3+, stride 8 / segmentation_models.pytorch": functools.partial(deeplab, 8),
+}
+
+
+@torch.inference_mode()
+def main() -> None:
+    rows = [["ours / theirs", "ours", "theirs", "ratio"]]
+    image = torch.randn(1, 3, *SIZE)
+    for name, build in RIVALS.items():
+        theirs, ours = build()
+        rivals = {"ours": functools.partial(ours, image), "theirs": functools.partial(theirs, image)}
+        times = interleaved(rivals, ROUNDS)
+        ratio = f"{times['ours'] / times['theirs']:.2f}"
+        rows.append([name, milliseconds(times["ours"]), milliseconds(times["theirs"]), ratio])
+    print(table(rows, f"1 x {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Bayesian SegNet: Kendall et al. 2015, "Bayesian SegNet: Model Uncertainty in Deep Convolutional Encoder-Decoder
+Architectures for Scene Understanding", arXiv 1511.02680."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.layers import BatchNorm, MaxUnpool, check_images, check_num_classes
+from models.weights import load_model_weights
+
+STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # of VGG-16
+CENTRAL = 2  # the first of the stages with dropout
+
+
+def convs(in_channels: int, widths: tuple[int, ...]) -> nn.Sequential:
+    """3x3 convolutions, each with batch norm and ReLU; as in VGG, with biases."""
+    layers: list[nn.Module] = []
+    for before, width in zip((in_channels, *widths), widths, strict=False):
+        layers += [nn.Conv2d(before, width, 3, padding=1), BatchNorm(width), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+class BayesianSegNet(nn.Module):
+    """SegNet with dropout in its central blocks, for images of any size from 32x32.
+
+    The encoder is VGG-16; its pooling's indices unpool in the mirrored decoder. With dropout left on in inference,
+    several predictions of an image give their mean and how sure it is (section 3).
+
+    Args:
+        num_classes: channels of the output.
+        dropout: after the three deepest blocks of encoder and decoder (section 3.2, central encoder-decoder).
+        weights: path of a checkpoint, run folder or state dict to begin with.
+        reset_classifier: take all of `weights` but a classifier of another number of classes.
+    """
+
+    def __init__(
+        self, num_classes: int, dropout: float = 0.5, weights: str | None = None, reset_classifier: bool = False
+    ) -> None:
+        super().__init__()
+        check_num_classes(num_classes)
+        inputs = [3, *(stage[-1] for stage in STAGES[:-1])]
+        self.encoder = nn.ModuleList(convs(before, stage) for before, stage in zip(inputs, STAGES, strict=True))
+        # The mirror of each stage ends with the channels that the stage began with.
+        mirrored = [(*stage[:0:-1], before) for before, stage in zip(inputs, STAGES, strict=True)]
+        mirrored[0] = mirrored[0][:-1]  # the classifier takes the place of the last convolution
+        self.decoder = nn.ModuleList(convs(stage[-1], mirror) for stage, mirror in zip(STAGES, mirrored, strict=True))
+        self.classifier = nn.Conv2d(STAGES[0][0], num_classes, 3, padding=1)
+        self.dropout = nn.Dropout(dropout)
+        self.unpool = MaxUnpool()
+        load_model_weights(self, weights, num_classes, reset_classifier)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
+        check_images(images)
+        x, pooled = images, []
+        for depth, block in enumerate(self.encoder):
+            x = block(x)
+            size = x.shape[-2:]
+            x, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+            x = self.dropout(x) if depth >= CENTRAL else x
+            pooled.append((indices, size))
+        for depth, block in reversed(list(enumerate(self.decoder))):
+            x = block(self.unpool(x, *pooled[depth]))
+            x = self.dropout(x) if depth >= CENTRAL else x
+        return self.classifier(x)

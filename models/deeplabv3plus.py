@@ -1,0 +1,94 @@
+"""DeepLabV3+: Chen et al. 2018, "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation",
+arXiv 1802.02611."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.encoders import build_encoder
+from models.layers import BatchNorm, check_images, check_num_classes, conv_norm_act, resize, separable_norm_act
+from models.weights import load_model_weights
+
+WIDTH, FINE = 256, 48  # channels of pyramid and decoder, and of the low-level features in it
+RATES = (6, 12, 18)  # at output stride 16
+
+
+def atrous_conv(in_channels: int, rate: int, separable: bool) -> nn.Sequential:
+    """3x3 convolution dilated by `rate`, batch norm, ReLU."""
+    if separable:
+        return separable_norm_act(in_channels, WIDTH, dilation=rate)
+    conv = nn.Conv2d(in_channels, WIDTH, 3, padding=rate, dilation=rate, bias=False)
+    return nn.Sequential(conv, BatchNorm(WIDTH), nn.ReLU(inplace=True))
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling: 1x1, three dilated 3x3 and the average of the image, side by side, then 1x1."""
+
+    def __init__(self, in_channels: int, rates: tuple[int, ...], separable: bool, dropout: float) -> None:
+        super().__init__()
+        self.pointwise = conv_norm_act(in_channels, WIDTH, kernel_size=1)
+        self.atrous = nn.ModuleList(atrous_conv(in_channels, rate, separable) for rate in rates)
+        self.image = conv_norm_act(in_channels, WIDTH, kernel_size=1)
+        self.project = nn.Sequential(conv_norm_act((len(rates) + 2) * WIDTH, WIDTH, kernel_size=1), nn.Dropout(dropout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 256, H, W)."""
+        image = self.image(F.adaptive_avg_pool2d(x, 1)).expand(-1, -1, *x.shape[-2:])
+        return self.project(torch.cat([self.pointwise(x), *(conv(x) for conv in self.atrous), image], dim=1))
+
+
+class DeepLabV3Plus(nn.Module):
+    """DeepLabV3+ for images of any size from 32x32.
+
+    Args:
+        num_classes: channels of the output.
+        encoder: `xception65`, the aligned Xception of the paper, or any other of timm's; `efficientnet_b0` to `b7`.
+        output_stride: 16 or 8, of the encoder's coarsest map; at 8 the pyramid's rates are doubled.
+        separable: depthwise-separable convolutions in pyramid and decoder.
+        dropout: after the pyramid.
+        encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
+        freeze_encoder: train the rest alone.
+        weights: path of a checkpoint, run folder or state dict to begin with.
+        reset_classifier: take all of `weights` but a classifier of another number of classes.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        encoder: str = "xception65",
+        output_stride: Literal[8, 16] = 16,
+        separable: bool = False,
+        dropout: float = 0.1,
+        encoder_weights: str | None = None,
+        freeze_encoder: bool = False,
+        weights: str | None = None,
+        reset_classifier: bool = False,
+    ) -> None:
+        super().__init__()
+        check_num_classes(num_classes)
+        if output_stride not in (8, 16):
+            raise ValueError(f"output_stride={output_stride}: DeepLabV3+ has 8 or 16")
+        self.encoder = build_encoder(encoder, output_stride, encoder_weights)
+        self.fine_index = self.encoder.strides.index(4)
+        fine, deep = self.encoder.channels[self.fine_index], self.encoder.channels[-1]
+        rates = tuple(rate * 16 // output_stride for rate in RATES)
+        self.aspp = ASPP(deep, rates, separable, dropout)
+        self.fine = conv_norm_act(fine, FINE, kernel_size=1)
+        conv = separable_norm_act if separable else conv_norm_act
+        self.decoder = nn.Sequential(conv(WIDTH + FINE, WIDTH), conv(WIDTH, WIDTH))
+        self.classifier = nn.Conv2d(WIDTH, num_classes, 1)
+        if freeze_encoder:
+            self.encoder.freeze()
+        load_model_weights(self, weights, num_classes, reset_classifier)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
+        check_images(images)
+        maps = self.encoder.features(images)
+        fine = self.fine(maps[self.fine_index])
+        x = self.decoder(torch.cat([resize(self.aspp(maps[-1]), like=fine), fine], dim=1))
+        return resize(self.classifier(x), like=images)

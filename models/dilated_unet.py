@@ -1,0 +1,64 @@
+"""Dilated U-Net: a U-Net whose every step is a sub-model of parallel dilated depthwise-separable convolutions.
+
+The shape is that of Ronneberger et al. 2015, arXiv 1505.04597; the parallel dilations are in the manner of Yu and
+Koltun 2016, "Multi-Scale Context Aggregation by Dilated Convolutions", arXiv 1511.07122.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.layers import BatchNorm, check_images, check_num_classes, resize, separable_conv
+from models.weights import load_model_weights
+
+DILATIONS = (1, 2, 3)
+WIDTHS = (48, 96, 192, 384, 768)  # a third of them from each dilation
+
+
+class SubModel(nn.Module):
+    """3x3 separable convolutions with dilation 1, 2 and 3 of the same input, concatenated; batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            separable_conv(in_channels, out_channels // len(DILATIONS), dilation=dilation) for dilation in DILATIONS
+        )
+        self.norm = nn.Sequential(BatchNorm(out_channels), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H, W)."""
+        return self.norm(torch.cat([branch(x) for branch in self.branches], dim=1))
+
+
+class DilatedUNet(nn.Module):
+    """U-Net of sub-models with 48 to 768 channels for images of any size from 32x32.
+
+    Args:
+        num_classes: channels of the output.
+        weights: path of a checkpoint, run folder or state dict to begin with.
+        reset_classifier: take all of `weights` but a classifier of another number of classes.
+    """
+
+    def __init__(self, num_classes: int, weights: str | None = None, reset_classifier: bool = False) -> None:
+        super().__init__()
+        check_num_classes(num_classes)
+        self.downs = nn.ModuleList(SubModel(before, width) for before, width in zip((3, *WIDTHS), WIDTHS, strict=False))
+        self.ups = nn.ModuleList(
+            SubModel(below + width, width) for below, width in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True)
+        )
+        self.classifier = nn.Conv2d(WIDTHS[0], num_classes, 1)
+        load_model_weights(self, weights, num_classes, reset_classifier)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
+        check_images(images)
+        maps = [self.downs[0](images)]
+        for down in self.downs[1:]:
+            maps.append(down(F.max_pool2d(maps[-1], 2, ceil_mode=True)))
+        x = maps.pop()
+        for up in self.ups:
+            skip = maps.pop()
+            x = up(torch.cat([skip, resize(x, like=skip)], dim=1))
+        return self.classifier(x)

@@ -1,0 +1,88 @@
+"""EfficientSegNet: an EfficientNet-B0 encoder and a decoder in the manner of SegNet, for Cityscapes image pairs.
+
+The encoder is Tan and Le 2019, arXiv 1905.11946. Each decoder doubles the size by a transposed convolution, adds the
+encoder's features, and smooths.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+from torch import Tensor, nn
+
+from models.encoders import EfficientNetEncoder
+from models.layers import BatchNorm, as_in_efficientnet, check_images, check_num_classes, resize
+from models.weights import load_model_weights
+
+log = logging.getLogger(__name__)
+
+
+class Decoder(nn.Module):
+    """Transposed 2x2 convolution of stride 2, plus the skip, then 3x3 convolution, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
+        self.smooth = nn.Sequential(
+            nn.Conv2d(out_channels, out_channels, 3, padding=1), BatchNorm(out_channels), nn.ReLU(inplace=True)
+        )
+
+    def forward(self, x: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """(N, C, h, w) and a skip of any size, or none -> (N, C', H, W) for `size` = (H, W), at most twice (h, w)."""
+        x = self.up(x)[..., : size[0], : size[1]]
+        return self.smooth(x if skip is None else x + resize(skip, like=x))
+
+
+class EfficientSegNet(nn.Module):
+    """EfficientNet-B0 + SegNet decoder for images of any size from 32x32.
+
+    Args:
+        num_classes: channels of the output.
+        encoder_weights: None, `imagenet` or the path of a state dict of EfficientNet-B0.
+        freeze_encoder: train the decoders alone; `auto` does, as the recipe, where weights were loaded.
+        weights: path of a checkpoint, run folder or state dict to begin with.
+        reset_classifier: take all of `weights` but a classifier of another number of classes.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        encoder_weights: str | None = None,
+        freeze_encoder: bool | Literal["auto"] = "auto",
+        weights: str | None = None,
+        reset_classifier: bool = False,
+    ) -> None:
+        super().__init__()
+        check_num_classes(num_classes)
+        self.encoder = EfficientNetEncoder(
+            "efficientnet_b0", stages=(2, 3, 4, 5, 7), head=True, weights=encoder_weights
+        )
+        *skips, coarse = self.encoder.channels  # 24, 40, 80, 112 and 1280
+        widths = [*reversed(skips), skips[0]]
+        self.decoders = nn.ModuleList(
+            Decoder(before, width) for before, width in zip([coarse, *widths], widths, strict=False)
+        )
+        self.classifier = nn.Conv2d(widths[-1], num_classes, 1)
+        as_in_efficientnet(self.decoders)
+        as_in_efficientnet(self.classifier)
+        trained = encoder_weights is not None or weights is not None
+        if freeze_encoder == "auto" and not trained:
+            log.warning(
+                "no weights for the encoder, so it is trained too; the recipe keeps a trained one frozen:"
+                " model.encoder_weights=imagenet"
+            )
+        if freeze_encoder is True and not trained:
+            log.warning("the encoder is frozen without weights: its features are next to nothing")
+        if trained if freeze_encoder == "auto" else freeze_encoder:
+            self.encoder.freeze()
+        load_model_weights(self, weights, num_classes, reset_classifier)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
+        check_images(images)
+        height, width = images.shape[-2:]
+        *skips, x = self.encoder.features(images)
+        for decoder, skip, stride in zip(self.decoders, [*reversed(skips), None], (16, 8, 4, 2, 1), strict=True):
+            x = decoder(x, skip, (-(-height // stride), -(-width // stride)))
+        return self.classifier(x)

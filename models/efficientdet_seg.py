@@ -1,0 +1,126 @@
+"""EfficientDet for segmentation: Tan et al. 2020, "EfficientDet: Scalable and Efficient Object Detection",
+arXiv 1911.09070, section 5.2, and a version with an extra top-down pathway in the manner of PANet (Liu et al. 2018,
+arXiv 1803.01534)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.bifpn import BiFPN, Fusion
+from models.encoders import EfficientNetEncoder
+from models.layers import BatchNorm, as_in_efficientnet, check_images, check_num_classes, resize, separable_conv
+from models.weights import load_model_weights
+
+
+class Size(NamedTuple):
+    """BiFPN channels and layers. The paper's head has 3 layers of twice the channels, whatever the size."""
+
+    channels: int
+    layers: int
+
+
+SIZES = (Size(64, 2), Size(80, 2), Size(96, 3), Size(112, 3), Size(128, 3), Size(160, 4), Size(192, 4), Size(224, 5))
+"""D0 to D7. Published for segmentation is D4; the others grow around it with their encoders B0 to B7."""
+
+
+class PaperHead(nn.Module):
+    """Three separable convolutions on P2 alone; logits at stride 4 (section 5.2)."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        width = 2 * channels
+        self.convs = nn.Sequential(
+            *(
+                nn.Sequential(separable_conv(before, width), BatchNorm(width), nn.SiLU())
+                for before in (channels, width, width)
+            )
+        )
+        self.classifier = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, levels: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """P2 to P7 -> logits (N, num_classes, ceil(H/4), ceil(W/4)) of an image of `size` = (H, W)."""
+        return self.classifier(self.convs(levels[0]))
+
+
+class TopDownHead(nn.Module):
+    """A second way down from P7 to P2, which takes each level in by concatenation, and on to the image's size.
+
+    The last two steps halve the channels, since there the maps are largest.
+    """
+
+    def __init__(self, channels: int, num_classes: int, levels: int = BiFPN.LEVELS) -> None:
+        super().__init__()
+        widths = [(channels, channels)] + [(2 * channels, channels)] * (levels - 2)
+        self.steps = nn.ModuleList(self._step(before, width) for before, width in widths)
+        self.to_half, self.to_full = self._step(2 * channels, channels // 2), self._step(channels // 2, channels // 4)
+        self.classifier = nn.Conv2d(channels // 4, num_classes, 1)
+
+    @staticmethod
+    def _step(in_channels: int, out_channels: int) -> nn.Sequential:
+        up = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=False)
+        return nn.Sequential(up, BatchNorm(out_channels), nn.SiLU())
+
+    def forward(self, levels: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """P2 to P7 -> logits (N, num_classes, H, W) of an image of `size` = (H, W)."""
+        height, width = size
+        *finer, x = levels
+        for step, level in zip(self.steps, reversed(finer), strict=True):
+            x = torch.cat([step(x)[..., : level.shape[-2], : level.shape[-1]], level], dim=1)
+        x = self.to_half(x)[..., : -(-height // 2), : -(-width // 2)]
+        return self.classifier(self.to_full(x)[..., :height, :width])
+
+
+class EfficientDetSeg(nn.Module):
+    """EfficientDet D0 to D7 for segmentation, for images of any size from 32x32.
+
+    Args:
+        num_classes: channels of the output.
+        compound: the k of D_k: encoder B_k, and a pyramid as in `SIZES`.
+        head: `topdown`, or `p2`, the paper's, whose logits are upsampled from stride 4.
+        fusion: `fast_normalised`, or `sum`, of the pyramid's maps.
+        checkpointing: spend time to save memory in training: keep what enters each block of the encoder and each
+            layer of the pyramid, and compute what is inside again for the backward pass.
+        encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
+        freeze_encoder: train the rest alone.
+        weights: path of a checkpoint, run folder or state dict to begin with.
+        reset_classifier: take all of `weights` but a classifier of another number of classes.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        compound: int = 4,
+        head: Literal["topdown", "p2"] = "topdown",
+        fusion: Fusion = "fast_normalised",
+        checkpointing: bool = False,
+        encoder_weights: str | None = None,
+        freeze_encoder: bool = False,
+        weights: str | None = None,
+        reset_classifier: bool = False,
+    ) -> None:
+        super().__init__()
+        check_num_classes(num_classes)
+        if not 0 <= compound < len(SIZES):
+            raise ValueError(f"compound={compound}: EfficientDet is there as D0 to D{len(SIZES) - 1}")
+        if head not in ("topdown", "p2"):
+            raise ValueError(f"head={head}: must be topdown or p2")
+        self.encoder = EfficientNetEncoder(
+            f"efficientnet_b{compound}", stages=(2, 3, 5, 7), weights=encoder_weights, checkpointing=checkpointing
+        )
+        channels, layers = SIZES[compound]
+        self.bifpn = BiFPN(self.encoder.channels, channels, layers, fusion, finest_only=head == "p2")
+        self.head = (PaperHead if head == "p2" else TopDownHead)(channels, num_classes)
+        as_in_efficientnet(self.bifpn)
+        as_in_efficientnet(self.head)
+        if freeze_encoder:
+            self.encoder.freeze()
+        load_model_weights(self, weights, num_classes, reset_classifier)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
+        check_images(images)
+        logits = self.head(self.bifpn(self.encoder.features(images)), images.shape[-2:])
+        return logits if logits.shape[-2:] == images.shape[-2:] else resize(logits, like=images)

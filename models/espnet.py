@@ -1,0 +1,113 @@
+"""ESPNet: Singha et al. 2020, "Efficient Segmentation Pyramid Network", ICONIP.
+
+S0, S1 and S2 are an EfficientNet encoder, pyramid pooling and a small classifier; the final network fuses fine
+features in between. (Not the dilated "ESPNet" of Mehta et al. 2018.)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.encoders import EfficientNetEncoder
+from models.layers import (
+    BatchNorm,
+    as_in_efficientnet,
+    check_images,
+    check_num_classes,
+    conv_norm_act,
+    resize,
+    separable_norm_act,
+)
+from models.weights import load_model_weights
+
+BINS = (1, 2, 3, 6)
+POOLED, WIDTH = 80, 128  # channels of each pooled map, and of fusion and classifier
+
+
+class PyramidPooling(nn.Module):
+    """The map, and what its averages over 1x1, 2x2, 3x3 and 6x6 regions say of it, concatenated."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(nn.Conv2d(in_channels, POOLED, 3, padding=1) for _ in BINS)
+        self.out_channels = in_channels + POOLED * len(BINS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C + 320, H, W)."""
+        pooled = [
+            resize(conv(F.adaptive_avg_pool2d(x, bins)), like=x) for bins, conv in zip(BINS, self.branches, strict=True)
+        ]
+        return torch.cat([x, *pooled], dim=1)
+
+
+class FeatureFusion(nn.Module):
+    """Adds what the pyramid says to the encoder's features of stride 4, each brought to 128 channels."""
+
+    def __init__(self, in_channels: int, skip_channels: int) -> None:
+        super().__init__()
+        self.depthwise = conv_norm_act(in_channels, in_channels, groups=in_channels)
+        self.pointwise = nn.Conv2d(in_channels, WIDTH, 1)
+        self.skip = nn.Conv2d(skip_channels, WIDTH, 1)
+        self.norm = nn.Sequential(BatchNorm(WIDTH), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """(N, C, H, W) and (N, S, H, W) -> (N, 128, H, W)."""
+        return self.norm(self.pointwise(self.depthwise(x)) + self.skip(skip))
+
+
+class ESPNet(nn.Module):
+    """ESPNet for images of any size from 32x32.
+
+    Args:
+        num_classes: channels of the output.
+        encoder: `efficientnet_b0` for S0 and the final network, `efficientnet_b1` for S1, `efficientnet_b2` for S2.
+        fusion: the final network's feature fusion.
+        dropout: of the logits, before they are upsampled.
+        encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
+        freeze_encoder: train the rest alone.
+        weights: path of a checkpoint, run folder or state dict to begin with.
+        reset_classifier: take all of `weights` but a classifier of another number of classes.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        encoder: str = "efficientnet_b0",
+        fusion: bool = False,
+        dropout: float = 0.3,
+        encoder_weights: str | None = None,
+        freeze_encoder: bool = False,
+        weights: str | None = None,
+        reset_classifier: bool = False,
+    ) -> None:
+        super().__init__()
+        check_num_classes(num_classes)
+        self.encoder = EfficientNetEncoder(encoder, stages=(2, 7), weights=encoder_weights)
+        fine, coarse = self.encoder.channels
+        self.pyramid = PyramidPooling(coarse)
+        width = self.pyramid.out_channels
+        self.fusion = FeatureFusion(width, fine) if fusion else None
+        self.classifier = nn.Sequential(
+            separable_norm_act(WIDTH if fusion else width, WIDTH),
+            separable_norm_act(WIDTH, WIDTH),
+            nn.Conv2d(WIDTH, num_classes, 1),
+            BatchNorm(num_classes),
+            nn.Dropout(dropout),
+        )
+        for name, part in self.named_children():
+            if name != "encoder":
+                as_in_efficientnet(part)
+        if freeze_encoder:
+            self.encoder.freeze()
+        load_model_weights(self, weights, num_classes, reset_classifier)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
+        check_images(images)
+        fine, coarse = self.encoder.features(images)
+        x = resize(self.pyramid(coarse), like=fine)
+        if self.fusion is not None:
+            x = self.fusion(x, fine)
+        return resize(self.classifier(x), like=images)

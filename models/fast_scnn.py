@@ -1,0 +1,125 @@
+"""Fast-SCNN: Poudel et al. 2019, "Fast-SCNN: Fast Semantic Segmentation Network", arXiv 1902.04502.
+
+Names and numbers are those of the paper's table 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.layers import BatchNorm, check_images, check_num_classes, conv_norm_act, resize
+from models.weights import load_model_weights
+
+BINS = (1, 2, 3, 6)
+
+
+def depthwise_separable(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    """Depthwise 3x3 and pointwise convolution, batch norm and ReLU after each."""
+    return nn.Sequential(
+        conv_norm_act(in_channels, in_channels, stride=stride, groups=in_channels),
+        conv_norm_act(in_channels, out_channels, kernel_size=1),
+    )
+
+
+class Bottleneck(nn.Module):
+    """Inverted residual (Sandler et al. 2018, arXiv 1801.04381) that widens six times."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        inner = 6 * in_channels
+        self.convs = nn.Sequential(
+            conv_norm_act(in_channels, inner, kernel_size=1),
+            conv_norm_act(inner, inner, stride=stride, groups=inner),
+            nn.Conv2d(inner, out_channels, 1, bias=False),
+            BatchNorm(out_channels),
+        )
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
+        return x + self.convs(x) if self.residual else self.convs(x)
+
+
+class PyramidPooling(nn.Module):
+    """Averages over 1x1, 2x2, 3x3 and 6x6 regions, each narrowed to a quarter, beside the map; then 1x1 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(conv_norm_act(channels, channels // len(BINS), kernel_size=1) for _ in BINS)
+        self.out = conv_norm_act(2 * channels, channels, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        pooled = [
+            resize(conv(F.adaptive_avg_pool2d(x, bins)), like=x) for bins, conv in zip(BINS, self.branches, strict=True)
+        ]
+        return self.out(torch.cat([x, *pooled], dim=1))
+
+
+class FeatureFusion(nn.Module):
+    """Adds the deep branch, upsampled and smoothed by a depthwise convolution, to the fine one."""
+
+    def __init__(self, fine: int, deep: int, out_channels: int) -> None:
+        super().__init__()
+        self.depthwise = conv_norm_act(deep, deep, groups=deep)
+        self.deep = nn.Sequential(nn.Conv2d(deep, out_channels, 1), BatchNorm(out_channels))
+        self.fine = nn.Sequential(nn.Conv2d(fine, out_channels, 1), BatchNorm(out_channels))
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, fine: Tensor, deep: Tensor) -> Tensor:
+        """(N, F, H, W) and (N, D, h, w) -> (N, C, H, W)."""
+        return self.activation(self.fine(fine) + self.deep(self.depthwise(resize(deep, like=fine))))
+
+
+class FastSCNN(nn.Module):
+    """Fast-SCNN for images of any size from 32x32.
+
+    Args:
+        num_classes: channels of the output.
+        auxiliary: in training, a second head on the downsampling's output; `loss.auxiliary_weight` weighs it.
+        dropout: before the last convolution.
+        weights: path of a checkpoint, run folder or state dict to begin with.
+        reset_classifier: take all of `weights` but a classifier of another number of classes.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        auxiliary: bool = False,
+        dropout: float = 0.1,
+        weights: str | None = None,
+        reset_classifier: bool = False,
+    ) -> None:
+        super().__init__()
+        check_num_classes(num_classes)
+        self.learning_to_downsample = nn.Sequential(
+            conv_norm_act(3, 32, stride=2), depthwise_separable(32, 48, stride=2), depthwise_separable(48, 64, stride=2)
+        )
+        self.global_features = nn.Sequential(
+            *(Bottleneck(64, 64, 2), Bottleneck(64, 64, 1), Bottleneck(64, 64, 1)),
+            *(Bottleneck(64, 96, 2), Bottleneck(96, 96, 1), Bottleneck(96, 96, 1)),
+            *(Bottleneck(96, 128, 1), Bottleneck(128, 128, 1), Bottleneck(128, 128, 1)),
+            PyramidPooling(128),
+        )
+        self.fusion = FeatureFusion(64, 128, 128)
+        self.classifier = nn.Sequential(
+            depthwise_separable(128, 128),
+            depthwise_separable(128, 128),
+            nn.Dropout(dropout),
+            nn.Conv2d(128, num_classes, 1),
+        )
+        self.auxiliary = None
+        if auxiliary:
+            self.auxiliary = nn.Sequential(conv_norm_act(64, 32), nn.Dropout(dropout), nn.Conv2d(32, num_classes, 1))
+        load_model_weights(self, weights, num_classes, reset_classifier)
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W), in training with the second head's."""
+        check_images(images)
+        fine = self.learning_to_downsample(images)
+        logits = resize(self.classifier(self.fusion(fine, self.global_features(fine))), like=images)
+        if self.auxiliary is None or not self.training:
+            return logits
+        return logits, resize(self.auxiliary(fine), like=images)

@@ -1,0 +1,73 @@
+"""Separable U-Net: a small U-Net of depthwise-separable convolutions, one of the networks ESPNet was compared with.
+
+The shape is that of Ronneberger et al. 2015, arXiv 1505.04597; the convolutions are those of MobileNet (Howard et al.
+2017, arXiv 1704.04861).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.layers import check_images, check_num_classes, conv_norm_act, resize, separable_norm_act
+from models.weights import load_model_weights
+
+WIDTHS = (16, 32, 64, 128)
+MIDDLE = 256
+
+
+class Up(nn.Module):
+    """Bilinear upsampling, a separable convolution, the encoder's features beside it, two separable convolutions."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.narrow = separable_norm_act(in_channels, out_channels)
+        self.convs = nn.Sequential(
+            separable_norm_act(2 * out_channels, out_channels), separable_norm_act(out_channels, out_channels)
+        )
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """(N, C, h, w) and (N, C', H, W) -> (N, C', H, W)."""
+        return self.convs(torch.cat([skip, self.narrow(resize(x, like=skip))], dim=1))
+
+
+class SeparableUNet(nn.Module):
+    """U-Net with 16 to 256 channels for images of any size from 32x32.
+
+    Args:
+        num_classes: channels of the output.
+        dropout: at the bottom.
+        weights: path of a checkpoint, run folder or state dict to begin with.
+        reset_classifier: take all of `weights` but a classifier of another number of classes.
+    """
+
+    def __init__(
+        self, num_classes: int, dropout: float = 0.5, weights: str | None = None, reset_classifier: bool = False
+    ) -> None:
+        super().__init__()
+        check_num_classes(num_classes)
+        self.downs = nn.ModuleList(
+            nn.Sequential(conv_norm_act(before, width), separable_norm_act(width, width))
+            for before, width in zip((3, *WIDTHS), WIDTHS, strict=False)
+        )
+        self.middle = nn.Sequential(
+            separable_norm_act(WIDTHS[-1], MIDDLE), separable_norm_act(MIDDLE, MIDDLE), nn.Dropout(dropout)
+        )
+        self.ups = nn.ModuleList(
+            Up(below, width) for below, width in zip((MIDDLE, *WIDTHS[:0:-1]), WIDTHS[::-1], strict=True)
+        )
+        self.classifier = nn.Conv2d(WIDTHS[0], num_classes, 1)
+        load_model_weights(self, weights, num_classes, reset_classifier)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
+        check_images(images)
+        x, skips = images, []
+        for down in self.downs:
+            skips.append(down(x))
+            x = F.max_pool2d(skips[-1], 2, ceil_mode=True)
+        x = self.middle(x)
+        for up in self.ups:
+            x = up(x, skips.pop())
+        return self.classifier(x)

@@ -1,0 +1,158 @@
+"""Weights that were trained before, into a network or its encoder."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from utils.errors import UserError, did_you_mean
+
+StateDict = Mapping[str, Tensor]
+
+
+def read_state_dict(path: str) -> dict[str, Tensor]:
+    """The weights in a file: a plain state dict, or a checkpoint of this program (a run folder stands for its best).
+
+    Raises:
+        UserError: there is no such file, or no weights in it.
+    """
+    file = Path(path).expanduser()
+    file = file / "checkpoints" / "best.pt" if file.is_dir() else file
+    if not file.is_file():
+        raise UserError(f"weights {path}: there is no file {file}")
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise UserError(f"weights {path}: not a whole file of weights, or one that holds more than weights") from error
+    if isinstance(found, dict):
+        # Ours and most others' checkpoints hold the weights under one of these names.
+        nested = [found[key] for key in ("model", "state_dict") if isinstance(found.get(key), dict)]
+        state = nested[0] if nested else found
+        if state and all(isinstance(value, Tensor) for value in state.values()):
+            return state
+    raise UserError(f"weights {path}: holds no state dict (name -> tensor)")
+
+
+def download_state_dict(url: str) -> dict[str, Tensor]:
+    """The weights at an address, kept in PyTorch's cache so that they come once.
+
+    Raises:
+        UserError: they cannot be had; says where to put the file by hand.
+    """
+    try:
+        return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+    except (URLError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+        name, folder = url.rpartition("/")[2], Path(torch.hub.get_dir(), "checkpoints")
+        reason = getattr(error, "reason", error)
+        raise UserError(
+            f"encoder_weights=imagenet: {url} cannot be had ({reason});"
+            f" put the file into {folder}, or say model.encoder_weights=<path of {name}>"
+        ) from error
+
+
+def load_encoder_weights(encoder: nn.Module, weights: str, url: str) -> None:
+    """Loads a classifier's weights into the encoder that is a part of it, with the same names.
+
+    Args:
+        weights: `imagenet`, for those at `url`, or the path of a state dict.
+
+    Raises:
+        UserError: they cannot be had, or are of another encoder.
+    """
+    state = download_state_dict(url) if weights == "imagenet" else read_state_dict(weights)
+    own = encoder.state_dict()
+    head = ("_conv_head.", "_bn1.", "_fc.")  # of the classifier; the encoder may do without
+    state = {key: value for key, value in state.items() if key in own or not key.startswith(head)}
+    wrong = misfits(own, state)
+    if wrong:
+        raise UserError(f"encoder_weights={weights}: weights of another encoder: {wrong[0]}")
+    encoder.load_state_dict(state, strict=False)
+
+
+def load_timm_encoder(name: str, output_stride: int, weights: str | None) -> nn.Module:
+    """The encoder of that name in `timm`, as `models.encoders.TimmEncoder` describes it.
+
+    Raises:
+        ValueError: timm has no such encoder, or it cannot have that output stride.
+        UserError: the weights cannot be had, or do not fit.
+    """
+    import timm  # slow to import, and for few networks only
+
+    if not timm.is_model(name):
+        raise ValueError(f"there is no encoder '{name}'{did_you_mean(name, timm.list_models())}")
+    source: dict[str, Any] = {}
+    if weights is not None and weights != "imagenet":
+        file = Path(weights).expanduser()
+        if not file.is_file():
+            raise UserError(f"encoder weights {weights}: there is no such file")
+        source = {"pretrained_cfg_overlay": {"file": str(file)}}
+    try:
+        return timm.create_model(
+            name, features_only=True, pretrained=weights is not None, output_stride=output_stride, **source
+        )
+    except (NotImplementedError, AssertionError, TypeError) as error:
+        raise ValueError(f"timm's {name} gives no feature maps of stride {output_stride}: {error}") from error
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"encoder_weights={weights}: timm cannot load weights for {name} ({reason});"
+            " download them elsewhere and say model.encoder_weights=<path>"
+        ) from error
+
+
+def load_model_weights(model: nn.Module, weights: str | None, num_classes: int, reset_classifier: bool = False) -> None:
+    """Loads weights into a network; a classifier of other classes stays as it was initialised, if allowed.
+
+    Args:
+        weights: path of a state dict, a checkpoint or a run folder; None leaves the network as it is.
+        num_classes: of the network.
+        reset_classifier: leave out tensors that differ from the network's in nothing but the number of classes.
+
+    Raises:
+        UserError: the weights cannot be read or do not fit.
+    """
+    if weights is None:
+        return
+    state, own = read_state_dict(weights), model.state_dict()
+    classifier = [key for key in state if key in own and _other_classes(own[key], state[key], num_classes)]
+    kept = {key: value for key, value in state.items() if not (reset_classifier and key in classifier)}
+    wrong = misfits({key: value for key, value in own.items() if not (reset_classifier and key in classifier)}, kept)
+    if wrong:
+        hint = ""
+        if not reset_classifier and not misfits(
+            {key: value for key, value in own.items() if key not in classifier},
+            {key: value for key, value in state.items() if key not in classifier},
+        ):
+            hint = "; model.reset_classifier=true keeps all but the classifier"
+        raise UserError(f"model.weights={weights}: weights of another network: {wrong[0]}{hint}")
+    model.load_state_dict(kept, strict=False)
+
+
+def misfits(own: StateDict, other: StateDict) -> list[str]:
+    """What of `other` does not fit into a network with the state `own`, in words."""
+    wrong = [
+        f"{key} is {_shape(other[key])} there and {_shape(value)} here"
+        for key, value in own.items()
+        if key in other and other[key].shape != value.shape
+    ]
+    # Files from before PyTorch counted batches lack the counters.
+    wrong += [f"{key} is missing there" for key in own if key not in other and not key.endswith("num_batches_tracked")]
+    return wrong + [f"{key} has no place here" for key in other if key not in own]
+
+
+def _other_classes(own: Tensor, other: Tensor, num_classes: int) -> bool:
+    """Whether two tensors differ in one dimension only, which is the number of classes here."""
+    if own.ndim != other.ndim:
+        return False
+    different = [(a, b) for a, b in zip(own.shape, other.shape, strict=True) if a != b]
+    return len(different) == 1 and different[0][0] == num_classes
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(length) for length in tensor.shape) or "a number"

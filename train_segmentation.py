@@ -31,9 +31,14 @@ def train(cfg: DictConfig) -> float:
     run = RunFolder(output_folder())
     resume_from = checkpoint_to_resume(cfg, run)
     finished = run.read_summary().get("status") == "finished"
-    if resume_from is not None and resume_from["epoch"] >= cfg.trainer.epochs and finished:
-        log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", run.path, resume_from["epoch"])
-        return float(resume_from["training"]["progress"]["best"])
+    if resume_from is not None and resume_from["epoch"] >= cfg.trainer.epochs:
+        if resume_from["epoch"] > cfg.trainer.epochs:
+            raise UserError(
+                f"trainer.epochs={cfg.trainer.epochs}: {run.path} has trained {resume_from['epoch']} already"
+            )
+        if finished:
+            log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", run.path, resume_from["epoch"])
+            return float(resume_from["training"]["progress"]["best"])
 
     seed_everything(cfg.seed)
     trainer = build(cfg.trainer, "trainer")
@@ -41,6 +46,9 @@ def train(cfg: DictConfig) -> float:
     labels = train_set.labels
     train_batches, validation_batches = loaders(cfg, train_set, validation_set, trainer.device)
     network = plain(cfg.model) if resume_from is None else without_weights(plain(cfg.model))
+    trained = resume_from is not None or network.get("encoder_weights") or network.get("weights")
+    if network.get("freeze_encoder") is True and not trained:
+        log.warning("model.freeze_encoder=true without weights: an untrained encoder says next to nothing")
     model = trainer.prepare(build(network, "model", num_classes=len(labels)))
     loss = trainer.prepare(build_loss(cfg, train_set))
     trainer.metric_columns(loss, labels)  # refuses a trainer.monitor that is none of them
@@ -63,6 +71,7 @@ def train(cfg: DictConfig) -> float:
     )
 
     config = plain(cfg) | {"resume": None}
+    resumed = run.read_summary().get("resumed", [])
     run.write_config(config)
     facts = {
         "name": cfg.name,
@@ -71,10 +80,12 @@ def train(cfg: DictConfig) -> float:
         "data": config["data"]["_target_"],
         "parameters": parameters,
         "seed": cfg.seed,
-        **({"overrides": overrides()} if cfg.resume is None else {"resumed": overrides()}),
+        **({"overrides": overrides()} if cfg.resume is None else {"resumed": [*resumed, overrides()]}),
         "environment": environment(trainer.device),
     }
     first_step = resume_from["training"]["progress"]["step"] if resume_from else 0
+    if resume_from is not None:
+        log.info("resumed after epoch %d, step %d, of %d epochs", resume_from["epoch"], first_step, cfg.trainer.epochs)
     logger = build(cfg.logger, "logger", folder=str(run.path), first_step=first_step)
     with run.recording(**facts):
         try:

@@ -9,12 +9,12 @@ import functools
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.memory import memory
 from benchmarks.timing import interleaved, milliseconds
 from data.labels import IGNORE_INDEX
 from losses.combinations import ce_iou, soft_iou
@@ -70,12 +70,6 @@ def gradient(loss: Loss, logits: Tensor, target: Tensor) -> Tensor:
     """Forward and backward."""
     (found,) = torch.autograd.grad(loss(logits, target), logits)
     return found
-
-
-def memory(field: str) -> int:
-    """Bytes of this process: VmRSS now, VmHWM at most so far. (`ru_maxrss` would begin with the parent's.)"""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:"))
 
 
 def extra_peak(name: str, rival: str) -> int:

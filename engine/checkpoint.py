@@ -64,7 +64,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         raise UserError(
             f"{file}: not a checkpoint of this program: it holds more than tensors and plain values"
         ) from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except Exception as error:  # what damaged bytes raise is not documented, and much
         raise UserError(f"{file}: the checkpoint is damaged or truncated; use another one of the run") from error
     missing = [key for key in NEEDED if not isinstance(checkpoint, dict) or key not in checkpoint]
     if missing or not isinstance(checkpoint["version"], int):
@@ -80,6 +80,8 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 def best_of(run: Path) -> Path:
     """The best checkpoint of a run folder, or its last one where no validation has run yet."""
     best, last = run / "checkpoints" / "best.pt", run / "checkpoints" / "last.pt"
+    if (run / "0" / "checkpoints").is_dir():
+        raise UserError(f"{run}: the folder of a sweep; name one of its runs, as in {run / '0'}")
     if not best.exists() and not last.exists():
         raise UserError(f"{run}: not a run folder: there is no checkpoints/best.pt in it")
     return best if best.exists() else last

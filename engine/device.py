@@ -48,5 +48,5 @@ def keep_freed_memory() -> None:
     except (AttributeError, TypeError, OSError):
         return
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(mmap_threshold, 2**30)
+    if mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25):  # some versions take no more than 32 MiB
+        mallopt(trim_threshold, 2**31 - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from data.images import resize_image
 from data.labels import LabelSet
 from engine.checkpoint import build_model, load_checkpoint
 from engine.normalization import Normalization
+
+log = logging.getLogger(__name__)
 
 
 def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -46,6 +49,8 @@ class Predictor:
             UserError: as `engine.checkpoint.load_checkpoint` and `build_model`.
         """
         checkpoint = load_checkpoint(path)
+        if checkpoint.get("epoch") == 0:
+            log.warning("%s was stopped in its first epoch: expect poor masks", path)
         height, width = checkpoint["image_size"]
         return cls(
             build_model(checkpoint).to(device).eval(),

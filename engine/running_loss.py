@@ -26,11 +26,15 @@ class RunningLoss:
         self.denominators = torch.zeros_like(self.totals)
         self._unread: list[tuple[Tensor, list[str]]] = []
 
-    def add(self, totals: Tensor, denominators: Tensor, names: list[str]) -> None:
-        """Adds the detached totals and denominators (terms,) of a batch of samples `names`."""
+    def add(self, totals: Tensor, denominators: Tensor, names: list[str], objective: Tensor | None = None) -> None:
+        """Adds the detached totals and denominators (terms,) of a batch of samples `names`.
+
+        Args:
+            objective: the totals that were minimised, where they hold more than those to report.
+        """
         self.totals += totals
         self.denominators += denominators
-        self._unread.append((totals, names))
+        self._unread.append((totals if objective is None else objective, names))
 
     def read(self) -> dict[str, float]:
         """The epoch's loss so far, and its terms, by name. Waits for the device.

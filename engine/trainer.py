@@ -255,7 +255,7 @@ class Trainer:
             for other in auxiliary:
                 objective = objective + self.loss.auxiliary_weight * self.loss.totals(other, mask)
             self.scaler.scale(self.loss.total(objective, window_denominators)).backward()
-            self.running.add(totals.detach(), denominator, batch.names)
+            self.running.add(totals.detach(), denominator, batch.names, objective.detach())
         norm = None
         if self.grad_clip is not None:
             self.scaler.unscale_(self.optimizer)

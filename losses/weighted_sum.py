@@ -21,7 +21,7 @@ class WeightedSum(nn.Module):
         auxiliary_weight: of each of a network's auxiliary logits, beside 1 for its main ones.
 
     Raises:
-        ValueError: a weight without its term, or a term without its weight.
+        ValueError: a weight without its term, or a term without its weight; a negative auxiliary weight.
     """
 
     weights: Tensor
@@ -32,6 +32,8 @@ class WeightedSum(nn.Module):
         super().__init__()
         if set(weights) != set(terms):
             raise ValueError(f"weights must name exactly {', '.join(terms)}; got {', '.join(weights) or 'none'}")
+        if not auxiliary_weight >= 0:
+            raise ValueError(f"auxiliary_weight={auxiliary_weight}: must be 0 or more")
         self.terms = nn.ModuleList(terms.values())
         self.names = tuple(terms)
         self.auxiliary_weight = auxiliary_weight

@@ -35,6 +35,8 @@ class Node(nn.Module):
 
     def __init__(self, channels: int, inputs: int, fusion: Fusion) -> None:
         super().__init__()
+        if fusion not in ("fast_normalised", "sum"):
+            raise ValueError(f"fusion={fusion}: must be fast_normalised or sum")
         self.weights = nn.Parameter(torch.ones(inputs)) if fusion == "fast_normalised" else None
         self.conv = nn.Sequential(nn.SiLU(), separable_conv(channels, channels), BatchNorm(channels))
 

@@ -9,8 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.encoders import build_encoder
-from models.layers import BatchNorm, check_images, check_num_classes, conv_norm_act, resize, separable_norm_act
+from models.encoders import EfficientNetEncoder, build_encoder
+from models.layers import (
+    BatchNorm,
+    as_in_efficientnet,
+    check_images,
+    check_num_classes,
+    conv_norm_act,
+    resize,
+    separable_norm_act,
+)
 from models.weights import load_model_weights
 
 WIDTH, FINE = 256, 48  # channels of pyramid and decoder, and of the low-level features in it
@@ -51,7 +59,7 @@ class DeepLabV3Plus(nn.Module):
         separable: depthwise-separable convolutions in pyramid and decoder.
         dropout: after the pyramid.
         encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
-        freeze_encoder: train the rest alone.
+        freeze_encoder: train the rest alone; `auto` does not, as the recipe.
         weights: path of a checkpoint, run folder or state dict to begin with.
         reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
@@ -64,7 +72,7 @@ class DeepLabV3Plus(nn.Module):
         separable: bool = False,
         dropout: float = 0.1,
         encoder_weights: str | None = None,
-        freeze_encoder: bool = False,
+        freeze_encoder: bool | Literal["auto"] = "auto",
         weights: str | None = None,
         reset_classifier: bool = False,
     ) -> None:
@@ -73,6 +81,8 @@ class DeepLabV3Plus(nn.Module):
         if output_stride not in (8, 16):
             raise ValueError(f"output_stride={output_stride}: DeepLabV3+ has 8 or 16")
         self.encoder = build_encoder(encoder, output_stride, encoder_weights)
+        if 4 not in self.encoder.strides:
+            raise ValueError(f"encoder={encoder} has no features of stride 4, which the decoder takes in")
         self.fine_index = self.encoder.strides.index(4)
         fine, deep = self.encoder.channels[self.fine_index], self.encoder.channels[-1]
         rates = tuple(rate * 16 // output_stride for rate in RATES)
@@ -81,7 +91,10 @@ class DeepLabV3Plus(nn.Module):
         conv = separable_norm_act if separable else conv_norm_act
         self.decoder = nn.Sequential(conv(WIDTH + FINE, WIDTH), conv(WIDTH, WIDTH))
         self.classifier = nn.Conv2d(WIDTH, num_classes, 1)
-        if freeze_encoder:
+        if isinstance(self.encoder, EfficientNetEncoder):
+            for part in (self.aspp, self.fine, self.decoder, self.classifier):
+                as_in_efficientnet(part)
+        if freeze_encoder is True:
             self.encoder.freeze()
         load_model_weights(self, weights, num_classes, reset_classifier)
 

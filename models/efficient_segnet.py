@@ -72,8 +72,6 @@ class EfficientSegNet(nn.Module):
                 "no weights for the encoder, so it is trained too; the recipe keeps a trained one frozen:"
                 " model.encoder_weights=imagenet"
             )
-        if freeze_encoder is True and not trained:
-            log.warning("the encoder is frozen without weights: its features are next to nothing")
         if trained if freeze_encoder == "auto" else freeze_encoder:
             self.encoder.freeze()
         load_model_weights(self, weights, num_classes, reset_classifier)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.bifpn import BiFPN, Fusion
+from models.bifpn import BiFPN
 from models.encoders import EfficientNetEncoder
 from models.layers import BatchNorm, as_in_efficientnet, check_images, check_num_classes, resize, separable_conv
 from models.weights import load_model_weights
@@ -81,10 +81,10 @@ class EfficientDetSeg(nn.Module):
         compound: the k of D_k: encoder B_k, and a pyramid as in `SIZES`.
         head: `topdown`, or `p2`, the paper's, whose logits are upsampled from stride 4.
         fusion: `fast_normalised`, or `sum`, of the pyramid's maps.
-        checkpointing: spend time to save memory in training: keep what enters each block of the encoder and each
-            layer of the pyramid, and compute what is inside again for the backward pass.
+        checkpointing: spend time to save memory in training: keep what enters each block of the encoder, and compute
+            what is inside again for the backward pass.
         encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
-        freeze_encoder: train the rest alone.
+        freeze_encoder: train the rest alone; `auto` does not, as the recipe.
         weights: path of a checkpoint, run folder or state dict to begin with.
         reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
@@ -94,10 +94,10 @@ class EfficientDetSeg(nn.Module):
         num_classes: int,
         compound: int = 4,
         head: Literal["topdown", "p2"] = "topdown",
-        fusion: Fusion = "fast_normalised",
+        fusion: Literal["fast_normalised", "sum"] = "fast_normalised",
         checkpointing: bool = False,
         encoder_weights: str | None = None,
-        freeze_encoder: bool = False,
+        freeze_encoder: bool | Literal["auto"] = "auto",
         weights: str | None = None,
         reset_classifier: bool = False,
     ) -> None:
@@ -115,7 +115,7 @@ class EfficientDetSeg(nn.Module):
         self.head = (PaperHead if head == "p2" else TopDownHead)(channels, num_classes)
         as_in_efficientnet(self.bifpn)
         as_in_efficientnet(self.head)
-        if freeze_encoder:
+        if freeze_encoder is True:
             self.encoder.freeze()
         load_model_weights(self, weights, num_classes, reset_classifier)
 

@@ -1,7 +1,7 @@
 """Encoders: networks that turn an image into feature maps at several strides.
 
 Every encoder has `features(images)`, a list of maps from fine to coarse, and their `channels` and `strides`. A map of
-stride s of an image of H x W is ceil(H / s) x ceil(W / s).
+stride s of an image of H x W is ceil(H / s) x ceil(W / s), for EfficientNets; some of timm's round down.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Encoder(nn.Module):
         return super().train(mode and not self.frozen)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Images (N, 3, H, W) -> maps (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i]))."""
+        """Images (N, 3, H, W) -> maps (N, channels[i], about H / strides[i], about W / strides[i])."""
         raise NotImplementedError
 
 
@@ -81,6 +81,8 @@ class EfficientNetEncoder(Encoder):
         if name not in EFFICIENTNETS:
             hint = did_you_mean(name, EFFICIENTNETS)
             raise ValueError(f"there is no encoder '{name}', only {', '.join(EFFICIENTNETS)}{hint}")
+        if head and stages[-1] != 7:
+            raise ValueError("the head takes the place of stage 7, which must be the last of `stages`")
         name = name.replace("_", "-")
         net = EfficientNet.from_name(name, include_top=False, image_size=None)
         net.set_swish(memory_efficient=False)  # which neither compiles nor exports
@@ -214,11 +216,12 @@ def _statistics_kept(module: nn.Module) -> Iterator[None]:
     norms: list[tuple[Any, float | None]] = [
         (layer, layer.momentum) for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)
     ]
+    counts = [norm.num_batches_tracked.clone() for norm, _ in norms]
     for norm, _ in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum in norms:
+        for (norm, momentum), count in zip(norms, counts, strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked -= 1
+            norm.num_batches_tracked.copy_(count)

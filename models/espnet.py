@@ -6,6 +6,8 @@ features in between. (Not the dilated "ESPNet" of Mehta et al. 2018.)
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -66,7 +68,7 @@ class ESPNet(nn.Module):
         fusion: the final network's feature fusion.
         dropout: of the logits, before they are upsampled.
         encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
-        freeze_encoder: train the rest alone.
+        freeze_encoder: train the rest alone; `auto` does not, as the recipe.
         weights: path of a checkpoint, run folder or state dict to begin with.
         reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
@@ -78,7 +80,7 @@ class ESPNet(nn.Module):
         fusion: bool = False,
         dropout: float = 0.3,
         encoder_weights: str | None = None,
-        freeze_encoder: bool = False,
+        freeze_encoder: bool | Literal["auto"] = "auto",
         weights: str | None = None,
         reset_classifier: bool = False,
     ) -> None:
@@ -99,7 +101,7 @@ class ESPNet(nn.Module):
         for name, part in self.named_children():
             if name != "encoder":
                 as_in_efficientnet(part)
-        if freeze_encoder:
+        if freeze_encoder is True:
             self.encoder.freeze()
         load_model_weights(self, weights, num_classes, reset_classifier)
 

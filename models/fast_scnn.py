@@ -1,6 +1,6 @@
 """Fast-SCNN: Poudel et al. 2019, "Fast-SCNN: Fast Semantic Segmentation Network", arXiv 1902.04502.
 
-Names and numbers are those of the paper's table 1.
+Names and numbers are those of the paper's tables 1 to 3.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ BINS = (1, 2, 3, 6)
 
 
 def depthwise_separable(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    """Depthwise 3x3 and pointwise convolution, batch norm and ReLU after each."""
+    """Depthwise 3x3 and pointwise convolution, each with batch norm; ReLU at the end alone (section 3.2.1)."""
     return nn.Sequential(
-        conv_norm_act(in_channels, in_channels, stride=stride, groups=in_channels),
+        nn.Conv2d(in_channels, in_channels, 3, stride, 1, groups=in_channels, bias=False),
+        BatchNorm(in_channels),
         conv_norm_act(in_channels, out_channels, kernel_size=1),
     )
 
@@ -59,11 +60,12 @@ class PyramidPooling(nn.Module):
 
 
 class FeatureFusion(nn.Module):
-    """Adds the deep branch, upsampled and smoothed by a depthwise convolution, to the fine one."""
+    """Adds the deep branch, upsampled four times and smoothed by a depthwise convolution dilated by 4 (table 3)."""
 
     def __init__(self, fine: int, deep: int, out_channels: int) -> None:
         super().__init__()
-        self.depthwise = conv_norm_act(deep, deep, groups=deep)
+        depthwise = nn.Conv2d(deep, deep, 3, padding=4, dilation=4, groups=deep, bias=False)
+        self.depthwise = nn.Sequential(depthwise, BatchNorm(deep), nn.ReLU(inplace=True))
         self.deep = nn.Sequential(nn.Conv2d(deep, out_channels, 1), BatchNorm(out_channels))
         self.fine = nn.Sequential(nn.Conv2d(fine, out_channels, 1), BatchNorm(out_channels))
         self.activation = nn.ReLU(inplace=True)

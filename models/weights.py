@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 
 from utils.errors import UserError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 StateDict = Mapping[str, Tensor]
 
@@ -23,13 +25,15 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
         UserError: there is no such file, or no weights in it.
     """
     file = Path(path).expanduser()
-    file = file / "checkpoints" / "best.pt" if file.is_dir() else file
+    if file.is_dir():
+        kept = [file / "checkpoints" / name for name in ("best.pt", "last.pt")]
+        file = next((path for path in kept if path.is_file()), kept[0])
     if not file.is_file():
         raise UserError(f"weights {path}: there is no file {file}")
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"weights {path}: not a whole file of weights, or one that holds more than weights") from error
+    except Exception as error:  # what damaged bytes raise is not documented, and much
+        raise UserError(f"weights {path}: damaged, or not a file of weights alone") from error
     if isinstance(found, dict):
         # Ours and most others' checkpoints hold the weights under one of these names.
         nested = [found[key] for key in ("model", "state_dict") if isinstance(found.get(key), dict)]
@@ -45,13 +49,14 @@ def download_state_dict(url: str) -> dict[str, Tensor]:
     Raises:
         UserError: they cannot be had; says where to put the file by hand.
     """
+    name, folder = url.rpartition("/")[2], Path(torch.hub.get_dir(), "checkpoints")
     try:
         return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
-    except (URLError, OSError, RuntimeError, pickle.UnpicklingError) as error:
-        name, folder = url.rpartition("/")[2], Path(torch.hub.get_dir(), "checkpoints")
-        reason = getattr(error, "reason", error)
+    except Exception as error:
+        if (folder / name).exists():
+            raise UserError(f"encoder_weights=imagenet: {folder / name} is damaged; delete it and try again") from error
         raise UserError(
-            f"encoder_weights=imagenet: {url} cannot be had ({reason});"
+            f"encoder_weights=imagenet: {url} cannot be had ({getattr(error, 'reason', error)});"
             f" put the file into {folder}, or say model.encoder_weights=<path of {name}>"
         ) from error
 
@@ -88,17 +93,27 @@ def load_timm_encoder(name: str, output_stride: int, weights: str | None) -> nn.
         raise ValueError(f"there is no encoder '{name}'{did_you_mean(name, timm.list_models())}")
     source: dict[str, Any] = {}
     if weights is not None and weights != "imagenet":
-        file = Path(weights).expanduser()
-        if not file.is_file():
-            raise UserError(f"encoder weights {weights}: there is no such file")
-        source = {"pretrained_cfg_overlay": {"file": str(file)}}
+        # Read and compared here: timm takes files of other networks without a word.
+        state = read_state_dict(weights)
+        with torch.device("meta"):
+            whole: Any = timm.create_model(name)
+        names = whole.pretrained_cfg.get("classifier") or ()
+        classifier = tuple(f"{n}." for n in ((names,) if isinstance(names, str) else names))
+        wrong = misfits(
+            *({k: v for k, v in d.items() if not k.startswith(classifier)} for d in (whole.state_dict(), state))
+        )
+        if wrong:
+            raise UserError(f"encoder_weights={weights}: weights of another encoder than timm's {name}: {wrong[0]}")
+        source = {"pretrained_cfg_overlay": {"state_dict": state}}
     try:
         return timm.create_model(
             name, features_only=True, pretrained=weights is not None, output_stride=output_stride, **source
         )
     except (NotImplementedError, AssertionError, TypeError) as error:
-        raise ValueError(f"timm's {name} gives no feature maps of stride {output_stride}: {error}") from error
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"timm's {name} cannot have output stride {output_stride}; xception65, resnet50 and others can"
+        ) from error
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"encoder_weights={weights}: timm cannot load weights for {name} ({reason});"
@@ -132,6 +147,7 @@ def load_model_weights(model: nn.Module, weights: str | None, num_classes: int, 
             hint = "; model.reset_classifier=true keeps all but the classifier"
         raise UserError(f"model.weights={weights}: weights of another network: {wrong[0]}{hint}")
     model.load_state_dict(kept, strict=False)
+    log.info("weights of %s%s", weights, f", without {', '.join(classifier)}" if len(kept) < len(state) else "")
 
 
 def misfits(own: StateDict, other: StateDict) -> list[str]:

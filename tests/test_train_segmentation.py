@@ -115,8 +115,13 @@ def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
     refused = run_command(SCRIPT, f"resume={run}", "data=camvid", cwd=tmp_path)
     assert refused.returncode == 2 and "data=synthetic, not data=camvid" in refused.stderr
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
+    refused = run_command(SCRIPT, f"resume={run}", "trainer.epochs=1", cwd=tmp_path)
+    assert refused.returncode == 2 and "has trained for 2 already" in refused.stderr
     more = run_command(SCRIPT, "model=enet", f"resume={run}", "trainer.epochs=3", "data.num_workers=1", cwd=tmp_path)
     assert more.returncode == 0, more.stderr
+    assert "resumed after epoch 2, step 4, of 3 epochs" in more.stderr
+    resumed = json.loads((run / "summary.json").read_text())["resumed"]
+    assert [words[-2:] for words in resumed] == [["trainer.epochs=3", "data.num_workers=1"]]
     with (run / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["epochs"] == 3

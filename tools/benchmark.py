@@ -5,6 +5,7 @@ python -m tools.benchmark model=[enet,espnet_s0] image_size=[512,512]
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,15 +30,17 @@ def measure(file: Path, num_classes: int, image_size: tuple[int, int]) -> Row:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from engine.checkpoint import without_weights
+
     text = file.read_text()
     remarks = [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
     published = [line.removeprefix("Published: ") for line in remarks if line.startswith("Published: ")]
     with torch.device("meta"):
-        model = build(yaml.safe_load(text), f"model {file.stem}", num_classes=num_classes).eval()
+        model = build(without_weights(yaml.safe_load(text)), f"model {file.stem}", num_classes=num_classes).eval()
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(torch.empty(1, 3, *image_size))
     parameters = sum(p.numel() for p in model.parameters())
-    return Row(file.stem, parameters, counter.get_total_flops() / 2, remarks[0], "; ".join(published))
+    return Row(file.stem, parameters, counter.get_total_flops() / 2, "".join(remarks[:1]), "; ".join(published))
 
 
 def as_markdown(rows: list[Row], image_size: tuple[int, int]) -> str:
@@ -55,7 +58,8 @@ def as_markdown(rows: list[Row], image_size: tuple[int, int]) -> str:
 
 def benchmark(cfg: DictConfig) -> None:
     """Prints a row for each network."""
-    names = options("model") if cfg.model is None else [cfg.model] if isinstance(cfg.model, str) else list(cfg.model)
+    wanted = cfg.models or options("model")
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
     files = [option("model", name) for name in names]
 
     from utils.tables import table  # with torch, slow to import, so only here
@@ -70,4 +74,6 @@ def benchmark(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    # Hydra would compose `model`, which is a group of conf/; here it is a plain key.
+    sys.argv = [f"models={word[6:]}" if word.startswith("model=") else word for word in sys.argv]
     launch(benchmark, "benchmark")

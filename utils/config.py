@@ -182,6 +182,8 @@ def _words(words: list[str], config_name: str) -> list[str]:
         raise UserError(f"resume={resume}: goes on with one run, so --multirun has no place beside it")
     run = Path(resume).expanduser()
     if not (run / "config.yaml").is_file():
+        if (run / "0" / "config.yaml").is_file():
+            raise UserError(f"resume={resume}: the folder of a sweep; name one of its runs, as in {run / '0'}")
         raise UserError(f"resume={resume}: not a run folder: there is no config.yaml in it")
     hydra_record = run / ".hydra" / "hydra.yaml"
     choices = {}

@@ -74,7 +74,7 @@ class Train(Keys):
 class Benchmark(Keys):
     """The config of tools.benchmark."""
 
-    model: Text | Annotated[list[Text], Field(min_length=1)] | None
+    models: Text | Annotated[list[Text], Field(min_length=1)] | None
     image_size: Size
     num_classes: Positive
     format: Literal["table", "markdown"]

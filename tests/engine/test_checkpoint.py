@@ -1,4 +1,5 @@
 import copy
+import logging
 import os
 import pickle
 from pathlib import Path
@@ -10,6 +11,8 @@ from torch import nn
 
 import engine.checkpoint
 from engine.checkpoint import VERSION, best_of, build_model, load_checkpoint, save_checkpoint
+from models.efficient_segnet import EfficientSegNet
+from models.encoders import EfficientNetEncoder
 from models.enet import ENet
 from utils.errors import UserError
 
@@ -152,3 +155,22 @@ def test_weights_of_something_else(checkpoint: dict) -> None:
     checkpoint["config"]["model"]["width"] = 3
     with pytest.raises(UserError, match=r"does not fit models\.enet\.ENet"):
         build_model(checkpoint)
+
+
+@pytest.mark.parametrize("freeze", ["auto", True, False])
+def test_a_network_is_rebuilt_without_the_files_that_it_began_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, freeze: object
+) -> None:
+    """The file of encoder weights is gone, the encoder as frozen as it was, and nothing is warned of."""
+    file = tmp_path / "b0.pth"
+    torch.save(EfficientNetEncoder("efficientnet_b0", head=True).state_dict(), file)
+    arguments = {"encoder_weights": str(file), "freeze_encoder": freeze, "weights": None, "reset_classifier": False}
+    model = EfficientSegNet(3, **arguments)  # type: ignore[arg-type]
+    file.unlink()
+    config = {"model": {"_target_": "models.efficient_segnet.EfficientSegNet", **arguments}}
+    with caplog.at_level(logging.WARNING):
+        rebuilt = build_model({"config": config, "labels": {"names": ["a", "b", "c"]}, "model": model.state_dict()})
+    assert isinstance(rebuilt, EfficientSegNet)
+    assert rebuilt.encoder.frozen == model.encoder.frozen == (freeze is not False)
+    assert all(torch.equal(value, rebuilt.state_dict()[key]) for key, value in model.state_dict().items())
+    assert caplog.text == ""

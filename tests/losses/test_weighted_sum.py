@@ -216,6 +216,11 @@ def test_accumulated_soft_iou_is_the_mean_of_the_micro_batches(
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
 
 
+def test_a_negative_auxiliary_weight_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"auxiliary_weight=-1\.0: must be 0 or more"):
+        combinations.cross_entropy(auxiliary_weight=-1.0)
+
+
 class TwoHeads(Float64Net):
     """A network with auxiliary logits in training."""
 

@@ -10,7 +10,6 @@ from tests.models.tester import SLOW_FOR_VARIANTS, ModelTester, noise
 class TestDeepLabV3Plus(ModelTester):
     name = "deeplabv3plus"
     memorising_scale = 4
-    parameters = (54_600_000, 54_800_000)
     slow = SLOW_FOR_VARIANTS - {"test_smallest_batch_trains"}
 
 
@@ -19,7 +18,6 @@ class TestWithAnEfficientNet(ModelTester):
 
     name = "deeplabv3plus"
     memorising_scale = 4
-    parameters = (4_480_000, 4_520_000)
 
     def build(self) -> DeepLabV3Plus:
         torch.manual_seed(0)
@@ -35,7 +33,7 @@ def test_output_stride(output_stride: Any, size: tuple[int, int]) -> None:
         model(noise(1, 3, 96, 128))
     assert seen == [size]
     rates = [conv.dilation[0] for branch in model.aspp.atrous for conv in branch if hasattr(conv, "dilation")]
-    assert rates == [rate * 16 // output_stride for rate in (6, 12, 18)]
+    assert rates == {16: [6, 12, 18], 8: [12, 24, 36]}[output_stride]
 
 
 @pytest.mark.parametrize(

@@ -18,28 +18,23 @@ class EfficientDetTester(ModelTester):
 
 class TestD0(EfficientDetTester):
     name = "efficientdet_d0_seg"
-    parameters = (3_900_000, 3_920_000)
-    slow = SLOW - {"test_memorises_four_pictures"}
+    slow = SLOW - {"test_memorises_four_pictures", "test_one_graph_holds_the_whole_network"}
 
 
 class TestD1(EfficientDetTester):
     name = "efficientdet_d1_seg"
-    parameters = (6_560_000, 6_590_000)
 
 
 class TestD2(EfficientDetTester):
     name = "efficientdet_d2_seg"
-    parameters = (7_950_000, 7_990_000)
 
 
 class TestD3(EfficientDetTester):
     name = "efficientdet_d3_seg"
-    parameters = (11_100_000, 11_180_000)
 
 
 class TestD4(EfficientDetTester):
     name = "efficientdet_d4_seg"
-    parameters = (18_000_000, 18_200_000)
 
 
 class TestD4Paper(EfficientDetTester):
@@ -57,17 +52,14 @@ class TestD4Paper(EfficientDetTester):
 
 class TestD5(EfficientDetTester):
     name = "efficientdet_d5_seg"
-    parameters = (29_500_000, 29_800_000)
 
 
 class TestD6(EfficientDetTester):
     name = "efficientdet_d6_seg"
-    parameters = (42_500_000, 43_000_000)
 
 
 class TestD7(EfficientDetTester):
     name = "efficientdet_d7_seg"
-    parameters = (66_800_000, 67_500_000)
 
 
 @pytest.mark.parametrize("head", ["topdown", "p2"])
@@ -131,14 +123,19 @@ def test_levels_of_odd_sizes() -> None:
     assert sizes == [(25, 33), (13, 17), (7, 9), (4, 5), (2, 3), (1, 2)]
 
 
-def test_checkpointing_changes_memory_alone() -> None:
+@pytest.mark.parametrize("shape", [(2, 3, 64, 64), (1, 3, 32, 32)])
+def test_checkpointing_changes_memory_alone(shape: tuple[int, ...]) -> None:
     """The same gradients and the same running statistics, with the random skipping of blocks left on."""
-    results = []
+    results, passes = [], []
     for checkpointing in (False, True):
         model = build("efficientdet_d0_seg", 5, checkpointing=checkpointing).train()
+        calls: list[nn.Module] = []
+        model.encoder._blocks[3]._depthwise_conv.register_forward_pre_hook(lambda m, i, calls=calls: calls.append(m))
         torch.manual_seed(3)
-        model(noise(2, 3, 64, 64)).square().mean().backward()
+        model(noise(*shape)).square().mean().backward()
         results.append((model.state_dict(), {n: p.grad for n, p in model.named_parameters()}))
+        passes.append(len(calls))
+    assert passes == [1, 2]  # each block is computed again
     (state, gradients), (other_state, other_gradients) = results
     assert all(torch.equal(state[key], other_state[key]) for key in state)
     for name, gradient in gradients.items():
@@ -147,7 +144,11 @@ def test_checkpointing_changes_memory_alone() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"compound": 8}, "compound=8: EfficientDet is there as D0 to D7"), ({"head": "p3"}, "must be topdown or p2")],
+    [
+        ({"compound": 8}, "compound=8: EfficientDet is there as D0 to D7"),
+        ({"head": "p3"}, "must be topdown or p2"),
+        ({"fusion": "mean"}, "must be fast_normalised or sum"),
+    ],
 )
 def test_options_that_do_not_exist(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -104,7 +104,7 @@ def test_names_that_do_not_exist(name: str, message: str) -> None:
 
 
 def test_a_timm_encoder_without_that_output_stride() -> None:
-    with pytest.raises(ValueError, match="gives no feature maps of stride 8"):
+    with pytest.raises(ValueError, match="cannot have output stride 8; xception65"):
         TimmEncoder("vgg11", output_stride=8)
 
 
@@ -171,7 +171,40 @@ def test_weights_of_another_encoder(tmp_path: Path) -> None:
         EfficientNetEncoder("efficientnet_b0", weights=str(file))
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights at all", None])
+def test_weights_of_another_timm_encoder(tmp_path: Path) -> None:
+    import timm
+
+    file = tmp_path / "resnet34.pth"
+    torch.save(timm.create_model("resnet34").state_dict(), file)
+    with pytest.raises(UserError, match="weights of another encoder than timm's resnet18: "):
+        TimmEncoder("resnet18", weights=str(file))
+
+
+class Evil:
+    """Runs code where it is unpickled without care."""
+
+    def __reduce__(self) -> tuple:
+        return pytest.fail, ("a weights file ran code",)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "resnet18"])
+def test_a_weights_file_cannot_run_code(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "evil.pth"
+    torch.save({"conv1.weight": Evil()}, file)
+    with pytest.raises(UserError, match="not a file of weights alone"):
+        build_encoder(name, weights=str(file))
+
+
+def test_a_damaged_download_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / encoders.url_map["efficientnet-b0"].rpartition("/")[2]
+    file.parent.mkdir(parents=True)
+    file.touch()
+    with pytest.raises(UserError, match=f"{file} is damaged; delete it"):
+        EfficientNetEncoder("efficientnet_b0", weights="imagenet")
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"hello world", None])
 def test_files_that_hold_no_weights(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "file.pth"
     if content is not None:
@@ -179,7 +212,7 @@ def test_files_that_hold_no_weights(tmp_path: Path, content: bytes | None) -> No
     with pytest.raises(UserError, match=r"weights .*file\.pth"):
         EfficientNetEncoder("efficientnet_b0", weights=str(file))
     if content is not None:
-        with pytest.raises(UserError, match="timm cannot load"):
+        with pytest.raises(UserError, match="not a file of weights alone"):
             TimmEncoder("resnet18", weights=str(file))
 
 

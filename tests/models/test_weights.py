@@ -63,5 +63,5 @@ def test_weights_of_another_network(file: Path) -> None:
 def test_a_file_that_holds_more_than_weights(tmp_path: Path) -> None:
     path = tmp_path / "whole.pth"
     torch.save(ENet(7), path)
-    with pytest.raises(UserError, match="more than weights"):
+    with pytest.raises(UserError, match="not a file of weights alone"):
         ENet(7, weights=str(path))

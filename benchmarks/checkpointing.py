@@ -1,0 +1,47 @@
+"""Time and peak memory of a training step of EfficientDet-D4 with and without `model.checkpointing`.
+
+python -m benchmarks.checkpointing
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import torch
+
+from benchmarks.memory import memory
+from benchmarks.timing import seconds
+from models.efficientdet_seg import EfficientDetSeg
+from utils.tables import table
+
+SHAPE, CLASSES = (2, 3, 512, 512), 21
+
+
+def step(checkpointing: bool) -> tuple[float, int]:
+    """Seconds of forward and backward, and the bytes that they need beside the network, at most; in a fresh process."""
+    model = EfficientDetSeg(CLASSES, checkpointing=checkpointing).train()
+    images, target = torch.randn(SHAPE), torch.randint(CLASSES, (SHAPE[0], *SHAPE[2:]))
+    before = memory("VmRSS")
+    elapsed = seconds(lambda: torch.nn.functional.cross_entropy(model(images), target).backward())
+    return elapsed, memory("VmHWM") - before
+
+
+def main() -> None:
+    found = []
+    for flag in ("false", "true"):
+        command = [sys.executable, "-m", "benchmarks.checkpointing", flag]
+        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+        found.append((float(printed[0]), int(printed[1])))
+    (time, peak), (other_time, other_peak) = found
+    rows = [["model.checkpointing", "time of a step", "extra peak memory"]]
+    rows += [[f, f"{t:.1f} s", f"{p / 2**20:.0f} MiB"] for f, (t, p) in zip(("false", "true"), found, strict=True)]
+    rows += [["true / false", f"{other_time / time:.2f}", f"{other_peak / peak:.2f}"]]
+    print(table(rows, f"EfficientDet-D4, {SHAPE}, {torch.get_num_threads()} threads"))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(*step(sys.argv[1] == "true"))
+    else:
+        main()

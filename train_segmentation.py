@@ -33,9 +33,8 @@ def train(cfg: DictConfig) -> float:
     finished = run.read_summary().get("status") == "finished"
     if resume_from is not None and resume_from["epoch"] >= cfg.trainer.epochs:
         if resume_from["epoch"] > cfg.trainer.epochs:
-            raise UserError(
-                f"trainer.epochs={cfg.trainer.epochs}: {run.path} has trained {resume_from['epoch']} already"
-            )
+            done = resume_from["epoch"]
+            raise UserError(f"trainer.epochs={cfg.trainer.epochs}: {run.path} has trained for {done} epochs already")
         if finished:
             log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", run.path, resume_from["epoch"])
             return float(resume_from["training"]["progress"]["best"])

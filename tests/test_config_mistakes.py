@@ -65,6 +65,20 @@ def test_on_the_command_line(tmp_path: Path, word: str, fragments: list[str]) ->
     assert_refused([word], fragments, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        ("model=efficientdet_d0_seg model.fusion=mean", ["model.fusion=mean", "'fast_normalised' or 'sum'"]),
+        ("model=efficientdet_d0_seg model.head=p3", ["model.head=p3", "'topdown' or 'p2'"]),
+        ("model=deeplabv3plus model.output_stride=4", ["model.output_stride=4", "8 or 16"]),
+        ("model=espnet model.freeze_encoder=yes", ["model.freeze_encoder=yes", "'auto'"]),
+        ("model=unet model.encoder_weights=imagenet", ["model.encoder_weights", "unknown key"]),
+    ],
+)
+def test_options_of_models(tmp_path: Path, words: str, fragments: list[str]) -> None:
+    assert_refused(words.split(), fragments, tmp_path)
+
+
 def test_resume_with_multirun(tmp_path: Path) -> None:
     assert_refused(["--multirun", "resume=a"], ["resume=a", "--multirun"], tmp_path)
 

@@ -116,7 +116,7 @@ def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
     assert refused.returncode == 2 and "data=synthetic, not data=camvid" in refused.stderr
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
     refused = run_command(SCRIPT, f"resume={run}", "trainer.epochs=1", cwd=tmp_path)
-    assert refused.returncode == 2 and "has trained for 2 already" in refused.stderr
+    assert refused.returncode == 2 and "has trained for 2 epochs already" in refused.stderr
     more = run_command(SCRIPT, "model=enet", f"resume={run}", "trainer.epochs=3", "data.num_workers=1", cwd=tmp_path)
     assert more.returncode == 0, more.stderr
     assert "resumed after epoch 2, step 4, of 3 epochs" in more.stderr
@@ -274,12 +274,17 @@ def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path:
         ("augmentation.transforms.0.p=2", "RandomScale"),
         ("scheduler.power=-1", "power must be greater than 0"),
         ("model.dropout=2", "dropout probability has to be between 0 and 1"),
+        ("model=espnet model.encoder=efficientnet_b9", "did you mean 'efficientnet_b0'"),
+        ("model=deeplabv3plus model.encoder=xception66", "did you mean 'xception65'"),
+        ("model=espnet model.encoder_weights=nowhere.pth", "there is no file nowhere.pth"),
+        ("model=enet model.weights=nowhere.pth", "there is no file nowhere.pth"),
+        ("loss.auxiliary_weight=-1", "must be 0 or more"),
     ],
 )
 def test_what_only_building_shows_leaves_no_folder_either(tmp_path: Path, word: str, fragment: str) -> None:
     if word == "trainer.device=cuda" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    done = run_command(SCRIPT, word, *TINY, cwd=tmp_path)
+    done = run_command(SCRIPT, *word.split(), *TINY, cwd=tmp_path)
     assert done.returncode == 2 and fragment in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
     assert runs_in(tmp_path) == []

@@ -274,7 +274,7 @@ def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path:
         ("augmentation.transforms.0.p=2", "RandomScale"),
         ("scheduler.power=-1", "power must be greater than 0"),
         ("model.dropout=2", "dropout probability has to be between 0 and 1"),
-        ("model=espnet model.encoder=efficientnet_b9", "did you mean 'efficientnet_b0'"),
+        ("model=espnet model.encoder=efficientnet_b9", "did you mean 'efficientnet_b"),
         ("model=deeplabv3plus model.encoder=xception66", "did you mean 'xception65'"),
         ("model=espnet model.encoder_weights=nowhere.pth", "there is no file nowhere.pth"),
         ("model=enet model.weights=nowhere.pth", "there is no file nowhere.pth"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Literal
 
 import segmentation_models_pytorch as smp
 import torch
@@ -29,12 +30,12 @@ def encoder(name: str) -> tuple[Forward, Forward]:
     return theirs.extract_features, EfficientNetEncoder(name, head=True).eval().features
 
 
-def deeplab(output_stride: int) -> tuple[Forward, Forward]:
+def deeplab(output_stride: Literal[8, 16]) -> tuple[Forward, Forward]:
     """DeepLabV3+ with EfficientNet-B0 and separable convolutions, as segmentation_models.pytorch has it."""
     theirs = smp.DeepLabV3Plus(
         "efficientnet-b0", encoder_weights=None, encoder_output_stride=output_stride, classes=CLASSES
     )
-    ours = DeepLabV3Plus(CLASSES, "efficientnet_b0", output_stride=output_stride, separable=True)  # type: ignore[arg-type]
+    ours = DeepLabV3Plus(CLASSES, "efficientnet_b0", output_stride=output_stride, separable=True)
     return theirs.eval(), ours.eval()
 
 

@@ -6,6 +6,7 @@ stride s of an image of H x W is ceil(H / s) x ceil(W / s), for EfficientNets; s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import accumulate
@@ -25,7 +26,7 @@ from utils.errors import did_you_mean
 EFFICIENTNETS = tuple(f"efficientnet_b{i}" for i in range(8))
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """What encoders share: they can be frozen.
 
     Attributes:
@@ -44,9 +45,9 @@ class Encoder(nn.Module):
     def train(self, mode: bool = True) -> Encoder:
         return super().train(mode and not self.frozen)
 
+    @abstractmethod
     def features(self, images: Tensor) -> list[Tensor]:
         """Images (N, 3, H, W) -> maps (N, channels[i], about H / strides[i], about W / strides[i])."""
-        raise NotImplementedError
 
 
 class EfficientNetEncoder(Encoder):

@@ -164,8 +164,13 @@ def test_a_network_is_rebuilt_without_the_files_that_it_began_with(
     """The file of encoder weights is gone, the encoder as frozen as it was, and nothing is warned of."""
     file = tmp_path / "b0.pth"
     torch.save(EfficientNetEncoder("efficientnet_b0", head=True).state_dict(), file)
-    arguments = {"encoder_weights": str(file), "freeze_encoder": freeze, "weights": None, "reset_classifier": False}
-    model = EfficientSegNet(3, **arguments)  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {
+        "encoder_weights": str(file),
+        "freeze_encoder": freeze,
+        "weights": None,
+        "reset_classifier": False,
+    }
+    model = EfficientSegNet(3, **arguments)
     file.unlink()
     config = {"model": {"_target_": "models.efficient_segnet.EfficientSegNet", **arguments}}
     with caplog.at_level(logging.WARNING):

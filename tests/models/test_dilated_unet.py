@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -23,14 +25,14 @@ def test_a_sub_model_sees_at_three_distances() -> None:
 
 
 def test_a_third_of_the_channels_from_each_dilation() -> None:
-    model = SubModel(4, 9)
-    dilations = [conv.dilation[0] for branch in model.branches for conv in branch if conv.groups > 1]  # type: ignore
+    model: Any = SubModel(4, 9)
+    dilations = [conv.dilation[0] for branch in model.branches for conv in branch if conv.groups > 1]
     assert dilations == [1, 2, 3]
     model.eval()
     with torch.inference_mode():
         found, silent = model(noise(1, 4, 8, 8)), []
         for i in range(3):
-            nn.init.zeros_(model.branches[i][1].weight)  # type: ignore[index]
+            nn.init.zeros_(model.branches[i][1].weight)
             silent.append(model(noise(1, 4, 8, 8)))
     assert [(found != x).any((0, 2, 3)).tolist() for x in silent] == [
         [True] * third + [False] * (9 - third) for third in (3, 6, 9)

@@ -109,8 +109,8 @@ def without_weights(arguments: Mapping[str, Any]) -> dict[str, Any]:
     it began with may be out of reach, and would be read in vain."""
     kept = dict(arguments)
     loaded = any(kept.get(key) is not None for key in ("encoder_weights", "weights"))
-    if kept.get("freeze_encoder") == "auto":  # which depends on them
-        kept["freeze_encoder"] = loaded
+    if kept.get("freeze_encoder") == "auto":  # which depends on them, for the network whose recipe freezes
+        kept["freeze_encoder"] = loaded and kept.get("_target_") == "models.efficient_segnet.EfficientSegNet"
     return kept | {key: None for key in ("encoder_weights", "weights") if key in kept}
 
 

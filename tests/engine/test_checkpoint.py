@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import engine.checkpoint
-from engine.checkpoint import VERSION, best_of, build_model, load_checkpoint, save_checkpoint
+from engine.checkpoint import VERSION, best_of, build_model, load_checkpoint, save_checkpoint, without_weights
 from models.efficient_segnet import EfficientSegNet
 from models.encoders import EfficientNetEncoder
 from models.enet import ENet
@@ -179,3 +179,9 @@ def test_a_network_is_rebuilt_without_the_files_that_it_began_with(
     assert rebuilt.encoder.frozen == model.encoder.frozen == (freeze is not False)
     assert all(torch.equal(value, rebuilt.state_dict()[key]) for key, value in model.state_dict().items())
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("target", ["models.espnet.ESPNet", "models.efficientdet_seg.EfficientDetSeg"])
+def test_auto_freezes_nothing_in_a_rebuilt_network_whose_recipe_does_not(target: str) -> None:
+    arguments = {"_target_": target, "encoder_weights": "imagenet", "freeze_encoder": "auto"}
+    assert without_weights(arguments)["freeze_encoder"] is False

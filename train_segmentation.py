@@ -21,7 +21,7 @@ def train(cfg: DictConfig) -> float:
     """Builds what the config names and trains it; returns the best value of the monitored metric."""
     # Slow to import, so only here, where the config is known to be right.
     from data.loading import limited
-    from engine.checkpoint import load_weights, without_weights
+    from engine.checkpoint import build_model
     from engine.randomness import seed_everything
     from engine.report import report
     from utils.environment import environment
@@ -44,15 +44,9 @@ def train(cfg: DictConfig) -> float:
     train_set, validation_set = checked_dataset(cfg, cfg.data.train_split), checked_dataset(cfg, cfg.data.val_split)
     labels = train_set.labels
     train_batches, validation_batches = loaders(cfg, train_set, validation_set, trainer.device)
-    network = plain(cfg.model) if resume_from is None else without_weights(plain(cfg.model))
-    trained = resume_from is not None or network.get("encoder_weights") or network.get("weights")
-    if network.get("freeze_encoder") is True and not trained:
-        log.warning("model.freeze_encoder=true without weights: an untrained encoder says next to nothing")
-    model = trainer.prepare(build(network, "model", num_classes=len(labels)))
+    model = trainer.prepare(new_model(cfg, len(labels)) if resume_from is None else build_model(resume_from))
     loss = trainer.prepare(build_loss(cfg, train_set))
     trainer.metric_columns(loss, labels)  # refuses a trainer.monitor that is none of them
-    if resume_from is not None:
-        load_weights(model, resume_from["model"])  # refuses weights that do not fit, with nothing written yet
     optimizer = build(cfg.optimizer, "optimizer", params=[p for p in model.parameters() if p.requires_grad])
     steps = trainer.steps_per_epoch(train_batches)
     scheduler = build(
@@ -131,6 +125,14 @@ def checkpoint_to_resume(cfg: DictConfig, run: Any) -> dict[str, Any] | None:
     if "training" not in checkpoint:
         raise UserError(f"{run.last} holds no state of a training to go on from")
     return checkpoint
+
+
+def new_model(cfg: DictConfig, num_classes: int) -> Any:
+    """The network of a new run."""
+    begins_trained = cfg.model.get("encoder_weights") or cfg.model.get("weights")
+    if cfg.model.get("freeze_encoder") is True and not begins_trained:
+        log.warning("model.freeze_encoder=true without weights: an untrained encoder says next to nothing")
+    return build(cfg.model, "model", num_classes=num_classes)
 
 
 def checked_dataset(cfg: DictConfig, split: str) -> Any:

@@ -18,7 +18,6 @@ import importlib
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,25 +92,20 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
     Raises:
         UserError: the config names something else than a model of this project, or the weights do not fit it.
     """
-    arguments = without_weights(checkpoint["config"].get("model") or {})
+    arguments = dict(checkpoint["config"].get("model") or {})
     target = arguments.pop("_target_", None)
     network = _model_class(target)
+    # The files and addresses that it began with may be out of reach, and the checkpoint's weights come next anyway.
+    began = [key for key in ("encoder_weights", "weights") if arguments.get(key) is not None]
+    if arguments.get("freeze_encoder") == "auto":  # which depends on them
+        arguments["freeze_encoder"] = bool(began) and getattr(network, "FREEZES_TRAINED_ENCODER", False)
+    arguments |= dict.fromkeys(began)
     try:
         model = network(**arguments, num_classes=len(checkpoint["labels"]["names"]))
     except (TypeError, ValueError) as error:
         raise UserError(f"the checkpoint's config does not fit {target}: {error}") from error
     load_weights(model, checkpoint["model"])
     return model
-
-
-def without_weights(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's arguments, for building it anew where a checkpoint's weights come next: the files and addresses that
-    it began with may be out of reach, and would be read in vain."""
-    kept = dict(arguments)
-    loaded = any(kept.get(key) is not None for key in ("encoder_weights", "weights"))
-    if kept.get("freeze_encoder") == "auto":  # which depends on them, for the network whose recipe freezes
-        kept["freeze_encoder"] = loaded and kept.get("_target_") == "models.efficient_segnet.EfficientSegNet"
-    return kept | {key: None for key in ("encoder_weights", "weights") if key in kept}
 
 
 def load_weights(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:

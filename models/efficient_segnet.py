@@ -45,6 +45,8 @@ class EfficientSegNet(nn.Module):
         reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
+    FREEZES_TRAINED_ENCODER = True  # what `auto` means is the recipe's affair
+
     def __init__(
         self,
         num_classes: int,

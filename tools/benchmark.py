@@ -30,13 +30,14 @@ def measure(file: Path, num_classes: int, image_size: tuple[int, int]) -> Row:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from engine.checkpoint import without_weights
-
     text = file.read_text()
     remarks = [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
     published = [line.removeprefix("Published: ") for line in remarks if line.startswith("Published: ")]
+    node = yaml.safe_load(text)
+    if "freeze_encoder" in node:
+        node["freeze_encoder"] = False  # whether it is trained changes no size
     with torch.device("meta"):
-        model = build(without_weights(yaml.safe_load(text)), f"model {file.stem}", num_classes=num_classes).eval()
+        model = build(node, f"model {file.stem}", num_classes=num_classes).eval()
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(torch.empty(1, 3, *image_size))
     parameters = sum(p.numel() for p in model.parameters())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator, Sequence
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version
@@ -38,7 +39,8 @@ class Augmentation:
         """Augments an image uint8 (H, W, 3) and its mask uint8 (H, W); the size may change."""
         if self._compose is None:
             return image, mask
-        self._compose.set_random_seed(seed)
+        # One source for all: `set_random_seed` would give each transform the same numbers, and so apply all or none.
+        self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         augmented = self._compose(image=image, mask=mask)
         return augmented["image"], augmented["mask"]
 

@@ -262,13 +262,14 @@ class ModelTester:
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.005, total_steps=steps)
         for _ in range(steps):
             optimizer.zero_grad()
-            logits = outputs(model(images))[0]
+            logits = outputs(model(images))[0]  # batch norms as in training: running statistics take longer to settle
+            miou = jaccard_score(target.flatten(), logits.argmax(1).flatten(), average="macro")
+            if miou > 0.9:
+                break
             F.cross_entropy(logits, target, weights).backward()
             optimizer.step()
             scheduler.step()
-        with torch.inference_mode():  # batch norms as in training: running statistics take longer to settle
-            prediction = outputs(model(images))[0].argmax(1)
-        assert jaccard_score(target.flatten(), prediction.flatten(), average="macro") > 0.9
+        assert miou > 0.9
 
     def test_images_that_do_not_fit(self) -> None:
         with torch.device("meta"):

@@ -20,7 +20,6 @@ log = logging.getLogger("train_segmentation")
 def train(cfg: DictConfig) -> float:
     """Builds what the config names and trains it; returns the best value of the monitored metric."""
     # Slow to import, so only here, where the config is known to be right.
-    from data.loading import limited
     from engine.checkpoint import build_model
     from engine.randomness import seed_everything
     from engine.report import report
@@ -41,11 +40,16 @@ def train(cfg: DictConfig) -> float:
 
     seed_everything(cfg.seed)
     trainer = build(cfg.trainer, "trainer")
-    train_set, validation_set = checked_dataset(cfg, cfg.data.train_split), checked_dataset(cfg, cfg.data.val_split)
+    train_set, validation_set = (
+        build_dataset(cfg.data, cfg.data.train_split),
+        build_dataset(cfg.data, cfg.data.val_split),
+    )
     labels = train_set.labels
-    train_batches, validation_batches = loaders(cfg, train_set, validation_set, trainer.device)
+    train_samples = checked_samples(cfg, train_set, cfg.data.train_split, masks=True)
+    validation_samples = checked_samples(cfg, validation_set, cfg.data.val_split, masks=False)
+    train_batches, validation_batches = loaders(cfg, train_samples, validation_samples, trainer.device)
     model = trainer.prepare(new_model(cfg, len(labels)) if resume_from is None else build_model(resume_from))
-    loss = trainer.prepare(build_loss(cfg, train_set))
+    loss = trainer.prepare(build_loss(cfg, train_samples))
     trainer.metric_columns(loss, labels)  # refuses a trainer.monitor that is none of them
     optimizer = build(cfg.optimizer, "optimizer", params=[p for p in model.parameters() if p.requires_grad])
     steps = trainer.steps_per_epoch(train_batches)
@@ -58,8 +62,8 @@ def train(cfg: DictConfig) -> float:
         "%s, %s parameters, %d training and %d validation samples, %s",
         type(model).__name__,
         f"{parameters:,}",
-        limited(train_set, cfg.data.limit),
-        limited(validation_set, cfg.data.limit),
+        len(train_samples),
+        len(validation_samples),
         trainer.device,
     )
 
@@ -108,7 +112,7 @@ def train(cfg: DictConfig) -> float:
             raise
         finally:
             logger.close()
-        report(run, validation_set, limited(validation_set, cfg.data.limit), trainer.device, cfg.trainer.monitor)
+        report(run, validation_set, len(validation_samples), trainer.device, cfg.trainer.monitor)
     log.info("masks for your own photos: python infer.py checkpoint=%s input=<photo or folder>", run.path)
     return progress.best
 
@@ -135,47 +139,47 @@ def new_model(cfg: DictConfig, num_classes: int) -> Any:
     return build(cfg.model, "model", num_classes=num_classes)
 
 
-def checked_dataset(cfg: DictConfig, split: str) -> Any:
-    """The data set of a split, after a look at its files."""
+def checked_samples(cfg: DictConfig, dataset: Any, split: str, masks: bool) -> Any:
+    """The samples of a split at the size of the network's input, after a look at their files."""
     from data.checking import check_dataset
-    from data.loading import limited
+    from data.loading import prepared
 
-    dataset = build_dataset(cfg.data, split)
-    check_dataset(dataset, limited(dataset, cfg.data.limit), split)
-    return dataset
+    size = cfg.data.image_size[0], cfg.data.image_size[1]
+    samples = prepared(dataset, size, masks=masks, limit=cfg.data.limit, cache=cfg.data.cache)
+    check_dataset(samples, split)
+    return samples
 
 
-def build_loss(cfg: DictConfig, train_set: Any) -> Any:
+def build_loss(cfg: DictConfig, train_samples: Any) -> Any:
     """The loss, with the numbers of its class weights where the config names a formula for them."""
-    from data.loading import limited
     from data.statistics import count_pixels
     from losses import class_weights
 
-    weights, names = cfg.loss.get("class_weights"), train_set.labels.names
+    weights, names = cfg.loss.get("class_weights"), train_samples.labels.names
     if weights is None:
         return build(cfg.loss, "loss")
     if isinstance(weights, str):
         formula = {"enet": class_weights.enet, "median_frequency": class_weights.median_frequency}[weights]
-        weights = formula(count_pixels(train_set, limited(train_set, cfg.data.limit)))
+        weights = formula(count_pixels(train_samples))
         log.info("class weights: %s", ", ".join(f"{n} {w:.3g}" for n, w in zip(names, weights, strict=True)))
     if len(weights) != len(names):
         raise UserError(f"loss.class_weights: {len(weights)} weights for {len(names)} classes: {', '.join(names)}")
     return build(cfg.loss, "loss", class_weights=list(weights))
 
 
-def loaders(cfg: DictConfig, train_set: Any, validation_set: Any, device: Any) -> tuple[Any, Any]:
+def loaders(cfg: DictConfig, train_samples: Any, validation_samples: Any, device: Any) -> tuple[Any, Any]:
     """The loaders of training and validation batches."""
     from data.loading import TrainingLoader, ValidationLoader, worker_count
 
     common = {
-        "image_size": tuple(cfg.data.image_size),
         "batch_size": cfg.data.batch_size,
-        "limit": cfg.data.limit,
         "num_workers": worker_count(cfg.data.num_workers, device),
         "pin_memory": device.type == "cuda",
     }
     augmentation = build(cfg.augmentation, "augmentation")
-    return TrainingLoader(train_set, augmentation, seed=cfg.seed, **common), ValidationLoader(validation_set, **common)
+    size = cfg.data.image_size[0], cfg.data.image_size[1]
+    training = TrainingLoader(train_samples, augmentation, image_size=size, seed=cfg.seed, **common)
+    return training, ValidationLoader(validation_samples, **common)
 
 
 if __name__ == "__main__":

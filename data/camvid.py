@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.images import IMAGE_SUFFIXES, read_pair
+import numpy as np
+
+from data.images import IMAGE_SUFFIXES
 from data.labels import LabelSet, lookup_table
-from data.samples import Sample
-from utils.errors import UserError, did_you_mean
+from data.pairs import MASK_SUFFIXES, PairedFiles, files_by_stem, match, pick
+from utils.errors import UserError
 
 LABELS = LabelSet(
     names=("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
@@ -27,10 +29,12 @@ LABELS = LabelSet(
     ),
 )
 VOID = 11
+TRAIN_IDS = lookup_table({i: i for i in range(len(LABELS))}, ignored=(VOID, LABELS.ignore_index))
+COLORS = {color: i for i, color in enumerate(LABELS.colors)} | {(0, 0, 0): VOID}
 SPLITS = ("train", "val", "test")
 
 
-class CamVid:
+class CamVid(PairedFiles):
     """Street scenes of 360x480 with 11 classes; raw id 11 (void) becomes 255.
 
     Args:
@@ -38,45 +42,46 @@ class CamVid:
         split: `train`, `val` or `test`.
 
     Raises:
-        UserError: the split does not exist, or images and masks do not pair up.
+        UserError: the split does not exist, or CamVid is not there.
     """
 
-    labels = LABELS
+    splits = SPLITS
 
     def __init__(self, root: str, split: str) -> None:
-        if split not in SPLITS:
-            raise UserError(f"CamVid has no split '{split}'; it has {', '.join(SPLITS)}{did_you_mean(split, SPLITS)}")
-        self.root = Path(root).expanduser()
-        self.pairs = _pairs(self.root, split)
-        self._train_ids = lookup_table({i: i for i in range(len(LABELS))}, ignored=(VOID, LABELS.ignore_index))
+        folder, annotations = pick(split, SPLITS, "CamVid"), f"{split}annot"
+        place = Path(root).expanduser()
+        for path in (place / folder, place / annotations):
+            if not path.is_dir():
+                raise UserError(
+                    f"CamVid was not found: there is no folder {path}\n"
+                    "Get its SegNet version (folders train/ trainannot/ val/ valannot/) and say data.root=<where it is>"
+                )
+        images = files_by_stem(place, folder, IMAGE_SUFFIXES)
+        pairs, faults = match(place, images, files_by_stem(place, annotations, MASK_SUFFIXES))
+        super().__init__(place, pairs, LABELS, TRAIN_IDS, COLORS, faults)
 
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> Sample:
-        image_path, mask_path = self.pairs[index]
-        image, mask = read_pair(image_path, mask_path, self._train_ids)
-        return Sample(image, mask, str(image_path.relative_to(self.root)))
-
-    def files(self, index: int) -> list[str]:
-        return [str(path) for path in self.pairs[index]]
+    def scores(self) -> CamVidScores:
+        """What publications report, by the two ways of dealing with void pixels."""
+        return CamVidScores()
 
 
-def _pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
-    """(image, mask) of a split, in the order of their stems."""
-    for folder in (root / split, root / f"{split}annot"):
-        if not folder.is_dir():
-            raise UserError(
-                f"CamVid was not found: there is no folder {folder}\n"
-                "Get its SegNet version (folders train/ trainannot/ val/ valannot/) and say data.root=<where it is>"
-            )
-    images = {p.stem: p for p in sorted((root / split).iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES}
-    masks = {p.stem: p for p in sorted((root / f"{split}annot").iterdir()) if p.suffix.lower() == ".png"}
-    if not images:
-        raise UserError(f"{root / split}: there are no images ({', '.join(IMAGE_SUFFIXES)}) in this folder")
-    for have, lack, what in ((images, masks, "mask"), (masks, images, "image")):
-        alone = [path for stem, path in have.items() if stem not in lack]
-        if alone:
-            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
-            raise UserError(f"{alone[0]}: there is no {what} of this name for it{more}")
-    return [(images[stem], masks[stem]) for stem in images]
+class CamVidScores:
+    """Published tables differ in what they make of a class that is predicted on a void pixel: nothing, or a mistake."""
+
+    def add(self, index: int, prediction: np.ndarray) -> None:
+        """Nothing is needed but the counts."""
+
+    def results(self, confusion: np.ndarray, ignored: np.ndarray) -> dict[str, float]:
+        """Both mean IoUs, and the class-average accuracy; classes without any pixel are left out of the means.
+
+        Args:
+            confusion: int64 (C, C), row = truth.
+            ignored: int64 (C,), what was predicted on void pixels.
+        """
+        right, present, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as it should be
+            return {
+                "miou, void ignored": float(np.nanmean(right / (present + predicted - right))),
+                "miou, void as false positives": float(np.nanmean(right / (present + predicted + ignored - right))),
+                "class-average accuracy": float(np.nanmean(right / present)),
+            }

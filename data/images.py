@@ -6,14 +6,15 @@ colours or grey values.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from data.labels import LabelSet
-from utils.errors import UserError
+from data.labels import Color, LabelSet
+from utils.errors import UnknownId, Unreadable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # What the last bytes of a whole file hold; OpenCV fills up the rest of a truncated one in silence.
@@ -24,63 +25,76 @@ def read_image(path: str | Path) -> np.ndarray:
     """A photo as uint8 (H, W, 3), RGB, turned as its EXIF orientation says.
 
     Raises:
-        UserError: the file is missing, empty, truncated or not an image.
+        Unreadable: the file is missing, empty, truncated or not an image.
     """
     try:
         encoded = Path(path).read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise Unreadable(f"{path}: cannot be read ({error.strerror})") from error
     if not encoded:
-        raise UserError(f"{path}: the file is empty (0 bytes)")
+        raise Unreadable(f"{path}: the file is empty (0 bytes)")
     last_part = encoded[max(encoded.rfind(b"\xff\xda"), 0) :]  # of a JPEG, past its thumbnail
     if _ENDINGS.get(encoded[:2], b"") not in last_part:
-        raise UserError(f"{path}: the image is truncated; copy or download it again")
+        raise Unreadable(f"{path}: the image is truncated; copy or download it again")
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:
-        raise UserError(f"{path}: not an image that can be read")
+        raise Unreadable(f"{path}: not an image that can be read")
     return image
 
 
-def read_mask(path: str | Path) -> np.ndarray:
-    """The ids of a mask as uint8 (H, W): the indices of a palette PNG, or grey values.
+def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np.ndarray:
+    """The raw ids of a mask as uint8 (H, W).
+
+    They are the indices of a palette picture, or grey values of 1, 8 or 16 bits. A colour picture is decoded by
+    `colors`; transparency says nothing about a class and is left out.
+
+    Args:
+        colors: raw id of each colour.
 
     Raises:
-        UserError: the file is missing, empty, truncated, a colour picture, or has ids above 255.
+        Unreadable: the file is missing, empty, truncated, or a colour picture without `colors`.
+        UnknownId: a colour that `colors` does not have, or ids above 255.
     """
     try:
         with Image.open(path) as picture:
+            if picture.mode in ("RGBA", "PA", "LA"):
+                picture = picture.convert(picture.mode[:-1].replace("P", "RGB"))
             mask = np.asarray(picture)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: the mask is missing") from error
+        raise Unreadable(f"{path}: the mask is missing") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: the mask cannot be read ({error})") from error
-    if mask.ndim != 2:
-        raise UserError(f"{path}: the mask has {mask.shape[2]} channels; expected one channel of class ids")
+        raise Unreadable(f"{path}: the mask cannot be read ({error})") from error
+    if mask.ndim == 3:
+        if colors is None:
+            raise Unreadable(f"{path}: the mask has {mask.shape[2]} channels; expected one channel of class ids")
+        return _ids_of_colors(mask, colors, path)
     if mask.dtype != np.uint8:
         if mask.min() < 0 or mask.max() > 255:
-            raise UserError(f"{path}: the mask has ids from {mask.min()} to {mask.max()}; expected 0 to 255")
+            raise UnknownId(f"{path}: the mask has ids from {mask.min()} to {mask.max()}; expected 0 to 255")
         mask = mask.astype(np.uint8)
     return mask
 
 
-def read_pair(image_path: Path, mask_path: Path, train_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A photo uint8 (H, W, 3) and its mask uint8 (H, W), raw ids mapped to train ids.
+def _ids_of_colors(mask: np.ndarray, colors: Mapping[Color, int], path: str | Path) -> np.ndarray:
+    """uint8 (H, W, 3) -> uint8 (H, W)."""
+    packed = pack_colors(mask)
+    known = {(red << 16) + (green << 8) + blue: index for (red, green, blue), index in colors.items()}
+    keys = np.array(sorted(known), np.int32)
+    places = np.searchsorted(keys, packed).clip(max=len(keys) - 1)
+    strange = packed[keys[places] != packed]
+    if strange.size:
+        color = int(strange[0])
+        raise UnknownId(
+            f"{path}: the mask has the colour ({color >> 16}, {color >> 8 & 255}, {color & 255}),"
+            f" which is of no class, in {strange.size} pixels"
+        )
+    return np.array([known[int(key)] for key in keys], np.uint8)[places]
 
-    Args:
-        train_ids: table of `data.labels.lookup_table`.
 
-    Raises:
-        UserError: a file is unreadable, the sizes differ, or the mask has an id that the table does not know.
-    """
-    image, raw = read_image(image_path), read_mask(mask_path)
-    if image.shape[:2] != raw.shape:
-        sizes = [f"{a.shape[1]}x{a.shape[0]}" for a in (image, raw)]
-        raise UserError(f"{image_path} is {sizes[0]} but its mask {mask_path} is {sizes[1]}")
-    mask = train_ids[raw]
-    if mask.min() < 0:
-        unknown = ", ".join(str(i) for i in np.unique(raw[mask < 0]))
-        raise UserError(f"{mask_path}: the mask has ids outside the label set: {unknown}")
-    return image, mask.astype(np.uint8)
+def pack_colors(picture: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) -> int32 (H, W), 0xRRGGBB."""
+    red, green, blue = np.moveaxis(picture.astype(np.int32), -1, 0)
+    return red << 16 | green << 8 | blue
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from utils.errors import UnknownId
+
+Color = tuple[int, int, int]
+"""Red, green, blue; 0 to 255."""
 
 IGNORE_INDEX = 255
 """Value of a mask pixel that belongs to no class; losses and metrics skip it."""
@@ -26,7 +32,7 @@ class LabelSet:
     """
 
     names: tuple[str, ...]
-    colors: tuple[tuple[int, int, int], ...]
+    colors: tuple[Color, ...]
 
     ignore_index = IGNORE_INDEX
 
@@ -59,7 +65,7 @@ class LabelSet:
         return cls(tuple(stored["names"]), colors)
 
 
-def lookup_table(train_ids: dict[int, int], ignored: tuple[int, ...] = ()) -> np.ndarray:
+def lookup_table(train_ids: Mapping[int, int], ignored: tuple[int, ...] = ()) -> np.ndarray:
     """The table that maps raw ids to train ids: int16 (256,), -1 for an id that no one knows.
 
     Args:
@@ -71,3 +77,30 @@ def lookup_table(train_ids: dict[int, int], ignored: tuple[int, ...] = ()) -> np
         table[raw] = train_id
     table[list(ignored)] = IGNORE_INDEX
     return table
+
+
+def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str) -> np.ndarray:
+    """Raw ids uint8 (H, W) of the mask `path` -> train ids uint8 (H, W), 255 where ignored.
+
+    Raises:
+        UnknownId: names the ids that the table does not know.
+    """
+    mask = table[raw]
+    if mask.min(initial=0) < 0:
+        unknown = ", ".join(str(i) for i in np.unique(raw[mask < 0]))
+        raise UnknownId(f"{path}: the mask has ids outside the label set: {unknown}")
+    return mask.astype(np.uint8)
+
+
+def voc_colors(count: int) -> tuple[Color, ...]:
+    """The first colours of Pascal VOC's colour map: the bits of the index, dealt out to red, green and blue."""
+    colors = []
+    for index in range(count):
+        red = green = blue = 0
+        for place in range(8):
+            bits = index >> (3 * place)
+            red |= (bits & 1) << (7 - place)
+            green |= (bits >> 1 & 1) << (7 - place)
+            blue |= (bits >> 2 & 1) << (7 - place)
+        colors.append((red, green, blue))
+    return tuple(colors)

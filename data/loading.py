@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augmentation import Augmentation, sample_seed
-from data.images import resize_image, resize_mask
+from data.cache import CachedSamples
+from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
 from utils.errors import UserError
 
@@ -58,41 +59,37 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
 
 class _TrainingSamples(Dataset):
-    """Samples resized and augmented; indexed by (epoch, index)."""
+    """Augmented samples, indexed by (epoch, index)."""
 
     def __init__(
-        self, dataset: SegmentationDataset, augmentation: Augmentation, size: tuple[int, int], seed: int
+        self, samples: SegmentationDataset, augmentation: Augmentation, size: tuple[int, int], seed: int
     ) -> None:
-        self.dataset, self.augmentation, self.size, self.seed = dataset, augmentation, size, seed
+        self.samples, self.augmentation, self.size, self.seed = samples, augmentation, size, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, str]:
         epoch, index = key
-        sample = self.dataset[index]
-        image, mask = self.augmentation(
-            resize_image(sample.image, self.size),
-            resize_mask(sample.mask, self.size),
-            sample_seed(self.seed, epoch, index),
-        )
+        image, mask, name = self.samples[index]
+        image, mask = self.augmentation(image, mask, sample_seed(self.seed, epoch, index))
         if mask.shape != self.size:
             raise UserError(
-                f"augmentation: {sample.name} came out as {mask.shape}, not as data.image_size={list(self.size)};"
+                f"augmentation: {name} came out as {mask.shape}, not as data.image_size={list(self.size)};"
                 " end the list of transforms with a crop to that size"
             )
-        return _to_tensor(image), torch.from_numpy(np.ascontiguousarray(mask)), sample.name
+        return _to_tensor(image), torch.from_numpy(np.ascontiguousarray(mask)), name
 
 
 class _ValidationSamples(Dataset):
-    """Images resized, masks at their own size; nothing augmented."""
+    """Samples as they are."""
 
-    def __init__(self, dataset: SegmentationDataset, size: tuple[int, int], length: int) -> None:
-        self.dataset, self.size, self.length = dataset, size, length
+    def __init__(self, samples: SegmentationDataset) -> None:
+        self.samples = samples
 
     def __len__(self) -> int:
-        return self.length
+        return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
-        sample = self.dataset[index]
-        return _to_tensor(resize_image(sample.image, self.size)), torch.from_numpy(sample.mask), sample.name
+        image, mask, name = self.samples[index]
+        return _to_tensor(image), torch.from_numpy(mask), name
 
 
 class TrainingLoader(DataLoader[TrainingBatch]):
@@ -100,25 +97,27 @@ class TrainingLoader(DataLoader[TrainingBatch]):
 
     The last batch of an epoch may be smaller; a set smaller than `batch_size` gives one batch.
 
+    Args:
+        samples: resized, as `prepared` gives them.
+
     Attributes:
         order: is told the epoch, and where in it to start, before each iteration.
     """
 
     def __init__(
         self,
-        dataset: SegmentationDataset,
+        samples: SegmentationDataset,
         augmentation: Augmentation,
         *,
         image_size: tuple[int, int],
         batch_size: int,
         seed: int,
-        limit: int | None = None,
         num_workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        self.order = EpochBatches(limited(dataset, limit), batch_size, seed)
+        self.order = EpochBatches(len(samples), batch_size, seed)
         super().__init__(
-            _TrainingSamples(dataset, augmentation, image_size, seed),
+            _TrainingSamples(samples, augmentation, image_size, seed),
             batch_sampler=self.order,
             collate_fn=_collate_training,
             **_worker_options(num_workers, pin_memory),
@@ -128,32 +127,42 @@ class TrainingLoader(DataLoader[TrainingBatch]):
 class ValidationLoader(DataLoader[ValidationBatch]):
     """Batches of resized images with masks at their own sizes, in the order of the data set.
 
+    Args:
+        samples: with images resized, as `prepared` gives them.
+
     Attributes:
         samples: how many there are.
     """
 
     def __init__(
-        self,
-        dataset: SegmentationDataset,
-        *,
-        image_size: tuple[int, int],
-        batch_size: int,
-        limit: int | None = None,
-        num_workers: int = 0,
-        pin_memory: bool = False,
+        self, samples: SegmentationDataset, *, batch_size: int, num_workers: int = 0, pin_memory: bool = False
     ) -> None:
-        self.samples = limited(dataset, limit)
+        self.samples = len(samples)
         super().__init__(
-            _ValidationSamples(dataset, image_size, self.samples),
+            _ValidationSamples(samples),
             batch_size=batch_size,
             collate_fn=_collate_validation,
             **_worker_options(num_workers, pin_memory),
         )
 
 
-def limited(dataset: SegmentationDataset, limit: int | None) -> int:
-    """Number of samples that a split of at most `limit` samples has."""
-    return len(dataset) if limit is None else min(limit, len(dataset))
+def prepared(
+    dataset: SegmentationDataset,
+    image_size: tuple[int, int],
+    *,
+    masks: bool,
+    limit: int | None = None,
+    cache: Literal["none", "ram", "disk"] = "none",
+) -> SegmentationDataset:
+    """The first `limit` samples of a data set at the size of the network's input, kept once they are read if wished.
+
+    Args:
+        masks: resize masks too, as training does.
+        cache: as `data.cache.CachedSamples`.
+    """
+    length = len(dataset) if limit is None else min(limit, len(dataset))
+    samples = ResizedSamples(dataset, image_size, length, masks)
+    return samples if cache == "none" or not length else CachedSamples(samples, cache)
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from data.labels import LabelSet
+from utils.errors import DataFault
 
 
 class Sample(NamedTuple):
@@ -24,9 +26,22 @@ class Sample(NamedTuple):
 
 
 class SegmentationDataset(Protocol):
-    """`dataset[i]` is a pure function of `i`: nothing random happens inside a data set."""
+    """`dataset[i]` is a pure function of `i`: nothing random happens inside a data set.
 
-    labels: LabelSet
+    Attributes:
+        labels: what the train ids mean.
+        splits: names of the splits that it may have on disk.
+        faults: what was found wrong in looking for the samples, such as an image without a mask.
+    """
+
+    @property
+    def labels(self) -> LabelSet: ...
+
+    @property
+    def splits(self) -> Sequence[str]: ...
+
+    @property
+    def faults(self) -> Sequence[DataFault]: ...
 
     def __len__(self) -> int: ...
 
@@ -34,10 +49,42 @@ class SegmentationDataset(Protocol):
         """Sample `index`.
 
         Raises:
-            utils.errors.UserError: the files of the sample are unreadable or do not fit together.
+            utils.errors.DataFault: the files of the sample are unreadable or do not fit together.
         """
+        ...
+
+    def name(self, index: int) -> str:
+        """The name of sample `index`, which is not read for it."""
         ...
 
     def files(self, index: int) -> list[str]:
         """Paths that sample `index` is read from; empty for generated data."""
         ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of the mask, which is not decoded for it."""
+        ...
+
+
+class BenchmarkScores(Protocol):
+    """Scores of a split that a data set defines itself."""
+
+    def add(self, index: int, prediction: np.ndarray) -> None:
+        """Takes in what was predicted for a sample: train ids uint8 (H, W), at the size of its mask."""
+        ...
+
+    def results(self, confusion: np.ndarray, ignored: np.ndarray) -> dict[str, float]:
+        """The scores by name.
+
+        Args:
+            confusion: int64 (C, C), row = truth.
+            ignored: int64 (C,), what was predicted where the truth is ignored.
+        """
+        ...
+
+
+@runtime_checkable
+class HasScores(Protocol):
+    """A data set whose benchmark has scores of its own."""
+
+    def scores(self) -> BenchmarkScores: ...

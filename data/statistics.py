@@ -10,11 +10,12 @@ from tqdm import tqdm
 from data.samples import SegmentationDataset
 
 
-def count_pixels(dataset: SegmentationDataset, length: int, at_most: int = 1000) -> np.ndarray:
+def count_pixels(dataset: SegmentationDataset, at_most: int = 1000) -> np.ndarray:
     """Pixels of each class in each image, int64 (images, C), ignored ones left out.
 
-    Of more than `at_most` images, so many are looked at, evenly spread over the first `length`.
+    Of more than `at_most` images, so many are looked at, evenly spread.
     """
+    length = len(dataset)
     chosen = np.unique(np.linspace(0, length - 1, min(length, at_most)).round().astype(int)).tolist()
 
     def count(index: int) -> np.ndarray:

@@ -29,7 +29,7 @@ from data.street_objects import (
     shade_ground,
 )
 from data.street_scene import Point, Scene, Spot, noise
-from utils.errors import UserError, did_you_mean
+from utils.errors import DataFault, UserError, did_you_mean
 
 LABELS = LabelSet(
     ("sky", "building", "road", "pavement", "vegetation", "pole", "sign", "car", "person"),
@@ -56,7 +56,7 @@ class Synthetic:
         UserError: the split is unknown, or the size or the length too small.
     """
 
-    labels = LABELS
+    labels, splits = LABELS, SPLITS
 
     def __init__(self, size: tuple[int, int], split: str, train_length: int = 400, val_length: int = 60) -> None:
         length = train_length if split == "train" else val_length
@@ -66,7 +66,9 @@ class Synthetic:
         if min(size) < 32 or length < 1:
             raise UserError(f"synthetic data needs a size of 32 or more and a length of 1 or more, "
                             f"not {size[0]}x{size[1]} and {length}")  # fmt: skip
-        self.size, self.split, self.length = size, split, length
+        self.split, self.length = split, length
+        self._size = size
+        self.faults: list[DataFault] = []
         self._kept: dict[int, Sample] = {}
         self._room = KEPT // (4 * size[0] * size[1])  # scenes of 3 + 1 bytes a pixel
 
@@ -79,13 +81,19 @@ class Synthetic:
         if index in self._kept:
             return self._kept[index]
         seed = np.random.SeedSequence([zlib.crc32(self.split.encode()), index])
-        sample = Sample(*_render(np.random.default_rng(seed), *self.size), f"{self.split}/{index:05d}")
+        sample = Sample(*_render(np.random.default_rng(seed), *self._size), self.name(index))
         if len(self._kept) < self._room:
             self._kept[index] = sample
         return sample
 
+    def name(self, index: int) -> str:
+        return f"{self.split}/{index:05d}"
+
     def files(self, index: int) -> list[str]:
         return []
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._size
 
 
 class _Kind(NamedTuple):

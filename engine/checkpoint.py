@@ -19,6 +19,7 @@ import os
 import pickle
 import zipfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -94,7 +95,9 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
     """
     arguments = dict(checkpoint["config"].get("model") or {})
     target = arguments.pop("_target_", None)
-    network = _model_class(target)
+    network = own_class(target, models)
+    if network is None or not issubclass(network, nn.Module):
+        raise UserError(f"the checkpoint names '{target}' as its model, which is not a model of this project")
     # The files and addresses that it began with may be out of reach, and the checkpoint's weights come next anyway.
     began = [key for key in ("encoder_weights", "weights") if arguments.get(key) is not None]
     if arguments.get("freeze_encoder") == "auto":  # which depends on them
@@ -126,17 +129,17 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     model.load_state_dict(weights)
 
 
-def _model_class(target: Any) -> type[nn.Module]:
-    """The class that a checkpoint's `_target_` names, if it is one of this project's own models.
+def own_class(target: Any, package: ModuleType) -> type | None:
+    """The class that a checkpoint's `_target_` names, if it is one of a package of this project.
 
-    A checkpoint may come from anywhere, so its `_target_` is not resolved like a config's: the module must
-    be a file of `models/`, and the class must be defined in that very file.
+    A checkpoint may come from anywhere, so its `_target_` is not resolved like a config's: the module must be a file
+    of the package, and the class must be defined in that very file.
     """
     module_name, _, class_name = str(target).rpartition(".")
-    package, *rest = module_name.split(".")
-    file = Path(models.__path__[0], *rest).with_suffix(".py")
-    if package == models.__name__ and rest and all(part.isidentifier() for part in rest) and file.is_file():
+    first, *rest = module_name.split(".")
+    file = Path(package.__path__[0], *rest).with_suffix(".py")
+    if first == package.__name__ and rest and all(part.isidentifier() for part in rest) and file.is_file():
         found = vars(importlib.import_module(module_name)).get(class_name)
-        if isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == module_name:
+        if isinstance(found, type) and found.__module__ == module_name:
             return found
-    raise UserError(f"the checkpoint names '{target}' as its model, which is not a model of this project")
+    return None

@@ -22,17 +22,19 @@ class Evaluation(NamedTuple):
 
     Attributes:
         confusion: int64 (C, C), row = truth.
-        losses: the loss and its terms by name, each term summed over the samples one by one.
+        ignored: int64 (C,), what was predicted where the truth is ignored.
+        losses: the loss and its terms by name, each term summed over the samples one by one; {} without a loss.
     """
 
     confusion: Tensor
+    ignored: Tensor
     losses: dict[str, float]
 
 
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
-    loss: WeightedSum,
+    loss: WeightedSum | None,
     batches: Iterable[ValidationBatch],
     *,
     num_classes: int,
@@ -40,7 +42,8 @@ def evaluate(
     normalization: Normalization,
     autocast: torch.dtype | None = None,
     channels_last: bool = False,
-    after_batch: Callable[[int], None] = lambda images: None,
+    after_batch: Callable[[int], object] = lambda images: None,
+    after_sample: Callable[[int, Tensor], None] | None = None,
 ) -> Evaluation:
     """Runs a network in eval mode over a split, one sample after the other at its mask's own size.
 
@@ -48,12 +51,14 @@ def evaluate(
 
     Args:
         after_batch: called with the number of images after each batch (progress, interruption).
+        after_sample: called with the number of each sample and its prediction, int64 (h, w) on the device.
     """
     was_training = model.training
     model.eval()
-    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
-    totals = torch.zeros(len(loss.names), dtype=widest_float(device), device=device)
+    counts = torch.zeros(num_classes + 1, num_classes, dtype=torch.int64, device=device)
+    totals = torch.zeros(len(loss.names) if loss else 0, dtype=widest_float(device), device=device)
     denominators = torch.zeros_like(totals)
+    done = 0
     try:
         for batch in batches:
             images = batch.images.to(device, non_blocking=True)
@@ -62,11 +67,18 @@ def evaluate(
             for sample_logits, mask in zip(logits.split(1), batch.masks, strict=True):
                 target = mask.to(device, non_blocking=True)
                 resized = resize_logits(sample_logits, (target.shape[0], target.shape[1]))
-                add_to_confusion(confusion, resized.argmax(1), target)
+                prediction = resized.argmax(1)
+                add_to_confusion(counts, prediction, target)
+                if after_sample is not None:
+                    after_sample(done, prediction[0])
+                done += 1
+                if loss is None:
+                    continue
                 for i, term in enumerate(loss(resized, target.long().unsqueeze(0)).values()):
                     totals[i] += term.total
                     denominators[i] += term.denominator
             after_batch(len(batch.images))
     finally:
         model.train(was_training)
-    return Evaluation(confusion.cpu(), named_losses(loss, totals, denominators))
+    *confusion, ignored = counts.cpu()
+    return Evaluation(torch.stack(confusion), ignored, named_losses(loss, totals, denominators) if loss else {})

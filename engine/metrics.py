@@ -16,11 +16,12 @@ def add_to_confusion(confusion: Tensor, prediction: Tensor, target: Tensor) -> N
     """Counts pixels into a confusion matrix, in place and without waiting for a device.
 
     Args:
-        confusion: int64 (C, C); row = truth, column = prediction.
+        confusion: int64 (C, C) or (C + 1, C); row = truth, column = prediction. The last row of the latter counts
+            what is predicted where the truth is ignored.
         prediction: integer tensor of any shape, values 0..C-1.
-        target: integer tensor of that shape, values 0..C-1, and 255 for pixels not to count.
+        target: integer tensor of that shape, values 0..C-1, and 255 where it is ignored.
     """
-    classes = len(confusion)
+    classes = confusion.shape[1]
     # An extra row takes the ignored pixels, which is cheaper than selecting the others.
     cells = target.flatten().clamp(max=classes).to(torch.int64).mul_(classes).add_(prediction.flatten())
     size = (classes + 1) * classes
@@ -29,7 +30,7 @@ def add_to_confusion(confusion: Tensor, prediction: Tensor, target: Tensor) -> N
         counts.scatter_add_(0, cells, torch.ones_like(cells))
     else:
         counts = torch.bincount(cells, minlength=size)
-    confusion += counts.view(classes + 1, classes)[:classes]
+    confusion += counts.view(classes + 1, classes)[: len(confusion)]
 
 
 class Scores(NamedTuple):

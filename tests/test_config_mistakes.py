@@ -13,7 +13,7 @@ MISTAKES = [
     ("+trainer.epoch=3", ["trainer.epoch", "unknown key", "on the command line", "did you mean 'epochs'"]),
     ("modle=enet", ["modle", "did you mean 'model'"]),
     ("model=enett", ["model=enett", "did you mean 'enet'"]),
-    ("data=camvd", ["data=camvd", "did you mean 'camvid'", "available: camvid, synthetic"]),
+    ("data=camvd", ["data=camvd", "did you mean 'camvid'", "available: camvid, cityscapes"]),
     ("model=1", ["must be the name of an option"]),
     ("model.dropuot=1", ["model.dropuot", "did you mean 'model.dropout'"]),
     ("+model.dropuot=1", ["model.dropuot", "models.enet.ENet takes no such argument", "did you mean 'dropout'"]),

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import yaml
 from omegaconf import DictConfig
 
-from utils.config import build, launch, option, options
+from utils.config import build, launch
+from utils.groups import option, options
 
 
 class Row(NamedTuple):

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from utils import schema
 from utils.errors import UserError, did_you_mean
+from utils.groups import CONF, options
 from utils.signatures import UnknownTarget, names_in, signature_of, wrong_value
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 LOADER_KEYS = tuple(schema.Loader.model_fields)
 # What the program passes itself when it builds the node of a group.
 SUPPLIED = {
@@ -23,7 +23,7 @@ SUPPLIED = {
     "scheduler": {"optimizer", "total_steps", "steps_per_epoch"},
     "logger": {"folder", "first_step"},
 }
-MAY_CHANGE = {"resume", "trainer.epochs", "trainer.device", "trainer.log_every", "data.num_workers"}
+MAY_CHANGE = {"resume", "trainer.epochs", "trainer.device", "trainer.log_every", "data.num_workers", "data.cache"}
 """Keys that may be typed beside `resume=` with another value than the run's."""
 
 Config = dict[str, Any]
@@ -70,17 +70,22 @@ def check_train(config: Config, origin: Origin) -> None:
         node = config[group]
         if "_target_" not in node:
             raise UserError(f"{group}: there is no _target_ {origin.place(group)}")
-        known = SUPPLIED.get(group, set())
         if group == "data":
-            node = {key: value for key, value in node.items() if key not in LOADER_KEYS}
-            known = known | set(LOADER_KEYS)
-        _check_target(node, group, known, origin)
-    check_loader(config, origin)
+            check_data(node, origin)
+        else:
+            _check_target(node, group, SUPPLIED.get(group, set()), origin)
 
 
-def check_loader(config: Config, origin: Origin) -> None:
-    """Checks the keys of `data` that are not the data set's own; arguments and errors as `check_train`."""
-    loader = {key: value for key, value in config["data"].items() if key in LOADER_KEYS}
+def check_data(node: Config, origin: Origin) -> None:
+    """Checks the node `data`: the arguments of the data set, and the loader's keys; errors as `check_train`."""
+    own = {key: value for key, value in node.items() if key not in LOADER_KEYS}
+    _check_target(own, "data", SUPPLIED["data"] | set(LOADER_KEYS), origin)
+    check_loader(node, origin)
+
+
+def check_loader(node: Config, origin: Origin) -> None:
+    """Checks the keys of the node `data` that are not the data set's own; errors as `check_train`."""
+    loader = {key: value for key, value in node.items() if key in LOADER_KEYS}
     _check_keys(schema.Loader, loader, origin, prefix="data.")
 
 
@@ -88,6 +93,32 @@ def check_infer(config: Config, origin: Origin) -> None:
     """Checks the config of infer.py; arguments and errors as `check_train`."""
     _check_missing(config)
     _check_keys(schema.Infer, config, origin)
+
+
+def check_evaluate(config: Config, origin: Origin) -> None:
+    """Checks the config of evaluate.py; arguments and errors as `check_train`.
+
+    `data` is checked later, when it is known what the checkpoint says.
+    """
+    _check_missing(config)
+    _check_keys(schema.Evaluate, config, origin)
+
+
+def check_check_data(config: Config, origin: Origin) -> None:
+    """Checks the config of tools.check_data; arguments and errors as `check_train`."""
+    _check_missing(config)
+    _check_keys(schema.CheckData, config, origin)
+    if "_target_" not in (config.get("data") or {}):
+        raise UserError(f"which data? Say data=<option>; available: {', '.join(options('data'))}")
+    check_data(config["data"], origin)
+
+
+def check_preview_augmentation(config: Config, origin: Origin) -> None:
+    """Checks the config of tools.preview_augmentation; arguments and errors as `check_train`."""
+    _check_missing(config)
+    _check_keys(schema.PreviewAugmentation, config, origin)
+    check_data(config["data"], origin)
+    _check_target(config["augmentation"], "augmentation", set(), origin)
 
 
 def check_benchmark(config: Config, origin: Origin) -> None:

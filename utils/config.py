@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -29,16 +30,23 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
-from utils import arguments
-from utils.checks import LOADER_KEYS, Origin, check_benchmark, check_infer, check_loader, check_train, differences
-from utils.errors import PartlyFailed, UserError, did_you_mean
+from utils import checks, command_line
+from utils.checks import LOADER_KEYS, Origin, check_loader, differences
+from utils.errors import DataFault, PartlyFailed, UserError, did_you_mean
+from utils.groups import CONF
 from utils.interruption import Interrupted
 from utils.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
-CHECKS = {"train": check_train, "infer": check_infer, "benchmark": check_benchmark}
+CHECKS = {
+    "train": checks.check_train,
+    "evaluate": checks.check_evaluate,
+    "infer": checks.check_infer,
+    "benchmark": checks.check_benchmark,
+    "check_data": checks.check_check_data,
+    "preview_augmentation": checks.check_preview_augmentation,
+}
 
 Task = Callable[[DictConfig], Any]
 
@@ -59,7 +67,7 @@ def launch(task: Task, config_name: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     codes: list[int] = []
     try:
-        sys.argv[1:] = _words(sys.argv[1:], config_name)
+        sys.argv[1:] = command_line.words(sys.argv[1:], config_name)
         decorate = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
         decorate(_guarded(task, config_name, codes))()
     except BrokenPipeError:  # `--help | head`: nobody reads on
@@ -100,28 +108,11 @@ def build(node: DictConfig | dict[str, Any], path: str, **supplied: Any) -> Any:
         raise
 
 
-def build_dataset(node: DictConfig, split: str) -> Any:
+def build_dataset(node: DictConfig | dict[str, Any], split: str) -> Any:
     """The data set of a `data` node, without the keys that are the loader's."""
-    own = {key: value for key, value in plain(node).items() if key not in LOADER_KEYS}
+    values = plain(node) if isinstance(node, DictConfig) else node
+    own = {key: value for key, value in values.items() if key not in LOADER_KEYS}
     return build(own, "data", split=split)
-
-
-def options(group: str) -> list[str]:
-    """The names of a group's options."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-
-
-def option(group: str, name: str) -> Path:
-    """The file of a group's option.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    names = options(group)
-    if name not in names:
-        hint = did_you_mean(name, names)
-        raise UserError(f"{group}={name}: there is no such option{hint}\navailable: {', '.join(names)}")
-    return CONF / group / f"{name}.yaml"
 
 
 def output_folder() -> Path:
@@ -153,7 +144,7 @@ class RunFolderCallback(Callback):
             _refuse(error)
         config.hydra.sweep.dir = folder
         # Jobs are composed anew, from these.
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={arguments.quote(folder)}")
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={command_line.quote(folder)}")
 
 
 def _run_name(*, _root_: DictConfig) -> str:
@@ -172,37 +163,6 @@ OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 OmegaConf.register_new_resolver("first_start", _first_start, replace=True)
 
 
-def _words(words: list[str], config_name: str) -> list[str]:
-    """The command line as Hydra takes it."""
-    resume = arguments.value_of(words, "resume") if config_name == "train" else None
-    words = arguments.quote_paths(arguments.flags_first(words))
-    if resume is None:
-        return words
-    if {"--multirun", "-m"} & set(words):
-        raise UserError(f"resume={resume}: goes on with one run, so --multirun has no place beside it")
-    run = Path(resume).expanduser()
-    if not (run / "config.yaml").is_file():
-        if (run / "0" / "config.yaml").is_file():
-            raise UserError(f"resume={resume}: the folder of a sweep; name one of its runs, as in {run / '0'}")
-        raise UserError(f"resume={resume}: not a run folder: there is no config.yaml in it")
-    hydra_record = run / ".hydra" / "hydra.yaml"
-    choices = {}
-    if hydra_record.is_file():
-        choices = yaml.safe_load(hydra_record.read_text())["hydra"]["runtime"]["choices"]
-    kept = []
-    for word in words:
-        group, _, choice = word.partition("=")
-        if group in choices and "/" not in group:
-            if choice != choices[group]:
-                raise UserError(
-                    f"resume={resume}: the run was started with {group}={choices[group]}, not {word};"
-                    " start a new run for another one"
-                )
-            continue  # the same as in the run's own config
-        kept.append(word)
-    return arguments.resume_words(kept, run)
-
-
 def _check(cfg: DictConfig, config_name: str) -> None:
     """Checks everything but Hydra's own node."""
     job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
@@ -213,7 +173,7 @@ def _check(cfg: DictConfig, config_name: str) -> None:
         config = plain(job)
     except OmegaConfBaseException as error:
         if config_name == "train":  # what cannot be resolved may refer to a key of the loader that is wrong itself
-            check_loader(cast(dict[str, Any], OmegaConf.to_container(job)), origin)
+            check_loader(cast(dict[str, Any], OmegaConf.to_container(job.data)), origin)
         raise UserError(_explain(error)) from error
     CHECKS[config_name](config, origin)
     if config.get("resume"):
@@ -242,7 +202,7 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
             _discard_folder()
             raise
         except UserError as error:
-            log.error("%s", error, exc_info=_full_error)
+            log.error("%s%s", error, _doctor(error, config_name), exc_info=_full_error)
             codes.append(1 if sweep else 2)
             failure = str(error)
         except PartlyFailed as error:
@@ -260,6 +220,17 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
         return None
 
     return run
+
+
+def _doctor(error: UserError, config_name: str) -> str:
+    """How to find all that is wrong with the data, if that is what is wrong."""
+    settings = HydraConfig.get()
+    option = settings.runtime.choices.get("data")
+    if not isinstance(error, DataFault) or config_name not in ("train", "evaluate") or not option:
+        return ""
+    own = [word for word in settings.overrides.task if word.lstrip("+").startswith("data.")]
+    words = " ".join(shlex.quote(word.lstrip("+")) for word in own)
+    return f"\nall that is wrong with the data: {f'python -m tools.check_data data={option} {words}'.rstrip()}"
 
 
 def _refuse(error: Exception) -> None:

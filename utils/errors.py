@@ -1,4 +1,4 @@
-"""The error that is the user's to mend."""
+"""The errors that are the user's to mend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,42 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         # A DataLoader raises its worker's error anew, with the worker's traceback before the message.
-        super().__init__(message.rpartition(f"{__name__}.UserError: ")[2].strip())
+        kind = type(self)
+        super().__init__(message.rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip())
+
+
+class DataFault(UserError):
+    """Something is wrong with a file of a data set; the subclasses say what.
+
+    Attributes:
+        kind: what, in a word or two.
+    """
+
+    kind = "fault"
+
+
+class MissingPair(DataFault):
+    """An image without a mask, a mask without an image, or several that could be meant."""
+
+    kind = "missing pair"
+
+
+class Unreadable(DataFault):
+    """A file that is missing, empty, truncated, or not what it should be."""
+
+    kind = "unreadable"
+
+
+class SizeMismatch(DataFault):
+    """An image and a mask of different sizes."""
+
+    kind = "size"
+
+
+class UnknownId(DataFault):
+    """A mask with ids or colours outside the label set."""
+
+    kind = "unknown id"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from data.labels import IGNORE_INDEX, LabelSet
+from utils.overlay import tinted
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: int, path: Path) -> None:
@@ -101,6 +103,38 @@ def draw_predictions(
     _save(figure, path)
 
 
+def draw_sheet(
+    panels: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    labels: LabelSet,
+    title: str,
+    path: Path,
+    columns: int = 4,
+    opacity: float = 0.55,
+) -> None:
+    """Photos in the colours of their masks, side by side, for a look at many at once.
+
+    Args:
+        panels: (title, image uint8 (H, W, 3), mask uint8 (H, W)), each of its own size.
+    """
+    shapes = [image.shape[0] / image.shape[1] for _, image, _ in panels]
+    heights = [max(shapes[i : i + columns]) * 4 + 0.35 for i in range(0, len(panels), columns)]  # inches
+    present = np.unique(np.concatenate([np.unique(mask) for _, _, mask in panels]))
+    places = [*range(len(labels)), IGNORE_INDEX]
+    patches = [patch for place, patch in zip(places, _patches(labels), strict=True) if place in present]
+    legend = 0.25 * -(-len(patches) // 9)
+    figure = Figure(figsize=(4 * columns, sum(heights) + 0.6 + legend), layout="constrained")
+    grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+    for axes, panel in itertools.zip_longest(grid.flat, panels):
+        axes.axis("off")
+        if panel:
+            name, image, mask = panel
+            axes.imshow(tinted(image, mask, labels, opacity))
+            axes.set_title(name if len(name) <= 45 else f"...{name[-42:]}", fontsize=9)
+    figure.suptitle(title)
+    figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 9), fontsize=9)
+    _save(figure, path)
+
+
 def _patches(labels: LabelSet) -> list[Patch]:
     patches = [
         Patch(facecolor=(color[0] / 255, color[1] / 255, color[2] / 255), label=name)
@@ -110,5 +144,5 @@ def _patches(labels: LabelSet) -> list[Patch]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(path)

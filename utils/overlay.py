@@ -17,15 +17,19 @@ def class_shares(mask: np.ndarray, labels: LabelSet) -> list[tuple[str, tuple[in
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.55) -> Image.Image:
     """The photo uint8 (H, W, 3) tinted by class, with dark contours, above a legend with pixel shares."""
-    colors = labels.palette()[mask]
-    blended = (image * (1 - opacity) + colors * opacity).astype(np.uint8)
-    blended[_contours(mask)] //= 3
-    picture = Image.fromarray(blended)
+    picture = Image.fromarray(tinted(image, mask, labels, opacity))
     legend = _legend(class_shares(mask, labels), picture.width)
     whole = Image.new("RGB", (picture.width, picture.height + legend.height), "white")
     whole.paste(picture)
     whole.paste(legend, (0, picture.height))
     return whole
+
+
+def tinted(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.55) -> np.ndarray:
+    """The photo uint8 (H, W, 3) in the colours of its mask uint8 (H, W), with dark contours."""
+    blended = (image * (1 - opacity) + labels.palette()[mask] * opacity).astype(np.uint8)
+    blended[_contours(mask)] //= 3
+    return blended
 
 
 def _contours(mask: np.ndarray) -> np.ndarray:

@@ -90,8 +90,7 @@ class RunFolder:
 
     def update_summary(self, **values: Any) -> None:
         """Sets values in summary.json; numbers that JSON lacks (NaN) become null."""
-        summary = _without_nan({**self.read_summary(), **values})
-        write_text(self.path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        write_json(self.path / "summary.json", {**self.read_summary(), **values})
 
 
 def _now() -> str:
@@ -103,6 +102,11 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text)
     temporary.replace(path)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes a JSON file whole or not at all; numbers that JSON lacks (NaN) become null."""
+    write_text(path, json.dumps(_without_nan(values), indent=2, ensure_ascii=False) + "\n")
 
 
 def _cell(value: float | None) -> str:

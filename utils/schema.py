@@ -36,6 +36,7 @@ class Loader(Keys):
     image_size: Size
     batch_size: Positive
     num_workers: Literal["auto"] | NonNegative
+    cache: Literal["none", "ram", "disk"] = "none"
     limit: Positive | None
 
 
@@ -69,6 +70,36 @@ class Train(Keys):
     scheduler: Node
     trainer: Trainer
     logger: Node
+
+
+class Evaluate(Keys):
+    """The config of evaluate.py."""
+
+    checkpoint: Text
+    split: Text | None
+    data: Node | None = None
+    output: Text | None
+    device: Device
+
+
+class CheckData(Keys):
+    """The config of tools.check_data."""
+
+    data: Node | None = None
+    splits: Text | Annotated[list[Text], Field(min_length=1)] | None
+    pictures: NonNegative
+    output: Text | None
+
+
+class PreviewAugmentation(Keys):
+    """The config of tools.preview_augmentation."""
+
+    data: Node
+    augmentation: Node
+    index: NonNegative
+    count: Positive
+    seed: NonNegative
+    output: Text
 
 
 class Benchmark(Keys):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.camvid import CamVid
+from data.camvid import CamVid, CamVidScores
 from data.checking import check_dataset
+from data.loading import prepared
 from utils.errors import UserError
 
 REAL = Path(os.environ.get("CAMVID_ROOT", Path(__file__).resolve().parents[3] / "shared" / "data" / "camvid"))
@@ -28,7 +29,7 @@ def test_void_is_ignored_and_the_rest_keeps_its_id(camvid: Path) -> None:
 def test_the_real_one_pairs_up() -> None:
     train, val = CamVid(str(REAL), "train"), CamVid(str(REAL), "val")
     assert (len(train), len(val)) == (367, 101)
-    check_dataset(val, 101, "val")
+    check_dataset(val, "val")
     samples = [train[i] for i in range(0, 367, 20)]
     assert all(s.image.shape == (360, 480, 3) and s.mask.shape == (360, 480) for s in samples)
     above = np.bincount(np.concatenate([s.mask[:60].ravel() for s in samples]))
@@ -44,19 +45,32 @@ def test_what_is_wrong_is_named(camvid: Path) -> None:
         CamVid("/nowhere", "train")
     (camvid / "trainannot" / "002.png").unlink()
     with pytest.raises(UserError, match=r"002\.jpg: there is no mask"):
-        CamVid(str(camvid), "train")
+        check_dataset(CamVid(str(camvid), "train"), "train")
     (camvid / "valannot" / "extra.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"extra\.png: there is no image"):
-        CamVid(str(camvid), "val")
-    for path in (camvid / "val").iterdir():
-        path.unlink()
-    with pytest.raises(UserError, match="no images"):
-        CamVid(str(camvid), "val")
+        check_dataset(CamVid(str(camvid), "val"), "val")
+    for folder in ("val", "valannot"):
+        for path in (camvid / folder).iterdir():
+            path.unlink()
+    with pytest.raises(UserError, match="the split 'val' is empty"):
+        check_dataset(CamVid(str(camvid), "val"), "val")
+
+
+def test_the_two_ways_of_dealing_with_void() -> None:
+    """Two classes: 6 + 2 pixels of the first, 1 + 3 of the second, and 4 void ones taken for the second."""
+    confusion = np.zeros((11, 11), np.int64)
+    confusion[0, 0], confusion[0, 1], confusion[1, 0], confusion[1, 1] = 6, 2, 1, 3
+    ignored = np.zeros(11, np.int64)
+    ignored[1] = 4
+    found = CamVidScores().results(confusion, ignored)
+    assert found["miou, void ignored"] == pytest.approx((6 / 9 + 3 / 6) / 2)
+    assert found["miou, void as false positives"] == pytest.approx((6 / 9 + 3 / 10) / 2)
+    assert found["class-average accuracy"] == pytest.approx((6 / 8 + 3 / 4) / 2)
 
 
 def test_the_check_before_training_finds_each_broken_file(camvid: Path) -> None:
     dataset = CamVid(str(camvid), "train")
-    check_dataset(dataset, 4, "train")
+    check_dataset(dataset, "train")
     mask = camvid / "trainannot" / "003.png"
     good = mask.read_bytes()
     broken = {
@@ -66,12 +80,12 @@ def test_the_check_before_training_finds_each_broken_file(camvid: Path) -> None:
     for words, content in broken.items():
         Image.fromarray(content).save(mask)
         with pytest.raises(UserError, match=words):
-            check_dataset(dataset, 4, "train")
-        check_dataset(dataset, 3, "train")  # the first three are fine
+            check_dataset(dataset, "train")
+        check_dataset(prepared(dataset, (40, 48), masks=True, limit=3), "train")  # the first three are fine
     mask.write_bytes(b"")
     with pytest.raises(UserError, match="empty"):
-        check_dataset(dataset, 4, "train")
+        check_dataset(dataset, "train")
     mask.write_bytes(good)
-    check_dataset(dataset, 4, "train")
+    check_dataset(dataset, "train")
     with pytest.raises(UserError, match="'train' is empty"):
-        check_dataset(dataset, 0, "train")
+        check_dataset(prepared(dataset, (40, 48), masks=True, limit=0), "train")

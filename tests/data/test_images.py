@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.images import read_image, read_mask, read_pair, resize_image, resize_mask, write_mask
-from data.labels import LabelSet, lookup_table
+from data.images import read_image, read_mask, resize_image, resize_mask, write_mask
+from data.labels import LabelSet, lookup_table, to_train_ids
 from utils.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -89,19 +89,50 @@ def test_masks_that_are_none(tmp_path: Path) -> None:
         read_mask(tmp_path / "nothing.png")
 
 
-def test_pairs_are_mapped_and_checked(tmp_path: Path) -> None:
+def test_masks_of_one_bit_or_with_alpha(tmp_path: Path) -> None:
+    ids = RNG.integers(0, 2, (20, 30)).astype(np.uint8)
+    Image.fromarray(ids.astype(bool)).save(tmp_path / "bit.png")
+    assert Image.open(tmp_path / "bit.png").mode == "1"
+    np.testing.assert_array_equal(read_mask(tmp_path / "bit.png"), ids)
+    Image.fromarray(np.dstack([ids, PICTURE[..., 0]])).save(tmp_path / "alpha.png")
+    assert Image.open(tmp_path / "alpha.png").mode == "LA"
+    np.testing.assert_array_equal(read_mask(tmp_path / "alpha.png"), ids)
+    palette = Image.fromarray(ids)
+    palette.putpalette([9, 9, 9, 200, 0, 0])
+    palette.save(tmp_path / "palette.png", transparency=0)
+    assert "transparency" in Image.open(tmp_path / "palette.png").info
+    np.testing.assert_array_equal(read_mask(tmp_path / "palette.png"), ids)
+
+
+def test_masks_of_colours(tmp_path: Path) -> None:
+    ids = RNG.choice([4, 9, 200], (20, 30)).astype(np.uint8)
+    colors = {(10, 20, 30): 4, (10, 20, 31): 9, (255, 0, 1): 200}
+    picture = np.zeros((20, 30, 3), np.uint8)
+    for color, index in colors.items():
+        picture[ids == index] = color
+    Image.fromarray(picture).save(tmp_path / "rgb.png")
+    Image.fromarray(np.dstack([picture, PICTURE[..., 0]])).save(tmp_path / "rgba.png")
+    for name in ("rgb.png", "rgba.png"):
+        np.testing.assert_array_equal(read_mask(tmp_path / name, colors), ids)
+    del colors[(10, 20, 31)]
+    with pytest.raises(UserError, match=rf"colour \(10, 20, 31\), which is of no class, in {(ids == 9).sum()} pixels"):
+        read_mask(tmp_path / "rgb.png", colors)
+
+
+def test_cmyk_photos_become_rgb(tmp_path: Path) -> None:
+    smooth = np.kron(PICTURE[:2, :3], np.ones((16, 16, 1), np.uint8))
+    Image.fromarray(smooth).convert("CMYK").save(tmp_path / "a.jpg", quality=100, subsampling=0)
+    assert Image.open(tmp_path / "a.jpg").mode == "CMYK"
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - smooth).mean() < 5
+
+
+def test_raw_ids_become_train_ids() -> None:
     raw = RNG.choice([7, 130, 33], (20, 30)).astype(np.uint8)
-    Image.fromarray(PICTURE).save(tmp_path / "image.png")
-    Image.fromarray(raw).save(tmp_path / "mask.png")
-    Image.fromarray(raw[1:]).save(tmp_path / "small.png")
-    table = lookup_table({7: 0, 130: 1}, ignored=(33,))
-    _, mask = read_pair(tmp_path / "image.png", tmp_path / "mask.png", table)
+    mask = to_train_ids(raw, lookup_table({7: 0, 130: 1}, ignored=(33,)), "mask.png")
     expected = [[{7: 0, 130: 1, 33: 255}[int(v)] for v in row] for row in raw]
     assert mask.dtype == np.uint8 and mask.tolist() == expected
     with pytest.raises(UserError, match=r"mask\.png: .* outside the label set: 33, 130"):
-        read_pair(tmp_path / "image.png", tmp_path / "mask.png", lookup_table({7: 0}))
-    with pytest.raises(UserError, match=r"30x20 but its mask .*small\.png is 30x19"):
-        read_pair(tmp_path / "image.png", tmp_path / "small.png", table)
+        to_train_ids(raw, lookup_table({7: 0}), "mask.png")
 
 
 def test_resizing() -> None:

@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import albumentations as A
@@ -9,7 +10,7 @@ from hydra.utils import instantiate
 
 from data.augmentation import Augmentation, sample_seed
 from data.camvid import CamVid
-from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationLoader, worker_count
+from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationLoader, prepared, worker_count
 from data.synthetic import Synthetic
 from tests.conftest import ROOT
 from utils.errors import UserError
@@ -87,14 +88,14 @@ def test_a_set_smaller_than_a_batch_gives_one_batch() -> None:
 
 def test_limit_takes_the_first_samples() -> None:
     dataset = Synthetic(size=SIZE, split="val", val_length=9)
-    loader = ValidationLoader(dataset, image_size=SIZE, batch_size=4, limit=5, num_workers=0)
+    loader = ValidationLoader(prepared(dataset, SIZE, masks=False, limit=5), batch_size=4)
     assert [name for b in loader for name in b.names] == [f"val/{i:05}" for i in range(5)]
     assert loader.samples == 5
 
 
 def test_validation_keeps_masks_at_their_own_size(camvid: Path) -> None:
     dataset = CamVid(str(camvid), "val")
-    (batch,) = ValidationLoader(dataset, image_size=(32, 36), batch_size=4, num_workers=0)
+    (batch,) = ValidationLoader(prepared(dataset, (32, 36), masks=False), batch_size=4)
     assert batch.images.shape == (2, 3, 32, 36) and batch.images.dtype == torch.uint8
     for i, mask in enumerate(batch.masks):
         np.testing.assert_array_equal(mask.numpy(), dataset[i].mask)
@@ -111,6 +112,15 @@ def test_augmentation_is_a_function_of_its_seed() -> None:
     np.testing.assert_array_equal(mask, mask_again)
     np.testing.assert_array_equal(image, fresh)
     assert len({augmentation(sample.image, sample.mask, seed=s)[0].tobytes() for s in range(10)}) == 10
+
+
+def test_transforms_are_drawn_independently() -> None:
+    """That one is applied says nothing about the other; a common seed for each would apply both or none."""
+    augmentation = Augmentation([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), A.InvertImg(p=0.5)])
+    image = np.array([[[0] * 3, [40] * 3], [[80] * 3, [120] * 3]], np.uint8)
+    seen = Counter(augmentation(image, image[..., 0], sample_seed(0, 0, i))[0].tobytes() for i in range(1600))
+    assert len(seen) == 8
+    assert all(140 < count < 260 for count in seen.values())  # 200 each, give or take four standard deviations
 
 
 def test_seeds_differ_by_run_epoch_and_sample() -> None:
@@ -157,7 +167,8 @@ def test_a_transform_of_another_size_is_refused() -> None:
 def test_an_error_in_a_worker_keeps_its_message(camvid: Path) -> None:
     dataset = CamVid(str(camvid), "train")
     (camvid / "train" / "001.jpg").write_bytes(b"broken")
-    loader = TrainingLoader(dataset, Augmentation(), image_size=SIZE, batch_size=4, seed=0, num_workers=1)
+    samples = prepared(dataset, SIZE, masks=True)
+    loader = TrainingLoader(samples, Augmentation(), image_size=SIZE, batch_size=4, seed=0, num_workers=1)
     with pytest.raises(UserError) as error:
         next(iter(loader))
     assert str(error.value) == f"{camvid / 'train' / '001.jpg'}: not an image that can be read"

@@ -19,7 +19,7 @@ from engine.running_loss import NonFiniteLoss
 from engine.schedules import constant, poly
 from engine.trainer import Trainer, windows_of
 from losses.combinations import ce_iou
-from utils.errors import UserError
+from utils.errors import DataFault, UserError
 from utils.interruption import Interrupted
 from utils.loggers import NoLogger
 from utils.run_folder import RunFolder
@@ -31,6 +31,8 @@ class Halves:
     """Noise whose left half is darker (class 0) than its right half (class 1)."""
 
     labels = LabelSet(("left", "right"), ((0, 0, 0), (255, 255, 255)))
+    faults: list[DataFault] = []
+    splits = ("train", "val")
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -44,8 +46,14 @@ class Halves:
         noise = np.random.default_rng(index).integers(0, 100, (*SIZE, 3))
         return Sample((noise + mask[..., None] * 120).astype(np.uint8), mask, f"sample {index}")
 
+    def name(self, index: int) -> str:
+        return f"sample {index}"
+
     def files(self, index: int) -> list[str]:
         return []
+
+    def size(self, index: int) -> tuple[int, int]:
+        return SIZE
 
 
 class Net(nn.Module):
@@ -95,7 +103,7 @@ def fit(
         optimizer,
         scheduler,
         train,
-        ValidationLoader(Halves(4), image_size=SIZE, batch_size=3, num_workers=0),
+        ValidationLoader(Halves(4), batch_size=3, num_workers=0),
         Halves.labels,
         run,
         logger or NoLogger(""),

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from data.augmentation import Augmentation
 from data.labels import IGNORE_INDEX, LabelSet
-from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
+from data.loading import TrainingBatch, TrainingLoader, ValidationLoader, prepared
 from data.samples import Sample
 from engine.normalization import IMAGENET
 from engine.schedules import constant
@@ -20,6 +20,7 @@ from losses import combinations
 from losses.cross_entropy import CrossEntropy
 from losses.overlap import SoftDice, SoftIoU
 from losses.weighted_sum import WeightedSum
+from utils.errors import DataFault
 from utils.loggers import NoLogger
 from utils.run_folder import RunFolder
 
@@ -103,6 +104,8 @@ class UnevenScenes:
     """Noise with random masks; the later the sample, the more of it is ignored, the last one wholly."""
 
     labels = LabelSet(("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+    faults: list[DataFault] = []
+    splits = ("train", "val")
 
     def __len__(self) -> int:
         return 5
@@ -113,8 +116,14 @@ class UnevenScenes:
         mask[rng.random(SIZE) < index / 4] = IGNORE_INDEX
         return Sample(rng.integers(0, 256, (*SIZE, 3)).astype(np.uint8), mask, f"sample {index}")
 
+    def name(self, index: int) -> str:
+        return f"sample {index}"
+
     def files(self, index: int) -> list[str]:
         return []
+
+    def size(self, index: int) -> tuple[int, int]:
+        return SIZE
 
 
 class Float64Net(nn.Module):
@@ -134,7 +143,7 @@ def trained_gradients(
     """The gradient of each optimiser step of an epoch of a real `Trainer.fit`, and the batches of each."""
     scenes = UnevenScenes()
     train = TrainingLoader(scenes, Augmentation(), image_size=SIZE, batch_size=batch_size, seed=1, num_workers=0)
-    validation = ValidationLoader(scenes, image_size=SIZE, batch_size=1, limit=1, num_workers=0)
+    validation = ValidationLoader(prepared(scenes, SIZE, masks=False, limit=1), batch_size=1, num_workers=0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     steps: list[list[Tensor]] = []
 

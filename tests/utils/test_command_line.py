@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from utils.arguments import flags_first, quote, quote_paths, resume_words, value_of
+from utils.command_line import flags_first, quote, quote_paths, resume_words, value_of
 
 TRICKY = [
     "photo(1).jpg",

@@ -1,0 +1,196 @@
+"""Decoded and resized samples, kept from one epoch (or run) to the next."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import pickle
+import shutil
+import weakref
+from collections.abc import Iterator, Sequence
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+import PIL
+import psutil
+
+from data.labels import LabelSet
+from data.resized import ResizedSamples
+from data.samples import Sample
+from utils.errors import DataFault, UserError
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Of the kept bytes; a new number makes older caches useless."""
+SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small in a container
+
+
+class CachedSamples:
+    """Samples that are read once; all processes that load fill and share one store.
+
+    A slot of the store holds the bytes of an image and then those of its mask. It is written before it is marked as
+    full, and two processes that fill the same slot write the same bytes.
+
+    Args:
+        samples: what to keep.
+        where: `ram`, shared memory that goes with the process; or `disk`, a memory-mapped file that other runs of the
+            same data use too.
+
+    Raises:
+        UserError: there is no room.
+    """
+
+    def __init__(self, samples: ResizedSamples, where: Literal["ram", "disk"]) -> None:
+        self.samples = samples
+        height, width = samples.image_size
+        sizes = np.full((len(samples), 2), (height, width), np.int64)
+        if not samples.masks:
+            sizes[:] = [samples.size(index) for index in range(len(samples))]
+        self._image_bytes, self._mask_sizes = 3 * height * width, sizes
+        self._ends = np.cumsum(sizes.prod(1) + self._image_bytes)
+        total = int(self._ends[-1])
+        self._store: Store = InMemory(total, len(samples)) if where == "ram" else OnDisk(samples, total)
+
+    @property
+    def labels(self) -> LabelSet:
+        return self.samples.labels
+
+    @property
+    def splits(self) -> Sequence[str]:
+        return self.samples.splits
+
+    @property
+    def faults(self) -> Sequence[DataFault]:
+        return self.samples.faults
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        start = self._ends[index - 1] if index else 0
+        slot = self._store.bytes[start : self._ends[index]]
+        image, mask = slot[: self._image_bytes], slot[self._image_bytes :]
+        if not self._store.full[index]:
+            sample = self.samples[index]
+            image[:], mask[:] = sample.image.ravel(), sample.mask.ravel()
+            self._store.full[index] = 1
+            return sample
+        # Copies, so that nothing that works in place can spoil what is kept.
+        shape = (*self.samples.image_size, 3)
+        return Sample(image.reshape(shape).copy(), mask.reshape(self._mask_sizes[index]).copy(), self.name(index))
+
+    def name(self, index: int) -> str:
+        return self.samples.name(index)
+
+    def files(self, index: int) -> list[str]:
+        return self.samples.files(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        height, width = self._mask_sizes[index].tolist()
+        return height, width
+
+
+class Store(Protocol):
+    """The kept bytes, uint8, and for each sample whether they are there, uint8."""
+
+    @property
+    def bytes(self) -> np.ndarray: ...
+
+    @property
+    def full(self) -> np.ndarray: ...
+
+
+class InMemory:
+    """A store in shared memory."""
+
+    def __init__(self, total: int, samples: int) -> None:
+        free = psutil.virtual_memory().available
+        if SHARED_MEMORY.is_dir():
+            free = min(free, shutil.disk_usage(SHARED_MEMORY).free)
+        _check_room("ram", total, free, "memory (in a container, see its --shm-size)")
+        log.info("data.cache=ram keeps %d samples in %.2f GB of memory", samples, total / 1e9)
+        self._samples, self._total = samples, total
+        self._memory = SharedMemory(create=True, size=total + samples)
+        weakref.finalize(self, _unlink, self._memory, os.getpid())
+
+    @property
+    def full(self) -> np.ndarray:
+        return np.ndarray(self._samples, np.uint8, self._memory.buf)
+
+    @property
+    def bytes(self) -> np.ndarray:
+        return np.ndarray(self._total, np.uint8, self._memory.buf, self._samples)
+
+
+class OnDisk:
+    """A store in two files, in a folder named after all that shapes the samples."""
+
+    def __init__(self, samples: ResizedSamples, total: int) -> None:
+        home = Path(os.environ.get("SEGMENTATION_DATA", "datasets"), ".cache")
+        self.folder = home / fingerprint(samples)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for name, size in (("samples.bin", total), ("full.bin", len(samples))):
+                path = self.folder / name
+                kept = path.stat().st_blocks * 512 if path.exists() else 0
+                _check_room("disk", size - kept, shutil.disk_usage(self.folder).free, f"space in {home}")
+                with path.open("ab") as file:
+                    file.truncate(size)  # zeros, that take no space yet
+        except OSError as error:
+            raise UserError(
+                f"data.cache=disk: {self.folder} cannot be written ({error.strerror});"
+                " set SEGMENTATION_DATA to a folder of yours, or say data.cache=none"
+            ) from error
+        self._open()
+        missing = len(samples) - int(self.full.sum())
+        log.info(
+            "data.cache=disk: %d samples, %.2f GB, in %s%s",
+            *(len(samples), total / 1e9, self.folder, f"; {missing} to be added" if missing else ""),
+        )
+
+    def _open(self) -> None:
+        self.bytes, self.full = (np.memmap(self.folder / name, np.uint8, "r+") for name in ("samples.bin", "full.bin"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}  # a pickled memory map would be a copy of all
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.folder = state["folder"]
+        self._open()
+
+
+def fingerprint(samples: ResizedSamples) -> str:
+    """A name for everything that decides what samples look like: the data set with all its settings, the dates of its
+    files, the sizes, and the libraries that decode."""
+    digest = hashlib.blake2b(digest_size=12)
+    settings = (FORMAT, cv2.__version__, PIL.__version__, samples.image_size, samples.length, samples.masks)
+    digest.update(repr(settings).encode())
+    digest.update(pickle.dumps(samples.dataset, protocol=4))
+    for path in _files(samples):
+        state = os.stat(path)  # noqa: PTH116 - of 100,000 files, Path takes longer than the system
+        digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _files(samples: ResizedSamples) -> Iterator[str]:
+    for index in range(len(samples)):
+        yield from samples.files(index)
+
+
+def _check_room(where: str, needed: int, free: int, what: str) -> None:
+    if needed > 0.95 * free:
+        raise UserError(
+            f"data.cache={where} needs {needed / 1e9:.2f} GB, and there are {free / 1e9:.2f} GB of {what};"
+            " make room, use a smaller data.image_size, or say data.cache=none"
+        )
+
+
+def _unlink(memory: SharedMemory, owner: int) -> None:
+    """Gives shared memory back, at the end of the process that made it."""
+    if os.getpid() == owner:
+        memory.unlink()

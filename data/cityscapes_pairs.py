@@ -1,0 +1,96 @@
+"""Cityscapes as pairs of photo and coloured labels, as prepared for image-to-image translation: Isola et al. 2017,
+arXiv 1611.07004, section 4 and appendix."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from data.cityscapes_labels import LABELS, label_set, train_ids
+from data.images import IMAGE_SUFFIXES, read_image
+from data.packed_strings import PackedStrings
+from data.pairs import pick
+from data.samples import Sample
+from utils.errors import DataFault, SizeMismatch, UserError
+
+SPLITS = ("train", "val")
+BITS = 7  # of each channel that the table of colours tells apart
+
+
+class CityscapesPairs:
+    """Street scenes of 256x256 with 20 classes: the 19 of Cityscapes, and `misc`.
+
+    Each file holds the photo on the left and its labels, as colours, on the right. They were compressed as JPEG, so
+    each pixel takes the label whose official colour is nearest, of all labels: the 19 classes alone would turn
+    ground into bicycle and parking into fence.
+
+    Args:
+        root: holds `train/` and `val/`.
+        split: `train` (2,975) or `val` (500).
+
+    Raises:
+        UserError: the split does not exist, or the pictures are not there.
+    """
+
+    labels, splits = label_set(20), SPLITS
+
+    def __init__(self, root: str, split: str) -> None:
+        self.root = Path(root).expanduser()
+        folder = self.root / pick(split, SPLITS, "Cityscapes pairs")
+        if not folder.is_dir():
+            raise UserError(
+                f"Cityscapes pairs were not found: there is no folder {folder}\n"
+                "Say data.root=<what holds train/ and val/ with pictures of 512x256>"
+            )
+        names = [path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+        # By number where the names are numbers, as they are: 2.jpg before 10.jpg.
+        names.sort(key=lambda name: (len(name), name))
+        self._names = PackedStrings(f"{split}/{name}" for name in names)
+        self.faults: list[DataFault] = []
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> Sample:
+        (path,) = self.files(index)
+        both = read_image(path)
+        height, width = both.shape[:2]
+        if width % 2 or width < height:
+            raise SizeMismatch(f"{path} is {width}x{height}: a photo and its labels side by side cannot be")
+        image, colors = both[:, : width // 2], both[:, width // 2 :]
+        return Sample(np.ascontiguousarray(image), nearest_label(colors), self.name(index))
+
+    def name(self, index: int) -> str:
+        """The file's path below the root."""
+        return self._names[index]
+
+    def files(self, index: int) -> list[str]:
+        return [f"{self.root}/{self._names[index]}"]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of the mask, without decoding it."""
+        from PIL import Image
+
+        with Image.open(self.files(index)[0]) as both:
+            return both.height, both.width // 2
+
+
+def nearest_label(colors: np.ndarray) -> np.ndarray:
+    """Colours uint8 (H, W, 3) -> train ids uint8 (H, W) of the labels nearest in RGB.
+
+    Looked up in a table of colours rounded to 7 bits a channel.
+    """
+    red, green, blue = np.moveaxis(colors >> (8 - BITS), -1, 0).astype(np.int32)
+    return nearest_table()[(red << 2 * BITS) + (green << BITS) + blue]
+
+
+@functools.cache
+def nearest_table() -> np.ndarray:
+    """Train id of the nearest label, uint8, for the middle of each cell of colours."""
+    middles = (np.arange(1 << BITS, dtype=np.float32) + 0.5) * (1 << (8 - BITS)) - 0.5
+    axes = [(middles[:, None] - [label.color[channel] for label in LABELS]) ** 2 for channel in range(3)]
+    red, green, blue = (axis.astype(np.float32) for axis in axes)
+    nearest = np.stack([(plane + green[:, None] + blue).argmin(-1) for plane in red])
+    return train_ids(20)[[label.id for label in LABELS]].astype(np.uint8)[nearest].ravel()

@@ -1,0 +1,185 @@
+"""The scores that the benchmark of Cityscapes reports: Cordts et al. 2016, arXiv 1604.01685, section 3.1, as the script
+`evalPixelLevelSemanticLabeling` of `cityscapesscripts` computes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from PIL import Image
+
+from data.cityscapes_labels import CLASSES, LABELS, MISC
+from utils.errors import SizeMismatch, UnknownId, Unreadable
+
+AVERAGE_SIZE = {
+    "person": 3462.4756337644,
+    "rider": 3930.4788056518,
+    "car": 12794.0202738185,
+    "truck": 27855.1264367816,
+    "bus": 35732.1511111111,
+    "train": 67583.7075812274,
+    "motorcycle": 6298.7200839748,
+    "bicycle": 4672.3249222261,
+}
+"""Pixels of an average instance of each class that has instances; fixed by the benchmark."""
+
+CATEGORIES = {
+    name: [i for i, label in enumerate(CLASSES) if label.category == name]
+    for name in dict.fromkeys(label.category for label in CLASSES)
+}
+"""The train ids of each of the 7 categories."""
+
+INSTANCE_CATEGORIES = [
+    name for name in CATEGORIES if all(label.instances for label in LABELS if label.category == name)
+]
+"""Those whose labels all have instances: human and vehicle."""
+
+# By label id, the train id of its instances, or None where the benchmark ignores them.
+_TRAIN_IDS: dict[int, int | None] = {
+    **{label.id: None for label in LABELS if not label.evaluated},
+    **{label.id: i for i, label in enumerate(CLASSES) if label.instances},
+}
+
+
+class CityscapesScores:
+    """Collects what a split's scores need besides its confusion matrix: the share of each instance that was found.
+
+    The shares are kept one by one and summed without rounding, so that the order of the samples changes nothing.
+
+    Args:
+        instances: index of a sample -> path of its `*_instanceIds.png`. It may not exist; then the sample, and so
+            every iIoU, is left out.
+    """
+
+    def __init__(self, instances: Callable[[int], str]) -> None:
+        self._instances = instances
+        self._samples = self._missing = 0
+        # For each train id, of each instance the share that was taken for its class, or for one of its category.
+        self._as_class: list[list[float]] = [[] for _ in CLASSES]
+        self._as_category: list[list[float]] = [[] for _ in CLASSES]
+
+    def add(self, index: int, prediction: np.ndarray) -> None:
+        """Takes in one sample.
+
+        Args:
+            index: of the sample.
+            prediction: uint8 (H, W) at the size of the mask, train ids 0..18, and 19 = misc where there are 20 classes.
+
+        Raises:
+            Unreadable: the instance ids exist but cannot be read.
+            SizeMismatch: they are not of the prediction's size.
+            UnknownId: they name an instance of a label that has none.
+        """
+        path = self._instances(index)
+        ids = read_instance_ids(path)
+        self._samples += 1
+        if ids is None:
+            self._missing += 1
+            return
+        if ids.shape != prediction.shape:
+            raise SizeMismatch(
+                f"{path}: the instance ids are {ids.shape[1]}x{ids.shape[0]},"
+                f" the prediction is {prediction.shape[1]}x{prediction.shape[0]}"
+            )
+        for i, counts in _predicted_on_instances(ids, prediction, path):
+            size = int(counts.sum())
+            self._as_class[i].append(int(counts[i]) / size)
+            self._as_category[i].append(int(counts[CATEGORIES[CLASSES[i].category]].sum()) / size)
+
+    def results(self, confusion: np.ndarray, ignored: np.ndarray) -> dict[str, float]:
+        """The scores; NaN for a class or category that is neither present nor predicted, which means leave out.
+
+        Args:
+            confusion: int64 (C, C) of the samples added; row = truth, column = prediction; C = 19, or 20 with misc.
+            ignored: int64 (C,), what was predicted on ignored pixels; the benchmark does not ask.
+
+        Returns:
+            `class_iou`, `category_iou` and `iou/category/<name>`; if every sample had instance ids also `class_iiou`,
+            `category_iiou`, `iiou/<class>` of the classes that have instances and `iiou/category/<name>` of theirs.
+        """
+        # What is misc in truth is ignored, as by the benchmark. Misc as a prediction is a miss wherever a class is.
+        counts = confusion[:MISC]
+        of_classes = [_iou(counts, [i]) for i in range(MISC)]
+        of_categories = {f"iou/category/{name}": _iou(counts, members) for name, members in CATEGORIES.items()}
+        results = {"class_iou": _mean(of_classes), "category_iou": _mean(of_categories.values()), **of_categories}
+        if self._missing or not self._samples:
+            return results
+        things = {
+            f"iiou/{label.name}": _iiou(counts, [i], self._as_class)
+            for i, label in enumerate(CLASSES)
+            if label.instances
+        }
+        groups = {
+            f"iiou/category/{name}": _iiou(counts, CATEGORIES[name], self._as_category) for name in INSTANCE_CATEGORIES
+        }
+        means = {"class_iiou": _mean(things.values()), "category_iiou": _mean(groups.values())}
+        return {**results, **means, **things, **groups}
+
+
+def read_instance_ids(path: str) -> np.ndarray | None:
+    """The ids of `*_instanceIds.png` as integers (H, W), or None if there is no such file.
+
+    An id is label id * 1000 + number for an instance, and the label id alone for a region without instances.
+
+    Raises:
+        Unreadable: the file is empty, truncated, or a colour picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            ids = np.asarray(picture)
+    except FileNotFoundError:
+        return None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise Unreadable(f"{path}: the instance ids cannot be read ({error})") from error
+    if ids.ndim != 2:
+        raise Unreadable(f"{path}: the instance ids have {ids.shape[2]} channels; expected one channel of 16 bits")
+    return ids
+
+
+def _predicted_on_instances(ids: np.ndarray, prediction: np.ndarray, path: str) -> Iterator[tuple[int, np.ndarray]]:
+    """Train id and counts int64 (20,) of what was predicted, for each instance of a class.
+
+    Regions whose objects were not told apart, "groups", have ids below 1000: they are no instances, and count for the
+    confusion matrix alone.
+    """
+    places = np.flatnonzero(ids > 1000)  # few of the pixels
+    width = MISC + 1
+    cells = ids.ravel()[places].astype(np.int64) * width + prediction.ravel()[places]
+    counts = np.bincount(cells, minlength=(int(ids.max()) + 1) * width).reshape(-1, width)
+    for instance in np.flatnonzero(counts.any(1)).tolist():
+        label = instance // 1000
+        if label not in _TRAIN_IDS:
+            raise UnknownId(f"{path}: the instance id {instance} is of no label that has instances")
+        train_id = _TRAIN_IDS[label]
+        if train_id is not None:
+            yield train_id, counts[instance]
+
+
+def _iou(counts: np.ndarray, members: list[int]) -> float:
+    """IoU of some classes as if they were one. `counts` is int64 (19, C), row = truth."""
+    true_positive = counts[members][:, members].sum()
+    return _ratio(true_positive, counts[members].sum() + counts[:, members].sum() - true_positive)
+
+
+def _iiou(counts: np.ndarray, members: list[int], shares: list[list[float]]) -> float:
+    """IoU of some classes as if they were one, in which each instance weighs as much as an average one of its class.
+
+    Its pixels weigh average size / its size, hence share * average size is true positive, and those and the false
+    negatives are average size together. False positives belong to no instance, and weigh 1.
+    """
+    false_positive = np.delete(counts, members, 0)[:, members].sum()
+    sizes = [AVERAGE_SIZE[CLASSES[i].name] for i in members]
+    true_positive = sum(size * math.fsum(shares[i]) for size, i in zip(sizes, members, strict=True))
+    present = sum(size * len(shares[i]) for size, i in zip(sizes, members, strict=True))
+    return _ratio(true_positive, present + false_positive)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part) / float(whole) if whole else math.nan
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Without those that are NaN; NaN if no others are left."""
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan

@@ -1,0 +1,100 @@
+"""A user's own data."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+from data.images import IMAGE_SUFFIXES
+from data.labels import IGNORE_INDEX, Color, LabelSet, lookup_table
+from data.pairs import MASK_SUFFIXES, PairedFiles, files_by_stem, match
+from utils.errors import DataFault, MissingPair, UserError
+
+EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
+WHITE = (255, 255, 255)  # ignored, in masks of colours
+
+
+class Folder(PairedFiles):
+    """Images and masks that match by their stems, and a file that says what the ids mean.
+
+    A split is, in this order: what the list `<split>.txt` names (a stem a line); the files of `images/<split>/` and
+    `masks/<split>/`; or, where there is neither a list nor a folder for `train` and `val`, a share of all files that
+    depends on nothing but their names.
+
+    Args:
+        root: holds `images/` and `masks/`, and `labels.json`.
+        split: `train`, `val`, or another that has a list or folders.
+        val_share: of the files that `val` gets where nothing else divides them.
+        labels: path of the labels file; None is `labels.json` in `root`. It maps ids to names and colours; masks hold
+            those ids or those colours, and 255 or white where a pixel is to be ignored.
+
+    Raises:
+        UserError: a folder, the split or the labels are not there, or the labels are not as they should be.
+    """
+
+    splits = ("train", "val", "test")
+
+    def __init__(self, root: str, split: str, val_share: float = 0.2, labels: str | None = None) -> None:
+        place = Path(root).expanduser()
+        for folder in ("images", "masks"):
+            if not (place / folder).is_dir():
+                raise UserError(
+                    f"there is no folder {place / folder}\nSay data.root=<what holds images/, masks/ and labels.json>"
+                )
+        ids, label_set = read_labels(Path(labels).expanduser() if labels else place / "labels.json")
+        table = lookup_table(
+            {raw: i for i, raw in enumerate(ids)}, ignored=() if IGNORE_INDEX in ids else (IGNORE_INDEX,)
+        )
+        colors: dict[Color, int] = {WHITE: IGNORE_INDEX} | dict(zip(label_set.colors, ids, strict=True))
+        inside = f"/{split}" if (place / "images" / split).is_dir() and (place / "masks" / split).is_dir() else ""
+        images = files_by_stem(place, f"images{inside}", IMAGE_SUFFIXES)
+        masks = files_by_stem(place, f"masks{inside}", MASK_SUFFIXES)
+        chosen, faults = _stems(place, split, {*images, *masks}, bool(inside), val_share)
+        pairs, more = match(place, {k: images[k] for k in chosen & images.keys()},
+                            {k: masks[k] for k in chosen & masks.keys()})  # fmt: skip
+        super().__init__(place, pairs, label_set, table, colors, [*faults, *more])
+
+
+def _stems(
+    root: Path, split: str, stems: set[str], divided: bool, val_share: float
+) -> tuple[set[str], list[DataFault]]:
+    """The stems of a split, and what its list names in vain."""
+    listed = root / f"{split}.txt"
+    if listed.is_file():
+        lines = [line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines()]
+        # A list may also name the files.
+        wanted = {line.removesuffix(Path(line).suffix) if line not in stems else line for line in lines if line}
+        gone = sorted(wanted - stems)
+        return wanted & stems, [MissingPair(f"{listed} lists {stem}, but there is no such file") for stem in gone]
+    if divided:
+        return stems, []
+    if split not in ("train", "val") or any((root / f"{other}.txt").is_file() for other in ("train", "val")):
+        raise UserError(
+            f"there is no split '{split}' in {root}: neither {listed.name} nor images/{split}/, masks/{split}/"
+        )
+    held_out = {stem for stem in stems if zlib.crc32(stem.encode()) / 2**32 < val_share}
+    return held_out if split == "val" else stems - held_out, []
+
+
+def read_labels(path: Path) -> tuple[list[int], LabelSet]:
+    """The ids of a labels file in ascending order, and their names and colours.
+
+    Raises:
+        UserError: it is not there or not of the form {"0": {"class": "background", "color": [0, 0, 0]}, ...}.
+    """
+    try:
+        entries: dict[int, Any] = {int(key): value for key, value in json.loads(path.read_text()).items()}
+        ids = sorted(entries)
+        colors = [entries[i]["color"] for i in ids]
+        if not all(0 <= i <= 255 for i in ids) or not all(0 <= part <= 255 for color in colors for part in color):
+            raise ValueError("ids and colours are 0 to 255")
+        if len({tuple(color) for color in colors}) < len(colors):
+            raise ValueError("two classes have the same colour")
+        rgb = tuple((int(red), int(green), int(blue)) for red, green, blue in colors)
+        return ids, LabelSet(tuple(str(entries[i]["class"]) for i in ids), rgb)
+    except OSError as error:
+        raise UserError(f"{path}: the labels cannot be read ({error.strerror}); expected {EXAMPLE}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a file of labels ({error}); expected {EXAMPLE}") from error

@@ -1,0 +1,83 @@
+"""What is in a split, sample by sample."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from data.samples import SegmentationDataset
+from utils.errors import DataFault
+
+
+class Finding(NamedTuple):
+    """One sample.
+
+    Attributes:
+        name: of the sample.
+        pixels: int64 (256,), how many have each train id; 255 is ignored.
+        sums, squares: float64 (3,) over the pixels of the image, by channel, of values from 0 to 1.
+        digest: of the decoded image; equal for equal images.
+    """
+
+    name: str
+    pixels: np.ndarray
+    sums: np.ndarray
+    squares: np.ndarray
+    digest: bytes
+
+
+def inspect(dataset: SegmentationDataset, length: int) -> Iterator[Finding | DataFault]:
+    """Reads the first samples, several at a time; gives what is in each, or what is wrong with it, in their order."""
+
+    def look(index: int) -> Finding | DataFault:
+        try:
+            image, mask, name = dataset[index]
+        except DataFault as fault:
+            return fault
+        counts = np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(image, -1, 0)])
+        values = np.arange(256) / 255
+        digest = hashlib.blake2b(image.tobytes(), digest_size=16, person=str(image.shape[:2]).encode()[:16])
+        pixels = np.bincount(mask.ravel(), minlength=256)
+        return Finding(name, pixels, counts @ values, counts @ values**2, digest.digest())
+
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(look, range(length))
+
+
+class SplitFacts(NamedTuple):
+    """What is known of a split.
+
+    Attributes:
+        pixels: int64 (samples, 256), of each sample as in `Finding`.
+        mean, std: float64 (3,) of the images' channels, 0 to 1.
+        names: of the samples that could be read.
+        digests: of their images.
+        faults: what is wrong with the others, and with the pairing of files.
+    """
+
+    pixels: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    names: list[str]
+    digests: list[bytes]
+    faults: list[DataFault]
+
+    def unlabelled(self) -> list[str]:
+        """Samples in which every pixel is ignored."""
+        return [name for name, pixels in zip(self.names, self.pixels, strict=True) if not pixels[:255].any()]
+
+
+def summarise(findings: list[Finding | DataFault], faults: list[DataFault]) -> SplitFacts:
+    """Puts together what `inspect` gave, and the faults that the data set knew already."""
+    good = [finding for finding in findings if isinstance(finding, Finding)]
+    pixels = np.stack([finding.pixels for finding in good]) if good else np.zeros((0, 256), np.int64)
+    total = pixels.sum()
+    mean = sum((finding.sums for finding in good), np.zeros(3)) / max(total, 1)
+    square = sum((finding.squares for finding in good), np.zeros(3)) / max(total, 1)
+    bad = [*faults, *(finding for finding in findings if isinstance(finding, DataFault))]
+    names, digests = [finding.name for finding in good], [finding.digest for finding in good]
+    return SplitFacts(pixels, mean, np.sqrt(np.maximum(square - mean**2, 0)), names, digests, bad)

@@ -1,0 +1,52 @@
+"""Samples at the size that a network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from data.images import resize_image, resize_mask
+from data.labels import LabelSet
+from data.samples import Sample, SegmentationDataset
+from utils.errors import DataFault
+
+
+class ResizedSamples:
+    """The first samples of a data set, with images resized; itself a data set.
+
+    Args:
+        image_size: (H, W) of the images.
+        length: how many samples.
+        masks: resize masks too, for training. In validation they keep their own sizes, at which metrics are computed.
+    """
+
+    def __init__(self, dataset: SegmentationDataset, image_size: tuple[int, int], length: int, masks: bool) -> None:
+        self.dataset, self.image_size, self.length, self.masks = dataset, image_size, length, masks
+
+    @property
+    def labels(self) -> LabelSet:
+        return self.dataset.labels
+
+    @property
+    def splits(self) -> Sequence[str]:
+        return self.dataset.splits
+
+    @property
+    def faults(self) -> Sequence[DataFault]:
+        return self.dataset.faults
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        image, mask, name = self.dataset[index]
+        resized = resize_image(image, self.image_size)
+        return Sample(resized, resize_mask(mask, self.image_size) if self.masks else mask, name)
+
+    def name(self, index: int) -> str:
+        return self.dataset.name(index)
+
+    def files(self, index: int) -> list[str]:
+        return self.dataset.files(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.image_size if self.masks else self.dataset.size(index)

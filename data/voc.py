@@ -1,0 +1,59 @@
+"""Pascal VOC 2012: Everingham et al. 2015, "The Pascal Visual Object Classes Challenge: A Retrospective", with the
+larger training set of Hariharan et al. 2011, "Semantic Contours from Inverse Detectors" (SBD)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data.labels import IGNORE_INDEX, LabelSet, lookup_table, voc_colors
+from data.pairs import PairedFiles, listed, pick
+from utils.errors import UserError
+
+CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table",
+    "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",
+)  # fmt: skip
+LABELS = LabelSet(CLASSES, voc_colors(len(CLASSES)))
+TRAIN_IDS = lookup_table({i: i for i in range(len(LABELS))}, ignored=(IGNORE_INDEX,))
+BORDER = (224, 224, 192)  # the colour of 255 in its colour map
+COLORS = {color: i for i, color in enumerate(LABELS.colors)} | {BORDER: IGNORE_INDEX}
+PARTS = {"train": {"train"}, "train_aug": {"train", "sbd"}, "val": {"val"}, "trainval": {"train", "val"}}
+SPLITS = tuple(PARTS)
+FOLDER = Path("VOCdevkit", "VOC2012")
+
+
+class VOC(PairedFiles):
+    """Photos of 20 kinds of things and of background; 255 along their borders is ignored.
+
+    Args:
+        root: holds `VOCdevkit/VOC2012/`, with `JPEGImages/`, `SegmentationClass/` and `ImageSets/Segmentation/`.
+        split: `train` (1,464), `train_aug` (10,582, whose masks are in `SegmentationClassAug/`), `val` (1,449) or
+            `trainval`.
+        download: fetch what is missing, about 2 GB; with `train_aug`, 1.4 GB of SBD too.
+
+    Raises:
+        UserError: the split does not exist, or VOC is not there and cannot be fetched.
+    """
+
+    splits = SPLITS
+    parts = PARTS  # what a split is made of: train and train_aug share photos, as they should
+
+    def __init__(self, root: str, split: str, download: bool = False) -> None:
+        list_file = f"ImageSets/Segmentation/{pick(split, SPLITS, 'VOC')}.txt"
+        place = Path(root).expanduser()
+        folder = place / FOLDER
+        masks = "SegmentationClassAug" if split == "train_aug" else "SegmentationClass"
+        if download:
+            from data.voc_download import download_sbd, download_voc
+
+            download_voc(place)
+            if split == "train_aug":
+                download_sbd(place)
+        for path in (folder / "JPEGImages", folder / masks, folder / list_file):
+            if not path.exists():
+                raise UserError(
+                    f"VOC 2012 was not found: there is no {path}\n"
+                    f"Say data.root=<what holds {FOLDER.parent}/>, or data.download=true to fetch it"
+                )
+        pairs, faults = listed(folder, list_file, "JPEGImages/{}.jpg", masks + "/{}.png")
+        super().__init__(folder, pairs, LABELS, TRAIN_IDS, COLORS, faults)

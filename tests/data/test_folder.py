@@ -1,0 +1,128 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.folder import Folder
+from tests.data.layouts import blocks, make_folder
+from utils.errors import UserError
+
+IDS = {0: 0, 1: 1, 7: 2, 255: 255}
+
+
+def names(dataset: Folder) -> list[str]:
+    return [Path(dataset.name(i)).stem for i in range(len(dataset))]
+
+
+def test_ids_are_those_of_the_labels_file(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    dataset = Folder(str(tmp_path), "train")
+    assert dataset.labels.names == ("background", "cat", "dog")
+    for i in range(len(dataset)):
+        number = int(names(dataset)[i].split()[1])
+        expected = [[IDS[v] for v in row] for row in blocks(number, [0, 1, 7, 255]).tolist()]
+        assert dataset[i].mask.tolist() == expected
+
+
+def test_masks_may_hold_the_colours(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    (tmp_path / "train.txt").write_text("photo 3\n")
+    ids = blocks(3, [0, 1, 7, 255])
+    palette = np.zeros((256, 3), np.uint8)
+    palette[[1, 7, 255]] = (200, 0, 0), (0, 0, 200), (255, 255, 255)
+    Image.fromarray(palette[ids]).save(tmp_path / "masks" / "photo 3.png")
+    expected = [[IDS[v] for v in row] for row in ids.tolist()]
+    assert Folder(str(tmp_path), "train")[0].mask.tolist() == expected
+    opaque = np.dstack([palette[ids], np.full(ids.shape, 255, np.uint8)])
+    Image.fromarray(opaque).save(tmp_path / "masks" / "photo 3.png")
+    assert Folder(str(tmp_path), "train")[0].mask.tolist() == expected
+    palette[7] = 0, 0, 201
+    Image.fromarray(palette[ids]).save(tmp_path / "masks" / "photo 3.png")
+    with pytest.raises(UserError, match=r"photo 3\.png: the mask has the colour \(0, 0, 201\).*pixels"):
+        Folder(str(tmp_path), "train")[0]
+
+
+def test_without_lists_names_alone_divide(tmp_path: Path) -> None:
+    make_folder(tmp_path, count=60)
+    train, val = names(Folder(str(tmp_path), "train")), names(Folder(str(tmp_path), "val"))
+    assert sorted(train + val) == sorted(f"photo {i}" for i in range(60))
+    assert 5 <= len(val) <= 20
+    for i in range(30):  # more or fewer files: each stays where it was
+        (tmp_path / "images" / f"photo {i}.jpg").unlink()
+        (tmp_path / "masks" / f"photo {i}.png").unlink()
+    assert set(names(Folder(str(tmp_path), "val"))) == set(val) - {f"photo {i}" for i in range(30)}
+
+
+def test_lists_divide(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    (tmp_path / "train.txt").write_bytes(b"photo 1.jpg\r\n\r\nphoto 5\r\nphoto 77\r\n")
+    dataset = Folder(str(tmp_path), "train")
+    assert names(dataset) == ["photo 1", "photo 5"]
+    assert [str(fault) for fault in dataset.faults] == [
+        f"{tmp_path / 'train.txt'} lists photo 77, but there is no such file"
+    ]
+    with pytest.raises(UserError, match=r"no split 'val' in .*neither val\.txt nor images/val/"):
+        Folder(str(tmp_path), "val")
+
+
+def test_folders_divide(tmp_path: Path) -> None:
+    make_folder(tmp_path, count=3)
+    for kind, suffix in (("images", "jpg"), ("masks", "png")):
+        (tmp_path / kind / "val").mkdir()
+        (tmp_path / kind / f"photo 2.{suffix}").rename(tmp_path / kind / "val" / f"photo 2.{suffix}")
+    assert names(Folder(str(tmp_path), "val")) == ["photo 2"]
+
+
+def test_two_files_of_one_stem_are_a_fault(tmp_path: Path) -> None:
+    make_folder(tmp_path, count=2)
+    (tmp_path / "train.txt").write_text("photo 0\nphoto 1\n")
+    Image.new("RGB", (96, 64)).save(tmp_path / "images" / "photo 1.png")
+    (fault,) = Folder(str(tmp_path), "train").faults
+    assert "photo 1.jpg and " in str(fault) and "photo 1.png: which of them is meant?" in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read"),
+        ("{", "not a file of labels"),
+        ('["a"]', "not a file of labels"),
+        ('{"0": {"class": "a"}}', "'color'"),
+        ('{"a": {"class": "a", "color": [0, 0, 0]}}', "'a'"),
+        ('{"300": {"class": "a", "color": [0, 0, 0]}}', "0 to 255"),
+        ('{"0": {"class": "a", "color": [0, 0, 300]}}', "0 to 255"),
+        ('{"0": {"class": "a", "color": [0, 0, 0]}, "1": {"class": "b", "color": [0, 0, 0]}}', "the same colour"),
+        ('{"0": {"class": "a", "color": [0, 0, 0]}, "1": {"class": "a", "color": [0, 0, 1]}}', "repeat"),
+    ],
+)
+def test_labels_that_are_none(tmp_path: Path, content: str | None, words: str) -> None:
+    make_folder(tmp_path, count=2)
+    (tmp_path / "labels.json").unlink()
+    if content is not None:
+        (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(UserError, match=words) as error:
+        Folder(str(tmp_path), "train")
+    assert '{"0": {"class": "background", "color": [0, 0, 0]}' in str(error.value)
+
+
+def test_labels_elsewhere(tmp_path: Path) -> None:
+    make_folder(tmp_path, count=2)
+    elsewhere = tmp_path / "other labels.json"
+    (tmp_path / "labels.json").rename(elsewhere)
+    assert len(Folder(str(tmp_path), "train", labels=str(elsewhere)).labels) == 3
+    assert json.loads(elsewhere.read_text())["7"]["class"] == "dog"
+
+
+def test_an_id_that_is_in_no_label_is_named(tmp_path: Path) -> None:
+    make_folder(tmp_path, count=1)
+    (tmp_path / "train.txt").write_text("photo 0\n")
+    Image.fromarray(np.full((64, 96), 3, np.uint8)).save(tmp_path / "masks" / "photo 0.png")
+    with pytest.raises(UserError, match=r"photo 0\.png: the mask has ids outside the label set: 3"):
+        Folder(str(tmp_path), "train")[0]
+
+
+def test_no_such_folder() -> None:
+    with pytest.raises(UserError, match=r"no folder .*images\nSay data\.root="):
+        Folder("/nowhere", "train")

@@ -1,0 +1,154 @@
+"""Looks for everything that is wrong with a data set, and tells what is in it.
+
+python -m tools.check_data data=voc splits=[val]
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from utils.config import build_dataset, launch
+from utils.errors import PartlyFailed, UserError
+
+if TYPE_CHECKING:
+    from data.inspection import SplitFacts
+
+log = logging.getLogger("check_data")
+
+SHOWN = 20  # findings of a kind on the console; the file has all
+
+
+def check(cfg: DictConfig) -> None:
+    """Walks the splits, prints what is in them, draws samples, and fails if something is wrong."""
+    # Slow to import, so only here, where the config is known to be right.
+    from tqdm import tqdm
+
+    from data.inspection import inspect, summarise
+
+    datasets = splits_there(cfg)
+    option = HydraConfig.get().runtime.choices["data"]
+    folder = Path(cfg.output).expanduser() if cfg.output else Path("outputs", "check_data", option)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts: dict[str, SplitFacts] = {}
+    for split, dataset in datasets.items():
+        length = len(dataset) if cfg.data.limit is None else min(cfg.data.limit, len(dataset))
+        bar = tqdm(inspect(dataset, length), desc=split, total=length, unit="img", leave=False, dynamic_ncols=True)
+        facts[split] = summarise(list(bar), list(dataset.faults))
+        describe(split, facts[split], dataset.labels)
+        if cfg.pictures and facts[split].names:
+            path = draw(dataset, facts[split], split, cfg.pictures, folder)
+            log.info("wrote %s", path)
+
+    found = findings(facts, datasets)
+    report = folder / "findings.txt"
+    report.write_text("".join(f"{kind}: {line}\n" for kind, lines in found.items() for line in lines))
+    if found:
+        raise PartlyFailed(as_text(found, report))
+    log.info("nothing is wrong with %s", ", ".join(f"{split} ({len(facts[split].names)})" for split in facts))
+
+
+def splits_there(cfg: DictConfig) -> dict[str, Any]:
+    """The data set of each split that is wanted, or of each that is there.
+
+    Raises:
+        UserError: a wanted one is not there, or none is.
+    """
+    if cfg.splits is not None:
+        wanted = [cfg.splits] if isinstance(cfg.splits, str) else list(cfg.splits)
+        return {split: build_dataset(cfg.data, split) for split in wanted}
+    train = build_dataset(cfg.data, cfg.data.train_split)  # must be there
+    there = {cfg.data.train_split: train}
+    for split in dict.fromkeys([cfg.data.val_split, *train.splits]):
+        if split not in there:
+            try:
+                there[split] = build_dataset(cfg.data, split)
+            except UserError as error:
+                log.info("%s: not looked at, since %s", split, str(error).splitlines()[0])
+    return there
+
+
+def describe(split: str, facts: SplitFacts, labels: Any) -> None:
+    """Prints the classes with their shares and suggested weights, and what may be of interest."""
+    from losses.class_weights import enet, median_frequency
+    from utils.tables import table
+
+    pixels = facts.pixels[:, : len(labels)]
+    if not pixels.any():
+        log.info("%s: %d samples, none with a labelled pixel", split, len(facts.names))
+        return
+    total = facts.pixels.sum()
+    rows = [["class", "images", "pixels", "enet", "median frequency"]]
+    columns = ((pixels > 0).sum(0), pixels.sum(0) / total, enet(pixels), median_frequency(pixels))
+    for name, images, share, weight, other in zip(labels.names, *columns, strict=True):
+        rows.append([name, str(images), f"{share:.3%}", f"{weight:.3f}", f"{other:.3f}"])
+    rows.append(
+        ["(ignored)", str((facts.pixels[:, 255] > 0).sum()), f"{facts.pixels[:, 255].sum() / total:.3%}", "", ""]
+    )
+    log.info("%s", table(rows, f"{split}, {len(facts.names)} samples"))
+    mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (facts.mean, facts.std))
+    log.info("mean of red, green, blue: %s; standard deviation: %s", mean, std)
+    absent = [name for name, count in zip(labels.names, pixels.sum(0), strict=True) if not count]
+    if absent:
+        log.info("classes that do not occur: %s", ", ".join(absent))
+    empty = facts.unlabelled()
+    if empty:
+        log.info("images without any label: %d, such as %s", len(empty), ", ".join(empty[:3]))
+
+
+def findings(facts: dict[str, SplitFacts], datasets: dict[str, Any]) -> dict[str, list[str]]:
+    """Kind -> what is wrong, a line each; a photo that is in two splits is a leak, unless one split holds the other."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for each in facts.values():
+        for fault in each.faults:
+            if str(fault) not in found[fault.kind]:  # a file may be in two splits
+                found[fault.kind].append(str(fault))
+    for one, other in combinations(facts, 2):
+        parts = getattr(datasets[one], "parts", {})
+        if set(parts.get(one, {one})) & set(parts.get(other, {other})):
+            continue
+        places = dict(zip(facts[other].digests, facts[other].names, strict=True))
+        for name, digest in zip(facts[one].names, facts[one].digests, strict=True):
+            if digest in places:
+                found["leak"].append(f"{name} of {one} is the same photo as {places[digest]} of {other}")
+    return {kind: lines for kind, lines in found.items() if lines}
+
+
+def as_text(found: dict[str, list[str]], report: Path) -> str:
+    """The findings for the console."""
+    lines = []
+    for kind, all_lines in found.items():
+        lines.append(f"{kind}: {len(all_lines)}")
+        lines += [f"  {line}" for line in all_lines[:SHOWN]]
+        if len(all_lines) > SHOWN:
+            lines.append(f"  ... and {len(all_lines) - SHOWN} more in {report}")
+    return "\n".join(lines)
+
+
+def draw(dataset: Any, facts: SplitFacts, split: str, pictures: int, folder: Path) -> Path:
+    """Draws samples of a split, evenly spread, in the colours of their masks."""
+    import numpy as np
+
+    from utils.errors import DataFault
+    from utils.figures import draw_sheet
+
+    panels = []
+    for index in np.unique(np.linspace(0, len(dataset) - 1, pictures).round().astype(int)).tolist():
+        try:
+            image, mask, name = dataset[index]
+        except DataFault:
+            continue
+        panels.append((name, image, mask))
+    path = folder / f"{split}.png"
+    draw_sheet(panels, dataset.labels, f"{split}: {len(facts.names)} samples", path)
+    return path
+
+
+if __name__ == "__main__":
+    launch(check, "check_data")

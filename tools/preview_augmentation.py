@@ -1,0 +1,41 @@
+"""Draws a sample as the network meets it in epoch after epoch.
+
+python -m tools.preview_augmentation data=camvid augmentation=affine index=3
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from utils.config import build, build_dataset, launch
+from utils.errors import UserError
+
+log = logging.getLogger("preview_augmentation")
+
+
+def preview(cfg: DictConfig) -> None:
+    """Writes a sheet of one sample, augmented again and again."""
+    # Slow to import, so only here, where the config is known to be right.
+    from data.augmentation import sample_seed
+    from data.loading import prepared
+    from utils.figures import draw_sheet
+
+    size = cfg.data.image_size[0], cfg.data.image_size[1]
+    samples = prepared(build_dataset(cfg.data, cfg.data.train_split), size, masks=True, limit=cfg.data.limit)
+    if cfg.index >= len(samples):
+        raise UserError(f"index={cfg.index}: the split has {len(samples)} samples, counted from 0")
+    augmentation = build(cfg.augmentation, "augmentation")
+    image, mask, name = samples[cfg.index]
+    panels = []
+    for epoch in range(cfg.count):
+        panels.append((f"epoch {epoch + 1}", *augmentation(image, mask, sample_seed(cfg.seed, epoch, cfg.index))))
+    path = Path(cfg.output).expanduser()
+    draw_sheet(panels, samples.labels, name, path, opacity=0.3)  # so that changes of colour are seen
+    log.info("wrote %s", path)
+
+
+if __name__ == "__main__":
+    launch(preview, "preview_augmentation")

@@ -1,0 +1,27 @@
+"""The files of conf/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from utils.errors import UserError, did_you_mean
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+def options(group: str) -> list[str]:
+    """The names of a group's options."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def option(group: str, name: str) -> Path:
+    """The file of a group's option.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    names = options(group)
+    if name not in names:
+        hint = did_you_mean(name, names)
+        raise UserError(f"{group}={name}: there is no such option{hint}\navailable: {', '.join(names)}")
+    return CONF / group / f"{name}.yaml"

@@ -81,7 +81,7 @@ def bare_epoch(rival: Rival, batches: Batches) -> None:
     rival.model.train()
     for images, masks, _ in batches:
         logits = rival.model(IMAGENET(images, channels_last=True))
-        terms = rival.loss(logits, masks).values()
+        terms = rival.loss(logits, masks.long()).values()
         totals, denominators = (torch.stack(values) for values in zip(*terms, strict=True))
         rival.loss.total(totals, denominators).backward()
         rival.optimizer.step()

@@ -33,7 +33,8 @@ class Augmentation:
                     f"augmentation: {type(transform).__name__} fills uncovered mask pixels with {fill}, a class;"
                     f" say fill_mask: {IGNORE_INDEX} (ignored)"
                 )
-        self._compose = A.Compose(list(transforms)) if transforms else None
+        self.transforms = list(transforms)
+        self._compose = A.Compose(self.transforms) if transforms else None
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Augments an image uint8 (H, W, 3) and its mask uint8 (H, W); the size may change."""

@@ -69,7 +69,7 @@ class COCO:
 
             download_coco(self.root, split)
         for path in (annotations, self.root / self._folder):
-            if not path.exists():
+            if not (path.is_file() if path == annotations else path.is_dir()):
                 raise UserError(
                     f"COCO 2017 was not found: there is no {path}\n"
                     f"Say data.root=<what holds annotations/ and {self._folder}/>, or data.download=true to fetch it"
@@ -138,7 +138,8 @@ def read_annotations(path: Path, train_ids: dict[int, int]) -> tuple[list[dict[s
         log.info("reading %s", path)  # which takes a while
     try:
         content = json.loads(path.read_bytes())
-        images = sorted(content["images"], key=lambda image: image["id"])
+        needed = ("id", "file_name", "height", "width")
+        images = sorted(({key: image[key] for key in needed} for image in content["images"]), key=lambda x: x["id"])
         regions: dict[int, list[Region]] = {image["id"]: [] for image in images}
         for region in sorted(content["annotations"], key=lambda region: -region["area"]):
             label = train_ids[region["category_id"]]

@@ -21,7 +21,11 @@ def download_coco(root: Path, split: str) -> None:
     Raises:
         UserError: they cannot be had.
     """
-    for folder in ("annotations", f"{split}2017"):
-        if not (root / folder).is_dir():
-            path, md5 = ARCHIVES[folder]
+    photos = root / f"{split}2017"
+    there = {
+        "annotations": (root / "annotations" / f"instances_{split}2017.json").is_file(),
+        photos.name: photos.is_dir() and any(photos.iterdir()),
+    }
+    for folder, (path, md5) in ARCHIVES.items():
+        if not there.get(folder, True):
             fetch_archive(f"{ADDRESS}/{path}", md5, root)

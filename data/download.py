@@ -74,9 +74,13 @@ def extract(archive: Path, folder: Path) -> None:
     Raises:
         UserError: the archive is damaged or would write outside the folder, or the folder cannot be written.
     """
+    if not hasattr(tarfile, "data_filter"):
+        raise UserError("unpacking safely takes Python 3.10.12, 3.11.4 or a later one")
     log.info("extracting %s", archive)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".extracting-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         # Inside the folder, which may be a disk of its own: moving must not become copying.
         with TemporaryDirectory(prefix=".extracting-", dir=folder) as temporary:
             if archive.suffix == ".zip":
@@ -202,10 +206,10 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Moves what is in one folder into another of the same file system."""
+    """Moves what is in one folder into another, parts of which may be on other disks."""
     for entry in list(source.iterdir()):
         goal = target / entry.name
         if entry.is_dir() and not entry.is_symlink() and goal.is_dir():
             _merge(entry, goal)
         else:
-            entry.replace(goal)
+            shutil.move(entry, goal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from utils.errors import UnknownId
@@ -85,11 +86,12 @@ def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str) -> np.ndarray:
     Raises:
         UnknownId: names the ids that the table does not know.
     """
-    mask = table[raw]
-    if mask.min(initial=0) < 0:
-        unknown = ", ".join(str(i) for i in np.unique(raw[mask < 0]))
-        raise UnknownId(f"{path}: the mask has ids outside the label set: {unknown}")
-    return mask.astype(np.uint8)
+    unknown = (table < 0).astype(np.uint8)
+    strange = cv2.LUT(raw, unknown)  # several times as fast as indexing
+    if strange.any():
+        ids = ", ".join(str(i) for i in np.unique(raw[strange > 0]))
+        raise UnknownId(f"{path}: the mask has ids outside the label set: {ids}")
+    return cv2.LUT(raw, table.astype(np.uint8)).reshape(raw.shape)
 
 
 def voc_colors(count: int) -> tuple[Color, ...]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from data.augmentation import Augmentation, sample_seed
 from data.cache import CachedSamples
@@ -20,7 +20,7 @@ from utils.errors import UserError
 
 
 class TrainingBatch(NamedTuple):
-    """Images uint8 (N, 3, H, W), masks int64 (N, H, W), and the samples' names."""
+    """Images uint8 (N, 3, H, W), masks uint8 (N, H, W), and the samples' names."""
 
     images: Tensor
     masks: Tensor
@@ -75,7 +75,7 @@ class _TrainingSamples(Dataset):
                 f"augmentation: {name} came out as {mask.shape}, not as data.image_size={list(self.size)};"
                 " end the list of transforms with a crop to that size"
             )
-        return _to_tensor(image), torch.from_numpy(np.ascontiguousarray(mask)), name
+        return _as_tensor(image), _as_tensor(mask), name
 
 
 class _ValidationSamples(Dataset):
@@ -89,7 +89,7 @@ class _ValidationSamples(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
         image, mask, name = self.samples[index]
-        return _to_tensor(image), torch.from_numpy(mask), name
+        return _as_tensor(image), _as_tensor(mask), name
 
 
 class TrainingLoader(DataLoader[TrainingBatch]):
@@ -165,19 +165,24 @@ def prepared(
     return samples if cache == "none" or not length else CachedSamples(samples, cache)
 
 
-def _to_tensor(image: np.ndarray) -> Tensor:
-    """uint8 (H, W, 3) -> uint8 (3, H, W), contiguous."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+def _as_tensor(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels))
+
+
+def _stack(images: tuple[Tensor, ...]) -> Tensor:
+    """Images uint8 (H, W, 3) -> uint8 (N, 3, H, W) in the layout `channels_last`, in which they come and nothing need
+    be moved; in a worker, in shared memory."""
+    return default_collate(list(images)).permute(0, 3, 1, 2)
 
 
 def _collate_training(samples: list[tuple[Tensor, Tensor, str]]) -> TrainingBatch:
     images, masks, names = zip(*samples, strict=True)
-    return TrainingBatch(torch.stack(images), torch.stack(masks).long(), list(names))
+    return TrainingBatch(_stack(images), default_collate(list(masks)), list(names))
 
 
 def _collate_validation(samples: list[tuple[Tensor, Tensor, str]]) -> ValidationBatch:
     images, masks, names = zip(*samples, strict=True)
-    return ValidationBatch(torch.stack(images), list(masks), list(names))
+    return ValidationBatch(_stack(images), list(masks), list(names))
 
 
 def worker_count(wanted: int | Literal["auto"], device: torch.device) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from data.download import fetch_archive
 from data.labels import voc_colors
+from utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +25,15 @@ SBD_FOLDER = Path("benchmark_RELEASE", "dataset")
 
 
 def download_voc(root: Path) -> None:
-    """Fetches VOC 2012 into `root`, unless its lists are there.
+    """Fetches VOC 2012 into `root`, unless its photos, masks and lists are there.
 
     Raises:
         UserError: it cannot be had.
     """
-    if (root / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt").is_file():
-        return
-    fetch_archive(*VOC_ARCHIVE, root)
+    voc = root / "VOCdevkit" / "VOC2012"
+    needed = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation/train.txt", "ImageSets/Segmentation/val.txt")
+    if not all((voc / path).exists() for path in needed):
+        fetch_archive(*VOC_ARCHIVE, root)
 
 
 def download_sbd(root: Path) -> None:
@@ -40,28 +43,56 @@ def download_sbd(root: Path) -> None:
     taken where there are any, as they are finer and tell the border.
 
     Raises:
-        UserError: SBD cannot be had.
+        UserError: SBD cannot be had, or its masks cannot be written.
     """
     voc = root / "VOCdevkit" / "VOC2012"
     lists, masks = voc / "ImageSets" / "Segmentation", voc / "SegmentationClassAug"
-    if (lists / "train_aug.txt").is_file():  # written last
+    if (lists / "train_aug.txt").is_file() and masks.is_dir():  # the list is written last
         return
     sbd = root / SBD_FOLDER
-    if not sbd.is_dir():
+    if not all((sbd / path).exists() for path in ("cls", "train.txt", "val.txt")):
         fetch_archive(*SBD_ARCHIVE, root)
-    own = {split: (lists / f"{split}.txt").read_text().split() for split in ("train", "val")}
-    theirs = [name for split in ("train", "val") for name in (sbd / f"{split}.txt").read_text().split()]
-    masks.mkdir(exist_ok=True)
-    palette = np.array(voc_colors(256), np.uint8).tobytes()
-    for name in tqdm(sorted({*theirs, *own["train"], *own["val"]}), desc="masks of train_aug", unit="img", leave=False):
-        finer = voc / "SegmentationClass" / f"{name}.png"
-        if finer.is_file():
-            (masks / finer.name).write_bytes(finer.read_bytes())
-            continue
-        content = loadmat(sbd / "cls" / f"{name}.mat", mat_dtype=True)
+    try:
+        theirs = {*names_in(sbd / "train.txt"), *names_in(sbd / "val.txt")}
+        train, val = names_in(lists / "train.txt"), names_in(lists / "val.txt")
+        masks.mkdir(exist_ok=True)
+        names = sorted({*theirs, *train, *val})
+        for name in tqdm(names, desc="masks of train_aug", unit="img", leave=False, dynamic_ncols=True):
+            if not (masks / f"{name}.png").exists():
+                finer = voc / "SegmentationClass" / f"{name}.png"
+                content = finer.read_bytes() if finer.is_file() else convert(sbd / "cls" / f"{name}.mat")
+                write_bytes(masks / f"{name}.png", content)
+        chosen = sorted({*theirs, *train} - {*val})
+        write_bytes(lists / "train_aug.txt", "".join(f"{name}\n" for name in chosen).encode())
+    except OSError as error:
+        raise UserError(f"the masks of train_aug cannot be made: {error}") from error
+    log.info("train_aug: %d images", len(chosen))
+
+
+def convert(path: Path) -> bytes:
+    """A palette PNG with the mask of a .mat file of SBD.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        content = loadmat(path, mat_dtype=True)
         picture = Image.fromarray(content["GTcls"][0]["Segmentation"][0].astype(np.uint8))
-        picture.putpalette(palette)
-        picture.save(masks / finer.name)
-    names = sorted({*theirs, *own["train"]} - set(own["val"]))
-    (lists / "train_aug.txt").write_text("\n".join(names) + "\n")
-    log.info("train_aug: %d images", len(names))
+    except Exception as error:  # what damaged bytes raise is not documented, and much
+        raise UserError(f"{path}: cannot be read ({error}); delete {path.parent.parent} to fetch SBD again") from error
+    picture.putpalette(np.array(voc_colors(256), np.uint8).tobytes())
+    png = io.BytesIO()
+    picture.save(png, "PNG")
+    return png.getvalue()
+
+
+def names_in(path: Path) -> list[str]:
+    """The lines of a list, without blanks."""
+    return path.read_text(encoding="utf-8-sig").split()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)

@@ -243,7 +243,7 @@ class Trainer:
         Terms are divided by the denominators of the whole window, so that the gradient is that of one large
         batch wherever the term allows it. What is reported is the loss of the main logits, as in validation.
         """
-        masks = [batch.masks.to(self.device, non_blocking=True) for batch in window]
+        masks = [batch.masks.to(self.device, non_blocking=True).long() for batch in window]
         denominators = [self.loss.denominators(mask) for mask in masks]
         window_denominators = torch.stack(denominators).sum(0) if len(window) > 1 else denominators[0]
         for batch, mask, denominator in zip(window, masks, denominators, strict=True):

@@ -21,7 +21,9 @@ def words(given: list[str], config_name: str) -> list[str]:
         UserError: `resume` names no run, or something stands beside it that does not go with it.
     """
     if config_name == "evaluate":
-        given = added(given, "data")  # as yet unknown: the checkpoint holds it
+        given = added(given, {"data"})  # as yet unknown: the checkpoint holds it
+    elif {"--multirun", "-m"} & set(given):
+        given = added(given, swept_groups(given))
     words = quote_paths(flags_first(given))
     resume = value_of(given, "resume") if config_name == "train" else None
     if resume is None:
@@ -74,9 +76,19 @@ def flags_first(words: list[str]) -> list[str]:
     return sorted(words, key=lambda word: "=" in word and not word.startswith("-"))
 
 
-def added(words: list[str], group: str) -> list[str]:
-    """Words that set a key of `group` may set one that the config does not have; it is checked later."""
-    return [f"++{word}" if word.startswith(f"{group}.") else word for word in words]
+def added(words: list[str], groups: set[str]) -> list[str]:
+    """Words that set a key of these groups may set one that the config does not have; it is checked later."""
+    return [f"++{word}" if word.partition(".")[0] in groups else word for word in words]
+
+
+def swept_groups(words: list[str]) -> set[str]:
+    """The groups of which a sweep tries several options, all of them if it tries several experiments.
+
+    Hydra composes a sweep without them first, and would refuse a key that only the options have.
+    """
+    pairs = [word.partition("=") for word in words if not word.startswith("-")]
+    swept = {key for key, _, value in pairs if ("," in value or "(" in value) and "." not in key}
+    return {"model", "data", "augmentation", "loss", "optimizer", "scheduler"} if "experiment" in swept else swept
 
 
 def value_of(words: list[str], key: str) -> str | None:

@@ -54,7 +54,7 @@ def draw_confusion(confusion: np.ndarray, labels: LabelSet, title: str, path: Pa
     """A confusion matrix int64 (C, C) as percentages of each true class."""
     classes = len(labels)
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1) * 100
-    size = 3.5 + 0.55 * classes
+    size = 3.5 + (0.55 if classes <= 32 else 0.17) * classes  # inches; with numbers, or without
     figure = Figure(figsize=(size, size * 0.9), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
@@ -63,8 +63,11 @@ def draw_confusion(confusion: np.ndarray, labels: LabelSet, title: str, path: Pa
             if shares[i, j] >= 0.5:
                 color = "white" if shares[i, j] > 55 else "black"
                 axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=color, fontsize=8)
-    axes.set_xticks(range(classes), labels.names, rotation=60, ha="right")
+    axes.set_xticks(
+        range(classes), labels.names, rotation=60 if classes <= 32 else 90, ha="right" if classes <= 32 else "center"
+    )
     axes.set_yticks(range(classes), labels.names)
+    axes.tick_params(labelsize=10 if classes <= 32 else 7)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)
@@ -99,7 +102,8 @@ def draw_predictions(
             ax.imshow(picture)
             ax.set_title(title, fontsize=9)
             ax.axis("off")
-    figure.legend(handles=_patches(labels), loc="outside lower center", ncols=min(len(labels) + 1, 10), fontsize=9)
+    patches = _patches(labels, [mask for _, truth, prediction, _ in samples for mask in (truth, prediction)])
+    figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 10), fontsize=9)
     _save(figure, path)
 
 
@@ -118,9 +122,7 @@ def draw_sheet(
     """
     shapes = [image.shape[0] / image.shape[1] for _, image, _ in panels]
     heights = [max(shapes[i : i + columns]) * 4 + 0.35 for i in range(0, len(panels), columns)]  # inches
-    present = np.unique(np.concatenate([np.unique(mask) for _, _, mask in panels]))
-    places = [*range(len(labels)), IGNORE_INDEX]
-    patches = [patch for place, patch in zip(places, _patches(labels), strict=True) if place in present]
+    patches = _patches(labels, [mask for _, _, mask in panels])
     legend = 0.25 * -(-len(patches) // 9)
     figure = Figure(figsize=(4 * columns, sum(heights) + 0.6 + legend), layout="constrained")
     grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
@@ -135,12 +137,16 @@ def draw_sheet(
     _save(figure, path)
 
 
-def _patches(labels: LabelSet) -> list[Patch]:
+def _patches(labels: LabelSet, masks: Sequence[np.ndarray]) -> list[Patch]:
+    """Colour and name of each class that is in one of the masks."""
+    present = set(np.concatenate([np.unique(mask) for mask in masks]).tolist())
     patches = [
         Patch(facecolor=(color[0] / 255, color[1] / 255, color[2] / 255), label=name)
-        for name, color in zip(labels.names, labels.colors, strict=True)
+        for i, (name, color) in enumerate(zip(labels.names, labels.colors, strict=True))
+        if i in present
     ]
-    return [*patches, Patch(facecolor="white", edgecolor="grey", label="ignored")]
+    ignored = [Patch(facecolor="white", edgecolor="grey", label="ignored")] if IGNORE_INDEX in present else []
+    return patches + ignored
 
 
 def _save(figure: Figure, path: Path) -> None:

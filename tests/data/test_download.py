@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import random
 import shutil
 import socket
-import struct
 import tarfile
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,80 +15,18 @@ import pytest
 
 import data.download
 from data.download import ATTEMPTS, download, extract
+from tests.data.archive_server import Server, files_below, md5
 from utils.errors import UserError
 
 CONTENT = random.Random(0).randbytes(300_007)
-MD5 = hashlib.md5(CONTENT).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Serves `CONTENT` under every path, as its attributes say, and notes what it is asked for.
-
-    Attributes:
-        ranges: the Range header of each request so far, None for one without.
-        cuts: bytes after which the first answers break off, one number an answer.
-        ending: how they do: `close` ends the connection, `reset` breaks it, `silence` goes on after 3 s.
-        codes: HTTP errors that the first requests get.
-        knows_ranges: whether it answers them with parts.
-        shift: what it adds to the start that it is asked for.
-    """
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.ranges: list[str | None] = []
-        self.cuts: list[int] = []
-        self.ending = "close"
-        self.codes: list[int] = []
-        self.knows_ranges = True
-        self.shift = 0
-        self.over = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_port}/set.tar"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        server, asked = self.server, self.headers["Range"]
-        server.ranges.append(asked)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.knows_ranges else 0
-        if server.codes or start >= len(CONTENT):
-            self.send_error(server.codes.pop(0) if server.codes else 416)
-            return
-        start += server.shift if asked else 0
-        self.send_response(206 if asked and server.knows_ranges else 200)
-        if asked and server.knows_ranges:
-            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
-        self.send_header("Content-Length", str(len(CONTENT) - start))
-        self.end_headers()
-        if not server.cuts:
-            self.wfile.write(CONTENT[start:])
-            return
-        stop = start + server.cuts.pop(0)
-        self.wfile.write(CONTENT[start:stop])
-        if server.ending == "silence" and not server.over.wait(3):
-            self.wfile.write(CONTENT[stop:])
-        if server.ending == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-
-    def log_message(self, *words: object) -> None:
-        pass
+MD5 = md5(CONTENT)
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(data.download, "PAUSE", 0)
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with Server({"/set.tar": CONTENT}) as server:
         yield server
-        server.over.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -107,19 +41,15 @@ def write_part(file: Path, content: bytes) -> Path:
     return part
 
 
-def files_below(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
 def test_a_file_comes_whole(server: Server, file: Path) -> None:
-    download(server.url, file, MD5)
+    download(f"{server.url}/set.tar", file, MD5)
     assert files_below(file.parent) == {"set.tar": CONTENT}
     assert server.ranges == [None]
 
 
 def test_a_broken_connection_goes_on_where_it_stopped(server: Server, file: Path) -> None:
     server.cuts = [100_000, 0, 70_001]
-    download(server.url, file, MD5)
+    download(f"{server.url}/set.tar", file, MD5)
     assert server.ranges == [None, "bytes=100000-", "bytes=100000-", "bytes=170001-"]
     assert files_below(file.parent) == {"set.tar": CONTENT}
 
@@ -127,28 +57,28 @@ def test_a_broken_connection_goes_on_where_it_stopped(server: Server, file: Path
 def test_a_silent_server_is_asked_anew(server: Server, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data.download, "TIMEOUT", 0.4)
     server.cuts, server.ending = [100_000], "silence"
-    download(server.url, file, MD5)
+    download(f"{server.url}/set.tar", file, MD5)
     assert server.ranges == [None, "bytes=100000-"]
     assert file.read_bytes() == CONTENT
 
 
 def test_a_reset_connection_goes_on_too(server: Server, file: Path) -> None:
     server.cuts, server.ending = [100_000], "reset"
-    download(server.url, file, MD5)
+    download(f"{server.url}/set.tar", file, MD5)
     assert len(server.ranges) == 2  # how much of the first answer arrived is the system's affair
     assert file.read_bytes() == CONTENT
 
 
 def test_attempts_are_counted_from_the_last_progress(server: Server, file: Path) -> None:
     server.cuts = ([0] * (ATTEMPTS - 1) + [10_000]) * 3
-    download(server.url, file, MD5)
+    download(f"{server.url}/set.tar", file, MD5)
     assert file.read_bytes() == CONTENT
     assert len(server.ranges) == 3 * ATTEMPTS + 1
 
 
 def test_a_server_without_ranges_begins_anew(server: Server, file: Path) -> None:
     server.knows_ranges, server.cuts = False, [100_000]
-    download(server.url, file, MD5)
+    download(f"{server.url}/set.tar", file, MD5)
     assert server.ranges == [None, "bytes=100000-"]
     assert file.read_bytes() == CONTENT
 
@@ -156,13 +86,13 @@ def test_a_server_without_ranges_begins_anew(server: Server, file: Path) -> None
 def test_beginning_anew_is_no_progress(server: Server, file: Path) -> None:
     server.knows_ranges, server.cuts = False, [100_000] * 50
     with pytest.raises(UserError, match="broke off"):
-        download(server.url, file, MD5)
+        download(f"{server.url}/set.tar", file, MD5)
     assert len(server.ranges) == 1 + ATTEMPTS
 
 
 def test_an_earlier_process_is_continued(server: Server, file: Path) -> None:
     write_part(file, CONTENT[:123_456])
-    download(server.url, file, MD5)
+    download(f"{server.url}/set.tar", file, MD5)
     assert server.ranges == ["bytes=123456-"]
     assert files_below(file.parent) == {"set.tar": CONTENT}
 
@@ -170,14 +100,14 @@ def test_an_earlier_process_is_continued(server: Server, file: Path) -> None:
 def test_another_range_than_was_asked_for_is_not_taken(server: Server, file: Path) -> None:
     write_part(file, CONTENT[:123_456])
     server.shift = 5
-    download(server.url, file, MD5)
+    download(f"{server.url}/set.tar", file, MD5)
     assert server.ranges == ["bytes=123456-", None]
     assert file.read_bytes() == CONTENT
 
 
 def test_a_part_that_lacks_nothing_is_the_file(server: Server, file: Path) -> None:
     write_part(file, CONTENT)
-    download(server.url, file, MD5)
+    download(f"{server.url}/set.tar", file, MD5)
     assert server.ranges == [f"bytes={len(CONTENT)}-"]
     assert files_below(file.parent) == {"set.tar": CONTENT}
 
@@ -186,17 +116,17 @@ def test_a_part_that_lacks_nothing_is_the_file(server: Server, file: Path) -> No
 def test_a_wrong_hash_deletes_what_came(server: Server, file: Path, before: bytes) -> None:
     write_part(file, before)
     with pytest.raises(UserError, match=r"damaged.*deleted.*put the right file at"):
-        download(server.url, file, MD5 if before else "0" * 32)
+        download(f"{server.url}/set.tar", file, MD5 if before else "0" * 32)
     assert files_below(file.parent) == {}
 
 
 def test_a_file_that_is_there_is_only_checked(server: Server, file: Path) -> None:
     file.parent.mkdir()
     file.write_bytes(CONTENT)
-    download(server.url, file, MD5)
+    download(f"{server.url}/set.tar", file, MD5)
     file.write_bytes(CONTENT[:-1])
     with pytest.raises(UserError, match=r"set\.tar: not the file at .*delete it"):
-        download(server.url, file, MD5)
+        download(f"{server.url}/set.tar", file, MD5)
     assert server.ranges == []
     assert files_below(file.parent) == {"set.tar": CONTENT[:-1]}
 
@@ -204,23 +134,23 @@ def test_a_file_that_is_there_is_only_checked(server: Server, file: Path) -> Non
 @pytest.mark.parametrize("code", [403, 404])
 def test_a_refusal_is_final(server: Server, file: Path, code: int) -> None:
     server.codes = [code] * 50
-    with pytest.raises(UserError, match=rf"{server.url} .*{code}.* put the file at {file} by hand"):
-        download(server.url, file, MD5)
+    with pytest.raises(UserError, match=rf"{server.url}/set.tar .*{code}.* put the file at {file} by hand"):
+        download(f"{server.url}/set.tar", file, MD5)
     assert len(server.ranges) == 1
     assert files_below(file.parent) == {}
 
 
 def test_a_busy_server_is_asked_again(server: Server, file: Path) -> None:
     server.codes = [503, 429]
-    download(server.url, file, MD5)
+    download(f"{server.url}/set.tar", file, MD5)
     assert file.read_bytes() == CONTENT
 
 
 def test_what_came_before_the_server_went_is_kept(server: Server, file: Path) -> None:
     server.cuts = [100_000] + [0] * 50
-    message = rf"{server.url} .*broke off.* 100kB .* same command goes on.* put the file at {file} by hand"
+    message = rf"{server.url}/set.tar .*broke off.* 100kB .* same command goes on.* put the file at {file} by hand"
     with pytest.raises(UserError, match=message):
-        download(server.url, file, MD5)
+        download(f"{server.url}/set.tar", file, MD5)
     assert len(server.ranges) == 1 + ATTEMPTS
     assert files_below(file.parent) == {"set.tar.part": CONTENT[:100_000]}
 
@@ -245,11 +175,11 @@ def test_too_small_a_disk_is_refused_before_it_is_full(
     part = write_part(file, CONTENT[:there])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     if fits:
-        download(server.url, file, MD5)
+        download(f"{server.url}/set.tar", file, MD5)
         assert file.read_bytes() == CONTENT
         return
     with pytest.raises(UserError, match=r"needs \d+kB more .* \d+kB are free; make room"):
-        download(server.url, file, MD5)
+        download(f"{server.url}/set.tar", file, MD5)
     assert part.stat().st_size == there
 
 
@@ -258,7 +188,7 @@ def test_a_disk_that_fills_up_is_named(server: Server, file: Path) -> None:
     file.parent.mkdir()
     file.with_name("set.tar.part").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"set\.tar: needs 300kB more") as raised:
-        download(server.url, file, MD5)
+        download(f"{server.url}/set.tar", file, MD5)
     assert isinstance(raised.value.__cause__, OSError)
     assert raised.value.__cause__.errno == errno.ENOSPC
     assert len(server.ranges) == 1
@@ -267,7 +197,7 @@ def test_a_disk_that_fills_up_is_named(server: Server, file: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(server: Server, tmp_path: Path) -> None:
     (tmp_path / "raw").write_text("a file, not a folder")
     with pytest.raises(UserError, match=r"raw/set\.tar: cannot be read or written"):
-        download(server.url, tmp_path / "raw" / "set.tar", MD5)
+        download(f"{server.url}/set.tar", tmp_path / "raw" / "set.tar", MD5)
 
 
 INSIDE = {"VOCdevkit/VOC2012/a.txt": b"new a", "VOCdevkit/VOC2012/sub/b.txt": CONTENT[:5000], "readme": b"new"}

@@ -43,7 +43,7 @@ def equal(a: list[TrainingBatch], b: list[TrainingBatch]) -> bool:
 def test_training_batches() -> None:
     found = batches(0)
     assert [tuple(b.images.shape) for b in found] == [(4, 3, *SIZE), (4, 3, *SIZE), (3, 3, *SIZE)]
-    assert found[0].images.dtype == torch.uint8 and found[0].masks.dtype == torch.int64
+    assert found[0].images.dtype == torch.uint8 and found[0].masks.dtype == torch.uint8
     assert sorted(name for b in found for name in b.names) == [f"train/{i:05}" for i in range(11)]
 
 

@@ -207,7 +207,7 @@ def test_accumulated_cross_entropy_is_that_of_one_large_batch(
     model = Float64Net()
     steps, windows = trained_gradients(model, combinations.cross_entropy(), accumulation_steps, batch_size, tmp_path)
     for found, window in zip(steps, windows, strict=True):
-        images, masks = torch.cat([b.images for b in window]), torch.cat([b.masks for b in window])
+        images, masks = torch.cat([b.images for b in window]), torch.cat([b.masks for b in window]).long()
         expected = gradient(model, naive_cross_entropy(model(IMAGENET(images)), masks))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
 
@@ -220,7 +220,7 @@ def test_accumulated_soft_iou_is_the_mean_of_the_micro_batches(
     model = Float64Net()
     steps, windows = trained_gradients(model, combinations.soft_iou(), accumulation_steps, batch_size, tmp_path)
     for found, window in zip(steps, windows, strict=True):
-        values = [naive_soft_iou(model(IMAGENET(batch.images)), batch.masks) for batch in window]
+        values = [naive_soft_iou(model(IMAGENET(batch.images)), batch.masks.long()) for batch in window]
         expected = gradient(model, torch.stack(values).mean())
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
 
@@ -248,7 +248,7 @@ def test_auxiliary_logits_are_trained_with_their_weight_and_not_reported(tmp_pat
     steps, windows = trained_gradients(model, combinations.cross_entropy(auxiliary_weight=0.25), 2, 2, tmp_path)
     values = []
     for found, window in zip(steps, windows, strict=True):
-        images, masks = torch.cat([b.images for b in window]), torch.cat([b.masks for b in window])
+        images, masks = torch.cat([b.images for b in window]), torch.cat([b.masks for b in window]).long()
         main, auxiliary = model.train()(IMAGENET(images))
         expected = naive_cross_entropy(main, masks) + 0.25 * naive_cross_entropy(auxiliary, masks)
         torch.testing.assert_close(found, gradient(model, expected), rtol=1e-4, atol=1e-7)

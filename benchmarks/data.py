@@ -1,0 +1,234 @@
+"""Loading of data against what people usually write: samples a second of one worker, with and without a cache, labels
+of JPEG pairs, and long lists of files.
+
+python -m benchmarks.data
+
+CAMVID_ROOT and VOC_ROOT say where those data sets are; what is not there is left out. A temporary folder gets 0.2 GB.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import albumentations as A
+import numpy as np
+import psutil
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.timing import interleaved
+from data.augmentation import Augmentation
+from data.camvid import CamVid
+from data.checking import check_dataset
+from data.cityscapes import Cityscapes
+from data.cityscapes_labels import LABELS, train_ids
+from data.cityscapes_pairs import CityscapesPairs, nearest_label
+from data.loading import TrainingLoader, prepared
+from data.samples import SegmentationDataset
+from data.synthetic import Synthetic
+from data.voc import VOC
+from utils.groups import CONF
+from utils.tables import table
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SIZE = (512, 512)
+BATCH = 8
+FILES = 120_000
+
+
+class Usual(Dataset):
+    """Decoded by Pillow, normalised to float32 by albumentations, copied and turned by torch."""
+
+    def __init__(self, pairs: list[tuple[str, str]], transforms: list[A.BasicTransform]) -> None:
+        self.pairs = pairs
+        self.compose = A.Compose([A.Resize(*SIZE), *transforms, A.Normalize()])
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image_path, mask_path = self.pairs[index]
+        image, mask = np.array(Image.open(image_path).convert("RGB")), np.array(Image.open(mask_path))
+        augmented = self.compose(image=image, mask=mask)
+        return torch.tensor(augmented["image"]).permute(2, 0, 1), torch.tensor(augmented["mask"]).long()
+
+
+def augmentation(name: str, size: tuple[int, int]) -> Augmentation:
+    """An option of conf/augmentation/."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [f"augmentation={name}", f"data.image_size=[{size[0]},{size[1]}]"])
+        return instantiate(config.augmentation, _convert_="all")
+
+
+def one_worker(dataset: SegmentationDataset) -> dict[str, float]:
+    """Seconds for an epoch, of one worker that augments by the `affine` list."""
+    affine = augmentation("affine", SIZE)
+    samples = prepared(dataset, SIZE, masks=True)
+    ours = TrainingLoader(samples, affine, image_size=SIZE, batch_size=BATCH, seed=0, num_workers=1)
+    pairs = [(image, mask) for image, mask in (dataset.files(i) for i in range(len(dataset)))]
+    theirs = DataLoader(
+        Usual(pairs, list(affine.transforms)), BATCH, shuffle=True, num_workers=1, persistent_workers=True
+    )
+    return interleaved({"ours": lambda: drain(ours), "theirs": lambda: drain(theirs)}, rounds=5, warmup=1)
+
+
+def cache_on_disk(folder: Path) -> dict[str, float]:
+    """Seconds for an epoch of 24 scenes of 1024x2048 at 512x1024, one worker, read and from the cache."""
+    size = (512, 1024)
+    scenes = Synthetic((1024, 2048), "train", train_length=24)
+    for i in range(len(scenes)):
+        image, mask, _ = scenes[i]
+        for kind, pixels in (("leftImg8bit", image), ("gtFine_labelIds", mask + 7)):
+            path = folder / kind.partition("_")[0] / "train" / "town" / f"town_{i:06}_{kind}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    os.environ["SEGMENTATION_DATA"] = str(folder)
+    dataset = Cityscapes(str(folder), "train")
+    flip = augmentation("flip", size)
+    loaders = {
+        name: TrainingLoader(samples, flip, image_size=size, batch_size=BATCH, seed=0, num_workers=1)
+        for name, samples in (
+            ("ours", prepared(dataset, size, masks=True, cache="disk")),
+            ("theirs", prepared(dataset, size, masks=True)),
+        )
+    }
+    return interleaved({name: functools.partial(drain, loader) for name, loader in loaders.items()}, 5, warmup=1)
+
+
+def labels_of_pairs(folder: Path) -> tuple[dict[str, float], float]:
+    """Seconds for a picture's labels on one core, decoding of the JPEG included and not; share that is not nearest."""
+    colors = np.array([label.color for label in LABELS], np.float32)
+    ids = train_ids(20)[[label.id for label in LABELS]].astype(np.uint8)
+    scene_ids = np.array([23, 11, 7, 8, 21, 17, 20, 26, 24])  # of sky, building ... in generated scenes
+    scenes = Synthetic((256, 256), "train", train_length=20)
+    (folder / "train").mkdir(parents=True)
+    for i in range(len(scenes)):
+        image, mask, _ = scenes[i]
+        labels = np.array([label.color for label in LABELS], np.uint8)[scene_ids[mask]]
+        Image.fromarray(np.concatenate([image, labels], 1)).save(folder / "train" / f"{i}.jpg", quality=75)
+    dataset = CityscapesPairs(str(folder), "train")
+    pictures = [np.asarray(Image.open(dataset.files(i)[0]))[:, 256:] for i in range(len(dataset))]
+
+    def exact() -> list[np.ndarray]:
+        found = []
+        for picture in pictures:
+            distances = ((picture.reshape(-1, 1, 3) - colors) ** 2).sum(-1)
+            found.append(ids[distances.argmin(-1)].reshape(picture.shape[:2]))
+        return found
+
+    rivals = {
+        "ours": lambda: [nearest_label(picture) for picture in pictures],
+        "with decoding": lambda: [dataset[i] for i in range(len(dataset))],
+        "theirs": exact,
+    }
+    times = interleaved(rivals, rounds=5, warmup=1)
+    wrong = [(nearest_label(p) != e).mean() for p, e in zip(pictures, exact(), strict=True)]
+    return {name: value / len(pictures) for name, value in times.items()}, float(np.mean(wrong))
+
+
+class PathList(Dataset):
+    """A list of pairs of paths, as people usually keep it."""
+
+    def __init__(self, pairs: list[tuple[Path, Path]]) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> int:
+        return len(self.pairs[index][0].name)
+
+
+def long_list(folder: Path) -> tuple[float, float, float]:
+    """Seconds to the first batch of 120,000 files, and what an epoch adds to a worker's own memory: ours, theirs."""
+    voc = folder / "VOCdevkit" / "VOC2012"
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (voc / name).mkdir(parents=True)
+    names = [f"2007_{i:06}" for i in range(FILES)]
+    rng = np.random.default_rng(0)
+    for kind, suffix, shape in (("JPEGImages", "jpg", (32, 32, 3)), ("SegmentationClass", "png", (32, 32))):
+        first = voc / kind / f"{names[0]}.{suffix}"
+        Image.fromarray(rng.integers(0, 21, shape).astype(np.uint8)).save(first)
+        for number, name in enumerate(names[1:]):
+            if number % 50_000 == 49_999:  # file systems limit the links to one file
+                first = first.with_name(f"{name}.{suffix}")
+                first.write_bytes((voc / kind / f"{names[0]}.{suffix}").read_bytes())
+            else:
+                os.link(first, voc / kind / f"{name}.{suffix}")
+    (voc / "ImageSets/Segmentation/train.txt").write_text("\n".join(names))
+
+    start = time.perf_counter()
+    samples = prepared(VOC(str(folder), "train"), (32, 32), masks=True)
+    check_dataset(samples, "train")
+    none = augmentation("none", (32, 32))
+    loader = TrainingLoader(samples, none, image_size=(32, 32), batch_size=64, seed=0, num_workers=1)
+    batches = iter(loader)
+    next(batches)
+    to_first_batch = time.perf_counter() - start
+    ours = growth(batches)
+    del batches, loader
+    pairs = [(voc / "JPEGImages" / f"{n}.jpg", voc / "SegmentationClass" / f"{n}.png") for n in names]
+    theirs = iter(DataLoader(PathList(pairs), 64, shuffle=True, num_workers=1))
+    next(theirs)
+    return to_first_batch, ours, growth(theirs)
+
+
+def growth(batches: Iterable[object]) -> float:
+    """MB that going through the batches adds to the memory that the worker shares with no one."""
+    (worker,) = (p for p in psutil.Process().children() if "resource_tracker" not in " ".join(p.cmdline()))
+    before, during = worker.memory_full_info().uss, []
+    for number, _ in enumerate(batches):
+        if number % 100 == 99:
+            during.append(worker.memory_full_info().uss)
+    return (statistics.median(during[-3:]) - before) / 1e6
+
+
+def drain(batches: Iterable[object]) -> None:
+    for _ in batches:
+        pass
+
+
+def main() -> None:
+    rows = [["", "theirs", "ours", "ratio"]]
+    sets: dict[str, Callable[[], SegmentationDataset]] = {
+        "CamVid": lambda: CamVid(os.environ.get("CAMVID_ROOT", str(SHARED / "camvid")), "train"),
+        "VOC": lambda: VOC(os.environ.get("VOC_ROOT", str(SHARED / "voc")), "train"),
+    }
+    for name, build in sets.items():
+        try:
+            dataset = build()
+        except Exception as error:
+            print(f"left out: {error}")
+            continue
+        times = one_worker(dataset)
+        rates = {who: len(dataset) / value for who, value in times.items()}
+        row = [f"{name}, affine, 512x512", f"{rates['theirs']:.0f}/s", f"{rates['ours']:.0f}/s"]
+        rows.append([*row, f"{rates['ours'] / rates['theirs']:.2f}"])
+    with tempfile.TemporaryDirectory() as temporary:
+        times = cache_on_disk(Path(temporary, "scenes"))
+        rates = {who: 24 / value for who, value in times.items()}
+        row = ["1024x2048 PNG at 512x1024, kept on disk", f"{rates['theirs']:.1f}/s", f"{rates['ours']:.1f}/s"]
+        rows.append([*row, f"{rates['ours'] / rates['theirs']:.1f}"])
+        each, wrong = labels_of_pairs(Path(temporary, "pairs"))
+        row = ["labels of pairs, 256x256", f"{1 / each['theirs']:.0f}/s", f"{1 / each['ours']:.0f}/s"]
+        rows.append([*row, f"{each['theirs'] / each['ours']:.0f}"])
+        rows.append(["... with photo and decoding", "", f"{1 / each['with decoding']:.0f}/s", ""])
+        rows.append(["... pixels that are not of the nearest", "0", f"{wrong:.4%}", ""])
+        first, ours, theirs = long_list(Path(temporary, "voc"))
+        rows.append([f"first batch of {FILES:,} files", "", f"{first:.2f} s", ""])
+        rows.append(["memory that an epoch adds to a worker", f"{theirs:.0f} MB", f"{ours:.0f} MB", ""])
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

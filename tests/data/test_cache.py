@@ -1,0 +1,190 @@
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from data.cache import CachedSamples, OnDisk
+from data.cityscapes import Cityscapes
+from data.loading import ValidationLoader, prepared
+from data.resized import ResizedSamples
+from data.samples import Sample
+from data.voc import VOC
+from tests.conftest import ROOT
+from tests.data.layouts import make_cityscapes, make_voc, photo, write
+from utils.errors import UserError
+
+PLACES: list[Literal["ram", "disk"]] = ["ram", "disk"]
+SIZE = (40, 56)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Pascal VOC; the cache lies beside it."""
+    monkeypatch.setenv("SEGMENTATION_DATA", str(tmp_path))
+    return make_voc(tmp_path / "voc")
+
+
+def samples_of(root: Path, masks: bool, size: tuple[int, int] = SIZE) -> ResizedSamples:
+    dataset = VOC(str(root), "train")
+    return ResizedSamples(dataset, size, len(dataset), masks)
+
+
+def same(a: Sample, b: Sample) -> bool:
+    return a.name == b.name and np.array_equal(a.image, b.image) and np.array_equal(a.mask, b.mask)
+
+
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize("where", PLACES)
+def test_the_kept_samples_are_the_samples(root: Path, where: Literal["ram", "disk"], masks: bool) -> None:
+    write(root / "VOCdevkit/VOC2012/JPEGImages/2007_000002.jpg", photo(2, (32, 40)))  # not all of one size
+    write(root / "VOCdevkit/VOC2012/SegmentationClass/2007_000002.png", np.full((32, 40), 3, np.uint8))
+    plain = samples_of(root, masks)
+    cached = CachedSamples(plain, where)
+    for _ in range(3):
+        assert all(same(cached[i], plain[i]) for i in range(4))
+    assert [cached.size(i) for i in range(4)] == [plain.size(i) for i in range(4)]
+    assert cached[2].mask.shape == (SIZE if masks else (32, 40))
+    assert cached.labels == plain.labels and len(cached) == 4 and cached.files(1) == plain.files(1)
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_nothing_is_read_twice(root: Path, where: Literal["ram", "disk"]) -> None:
+    cached = CachedSamples(samples_of(root, True), where)
+    first = [cached[i] for i in range(4)]
+    for i in range(4):
+        for path in cached.files(i):
+            Path(path).unlink()
+    assert all(same(cached[i], first[i]) for i in range(4))
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_work_in_place_does_not_spoil_what_is_kept(root: Path, where: Literal["ram", "disk"]) -> None:
+    plain = samples_of(root, True)
+    cached = CachedSamples(plain, where)
+    for _ in range(2):
+        sample = cached[0]
+        sample.image[:], sample.mask[:] = 0, 0
+    assert same(cached[0], plain[0])
+
+
+def test_another_run_finds_what_is_on_disk(root: Path) -> None:
+    before = CachedSamples(samples_of(root, True), "disk")
+    first = [before[i] for i in range(4)]
+    again = CachedSamples(samples_of(root, True), "disk")
+    for i in range(4):
+        Path(again.files(i)[0]).unlink()
+    assert all(same(again[i], first[i]) for i in range(4))
+
+
+def test_everything_that_shapes_a_sample_is_in_the_name(root: Path, tmp_path: Path) -> None:
+    def folder(samples: ResizedSamples) -> str:
+        store = CachedSamples(samples, "disk")._store
+        assert isinstance(store, OnDisk)
+        return store.folder.name
+
+    plain = samples_of(root, True)
+    assert folder(plain) == folder(samples_of(root, True))
+    names = [
+        folder(plain),
+        folder(samples_of(root, True, (40, 48))),
+        folder(samples_of(root, False)),
+        folder(ResizedSamples(VOC(str(root), "train"), SIZE, 3, True)),
+        folder(ResizedSamples(VOC(str(root), "train_aug"), SIZE, 4, True)),
+    ]
+    make_cityscapes(tmp_path / "cityscapes")
+    for classes in (19, 20):
+        scenes = Cityscapes(str(tmp_path / "cityscapes"), "train", classes=classes)
+        names.append(folder(ResizedSamples(scenes, SIZE, 4, True)))
+    path = Path(plain.files(2)[1])
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    names.append(folder(samples_of(root, True)))
+    assert len(set(names)) == len(names)
+
+
+def fill(root: str, order: list[int], barrier: object) -> None:
+    """What each of several processes does, at the same time."""
+    cached = CachedSamples(samples_of(Path(root), True), "disk")
+    barrier.wait()  # type: ignore[attr-defined]
+    plain = cached.samples
+    for i in order:
+        assert same(cached[i], plain[i])
+
+
+def test_several_processes_fill_it_at_once(root: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(4)
+    orders = ([0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 3, 2], [0, 0, 1, 1])
+    processes = [context.Process(target=fill, args=(str(root), order, barrier)) for order in orders]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    plain = samples_of(root, True)
+    assert all(same(CachedSamples(samples_of(root, True), "disk")[i], plain[i]) for i in range(4))
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_workers_share_it(root: Path, where: Literal["ram", "disk"]) -> None:
+    samples = prepared(VOC(str(root), "train"), SIZE, masks=False, cache=where)
+    loader = ValidationLoader(samples, batch_size=2, num_workers=2)
+    first = [batch.images.clone() for batch in loader]
+    assert isinstance(samples, CachedSamples)
+    assert samples._store.full.tolist() == [1] * 4  # by the workers
+    for i in range(4):
+        Path(samples.files(i)[0]).unlink()
+    assert all((batch.images == images).all() for batch, images in zip(loader, first, strict=True))
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_it_reaches_processes_that_are_started_anew(root: Path, where: Literal["ram", "disk"]) -> None:
+    """As where processes cannot be forked: pickled, and still one store."""
+    cached = CachedSamples(samples_of(root, True), where)
+    expected = cached[1]
+    packed = pickle.dumps(cached)
+    assert len(packed) < 10_000
+    other = pickle.loads(packed)
+    for i in range(4):
+        Path(other.files(i)[0]).unlink()
+    assert same(other[1], expected)
+
+
+def test_no_room(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Little:
+        free = available = 1000
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Little)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: Little)
+    with pytest.raises(UserError, match=r"data\.cache=disk needs 0\.00 GB, and there are 0\.00 GB of space in"):
+        CachedSamples(samples_of(root, True), "disk")
+    with pytest.raises(UserError, match=r"data\.cache=ram needs .*data\.cache=none"):
+        CachedSamples(samples_of(root, True), "ram")
+
+
+def test_no_place(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "file").write_text("")
+    monkeypatch.setenv("SEGMENTATION_DATA", str(root / "file"))
+    with pytest.raises(UserError, match=r"data\.cache=disk: .* cannot be written .*SEGMENTATION_DATA"):
+        CachedSamples(samples_of(root, True), "disk")
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is not seen in a folder here")
+def test_memory_is_given_back(root: Path) -> None:
+    """At the end of the process, whether or not workers were there."""
+    before = set(os.listdir("/dev/shm"))  # noqa: PTH208
+    script = (
+        "import sys; from data.voc import VOC; from data.loading import ValidationLoader, prepared\n"
+        "samples = prepared(VOC(sys.argv[1], 'train'), (40, 56), masks=False, cache='ram')\n"
+        "print(len(list(ValidationLoader(samples, batch_size=2, num_workers=1))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(root)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2\n", "")
+    assert set(os.listdir("/dev/shm")) <= before  # noqa: PTH208

@@ -1,0 +1,79 @@
+"""The recipes of conf/experiment/, each run for a few steps on a small data set of the true layout."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, run_command, runs_in
+from tests.data.layouts import make_cityscapes, make_cityscapes_pairs, make_coco, make_voc
+
+SMALL = ("data.image_size=[64,64]", "data.batch_size=2", "data.limit=6", "trainer.epochs=1", "logger=none")
+WITHOUT_ENCODER = ("enet_cityscapes", "dilated_unet_cityscapes")
+WITH_ENCODER = ("espnet_cityscapes", "efficient_segnet_pairs", "efficientdet_d4_coco", "efficientdet_d4_voc")
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("datasets")
+    for name, make in (
+        ("cityscapes", make_cityscapes),
+        ("cityscapes_pairs", make_cityscapes_pairs),
+        ("coco", make_coco),
+        ("voc", make_voc),
+    ):
+        make(folder / name)
+    return folder
+
+
+def sweep(folder: Path, datasets: Path, *words: str) -> dict[str, dict]:
+    """The summaries of a sweep's jobs, by what their overrides say of experiment or model."""
+    done = run_command(
+        "train_segmentation.py", "--multirun", *words, *SMALL, cwd=folder, SEGMENTATION_DATA=str(datasets)
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(folder)
+    jobs = [json.loads((job / "summary.json").read_text()) for job in sorted(run.iterdir()) if job.is_dir()]
+    return {word.partition("=")[2]: job for job in jobs for word in job["overrides"] if word in _swept(job)}
+
+
+def _swept(job: dict) -> list[str]:
+    return [word for word in job["overrides"] if word.partition("=")[0] in ("experiment", "model")][-1:]
+
+
+@pytest.mark.parametrize(
+    ("names", "more"),
+    [(WITHOUT_ENCODER, ()), (WITH_ENCODER, ("model.encoder_weights=null",))],
+    ids=["plain", "encoder"],
+)
+def test_recipes_run(tmp_path: Path, datasets: Path, names: tuple[str, ...], more: tuple[str, ...]) -> None:
+    jobs = sweep(tmp_path, datasets, f"experiment={','.join(names)}", *more)
+    assert jobs.keys() == set(names)
+    for name, job in jobs.items():
+        assert job["status"] == "finished"
+        assert job["last"]["step"] >= 2 or "coco" in name  # of the three photos of COCO, two batches make one step
+
+
+@pytest.mark.slow
+def test_the_comparison_runs(tmp_path: Path, datasets: Path) -> None:
+    jobs = sweep(tmp_path, datasets, "experiment=espnet_comparison")
+    assert jobs.keys() == {"espnet", "separable_unet", "deeplabv3plus", "bayesian_segnet", "fast_scnn"}
+    assert all(job["status"] == "finished" for job in jobs.values())
+
+
+def test_every_recipe_is_tested() -> None:
+    recipes = {path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml")}
+    assert recipes == {*WITHOUT_ENCODER, *WITH_ENCODER, "espnet_comparison"}
+    compared = yaml.safe_load((ROOT / "conf/experiment/espnet_comparison.yaml").read_text())["hydra"]["sweeper"][
+        "params"
+    ]
+    assert all((ROOT / "conf" / "model" / f"{name}.yaml").is_file() for name in compared["model"].split(","))
+
+
+def test_what_is_typed_wins_over_a_recipe(tmp_path: Path) -> None:
+    done = run_command(
+        "train_segmentation.py", "--cfg", "job", "experiment=espnet_cityscapes", "model=espnet_s2", cwd=tmp_path
+    )
+    config = yaml.safe_load(done.stdout)
+    assert config["model"]["encoder"] == "efficientnet_b2" and config["model"]["encoder_weights"] == "imagenet"

@@ -17,6 +17,7 @@ from data.cache import CachedSamples
 from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
 from utils.errors import UserError
+from utils.memory import keep_freed_memory
 
 
 class TrainingBatch(NamedTuple):
@@ -215,5 +216,6 @@ def _start_worker(_: int) -> None:
     and still needs its workers to end in order.
     """
     cv2.setNumThreads(0)
+    keep_freed_memory()
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import torch
 
 from utils.errors import UserError
@@ -35,18 +33,3 @@ def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
             return None
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return {"off": None, "fp16": torch.float16, "bf16": torch.bfloat16}[amp]
-
-
-def keep_freed_memory() -> None:
-    """Makes the C library keep what is freed for the next step; where it is not glibc, does nothing.
-
-    It would return large blocks to the system, which then hands out zeroed pages, step after step: a tenth to a fifth
-    of the time that a small network takes on a CPU.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, TypeError, OSError):
-        return
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-    if mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25):  # some versions take no more than 32 MiB
-        mallopt(trim_threshold, 2**31 - 1)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from data.labels import LabelSet
 from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
 from engine.checkpoint import load_weights, save_checkpoint
-from engine.device import autocast_dtype, choose_device, keep_freed_memory
+from engine.device import autocast_dtype, choose_device
 from engine.evaluator import Evaluation, evaluate
 from engine.metrics import scores
 from engine.normalization import IMAGENET, Normalization
@@ -29,6 +29,7 @@ from losses.weighted_sum import WeightedSum
 from utils.errors import UserError, did_you_mean
 from utils.interruption import Interrupted, StopRequest
 from utils.loggers import Logger
+from utils.memory import keep_freed_memory
 from utils.run_folder import RunFolder
 from utils.tables import duration, epoch_table, number
 

@@ -5,7 +5,7 @@ from tests.models.tester import SLOW, SLOW_FOR_VARIANTS, ModelTester, build, noi
 
 class TestESPNetS0(ModelTester):
     name = "espnet_s0"
-    memorising_scale = 4
+    memorising_scale, memorising_steps = 8, 400  # its finest features are of stride 32
     num_classes = 20
     parameters = (4_583_700, 4_676_300)
     macs = {(512, 512): 3.67e9}
@@ -14,7 +14,7 @@ class TestESPNetS0(ModelTester):
 
 class TestESPNetS1(ModelTester):
     name = "espnet_s1"
-    memorising_scale = 4
+    memorising_scale, memorising_steps = 8, 400  # its finest features are of stride 32
     num_classes = 20
     parameters = (7_058_700, 7_201_300)
     macs = {(512, 512): 4.63e9}
@@ -23,7 +23,7 @@ class TestESPNetS1(ModelTester):
 
 class TestESPNetS2(ModelTester):
     name = "espnet_s2"
-    memorising_scale = 4
+    memorising_scale, memorising_steps = 8, 400  # its finest features are of stride 32
     num_classes = 20
     parameters = (8_246_700, 8_413_300)
     macs = {(512, 512): 5.15e9}

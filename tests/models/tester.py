@@ -99,8 +99,9 @@ class ModelTester:
         parameters: least and most of them at `num_classes` classes, where a figure is published.
         num_classes: that `parameters` and `macs` are for.
         macs: published multiply-adds of a forward pass by size (height, width).
-        memorising_scale: how much the four pictures of 64x64 that it is to know by heart are enlarged; networks whose
-            logits are coarser than the image cannot follow single pixels.
+        memorising_scale: how much the four pictures that it is to know by heart are enlarged, which are of 64x64, or of
+            256x256 then; networks whose logits are coarser than the image cannot follow single pixels.
+        memorising_steps: at most so many optimiser steps.
         slow: names of tests that only `make test-all` runs for this model.
     """
 
@@ -109,6 +110,7 @@ class ModelTester:
     num_classes = 19
     macs: dict[tuple[int, int], float] = {}
     memorising_scale = 1
+    memorising_steps = 200
     slow = SLOW
 
     def build(self) -> Any:
@@ -248,9 +250,10 @@ class ModelTester:
 
     def test_memorises_four_pictures(self) -> None:
         """A network that is wired up wrongly does not get there. Rare classes weigh more, so that it is quick."""
-        scenes = Synthetic(size=(64, 64), split="train", train_length=4)
+        side = min(64, 256 // self.memorising_scale)
+        scenes = Synthetic(size=(side, side), split="train", train_length=4)
         samples = [scenes[i] for i in range(len(scenes))]
-        scale, steps = self.memorising_scale, 200
+        scale, steps = self.memorising_scale, self.memorising_steps
         target = torch.from_numpy(np.stack([s.mask for s in samples])).long()
         target = target.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
         images = IMAGENET(torch.from_numpy(np.stack([s.image for s in samples])).movedim(-1, 1), channels_last=True)

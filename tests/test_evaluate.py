@@ -1,0 +1,491 @@
+"""A trained network measured on a split, as a user asks for it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.camvid import LABELS as CAMVID_LABELS
+from data.camvid import CamVid
+from data.cityscapes import Cityscapes
+from data.cityscapes_labels import label_set
+from data.folder import Folder
+from data.images import read_image
+from data.labels import LabelSet
+from data.synthetic import Synthetic
+from data.voc import LABELS as VOC_LABELS
+from engine.checkpoint import save_checkpoint
+from engine.normalization import Normalization
+from engine.predictor import Predictor
+from evaluate import evaluate
+from models.enet import ENet
+from tests.conftest import run_command
+from tests.data.layouts import blocks, make_cityscapes, make_coco, make_folder, make_voc, photo, write
+from utils.config import launch
+
+SIZE = [32, 48]
+"""Of the input of the networks made here: other than that of any mask, so that all is resized."""
+LOADER = {"train_split": "train", "val_split": "val", "image_size": SIZE, "batch_size": 2, "num_workers": 0,
+          "cache": "none", "limit": None}  # fmt: skip
+
+
+def run_here(task: Callable, config_name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess:
+    """An entry point's command in this process, which saves the seconds that its imports take."""
+    root, here, given = logging.getLogger(), Path.cwd(), sys.argv[1:]
+    handlers, level, at_sigterm = root.handlers[:], root.level, signal.getsignal(signal.SIGTERM)
+    full_error = os.environ.pop("HYDRA_FULL_ERROR", None)
+    out, err = io.StringIO(), io.StringIO()
+    code = None
+    os.chdir(cwd)
+    sys.argv[1:] = words
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+            launch(task, config_name)
+    except SystemExit as end:
+        code = end.code
+    finally:
+        os.chdir(here)
+        sys.argv[1:] = given
+        logging.captureWarnings(False)
+        signal.signal(signal.SIGTERM, at_sigterm)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def evaluate_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+    """On the CPU, which gives the same on every machine."""
+    return run_here(evaluate, "evaluate", "device=cpu", *words, cwd=cwd)
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_refused(done: subprocess.CompletedProcess, *fragments: str) -> None:
+    """Exit code 2, and a message of a line or two."""
+    lines = [line for line in done.stderr.splitlines() if line.strip() and "img/s" not in line]
+    assert done.returncode == 2, done.stderr
+    assert len(lines) <= 2 and lines[0].startswith("error: "), done.stderr
+    for fragment in fragments:
+        assert fragment in done.stderr, done.stderr
+
+
+@pytest.fixture
+def run(tmp_path: Path, finished_run: Path) -> Path:
+    """A copy of the finished run, in the folder of the test."""
+    return shutil.copytree(finished_run, tmp_path / "run")
+
+
+def write_network(path: Path, labels: LabelSet, data: dict[str, Any], photos: list[np.ndarray]) -> Path:
+    """A checkpoint of an untrained ENet that finds many classes in these photos."""
+    torch.manual_seed(0)
+    model = ENet(num_classes=len(labels))
+    arguments = {"model": {"_target_": "models.enet.ENet"}, "data": {**LOADER, **data}}
+    content = {
+        "config": arguments,
+        "labels": labels.to_dict(),
+        "normalization": Normalization().to_dict(),
+        "image_size": SIZE,
+        "epoch": 3,
+    }
+    save_checkpoint(path, {**content, "model": model.state_dict()})
+    predictor = Predictor.from_checkpoint(path)
+    images = torch.from_numpy(np.stack([photo[: SIZE[0], : SIZE[1]] for photo in photos])).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        logits = predictor.model(predictor.normalization(images))
+        weights = model.state_dict()
+        spread = logits.std((0, 2, 3))
+        weights["fullconv.weight"] /= spread[None, :, None, None]
+        weights["fullconv.bias"] -= logits.mean((0, 2, 3))
+        weights["fullconv.bias"] /= spread
+    save_checkpoint(path, {**content, "model": weights})
+    return path
+
+
+@pytest.fixture(scope="module")
+def original_street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("street")
+    root = folder / "camvid"
+    for split in ("train", "val"):
+        for i in range(3):
+            write(root / split / f"{i}.png", photo(i))
+            write(root / f"{split}annot" / f"{i}.png", blocks(i, [*range(9), 11]))
+    data = {"_target_": "data.camvid.CamVid", "root": "camvid"}
+    write_network(folder / "street.pt", CAMVID_LABELS, data, [photo(i) for i in range(3)])
+    return folder
+
+
+@pytest.fixture
+def street(tmp_path: Path, original_street: Path) -> Path:
+    """A network for a CamVid beside it, whose masks lack two classes and have void pixels."""
+    shutil.copytree(original_street, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "street.pt"
+
+
+def counted(predictor: Predictor, samples: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """int64 (C + 1, C) of (photo, mask): row = truth, ignored last; column = prediction."""
+    classes = len(predictor.labels)
+    counts = np.zeros((classes + 1, classes), np.int64)
+    for image, mask in samples:
+        np.add.at(counts, (np.minimum(mask, classes), predictor.predict(image)), 1)
+    return counts
+
+
+def test_the_figures_of_a_run_are_those_of_its_own_validation(tmp_path: Path, run: Path, finished_run: Path) -> None:
+    done = run_command("evaluate.py", "checkpoint=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert files_in(run) - files_in(finished_run) == {"evaluation/val.json", "evaluation/val_confusion_matrix.png"}
+    for name in files_in(finished_run):
+        assert (run / name).read_bytes() == (finished_run / name).read_bytes(), name
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+    found = json.loads((run / "evaluation" / "val.json").read_text())
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    best = max(rows, key=lambda row: float(row["val/miou"]))
+    assert found["epoch"] == int(best["epoch"])
+    for name in ("miou", "dice", "pixel_accuracy"):
+        assert found[name] == pytest.approx(float(best[f"val/{name}"]), abs=1e-6)
+    names = Synthetic.labels.names
+    assert list(found["classes"]["iou"]) == list(names)
+    for name, iou in found["classes"]["iou"].items():
+        cell = best[f"val/iou/{name}"]
+        assert iou == (pytest.approx(float(cell), abs=1e-6) if cell else None)
+
+    dataset = Synthetic((32, 32), "val")
+    samples = [(dataset[i].image, dataset[i].mask) for i in range(8)]
+    confusion = np.array(found["confusion"])
+    assert confusion.sum() == sum((mask != 255).sum() for _, mask in samples)
+    if not torch.cuda.is_available():  # where the command would have taken it, and half the digits
+        np.testing.assert_array_equal(confusion, counted(Predictor.from_checkpoint(run), samples)[:-1])
+
+    assert f"val, 8 samples, epoch {found['epoch']}" in done.stderr
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stderr.splitlines() if "|" in line]
+    shown = {row[0]: row[1:] for row in cells}
+    for i, name in enumerate(names):
+        share, iou = confusion[i].sum() / confusion.sum(), found["classes"]["iou"][name]
+        assert shown[name][:2] == [f"{share:.2%}", "-" if iou is None else f"{iou:.4f}"]
+    assert shown["miou"] == [f"{found['miou']:.4f}"] == [shown["mean"][1]]
+    assert shown["pixel_accuracy"] == [f"{found['pixel_accuracy']:.4f}"]
+    figure = np.asarray(Image.open(run / "evaluation" / "val_confusion_matrix.png").convert("RGB"))
+    assert figure.shape[0] > 300 and len(np.unique(figure.reshape(-1, 3), axis=0)) > 20
+
+
+def test_scores_agree_with_numpy_on_the_masks_that_are_predicted(tmp_path: Path, street: Path) -> None:
+    done = evaluate_here("checkpoint=street.pt", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "street_evaluation" / "val.json").read_text())
+    samples = []
+    for i in range(3):
+        image, raw = (np.asarray(Image.open(tmp_path / "camvid" / f / f"{i}.png")) for f in ("val", "valannot"))
+        samples.append((image, np.where(raw == 11, 255, raw)))
+    counts = counted(Predictor.from_checkpoint(street), samples)
+    confusion, void = counts[:-1], counts[-1]
+    assert (confusion.sum(0) > 0).sum() >= 6 and void.sum() > 500, "an example that shows little"
+    np.testing.assert_array_equal(found["confusion"], confusion)
+    right, present, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    iou = [r / (p + q - r) if p + q else None for r, p, q in zip(right, present, predicted, strict=True)]
+    dice = [2 * r / (p + q) if p + q else None for r, p, q in zip(right, present, predicted, strict=True)]
+    accuracy = [r / p if p else None for r, p in zip(right, present, strict=True)]
+    with_void = [r / (p + q + v - r) for r, p, q, v in zip(right, present, predicted, void, strict=True) if p + q + v]
+
+    def mean(values: list[float | None]) -> float:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known)
+
+    assert accuracy[9] is None and accuracy[10] is None
+    for key, values in {"iou": iou, "dice": dice, "accuracy": accuracy}.items():
+        assert list(found["classes"][key].values()) == pytest.approx(values)
+    assert found["miou"] == pytest.approx(mean(iou))
+    assert found["dice"] == pytest.approx(mean(dice))
+    assert found["class_accuracy"] == pytest.approx(mean(accuracy))
+    assert found["pixel_accuracy"] == pytest.approx(right.sum() / confusion.sum())
+    weighted = sum(value * p for value, p in zip(iou, present, strict=True) if value is not None)
+    assert found["frequency_weighted_iou"] == pytest.approx(weighted / confusion.sum())
+    assert found["benchmark"] == {
+        "miou, void ignored": pytest.approx(mean(iou)),
+        "miou, void as false positives": pytest.approx(mean(with_void)),
+        "class-average accuracy": pytest.approx(mean(accuracy)),
+    }
+    for name, value in found["benchmark"].items():
+        assert f"| {name} " in done.stderr and f" {value:.4f} |" in done.stderr
+
+
+def cityscapes_network(folder: Path) -> Path:
+    data = {"_target_": "data.cityscapes.Cityscapes", "root": str(make_cityscapes(folder / "cs")), "classes": 19}
+    return write_network(folder / "net.pt", label_set(19), data, [photo(0), photo(1)])
+
+
+def test_the_scores_of_the_benchmark_of_cityscapes(tmp_path: Path) -> None:
+    predictor = Predictor.from_checkpoint(cityscapes_network(tmp_path))
+    assert evaluate_here("checkpoint=net.pt", cwd=tmp_path).returncode == 0
+    found = json.loads((tmp_path / "net_evaluation" / "val.json").read_text())
+    dataset = Cityscapes(str(tmp_path / "cs"), "val")
+    expected = dataset.scores()
+    for i in range(len(dataset)):
+        expected.add(i, predictor.predict(dataset[i].image))
+    results = expected.results(np.array(found["confusion"]), np.zeros(19, np.int64))
+    assert {"class_iiou", "category_iou", "category_iiou", "iiou/person"} <= results.keys()
+    assert found["benchmark"] == {k: None if np.isnan(v) else pytest.approx(v) for k, v in results.items()}
+
+    for path in (tmp_path / "cs" / "gtFine" / "val").rglob("*_instanceIds.png"):
+        path.unlink()
+    assert evaluate_here("checkpoint=net.pt", "output=without", cwd=tmp_path).returncode == 0
+    without = json.loads((tmp_path / "without" / "val.json").read_text())["benchmark"]
+    assert "class_iou" in without and not any("iiou" in name for name in without)
+
+
+def test_a_split_whose_masks_say_nothing(tmp_path: Path) -> None:
+    """As those of the test split of Cityscapes."""
+    cityscapes_network(tmp_path)
+    for kind in ("leftImg8bit", "gtFine"):
+        shutil.copytree(tmp_path / "cs" / kind / "val", tmp_path / "cs" / kind / "test")
+    for path in (tmp_path / "cs" / "gtFine" / "test").rglob("*_labelIds.png"):
+        write(path, np.zeros((64, 96), np.uint8))
+    done = evaluate_here("checkpoint=net.pt", "split=test", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "net_evaluation" / "test.json").read_text())
+    assert found["miou"] is None and np.sum(found["confusion"]) == 0
+
+
+def test_keys_of_the_data_are_those_of_the_run_until_typed(tmp_path: Path, run: Path) -> None:
+    found = {}
+    for name, words in {
+        "as it was": [],
+        "limit": ["data.limit=2"],
+        "split": ["split=train", "data.limit=3"],
+        "option": ["data=synthetic", "data.image_size=[32,32]", "data.limit=8", "data.num_workers=0"],
+        "size": ["data.image_size=[32,64]", "data.size=[32,32]"],
+    }.items():
+        done = evaluate_here("checkpoint=run", *words, f"output={name}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (path,) = (tmp_path / name).glob("*.json")
+        found[name] = json.loads(path.read_text())
+        count = np.sum(found[name]["confusion"]) // 32**2
+        assert f"{path.stem}, {count} samples" in done.stderr
+        assert count == {"limit": 2, "split": 3}.get(name, 8)
+        assert path.stem == ("train" if name == "split" else "val")
+    assert found["as it was"]["confusion"] == found["option"]["confusion"] != found["size"]["confusion"]
+    assert found["limit"]["data"] == {**found["as it was"]["data"], "limit": 2}
+    assert found["size"]["data"]["image_size"] == [32, 64]
+    assert not (run / "evaluation").exists()
+
+
+def test_data_of_another_set_with_the_same_classes(tmp_path: Path) -> None:
+    make_coco(tmp_path / "coco")
+    make_voc(tmp_path / "voc")
+    data = {"_target_": "data.voc.VOC", "root": "voc", "download": False}
+    write_network(tmp_path / "net.pt", VOC_LABELS, data, [photo(0), photo(1)])
+    words = ["checkpoint=net.pt", "data=coco", "data.root=coco", "data.image_size=[32,48]", "data.num_workers=0"]
+    assert_refused(evaluate_here(*words, cwd=tmp_path), "person, bicycle, car", "aeroplane, bicycle, bird")
+    done = evaluate_here(*words, "data.classes=21", cwd=tmp_path)
+    assert done.returncode == 0 and "val, 1 samples" in done.stderr, done.stderr  # the others show none of VOC's
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "words", "expected"),
+    [
+        ("run", [], "run/evaluation"),
+        ("run/", [], "run/evaluation"),
+        ("run/checkpoints/last.pt", [], "run/evaluation"),
+        ("no run/checkpoints/best.pt", [], "no run/checkpoints/best_evaluation"),
+        ("it's (loose), [x].pt", [], "it's (loose), [x]_evaluation"),
+        ("run", ["output=a, b/c"], "a, b/c"),
+    ],
+)
+def test_where_the_figures_go(tmp_path: Path, run: Path, checkpoint: str, words: list[str], expected: str) -> None:
+    path = tmp_path / checkpoint
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(run / "checkpoints" / "best.pt", path)
+    before = files_in(tmp_path)
+    done = evaluate_here(f"checkpoint={checkpoint}", "data.limit=1", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = {f"{expected}/val.json", f"{expected}/val_confusion_matrix.png"}
+    assert files_in(tmp_path) - before == written
+    assert all(f"wrote {name}" in done.stderr for name in written)
+
+
+ABSENT = "cuda" if torch.backends.mps.is_available() else "mps"
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        (["checkpoint=nowhere"], ["there is no checkpoint nowhere", "run folder or a .pt file"]),
+        (["checkpoint=camvid"], ["camvid: not a run folder", "best.pt"]),
+        (["checkpoint=camvid/val/0.png"], ["0.png: not a checkpoint"]),
+        ([], ["checkpoint is missing"]),
+        (["checkpoint=street.pt", "data.rot=x"], ["data.rot", "did you mean 'root'?", "on the command line"]),
+        (["checkpoint=street.pt", "data.limt=2"], ["data.limt", "did you mean 'limit'?"]),
+        (["checkpoint=street.pt", "data.limit=0"], ["data.limit=0", "greater than or equal to 1"]),
+        (["checkpoint=street.pt", "data.root=nowhere"], ["no folder nowhere/val", "data.root="]),
+        (["checkpoint=street.pt", "splt=val"], ["splt: unknown key", "did you mean 'split'?"]),
+        (["checkpoint=street.pt", "split=vall"], ["no split 'vall'", "did you mean 'val'?"]),
+        (["checkpoint=street.pt", "data=camvd"], ["data=camvd", "did you mean 'camvid'?"]),
+        (["checkpoint=street.pt", "data=synthetic"], ["sky, building, road", "sky, building, pole", "choose the data"]),
+        (["checkpoint=street.pt", "data.image_size=[8,8]"], ["data.image_size", "greater than or equal to 32"]),
+        (["checkpoint=street.pt", f"device={ABSENT}"], [f"the device '{ABSENT}' is not available"]),
+        (["checkpoint=street.pt", "device=gpu"], ["device=gpu", "'auto', 'cpu', 'cuda' or 'mps'"]),
+    ],
+)
+def test_mistakes(tmp_path: Path, street: Path, words: list[str], fragments: list[str]) -> None:
+    before = files_in(tmp_path)
+    assert_refused(evaluate_here(*words, cwd=tmp_path), *fragments)
+    assert files_in(tmp_path) == before
+
+
+def test_camvid_for_a_network_of_generated_scenes(tmp_path: Path, run: Path, camvid: Path) -> None:
+    done = evaluate_here("checkpoint=run", "data=camvid", f"data.root={camvid}", cwd=tmp_path)
+    assert_refused(done, "sky, building, road", "sky, building, pole", "choose the data that it was trained for")
+    assert not (run / "evaluation").exists()
+
+
+def test_a_broken_file_is_named(tmp_path: Path, street: Path) -> None:
+    (tmp_path / "camvid" / "val" / "1.png").write_bytes(b"")
+    assert_refused(evaluate_here("checkpoint=street.pt", cwd=tmp_path), "camvid/val/1.png: the file is empty")
+    assert not (tmp_path / "street_evaluation").exists()
+
+
+def spoil(checkpoint: Path, keys: dict[str, Any]) -> None:
+    """Sets keys of the node `data` in a checkpoint's config."""
+    content = torch.load(checkpoint, weights_only=True)
+    content["config"]["data"] |= keys
+    torch.save(content, checkpoint)
+
+
+class Pickled:
+    """Makes a folder when it is read, as what is malicious may do anything."""
+
+    def __reduce__(self) -> tuple[Callable, tuple[str]]:
+        return os.mkdir, ("ran",)
+
+
+@pytest.fixture
+def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """What the code left behind that a checkpoint must not start."""
+    torch.save(Pickled(), tmp_path / "evil.pt")
+    calls: list[str] = []
+
+    def download_voc(root: Path) -> None:
+        calls.append("download_voc")
+
+    def spied_read_image(path: str) -> np.ndarray:
+        calls.append("read_image")
+        return read_image(path)
+
+    monkeypatch.setattr("data.voc_download.download_voc", download_voc)
+    monkeypatch.setattr("data.images.read_image", spied_read_image)
+    return lambda: [*calls, *(path.name for path in tmp_path.glob("ran*"))]
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments"),
+    [
+        ("os.system", {"command": "touch ran"}),
+        ("torch.load", {"f": "evil.pt", "weights_only": False}),
+        ("torch.nn.Linear", {"in_features": 1, "out_features": 1}),
+        ("data.images.read_image", {"path": "evil.pt"}),
+        ("data.voc_download.download_voc", {"root": "voc"}),
+        ("data.voc_download.SBDataset", {"root": "ran"}),  # of torchvision, only imported there
+        ("data.camvid.PairedFiles", {}),
+        ("data.download.os.mkdir", {"path": "ran"}),
+        ("tests.data.layouts.make_voc", {"root": "ran"}),
+        ("data", {}),
+        (["data.camvid.CamVid"], {}),
+        (None, {}),
+    ],
+)
+def test_a_checkpoint_does_not_say_what_is_run(
+    tmp_path: Path, street: Path, traces: Callable[[], list[str]], target: Any, arguments: dict[str, Any]
+) -> None:
+    spoil(street, {"_target_": target, **arguments})
+    done = evaluate_here("checkpoint=street.pt", cwd=tmp_path)
+    assert_refused(done, f"trained on '{target}', which is not a data set of this project", "say data=")
+    assert traces() == []
+
+
+def test_data_that_the_user_names_need_nothing_of_the_checkpoint(
+    tmp_path: Path, street: Path, traces: Callable[[], list[str]]
+) -> None:
+    spoil(street, {"_target_": "os.system", "command": "touch ran"})
+    words = ["checkpoint=street.pt", "data=camvid", "data.root=camvid", "data.image_size=[32,48]", "data.num_workers=0"]
+    done = evaluate_here(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert traces() == []
+
+
+@pytest.mark.xfail(strict=True, reason="build_dataset instantiates what stands inside the checkpoint's data node too")
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"_target_": "shutil.copytree", "src": "camvid", "dst": "ran"},
+        {"x": {"_target_": "os.mkdir", "path": "ran"}},
+        {"x": [{"_target_": "torch.load", "f": "evil.pt", "weights_only": False}]},
+        {"x": {"_target_": "data.voc_download.download_voc", "root": "voc"}},
+        {"x": {"_target_": "os.system", "_args_": ["touch ran"]}},  # refused by Hydra, with a traceback
+    ],
+)
+def test_nor_inside_its_data(tmp_path: Path, run: Path, traces: Callable[[], list[str]], node: dict[str, Any]) -> None:
+    (tmp_path / "camvid").mkdir()
+    spoil(run / "checkpoints" / "best.pt", {"train_length": node})
+    done = evaluate_here("checkpoint=run", cwd=tmp_path)
+    assert traces() == []
+    assert_refused(done)
+
+
+@pytest.mark.xfail(strict=True, reason="the message shows the first four classes, which are the same")
+def test_one_class_too_many_is_told(tmp_path: Path) -> None:
+    cityscapes_network(tmp_path)
+    done = evaluate_here("checkpoint=net.pt", "data.classes=20", cwd=tmp_path)
+    assert_refused(done)
+    assert "misc" in done.stderr or ("19" in done.stderr and "20" in done.stderr)
+
+
+@pytest.mark.xfail(strict=True, reason="a traceback and exit code 1, after the whole pass")
+@pytest.mark.parametrize("output", ["street.pt", "/proc/nowhere"])
+def test_an_output_that_cannot_be_written(tmp_path: Path, street: Path, output: str) -> None:
+    assert_refused(evaluate_here("checkpoint=street.pt", f"output={output}", cwd=tmp_path), output)
+
+
+@pytest.mark.xfail(strict=True, reason="the folder of the figures is not made: a traceback and exit code 1")
+def test_a_split_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    make_folder(tmp_path / "own")
+    (tmp_path / "own" / "by night").mkdir()
+    (tmp_path / "own" / "by night" / "rain.txt").write_text("photo 1\n")
+    data = {"_target_": "data.folder.Folder", "root": "own", "labels": None, "val_share": 0.2}
+    write_network(tmp_path / "net.pt", Folder(str(tmp_path / "own"), "train").labels, data, [photo(0)])
+    done = evaluate_here("checkpoint=net.pt", "split=by night/rain", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.xfail(strict=True, reason="the mean of nothing: NumPy warns on the console, and the shares are nan%")
+def test_a_split_of_void_alone(tmp_path: Path, street: Path) -> None:
+    for path in (tmp_path / "camvid" / "valannot").iterdir():
+        write(path, np.full((64, 96), 11, np.uint8))
+    assert len(CamVid(str(tmp_path / "camvid"), "val")) == 3
+    done = evaluate_here("checkpoint=street.pt", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Warning" not in done.stderr and "nan" not in done.stderr

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig
 
 from utils.checks import Origin, check_data
 from utils.config import build_dataset, launch, overrides, plain
 from utils.errors import UserError
+from utils.files import make_writable
 
 log = logging.getLogger("evaluate")
 
@@ -34,20 +35,20 @@ def evaluate(cfg: DictConfig) -> None:
     node = data_node(cfg, checkpoint)
     split = cfg.split or node["val_split"]
     dataset = build_dataset(node, split)
-    if list(dataset.labels.names) != checkpoint["labels"]["names"]:
-        raise UserError(
-            f"the network tells {', '.join(checkpoint['labels']['names'][:4])} ... apart, but the classes of the data"
-            f" are {', '.join(dataset.labels.names[:4])} ...; choose the data that it was trained for"
-        )
+    check_classes(checkpoint["labels"]["names"], list(dataset.labels.names))
     size = node["image_size"][0], node["image_size"][1]
-    samples = prepared(dataset, size, masks=False, limit=node["limit"], cache=node.get("cache", "none"))
+    cache: Literal["none", "disk"] = (
+        "disk" if node.get("cache") == "disk" else "none"
+    )  # in memory, samples that are read once gain nothing
+    samples = prepared(dataset, size, masks=False, limit=node["limit"], cache=cache)
     check_dataset(samples, split)
+    folder = output_folder(cfg)
+    make_writable(folder)
 
     counted, benchmark = measure(checkpoint, dataset, samples, node, device, split)
     show(dataset.labels.names, counted, benchmark, f"{split}, {len(samples)} samples, epoch {checkpoint.get('epoch')}")
-    folder, found = output_folder(cfg), scores(counted.confusion)
-    folder.mkdir(parents=True, exist_ok=True)
-    figures = folder / f"{split}.json", folder / f"{split}_confusion_matrix.png"
+    found, stem = scores(counted.confusion), split.replace("/", "_")
+    figures = folder / f"{stem}.json", folder / f"{stem}_confusion_matrix.png"
     facts = {
         "checkpoint": str(cfg.checkpoint),
         "epoch": checkpoint.get("epoch"),
@@ -73,16 +74,33 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any]) -> dict[str, Any]:
     typed = plain(cfg.data) if cfg.get("data") else {}
     if "_target_" in typed:
         node = typed
+        if not any(word.startswith("data.image_size") for word in overrides()):
+            node["image_size"] = list(checkpoint["image_size"])
     else:
-        node = checkpoint["config"].get("data") or {}
-        if own_class(node.get("_target_"), data) is None:
+        # A checkpoint may come from anywhere: it may choose a data set, but not make anything run or be fetched.
+        stored = checkpoint["config"].get("data") or {}
+        if not hasattr(own_class(stored.get("_target_"), data), "splits") or "_target_" in str(list(stored.values())):
             raise UserError(
-                f"the checkpoint was trained on '{node.get('_target_')}', which is not a data set of this project;"
+                f"the checkpoint was trained on '{stored.get('_target_')}', which is not a data set of this project;"
                 " say data=<an option of conf/data/>"
             )
-        node = {**node, **typed}
+        node = {**stored, **({"download": False} if "download" in stored else {}), **typed}
     check_data(node, Origin({}, frozenset(f"data.{key}" for key in typed)))
     return node
+
+
+def check_classes(known: list[str], there: list[str]) -> None:
+    """
+    Raises:
+        UserError: the network knows other classes than the data set has.
+    """
+    if known != there:
+        different = [name for name in [*known, *there] if (name in known) != (name in there)]
+        raise UserError(
+            f"the network tells {len(known)} classes apart and the data set has {len(there)};"
+            f" {', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''} make the difference."
+            " Choose the data that it was trained for"
+        )
 
 
 def measure(
@@ -98,6 +116,7 @@ def measure(
     from engine.evaluator import evaluate as pass_over
     from engine.normalization import Normalization
 
+    amp = checkpoint["config"].get("trainer", {}).get("amp")
     benchmark = dataset.scores() if isinstance(dataset, HasScores) else None
     loader = ValidationLoader(
         samples,
@@ -113,7 +132,7 @@ def measure(
             num_classes=len(dataset.labels),
             device=device,
             normalization=Normalization.from_dict(checkpoint["normalization"]),
-            autocast=autocast_dtype("auto", device),
+            autocast=autocast_dtype(amp if amp in ("off", "fp16", "bf16") else "auto", device),
             after_batch=lambda images: bar.update(images),
             after_sample=None
             if benchmark is None
@@ -147,7 +166,7 @@ def show(names: tuple[str, ...], counted: Any, benchmark: dict[str, float], titl
 
     found = scores(counted.confusion)
     columns = {"IoU": found.iou.tolist(), "Dice": found.dice.tolist(), "accuracy": found.accuracy.tolist()}
-    share = (counted.confusion.sum(1).double() / counted.confusion.sum()).tolist()
+    share = (counted.confusion.sum(1).double() / counted.confusion.sum().clamp(min=1)).tolist()
     log.info("%s", class_table(names, columns, share, title))
     rest = {k: v for k, v in as_dict(names, counted, benchmark).items() if isinstance(v, float)} | benchmark
     log.info("%s", table([["metric", "value"], *([name, number(value)] for name, value in rest.items())]))

@@ -6,7 +6,6 @@ python infer.py checkpoint=experiments/<run> input=dog.jpg output=dog_mask.png
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from omegaconf import DictConfig
 
 from utils.config import launch
 from utils.errors import PartlyFailed, UserError
+from utils.files import make_writable
 
 log = logging.getLogger("infer")
 
@@ -84,13 +84,7 @@ def refuse_collisions(plan: Plan, written: list[Path]) -> None:
     for path in written:
         if path.resolve() in photos:
             raise UserError(f"output={path}: this is an image to be read; write somewhere else")
-    folder = written[0].parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"{folder}: nothing can be written there ({error.strerror})") from error
+    make_writable(written[0].parent)
 
 
 def plan_image(source: Path, output: Path | None, formats: list[str]) -> Plan:

@@ -34,7 +34,7 @@ class Augmentation:
                     f" say fill_mask: {IGNORE_INDEX} (ignored)"
                 )
         self.transforms = list(transforms)
-        self._compose = A.Compose(self.transforms) if transforms else None
+        self._compose = A.Compose(self.transforms, is_check_shapes=False) if transforms else None
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Augments an image uint8 (H, W, 3) and its mask uint8 (H, W); the size may change."""

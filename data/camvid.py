@@ -3,6 +3,7 @@ in Badrinarayanan et al. 2017, "SegNet", arXiv 1511.00561."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from data.images import IMAGE_SUFFIXES
 from data.labels import LabelSet, lookup_table
 from data.pairs import MASK_SUFFIXES, PairedFiles, files_by_stem, match, pick
-from utils.errors import UserError
+from utils.errors import NotThere
 
 LABELS = LabelSet(
     names=("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
@@ -52,7 +53,7 @@ class CamVid(PairedFiles):
         place = Path(root).expanduser()
         for path in (place / folder, place / annotations):
             if not path.is_dir():
-                raise UserError(
+                raise NotThere(
                     f"CamVid was not found: there is no folder {path}\n"
                     "Get its SegNet version (folders train/ trainannot/ val/ valannot/) and say data.root=<where it is>"
                 )
@@ -79,9 +80,14 @@ class CamVidScores:
             ignored: int64 (C,), what was predicted on void pixels.
         """
         right, present, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as it should be
-            return {
-                "miou, void ignored": float(np.nanmean(right / (present + predicted - right))),
-                "miou, void as false positives": float(np.nanmean(right / (present + predicted + ignored - right))),
-                "class-average accuracy": float(np.nanmean(right / present)),
-            }
+        return {
+            "miou, void ignored": _mean_ratio(right, present + predicted - right),
+            "miou, void as false positives": _mean_ratio(right, present + predicted + ignored - right),
+            "class-average accuracy": _mean_ratio(right, present),
+        }
+
+
+def _mean_ratio(parts: np.ndarray, wholes: np.ndarray) -> float:
+    """Mean of parts / wholes where there is a whole; NaN if nowhere."""
+    there = wholes > 0
+    return float((parts[there] / wholes[there]).mean()) if there.any() else math.nan

@@ -8,7 +8,7 @@ from typing import Literal
 from data.cityscapes_labels import label_set, train_ids
 from data.cityscapes_scores import CityscapesScores
 from data.pairs import PairedFiles, files_by_stem, match, pick
-from utils.errors import UserError
+from utils.errors import NotThere
 
 SPLITS = ("train", "val", "test", "train_extra")
 
@@ -35,13 +35,13 @@ class Cityscapes(PairedFiles):
     ) -> None:
         photos = f"leftImg8bit/{pick(split, SPLITS, 'Cityscapes')}"
         if split == "train_extra" and not coarse:
-            raise UserError("Cityscapes' split 'train_extra' has rough masks only; say data.coarse=true")
+            raise NotThere("Cityscapes' split 'train_extra' has rough masks only; say data.coarse=true")
         kind = "gtCoarse" if coarse else "gtFine"
         masks = f"{kind}/{split}"
         place = Path(root).expanduser()
         for path in (place / photos, place / masks):
             if not path.is_dir():
-                raise UserError(_how_to_get(path, place, split, coarse, download))
+                raise NotThere(_how_to_get(path, place, split, coarse, download))
         images = files_by_stem(place, photos, (".png",), "_leftImg8bit")
         truths = files_by_stem(place, masks, (".png",), f"_{kind}_labelIds")
         pairs, faults = match(place, images, truths)

@@ -13,7 +13,7 @@ from data.images import IMAGE_SUFFIXES, read_image
 from data.packed_strings import PackedStrings
 from data.pairs import pick
 from data.samples import Sample
-from utils.errors import DataFault, SizeMismatch, UserError
+from utils.errors import DataFault, NotThere, SizeMismatch
 
 SPLITS = ("train", "val")
 BITS = 7  # of each channel that the table of colours tells apart
@@ -40,7 +40,7 @@ class CityscapesPairs:
         self.root = Path(root).expanduser()
         folder = self.root / pick(split, SPLITS, "Cityscapes pairs")
         if not folder.is_dir():
-            raise UserError(
+            raise NotThere(
                 f"Cityscapes pairs were not found: there is no folder {folder}\n"
                 "Say data.root=<what holds train/ and val/ with pictures of 512x256>"
             )

@@ -16,7 +16,7 @@ from data.packed_strings import PackedStrings
 from data.pairs import pick
 from data.samples import Sample
 from data.voc import LABELS as VOC_LABELS
-from utils.errors import DataFault, MissingPair, SizeMismatch, Unreadable, UserError
+from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable, UserError
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class COCO:
             download_coco(self.root, split)
         for path in (annotations, self.root / self._folder):
             if not (path.is_file() if path == annotations else path.is_dir()):
-                raise UserError(
+                raise NotThere(
                     f"COCO 2017 was not found: there is no {path}\n"
                     f"Say data.root=<what holds annotations/ and {self._folder}/>, or data.download=true to fetch it"
                 )

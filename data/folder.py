@@ -10,7 +10,7 @@ from typing import Any
 from data.images import IMAGE_SUFFIXES
 from data.labels import IGNORE_INDEX, Color, LabelSet, lookup_table
 from data.pairs import MASK_SUFFIXES, PairedFiles, files_by_stem, match
-from utils.errors import DataFault, MissingPair, UserError
+from utils.errors import DataFault, MissingPair, NotThere, UserError
 
 EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
 WHITE = (255, 255, 255)  # ignored, in masks of colours
@@ -40,7 +40,7 @@ class Folder(PairedFiles):
         place = Path(root).expanduser()
         for folder in ("images", "masks"):
             if not (place / folder).is_dir():
-                raise UserError(
+                raise NotThere(
                     f"there is no folder {place / folder}\nSay data.root=<what holds images/, masks/ and labels.json>"
                 )
         ids, label_set = read_labels(Path(labels).expanduser() if labels else place / "labels.json")
@@ -71,7 +71,7 @@ def _stems(
     if divided:
         return stems, []
     if split not in ("train", "val") or any((root / f"{other}.txt").is_file() for other in ("train", "val")):
-        raise UserError(
+        raise NotThere(
             f"there is no split '{split}' in {root}: neither {listed.name} nor images/{split}/, masks/{split}/"
         )
     held_out = {stem for stem in stems if zlib.crc32(stem.encode()) / 2**32 < val_share}
@@ -85,7 +85,9 @@ def read_labels(path: Path) -> tuple[list[int], LabelSet]:
         UserError: it is not there or not of the form {"0": {"class": "background", "color": [0, 0, 0]}, ...}.
     """
     try:
-        entries: dict[int, Any] = {int(key): value for key, value in json.loads(path.read_text()).items()}
+        entries: dict[int, Any] = {
+            int(key): value for key, value in json.loads(path.read_text(encoding="utf-8-sig")).items()
+        }
         ids = sorted(entries)
         colors = [entries[i]["color"] for i in ids]
         if not all(0 <= i <= 255 for i in ids) or not all(0 <= part <= 255 for color in colors for part in color):

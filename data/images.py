@@ -17,6 +17,7 @@ from data.labels import Color, LabelSet
 from utils.errors import UnknownId, Unreadable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "F")  # of Pillow's: pictures with one number a pixel
 # What the last bytes of a whole file hold; OpenCV fills up the rest of a truncated one in silence.
 _ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
 
@@ -36,7 +37,10 @@ def read_image(path: str | Path) -> np.ndarray:
     last_part = encoded[max(encoded.rfind(b"\xff\xda"), 0) :]  # of a JPEG, past its thumbnail
     if _ENDINGS.get(encoded[:2], b"") not in last_part:
         raise Unreadable(f"{path}: the image is truncated; copy or download it again")
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:  # a size beyond all bounds in its header, for one
+        raise Unreadable(f"{path}: not an image that can be read ({error.err})") from error
     if image is None:
         raise Unreadable(f"{path}: not an image that can be read")
     return image
@@ -57,12 +61,12 @@ def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np
     """
     try:
         with Image.open(path) as picture:
-            if picture.mode in ("RGBA", "PA", "LA"):
-                picture = picture.convert(picture.mode[:-1].replace("P", "RGB"))
+            if picture.mode not in ID_MODES:
+                picture = picture.convert("L" if picture.mode == "LA" else "RGB")
             mask = np.asarray(picture)
     except FileNotFoundError as error:
         raise Unreadable(f"{path}: the mask is missing") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # what damaged bytes raise is not documented, and much
         raise Unreadable(f"{path}: the mask cannot be read ({error})") from error
     if mask.ndim == 3:
         if colors is None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from utils.config import build_dataset, launch
-from utils.errors import PartlyFailed, UserError
+from utils.config import build_dataset, launch, plain
+from utils.errors import DataFault, NotThere, PartlyFailed
+from utils.files import make_writable
 
 if TYPE_CHECKING:
     from data.inspection import SplitFacts
@@ -31,24 +32,28 @@ def check(cfg: DictConfig) -> None:
     from tqdm import tqdm
 
     from data.inspection import inspect, summarise
+    from utils.figures import draw_sheet
 
     datasets = splits_there(cfg)
     option = HydraConfig.get().runtime.choices["data"]
     folder = Path(cfg.output).expanduser() if cfg.output else Path("outputs", "check_data", option)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_writable(folder)
     facts: dict[str, SplitFacts] = {}
     for split, dataset in datasets.items():
         length = len(dataset) if cfg.data.limit is None else min(cfg.data.limit, len(dataset))
         bar = tqdm(inspect(dataset, length), desc=split, total=length, unit="img", leave=False, dynamic_ncols=True)
         facts[split] = summarise(list(bar), list(dataset.faults))
         describe(split, facts[split], dataset.labels)
-        if cfg.pictures and facts[split].names:
-            path = draw(dataset, facts[split], split, cfg.pictures, folder)
+        panels = spread_samples(dataset, length, cfg.pictures)
+        if panels:
+            path = folder / f"{split.replace('/', '_')}.png"
+            draw_sheet(panels, dataset.labels, f"{split}: {len(facts[split].names)} samples", path)
             log.info("wrote %s", path)
 
-    found = findings(facts, datasets)
+    found = findings(facts, datasets, {cfg.data.train_split, cfg.data.val_split})
     report = folder / "findings.txt"
-    report.write_text("".join(f"{kind}: {line}\n" for kind, lines in found.items() for line in lines))
+    text = "".join(f"{kind}: {line}\n" for kind, lines in found.items() for line in lines)
+    report.write_text(text, encoding="utf-8", errors="surrogateescape")
     if found:
         raise PartlyFailed(as_text(found, report))
     log.info("nothing is wrong with %s", ", ".join(f"{split} ({len(facts[split].names)})" for split in facts))
@@ -67,9 +72,12 @@ def splits_there(cfg: DictConfig) -> dict[str, Any]:
     there = {cfg.data.train_split: train}
     for split in dict.fromkeys([cfg.data.val_split, *train.splits]):
         if split not in there:
+            node = plain(cfg.data)
+            if "download" in node:
+                node["download"] = False  # what was not asked for is not fetched
             try:
-                there[split] = build_dataset(cfg.data, split)
-            except UserError as error:
+                there[split] = build_dataset(node, split)
+            except NotThere as error:
                 log.info("%s: not looked at, since %s", split, str(error).splitlines()[0])
     return there
 
@@ -102,16 +110,22 @@ def describe(split: str, facts: SplitFacts, labels: Any) -> None:
         log.info("images without any label: %d, such as %s", len(empty), ", ".join(empty[:3]))
 
 
-def findings(facts: dict[str, SplitFacts], datasets: dict[str, Any]) -> dict[str, list[str]]:
-    """Kind -> what is wrong, a line each; a photo that is in two splits is a leak, unless one split holds the other."""
+def findings(facts: dict[str, SplitFacts], datasets: dict[str, Any], used: set[str]) -> dict[str, list[str]]:
+    """Kind -> what is wrong, a line each.
+
+    A photo that is in two splits is a leak, unless one split holds the other on purpose; the splits that a training
+    would use must not.
+    """
     found: dict[str, list[str]] = defaultdict(list)
-    for each in facts.values():
+    for split, each in facts.items():
+        if not each.names and not each.faults:
+            found["empty"].append(f"the split '{split}' is empty")
         for fault in each.faults:
             if str(fault) not in found[fault.kind]:  # a file may be in two splits
                 found[fault.kind].append(str(fault))
     for one, other in combinations(facts, 2):
         parts = getattr(datasets[one], "parts", {})
-        if set(parts.get(one, {one})) & set(parts.get(other, {other})):
+        if {one, other} != used and set(parts.get(one, {one})) & set(parts.get(other, {other})):
             continue
         places = dict(zip(facts[other].digests, facts[other].names, strict=True))
         for name, digest in zip(facts[one].names, facts[one].digests, strict=True):
@@ -131,23 +145,18 @@ def as_text(found: dict[str, list[str]], report: Path) -> str:
     return "\n".join(lines)
 
 
-def draw(dataset: Any, facts: SplitFacts, split: str, pictures: int, folder: Path) -> Path:
-    """Draws samples of a split, evenly spread, in the colours of their masks."""
+def spread_samples(dataset: Any, length: int, count: int) -> list[tuple[str, Any, Any]]:
+    """(name, image, mask) of some of the first samples, evenly spread, without those that cannot be read."""
     import numpy as np
 
-    from utils.errors import DataFault
-    from utils.figures import draw_sheet
-
     panels = []
-    for index in np.unique(np.linspace(0, len(dataset) - 1, pictures).round().astype(int)).tolist():
+    for index in np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist():
         try:
             image, mask, name = dataset[index]
         except DataFault:
             continue
         panels.append((name, image, mask))
-    path = folder / f"{split}.png"
-    draw_sheet(panels, dataset.labels, f"{split}: {len(facts.names)} samples", path)
-    return path
+    return panels
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from utils.config import build, build_dataset, launch
 from utils.errors import UserError
+from utils.files import make_writable
 
 log = logging.getLogger("preview_augmentation")
 
@@ -23,16 +24,19 @@ def preview(cfg: DictConfig) -> None:
     from data.loading import prepared
     from utils.figures import draw_sheet
 
+    path = Path(cfg.output).expanduser()
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise UserError(f"output={path}: the picture is a .png file")
     size = cfg.data.image_size[0], cfg.data.image_size[1]
     samples = prepared(build_dataset(cfg.data, cfg.data.train_split), size, masks=True, limit=cfg.data.limit)
     if cfg.index >= len(samples):
         raise UserError(f"index={cfg.index}: the split has {len(samples)} samples, counted from 0")
+    make_writable(path.parent)
     augmentation = build(cfg.augmentation, "augmentation")
     image, mask, name = samples[cfg.index]
     panels = []
     for epoch in range(cfg.count):
         panels.append((f"epoch {epoch + 1}", *augmentation(image, mask, sample_seed(cfg.seed, epoch, cfg.index))))
-    path = Path(cfg.output).expanduser()
     draw_sheet(panels, samples.labels, name, path, opacity=0.3)  # so that changes of colour are seen
     log.info("wrote %s", path)
 

@@ -51,6 +51,7 @@ CHECKS = {
 Task = Callable[[DictConfig], Any]
 
 _made: Path | None = None  # the folder that this process made for its run or sweep
+_typed: list[str] = []  # the words of the command line, as they were typed
 _full_error = False  # whether the user wants tracebacks of mistakes
 
 
@@ -60,13 +61,14 @@ def launch(task: Task, config_name: str) -> None:
     Exit codes: 0, 1 for an internal failure (and a sweep with a failed job), 2 for a mistake of the user's,
     130 and 143 for Ctrl-C and SIGTERM.
     """
-    global _full_error
+    global _full_error, _typed
     _full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print at length
     logging.captureWarnings(True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     codes: list[int] = []
     try:
+        _typed = sys.argv[1:]
         sys.argv[1:] = command_line.words(sys.argv[1:], config_name)
         decorate = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
         decorate(_guarded(task, config_name, codes))()
@@ -122,8 +124,11 @@ def output_folder() -> Path:
 
 
 def overrides() -> list[str]:
-    """What was typed on the command line for this run."""
-    return list(HydraConfig.get().overrides.task)
+    """What was typed on the command line for this run, one of a sweep's combinations included."""
+    as_typed = {word.partition("=")[0]: word for word in _typed}
+    words = [word.removeprefix("++") for word in HydraConfig.get().overrides.task]
+    # Hydra got paths in quotes.
+    return [as_typed.get(key, w) if (key := w.partition("=")[0]) in command_line.PATH_KEYS else w for w in words]
 
 
 class RunFolderCallback(Callback):
@@ -228,8 +233,7 @@ def _doctor(error: UserError, config_name: str) -> str:
     option = settings.runtime.choices.get("data")
     if not isinstance(error, DataFault) or config_name not in ("train", "evaluate") or not option:
         return ""
-    own = [word for word in settings.overrides.task if word.lstrip("+").startswith("data.")]
-    words = " ".join(shlex.quote(word.lstrip("+")) for word in own)
+    words = " ".join(shlex.quote(word) for word in overrides() if word.startswith("data."))
     return f"\nall that is wrong with the data: {f'python -m tools.check_data data={option} {words}'.rstrip()}"
 
 

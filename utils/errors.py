@@ -19,6 +19,10 @@ class UserError(Exception):
         super().__init__(message.rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip())
 
 
+class NotThere(UserError):
+    """A data set, or a split of it, that is not on disk."""
+
+
 class DataFault(UserError):
     """Something is wrong with a file of a data set; the subclasses say what.
 

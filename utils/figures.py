@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,6 +17,8 @@ from matplotlib.ticker import MaxNLocator
 
 from data.labels import IGNORE_INDEX, LabelSet
 from utils.overlay import tinted
+
+matplotlib.rcParams["text.parse_math"] = False  # names of files and classes may have a $
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: int, path: Path) -> None:
@@ -120,7 +123,7 @@ def draw_sheet(
     Args:
         panels: (title, image uint8 (H, W, 3), mask uint8 (H, W)), each of its own size.
     """
-    shapes = [image.shape[0] / image.shape[1] for _, image, _ in panels]
+    shapes = [min(image.shape[0] / image.shape[1], 3) for _, image, _ in panels]
     heights = [max(shapes[i : i + columns]) * 4 + 0.35 for i in range(0, len(panels), columns)]  # inches
     patches = _patches(labels, [mask for _, _, mask in panels])
     legend = 0.25 * -(-len(patches) // 9)
@@ -130,8 +133,10 @@ def draw_sheet(
         axes.axis("off")
         if panel:
             name, image, mask = panel
-            axes.imshow(tinted(image, mask, labels, opacity))
-            axes.set_title(name if len(name) <= 45 else f"...{name[-42:]}", fontsize=9)
+            step = max(image.shape[0] // 800, image.shape[1] // 800, 1)  # no more than can be seen
+            axes.imshow(tinted(image[::step, ::step], mask[::step, ::step], labels, opacity))
+            printable = name.encode(errors="replace").decode()
+            axes.set_title(printable if len(printable) <= 45 else f"...{printable[-42:]}", fontsize=9)
     figure.suptitle(title)
     figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 9), fontsize=9)
     _save(figure, path)

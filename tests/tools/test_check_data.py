@@ -208,7 +208,6 @@ def test_a_training_on_faulty_data_says_how_to_find_all_faults(
     assert "my data" in hint(done) and "data.image_size=[32,32]" in hint(done)
 
 
-@pytest.mark.xfail(strict=True, reason="the hint holds the quotes that were put around the path for Hydra")
 def test_the_command_that_it_says_works(
     tmp_path: Path, refused_training: tuple[Path, subprocess.CompletedProcess]
 ) -> None:
@@ -377,7 +376,6 @@ def test_annotations_without_a_key(tmp_path: Path, key: str) -> None:
 # What follows shows bugs.
 
 
-@pytest.mark.xfail(strict=True, reason="the sheet of no samples cannot be drawn: a traceback instead of the findings")
 def test_no_sample_to_draw(tmp_path: Path) -> None:
     root = make_camvid(tmp_path / "d")
     (root / "train" / "0.png").write_bytes(b"")
@@ -386,7 +384,6 @@ def test_no_sample_to_draw(tmp_path: Path) -> None:
     assert findings(tmp_path / "o") == {"unreadable": [f"{root}/train/0.png: the file is empty (0 bytes)"]}
 
 
-@pytest.mark.xfail(strict=True, reason="pictures are of the whole split, where data.limit says the first samples")
 def test_pictures_are_of_the_samples_that_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     panels = drawn_panels(monkeypatch)
     root = make_camvid(tmp_path / "d")
@@ -394,7 +391,6 @@ def test_pictures_are_of_the_samples_that_are_looked_at(tmp_path: Path, monkeypa
     assert [name for name, _, _ in panels] == ["val/0.png"]
 
 
-@pytest.mark.xfail(strict=True, reason="a traceback and exit code 1")
 @pytest.mark.parametrize("output", ["d/train/0.png", "/proc/nowhere"])
 def test_an_output_that_cannot_be_written(tmp_path: Path, output: str) -> None:
     make_camvid(tmp_path / "d", count=1)
@@ -416,7 +412,6 @@ def damaged_annotations(root: Path) -> None:
     path.write_text(path.read_text()[:-50])
 
 
-@pytest.mark.xfail(strict=True, reason="'nothing is wrong', but a training on these data is refused")
 @pytest.mark.parametrize(
     ("option", "make", "damage"),
     [
@@ -441,7 +436,6 @@ def huge_bitmap(path: Path) -> None:
     path.with_suffix(".bmp").write_bytes(content)
 
 
-@pytest.mark.xfail(strict=True, reason="an error of a library that is not caught: a traceback instead of the findings")
 @pytest.mark.parametrize("which", ["image of BMP", "mask of BMP", "mask of CMYK"])
 def test_files_that_libraries_choke_on(tmp_path: Path, which: str) -> None:
     root = make_camvid(tmp_path / "d")
@@ -462,7 +456,6 @@ def test_files_that_libraries_choke_on(tmp_path: Path, which: str) -> None:
     assert len(lines) == 1 and path.name in lines[0]
 
 
-@pytest.mark.xfail(strict=True, reason="names are drawn as formulas, and those of another encoding cannot be")
 @pytest.mark.parametrize("name", [b"$x_$.png", b"caf\xe9.png"])
 def test_names_that_cannot_be_drawn(tmp_path: Path, name: bytes) -> None:
     root = make_camvid(tmp_path / "d")
@@ -472,7 +465,6 @@ def test_names_that_cannot_be_drawn(tmp_path: Path, name: bytes) -> None:
     assert done.returncode == 0, done.stderr[-300:]
 
 
-@pytest.mark.xfail(strict=True, reason="findings.txt cannot hold a name of another encoding: a traceback")
 def test_findings_about_a_name_of_another_encoding(tmp_path: Path) -> None:
     root = make_camvid(tmp_path / "d")
     (root / "train" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, run_command, runs_in
-from tests.data.layouts import make_cityscapes, make_cityscapes_pairs, make_coco, make_voc
+from tests.data.layouts import make_cityscapes, make_cityscapes_pairs, make_coco, make_folder, make_voc
 
 SMALL = ("data.image_size=[64,64]", "data.batch_size=2", "data.limit=6", "trainer.epochs=1", "logger=none")
 WITHOUT_ENCODER = ("enet_cityscapes", "dilated_unet_cityscapes")
@@ -53,6 +53,16 @@ def test_recipes_run(tmp_path: Path, datasets: Path, names: tuple[str, ...], mor
     for name, job in jobs.items():
         assert job["status"] == "finished"
         assert job["last"]["step"] >= 2 or "coco" in name  # of the three photos of COCO, two batches make one step
+
+
+def test_own_data(tmp_path: Path) -> None:
+    """A folder of a user's own, whose name is not a plain word."""
+    root = make_folder(tmp_path / "my data (2)")
+    done = run_command("train_segmentation.py", "data=folder", f"data.root={root}", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(tmp_path)
+    assert json.loads((run / "summary.json").read_text())["overrides"][1] == f"data.root={root}"
+    assert "val/iou/dog" in (run / "metrics.csv").read_text()
 
 
 @pytest.mark.slow

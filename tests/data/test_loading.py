@@ -18,16 +18,17 @@ from utils.errors import UserError
 SIZE = (40, 56)
 
 
-def standard(size: tuple[int, int] = SIZE) -> Augmentation:
+def augmentation_of(name: str = "standard") -> Augmentation:
+    """An option of conf/augmentation/."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("train", [f"data.image_size=[{size[0]},{size[1]}]"])
+        cfg = compose("train", [f"augmentation={name}", f"data.image_size=[{SIZE[0]},{SIZE[1]}]"])
         return instantiate(cfg.augmentation, _convert_="all")
 
 
 def batches(num_workers: int, epoch: int = 0, start: int = 0, seed: int = 7) -> list[TrainingBatch]:
     dataset = Synthetic(size=SIZE, split="train", train_length=11)
     loader = TrainingLoader(
-        dataset, standard(), image_size=SIZE, batch_size=4, seed=seed, num_workers=num_workers
+        dataset, augmentation_of(), image_size=SIZE, batch_size=4, seed=seed, num_workers=num_workers
     )  # fmt: skip
     loader.order.epoch, loader.order.start = epoch, start
     return list(loader)
@@ -103,11 +104,11 @@ def test_validation_keeps_masks_at_their_own_size(camvid: Path) -> None:
 
 def test_augmentation_is_a_function_of_its_seed() -> None:
     sample = Synthetic(size=SIZE, split="train", train_length=1)[0]
-    augmentation = standard()
+    augmentation = augmentation_of()
     image, mask = augmentation(sample.image, sample.mask, seed=5)
     augmentation(sample.image, sample.mask, seed=6)
     again, mask_again = augmentation(sample.image, sample.mask, seed=5)
-    fresh, _ = standard()(sample.image, sample.mask, seed=5)
+    fresh, _ = augmentation_of()(sample.image, sample.mask, seed=5)
     np.testing.assert_array_equal(image, again)
     np.testing.assert_array_equal(mask, mask_again)
     np.testing.assert_array_equal(image, fresh)
@@ -128,14 +129,16 @@ def test_seeds_differ_by_run_epoch_and_sample() -> None:
     assert len(seeds) == 5 * 20 * 50
 
 
-def test_standard_moves_image_and_mask_together_and_pads_with_255() -> None:
+@pytest.mark.parametrize("name", ["standard", "affine"])
+def test_image_and_mask_move_together_and_what_is_uncovered_is_ignored(name: str) -> None:
     """On an image whose colour is its class, the augmented colour must still tell the augmented class."""
     rng = np.random.default_rng(0)
     mask = np.kron(rng.integers(0, 2, (5, 7)), np.ones((8, 8))).astype(np.uint8)
     image = np.repeat((mask * 255)[..., None], 3, 2)
     padded = 0
+    augmentation = augmentation_of(name)
     for seed in range(40):
-        new_image, new_mask = standard()(image, mask, seed)
+        new_image, new_mask = augmentation(image, mask, seed)
         assert new_image.shape == (*SIZE, 3) and new_mask.shape == SIZE
         assert set(np.unique(new_mask)) <= {0, 1, 255}
         valid = new_mask != 255
@@ -145,6 +148,26 @@ def test_standard_moves_image_and_mask_together_and_pads_with_255() -> None:
             padded += 1
             assert abs(new_image[~valid].astype(int).mean() - 115) < 45  # the mean colour, jittered
     assert padded > 5  # scales below 1 need padding
+
+
+def test_flip_mirrors_every_other_time() -> None:
+    image = np.arange(SIZE[0] * SIZE[1] * 3, dtype=np.uint8).reshape(*SIZE, 3)
+    mask = image[..., 0].copy()
+    flip, mirrored = augmentation_of("flip"), 0
+    for seed in range(200):
+        found, found_mask = flip(image, mask, seed)
+        flipped = not np.array_equal(found, image)
+        np.testing.assert_array_equal(found, image[:, ::-1] if flipped else image)
+        np.testing.assert_array_equal(found_mask, mask[:, ::-1] if flipped else mask)
+        mirrored += flipped
+    assert 70 < mirrored < 130
+
+
+def test_none_changes_nothing() -> None:
+    sample = Synthetic(size=SIZE, split="train", train_length=1)[0]
+    image, mask = augmentation_of("none")(sample.image, sample.mask, 3)
+    np.testing.assert_array_equal(image, sample.image)
+    np.testing.assert_array_equal(mask, sample.mask)
 
 
 def test_transforms_that_would_invent_a_class_are_refused() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from utils.command_line import flags_first, quote, quote_paths, resume_words, value_of
+from utils.command_line import added, flags_first, quote, quote_paths, resume_words, swept_groups, value_of
 
 TRICKY = [
     "photo(1).jpg",
@@ -59,3 +59,19 @@ def test_resume_composes_the_runs_own_config() -> None:
     words = resume_words(["trainer.epochs=3"], Path("experiments/it's"))
     assert words[:4] == ["--config-dir", "experiments/it's", "--config-name", "resume"]
     assert parsed(words[-1]) == "experiments/it's"
+
+
+def test_keys_that_only_some_options_of_a_sweep_have_may_be_set() -> None:
+    words = [
+        "-m",
+        "model=espnet,unet",
+        "model.encoder_weights=null",
+        "data.limit=3",
+        "loss=ce_iou",
+        "loss.weights=null",
+    ]
+    assert swept_groups(words) == {"model"}
+    assert added(words, {"model"})[2:4] == ["++model.encoder_weights=null", "data.limit=3"]
+    assert {"model", "data", "loss"} < swept_groups(["experiment=a,b", "seed=1,2"])
+    assert "model" in swept_groups(["experiment='glob(*)'"])
+    assert swept_groups(["optimizer.lr=0.1,0.2", "model=unet"]) == set()

@@ -30,18 +30,25 @@ def encoder(name: str) -> tuple[Forward, Forward]:
     return theirs.extract_features, EfficientNetEncoder(name, head=True).eval().features
 
 
-def deeplab(output_stride: Literal[8, 16]) -> tuple[Forward, Forward]:
-    """DeepLabV3+ with EfficientNet-B0 and separable convolutions, as segmentation_models.pytorch has it."""
+def deeplab(output_stride: Literal[8, 16], as_theirs: bool = False) -> tuple[Forward, Forward]:
+    """DeepLabV3+ with EfficientNet-B0 and separable convolutions, as segmentation_models.pytorch has it.
+
+    Args:
+        as_theirs: leave out the second convolution of the decoder, which the paper has and theirs has not.
+    """
     theirs = smp.DeepLabV3Plus(
         "efficientnet-b0", encoder_weights=None, encoder_output_stride=output_stride, classes=CLASSES
     )
     ours = DeepLabV3Plus(CLASSES, "efficientnet_b0", output_stride=output_stride, separable=True)
+    if as_theirs:
+        ours.decoder = ours.decoder[:1]
     return theirs.eval(), ours.eval()
 
 
 RIVALS: dict[str, Callable[[], tuple[Forward, Forward]]] = {
     "EfficientNet-B0 / efficientnet-pytorch": functools.partial(encoder, "efficientnet_b0"),
     "EfficientNet-B4 / efficientnet-pytorch": functools.partial(encoder, "efficientnet_b4"),
+    "DeepLabV3+, stride 16, their decoder / segmentation_models.pytorch": functools.partial(deeplab, 16, True),
     "DeepLabV3+, stride 16 / segmentation_models.pytorch": functools.partial(deeplab, 16),
     "DeepLabV3+, stride 8 / segmentation_models.pytorch": functools.partial(deeplab, 8),
 }

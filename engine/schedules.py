@@ -47,6 +47,33 @@ def exponential(
     return _schedule(optimizer, total_steps, warmup, lambda t: gamma ** (t * epochs))
 
 
+def one_cycle(
+    optimizer: Optimizer,
+    total_steps: int,
+    steps_per_epoch: int,
+    rise: float = 0.3,
+    start: float = 0.04,
+    final: float = 0.000004,
+) -> LambdaLR:
+    """Half a cosine up from `start` * lr0 to lr0 in the first `rise` of the steps, and one down to `final` * lr0 (Smith
+    and Topin 2018, "Super-Convergence", arXiv 1708.07120, with cosines for lines, as is common)."""
+    if not 0 < rise < 1:
+        raise ValueError(f"rise must lie between 0 and 1, not {rise}")
+    top, last = rise * total_steps - 1, total_steps - 1
+
+    def at(step: int) -> float:
+        if step < top:
+            return _between(start, 1.0, step / top)
+        return _between(1.0, final, min((step - top) / max(last - top, 1), 1.0))
+
+    return LambdaLR(optimizer, at)
+
+
+def _between(a: float, b: float, t: float) -> float:
+    """From a to b along half a cosine."""
+    return b + (a - b) * (1 + math.cos(math.pi * t)) / 2
+
+
 def constant(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 0.0) -> LambdaLR:
     """lr0 throughout."""
     return _schedule(optimizer, total_steps, warmup_epochs * steps_per_epoch, lambda t: 1.0)

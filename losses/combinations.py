@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from losses.cross_entropy import CrossEntropy
+from losses.focal import Focal
+from losses.lovasz import Lovasz
+from losses.ohem import OHEM
 from losses.overlap import SoftDice, SoftIoU
 from losses.weighted_sum import WeightedSum
 
@@ -54,3 +57,27 @@ def soft_iou(classes: Literal["present", "all"] = "present", auxiliary_weight: f
 def soft_dice(classes: Literal["present", "all"] = "present", auxiliary_weight: float = 0.4) -> WeightedSum:
     """Soft-Dice alone."""
     return WeightedSum({"soft_dice": SoftDice(classes)}, {"soft_dice": 1.0}, auxiliary_weight)
+
+
+def focal(
+    gamma: float = 2.0,
+    class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None,
+    auxiliary_weight: float = 0.4,
+) -> WeightedSum:
+    """Focal loss alone."""
+    return WeightedSum({"focal": Focal(gamma, class_weights)}, {"focal": 1.0}, auxiliary_weight)
+
+
+def ohem(
+    threshold: float = 0.7,
+    min_kept: float = 1 / 16,
+    class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None,
+    auxiliary_weight: float = 0.4,
+) -> WeightedSum:
+    """Cross-entropy of the hard pixels alone."""
+    return WeightedSum({"ohem": OHEM(threshold, min_kept, class_weights)}, {"ohem": 1.0}, auxiliary_weight)
+
+
+def lovasz(auxiliary_weight: float = 0.4) -> WeightedSum:
+    """Lovasz-softmax alone."""
+    return WeightedSum({"lovasz": Lovasz()}, {"lovasz": 1.0}, auxiliary_weight)

@@ -57,6 +57,29 @@ def test_cosine(final: float, warmup: int) -> None:
     assert found[first:] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("total", [3, 7, 20, 101])
+@pytest.mark.parametrize("rise", [0.1, 0.3, 0.5])
+def test_one_cycle_is_that_of_pytorch(total: int, rise: float) -> None:
+    found = rates(start(schedules.one_cycle, total=total, rise=rise), total)
+    optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LR, total, pct_start=rise, div_factor=25, final_div_factor=10_000, cycle_momentum=False
+    )
+    expected = []
+    for step in range(total):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if step < total - 1:  # theirs refuses to go beyond the last step, ours need not
+            theirs.step()
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("rise", [0.0, 1.0, -1.0])
+def test_a_rise_out_of_range_is_refused(rise: float) -> None:
+    with pytest.raises(ValueError, match="rise"):
+        start(schedules.one_cycle, rise=rise)
+
+
 @pytest.mark.parametrize("gamma", [0.975, 0.5])
 @pytest.mark.parametrize("warmup", [0, 1, 2])
 def test_exponential(gamma: float, warmup: int) -> None:

@@ -1,0 +1,36 @@
+"""Focal loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from losses.pixel_term import PixelTerm
+from losses.term import Term
+
+
+class Focal(PixelTerm):
+    """(1 - p)^gamma times the cross-entropy -log p of each pixel, p being the probability of its class; averaged as
+    cross-entropy is (Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv 1708.02002, equation 5).
+
+    Args:
+        gamma: how much easy pixels count less; 0 gives cross-entropy.
+        class_weights: one weight a class (their alpha), or None for equal ones.
+
+    Raises:
+        ValueError: a negative gamma.
+    """
+
+    def __init__(self, gamma: float = 2.0, class_weights: Sequence[float] | str | None = None) -> None:
+        super().__init__(class_weights)
+        if not gamma >= 0:
+            raise ValueError(f"gamma={gamma}: must be 0 or more")
+        self.gamma = gamma
+
+    def forward(self, logits: Tensor, target: Tensor) -> Term:
+        surprise, weight = self.of_pixels(logits, target)
+        # From log p, since 1 - p loses its digits where p is nearly 1, and its power has no gradient at 0.
+        missing = -torch.expm1(-surprise)
+        return Term((missing.clamp_min(1e-12) ** self.gamma * surprise * weight).sum(), weight.sum())

@@ -1,0 +1,48 @@
+"""What terms share that are averaged over pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.labels import IGNORE_INDEX
+from losses.term import LossTerm
+
+
+class PixelTerm(LossTerm):
+    """A term averaged over the valid pixels or, with class weights, over their weights.
+
+    Args:
+        class_weights: one weight a class, or None for equal ones.
+
+    Raises:
+        TypeError: a name in place of the numbers.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, class_weights: Sequence[float] | str | None = None) -> None:
+        super().__init__()
+        if isinstance(class_weights, str):
+            raise TypeError(f"class weights must be numbers, not '{class_weights}'; see losses.class_weights")
+        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def denominator(self, target: Tensor) -> Tensor:
+        """Number of valid pixels, or the sum of their class weights."""
+        valid = target != IGNORE_INDEX
+        if self.class_weights is None:
+            return valid.sum().float()
+        return (self.class_weights[target.where(valid, 0)] * valid).sum()
+
+    def of_pixels(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """-log p of each pixel's class, and its weight, 0 where it is ignored; both float32 (N, H, W)."""
+        with torch.autocast(logits.device.type, enabled=False):
+            surprise = F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
+        valid = target != IGNORE_INDEX
+        if self.class_weights is None:
+            return surprise, valid.float()
+        return surprise, self.class_weights[target.where(valid, 0)] * valid

@@ -38,6 +38,7 @@ benchmark: setup
 	$(RUN) -m benchmarks.metrics
 	$(RUN) -m benchmarks.trainer_overhead
 	$(RUN) -m benchmarks.models
+	$(RUN) -m benchmarks.data
 	$(RUN) -m benchmarks.checkpointing
 
 clean:

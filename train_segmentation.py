@@ -51,7 +51,7 @@ def train(cfg: DictConfig) -> float:
     model = trainer.prepare(new_model(cfg, len(labels)) if resume_from is None else build_model(resume_from))
     loss = trainer.prepare(build_loss(cfg, train_samples))
     trainer.metric_columns(loss, labels)  # refuses a trainer.monitor that is none of them
-    optimizer = build(cfg.optimizer, "optimizer", params=[p for p in model.parameters() if p.requires_grad])
+    optimizer = build(cfg.optimizer, "optimizer", params=trainer.parameters_of(model))
     steps = trainer.steps_per_epoch(train_batches)
     scheduler = build(
         cfg.scheduler, "scheduler", optimizer=optimizer, total_steps=steps * trainer.epochs, steps_per_epoch=steps

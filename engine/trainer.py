@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -18,43 +18,29 @@ from tqdm import tqdm
 
 from data.labels import LabelSet
 from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
-from engine.checkpoint import load_weights, save_checkpoint
+from engine.averaging import WeightAverage
+from engine.checkpoint import load_weights
+from engine.checkpoint_writer import CheckpointWriter
 from engine.device import autocast_dtype, choose_device
 from engine.evaluator import Evaluation, evaluate
 from engine.metrics import scores
 from engine.normalization import IMAGENET, Normalization
-from engine.randomness import random_state, restore_random_state
+from engine.parameter_groups import without_decay_of_norms
+from engine.progress import Progress
+from engine.randomness import be_deterministic
 from engine.running_loss import RunningLoss
+from engine.training_state import restore_training_state, training_state
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError, did_you_mean
 from utils.interruption import Interrupted, StopRequest
 from utils.loggers import Logger
 from utils.memory import keep_freed_memory
-from utils.run_folder import RunFolder
+from utils.run_folder import RunFolder, metric_columns
 from utils.tables import duration, epoch_table, number
 
 log = logging.getLogger(__name__)
 
 Module = TypeVar("Module", bound=nn.Module)
-
-
-@dataclass
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        epoch: finished epochs, validation included.
-        batch: micro-batches done in the epoch after those.
-        step: optimiser steps done.
-        best: best value of the monitored metric, NaN before the first validation.
-        best_epoch: the epoch it was reached in, counted from 1.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    best: float = math.nan
-    best_epoch: int = 0
 
 
 class Trainer:
@@ -70,9 +56,17 @@ class Trainer:
         validate_every: epochs between validations; the last epoch always validates.
         monitor: column of metrics.csv that decides which checkpoint is best; losses are best when small.
         log_every: optimiser steps between readings of the loss, which wait for the device.
+        ema: validate, and keep as best, an exponential moving average of the weights.
+        ema_decay: how much of the average stays at each step.
+        early_stopping: end after so many epochs without a better value of the monitored metric; None does not.
+        checkpoint_minutes: minutes between checkpoints within an epoch; None writes one after each epoch alone.
+        decay_norms: weight decay for biases and the scales of norms too, as optimisers do if not told otherwise.
+        compile: have torch.compile translate the network; where it cannot, train without.
+        deterministic: choose algorithms on CUDA that give the same bits each time, some of them slower.
 
     Raises:
         UserError: the device is not there.
+        ValueError: a number that is out of its range.
     """
 
     def __init__(
@@ -86,7 +80,16 @@ class Trainer:
         validate_every: int = 1,
         monitor: str = "val/miou",
         log_every: int = 10,
+        ema: bool = False,
+        ema_decay: float = 0.999,
+        early_stopping: int | None = None,
+        checkpoint_minutes: float | None = 10.0,
+        decay_norms: bool = True,
+        compile: bool = False,
+        deterministic: bool = False,
     ) -> None:
+        if not 0 <= ema_decay < 1:
+            raise ValueError(f"ema_decay={ema_decay}: must be 0 or more and less than 1")
         self.epochs = epochs
         self.device = choose_device(device)
         self.autocast = autocast_dtype(amp, self.device)
@@ -96,11 +99,24 @@ class Trainer:
         self.validate_every = validate_every
         self.monitor = monitor
         self.log_every = log_every
+        self.ema_decay = ema_decay if ema else None
+        self.early_stopping = early_stopping
+        self.checkpoint_minutes = checkpoint_minutes
+        self.decay_norms = decay_norms
+        self.compile = compile
+        if deterministic:
+            be_deterministic()
 
     def prepare(self, module: Module) -> Module:
         """Moves a network or loss to the device, in the memory layout that training uses."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return module.to(self.device).to(memory_format=layout)
+
+    def parameters_of(self, model: nn.Module) -> list[Any]:
+        """What the optimiser is to train: parameters, or groups of them."""
+        if not self.decay_norms:
+            return list(without_decay_of_norms(model))
+        return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def steps_per_epoch(self, train: TrainingLoader) -> int:
         """Optimiser steps in an epoch of this loader."""
@@ -112,15 +128,7 @@ class Trainer:
         Raises:
             UserError: `monitor` is none of them.
         """
-        terms = ["loss", *loss.names]
-        columns = [
-            *("epoch", "step", "lr"),
-            *(f"train/{name}" for name in terms),
-            *(f"val/{name}" for name in terms),
-            *("val/miou", "val/dice", "val/pixel_accuracy"),
-            *(f"val/iou/{name}" for name in labels.names),
-            *("images_per_second", "seconds"),
-        ]
+        columns = metric_columns(loss.names, labels.names)
         choices = [column for column in columns if column.startswith("val/")]
         if self.monitor not in choices:
             hint = did_you_mean(self.monitor, choices)
@@ -158,14 +166,19 @@ class Trainer:
             UserError: a sample could not be read, or `monitor` is not a metric of this run.
         """
         self.model, self.loss, self.optimizer, self.scheduler = model, loss, optimizer, scheduler
+        self.network: Any = (
+            torch.compile(model) if self.compile else model
+        )  # what is called; its weights are the model's
+        self.average = None if self.ema_decay is None else WeightAverage(model, self.ema_decay)
         self.train, self.validation, self.labels = train, validation, labels
         self.run, self.logger, self.description, self.normalization = run, logger, description, normalization
-        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.trained = [p for group in optimizer.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast == torch.float16)
         self.columns = self.metric_columns(loss, labels)
         self.progress = Progress()
         self.running = RunningLoss(loss, self.device)
         self.last_validation: Evaluation | None = None
+        self.saved = time.monotonic()
         if resume_from is not None:
             self._restore(resume_from)
         self.rows = run.read_rows(up_to_epoch=self.progress.epoch)
@@ -175,12 +188,30 @@ class Trainer:
         run.checkpoints.mkdir(exist_ok=True)
         if self.device.type == "cpu":
             keep_freed_memory()
-        with StopRequest() as self.stop:
+        with ExitStack() as stack:
+            self.writer = stack.enter_context(CheckpointWriter())
+            self.stop = stack.enter_context(StopRequest())
             if resume_from is None:
                 self._save_last()
             while self.progress.epoch < self.epochs:
+                if self._has_stalled():
+                    log.info(
+                        "no better %s in %d epochs: stopped early",
+                        self.monitor,
+                        self.progress.epoch - self.progress.best_epoch,
+                    )
+                    break
                 self._run_epoch()
         return self.progress
+
+    def _has_stalled(self) -> bool:
+        """Whether `early_stopping` says that it is enough."""
+        progress = self.progress
+        return (
+            self.early_stopping is not None
+            and progress.best_epoch > 0
+            and progress.epoch - progress.best_epoch >= self.early_stopping
+        )
 
     def _run_epoch(self) -> None:
         """Trains for what is left of an epoch, validates if it is time to, and saves."""
@@ -207,7 +238,7 @@ class Trainer:
         self.rows.append(row)
         self.run.write_rows(self.columns, self.rows)
         if improved:
-            save_checkpoint(self.run.best, self._checkpoint(row))
+            self.writer.save(self.run.best, self._checkpoint(row, self.evaluated))
         self._save_last(row)
         self.run.update_summary(last=row, **({"best": row} if improved else {}))
         self.logger.log({k: v for k, v in row.items() if k not in ("epoch", "step") and not math.isnan(v)}, row["step"])
@@ -236,6 +267,9 @@ class Trainer:
                     self._log_step(bar, norm)
                 if self.stop.signal is not None:
                     self._interrupt(self.stop.signal)
+                if self.checkpoint_minutes and time.monotonic() - self.saved > 60 * self.checkpoint_minutes:
+                    self.running.read()  # weights that a loss has spoilt must not replace good ones
+                    self._save_last()
         return self.running.read()
 
     def _step(self, window: list[TrainingBatch]) -> Tensor | None:
@@ -250,7 +284,7 @@ class Trainer:
         for batch, mask, denominator in zip(window, masks, denominators, strict=True):
             images = batch.images.to(self.device, non_blocking=True)
             with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-                outputs = self.model(self.normalization(images, self.channels_last))
+                outputs = self.network(self.normalization(images, self.channels_last))
             logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
             totals = objective = self.loss.totals(logits, mask)
             for other in auxiliary:
@@ -260,7 +294,7 @@ class Trainer:
         norm = None
         if self.grad_clip is not None:
             self.scaler.unscale_(self.optimizer)
-            norm = nn.utils.clip_grad_norm_(self.parameters, self.grad_clip)
+            norm = nn.utils.clip_grad_norm_(self.trained, self.grad_clip)
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -268,7 +302,14 @@ class Trainer:
         if self.scaler.get_scale() >= scale:  # a smaller scale says that the scaler skipped the step
             self.scheduler.step()
         self.progress.step += 1
+        if self.average is not None:
+            self.average.update(self.model, self.progress.step)
         return norm
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is validated and kept as the best: with averaged weights where there are any."""
+        return self.model if self.average is None else self.average.module
 
     def _log_step(self, bar: tqdm, norm: Tensor | None) -> None:
         loss = self.running.read()["loss"]
@@ -295,7 +336,7 @@ class Trainer:
 
         with bar:
             result = evaluate(
-                self.model,
+                self.evaluated,
                 self.loss,
                 self.validation,
                 num_classes=len(self.labels),
@@ -331,13 +372,14 @@ class Trainer:
     def _interrupt(self, signal: int) -> None:
         self.running.read()  # weights that a loss has spoilt must not replace good ones
         self._save_last()
+        self.writer.wait()
         raise Interrupted(signal)
 
-    def _checkpoint(self, row: dict[str, float]) -> dict[str, Any]:
+    def _checkpoint(self, row: dict[str, float], model: nn.Module) -> dict[str, Any]:
         """What every checkpoint holds: enough to use the network without anything else."""
         return {
             **self.description,
-            "model": self.model.state_dict(),
+            "model": model.state_dict(),
             "labels": self.labels.to_dict(),
             "normalization": self.normalization.to_dict(),
             "epoch": self.progress.epoch,
@@ -347,32 +389,18 @@ class Trainer:
 
     def _save_last(self, row: dict[str, float] | None = None) -> None:
         """Writes `last.pt`, from which the training goes on with the same numbers."""
-        training = {
-            "progress": asdict(self.progress),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "running": {"totals": self.running.totals, "denominators": self.running.denominators},
-            "random": random_state(),
-        }
-        save_checkpoint(self.run.last, {**self._checkpoint(row or {}), "training": training})
+        training = training_state(
+            self.progress, self.optimizer, self.scheduler, self.scaler, self.running, self.average
+        )
+        self.writer.save(self.run.last, {**self._checkpoint(row or {}, self.model), "training": training})
+        self.saved = time.monotonic()
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         """The inverse of `_save_last`."""
-        state = checkpoint["training"]
         load_weights(self.model, checkpoint["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        for group, initial, factor in zip(
-            self.optimizer.param_groups, self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True
-        ):
-            group["lr"] = initial * factor(self.scheduler.last_epoch)  # of this run's length, which may be a new one
-        if state["scaler"]:  # empty where the run was without float16 so far
-            self.scaler.load_state_dict(state["scaler"])
-        self.running.totals.copy_(state["running"]["totals"])
-        self.running.denominators.copy_(state["running"]["denominators"])
-        self.progress = Progress(**state["progress"])
-        restore_random_state(state["random"])
+        self.progress = restore_training_state(
+            checkpoint["training"], self.optimizer, self.scheduler, self.scaler, self.running, self.average
+        )
 
 
 def windows_of(batches: Iterable[TrainingBatch], size: int) -> Iterator[list[TrainingBatch]]:

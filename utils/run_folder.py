@@ -7,7 +7,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,19 @@ from typing import Any
 import yaml
 
 from utils.interruption import Interrupted
+
+
+def metric_columns(terms: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """The columns of metrics.csv, in their order, for the terms of a loss and the classes of a data set."""
+    losses = ["loss", *terms]
+    return [
+        *("epoch", "step", "lr"),
+        *(f"train/{name}" for name in losses),
+        *(f"val/{name}" for name in losses),
+        *("val/miou", "val/dice", "val/pixel_accuracy"),
+        *(f"val/iou/{name}" for name in classes),
+        *("images_per_second", "seconds"),
+    ]
 
 
 class RunFolder:

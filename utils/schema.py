@@ -53,6 +53,13 @@ class Trainer(Keys):
     validate_every: Positive
     monitor: Text
     log_every: Positive
+    ema: Flag
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    early_stopping: Positive | None
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None
+    decay_norms: Flag
+    compile: Flag
+    deterministic: Flag
 
 
 class Train(Keys):

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 
 from utils.checks import Origin, check_data
-from utils.config import build_dataset, launch, overrides, plain
-from utils.errors import UserError
+from utils.config import advice, build_dataset, chosen, launch, overrides, plain
+from utils.errors import DataFault, UserError
 from utils.files import make_writable
 
 log = logging.getLogger("evaluate")
@@ -22,8 +22,7 @@ log = logging.getLogger("evaluate")
 def evaluate(cfg: DictConfig) -> None:
     """Prints the metrics of a checkpoint on a split, and writes them to files."""
     # Slow to import, so only here, where the config is known to be right.
-    from data.checking import check_dataset
-    from data.loading import prepared
+    from data.checking import checked_samples
     from engine.checkpoint import load_checkpoint
     from engine.device import choose_device
     from engine.metrics import scores
@@ -40,14 +39,16 @@ def evaluate(cfg: DictConfig) -> None:
     cache: Literal["none", "disk"] = (
         "disk" if node.get("cache") == "disk" else "none"
     )  # in memory, samples that are read once gain nothing
-    samples = prepared(dataset, size, masks=False, limit=node["limit"], cache=cache)
-    check_dataset(samples, split)
+    try:
+        samples = checked_samples(dataset, split, size, masks=False, limit=node["limit"], cache=cache)
+    except DataFault as fault:
+        raise UserError(f"{fault}\n{advice(node)}") from fault
     folder = output_folder(cfg)
     make_writable(folder)
 
     counted, benchmark = measure(checkpoint, dataset, samples, node, device, split)
     show(dataset.labels.names, counted, benchmark, f"{split}, {len(samples)} samples, epoch {checkpoint.get('epoch')}")
-    found, stem = scores(counted.confusion), split.replace("/", "_")
+    found, stem = scores(counted.confusion), file_stem(cfg, split)
     figures = folder / f"{stem}.json", folder / f"{stem}_confusion_matrix.png"
     facts = {
         "checkpoint": str(cfg.checkpoint),
@@ -77,9 +78,10 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any]) -> dict[str, Any]:
         if not any(word.startswith("data.image_size") for word in overrides()):
             node["image_size"] = list(checkpoint["image_size"])
     else:
-        # A checkpoint may come from anywhere: it may choose a data set, but not make anything run or be fetched.
+        # A checkpoint may come from anywhere: it may choose a data set and its plain options, and have nothing fetched.
         stored = checkpoint["config"].get("data") or {}
-        if not hasattr(own_class(stored.get("_target_"), data), "splits") or "_target_" in str(list(stored.values())):
+        known = hasattr(own_class(stored.get("_target_"), data), "splits")
+        if not known or not all(is_plain(value) for value in stored.values()):
             raise UserError(
                 f"the checkpoint was trained on '{stored.get('_target_')}', which is not a data set of this project;"
                 " say data=<an option of conf/data/>"
@@ -87,6 +89,13 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any]) -> dict[str, Any]:
         node = {**stored, **({"download": False} if "download" in stored else {}), **typed}
     check_data(node, Origin({}, frozenset(f"data.{key}" for key in typed)))
     return node
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value of a checkpoint's config is a number, a text or a list of them, without anything to resolve."""
+    if isinstance(value, list):
+        return all(is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "${" not in value)
 
 
 def check_classes(known: list[str], there: list[str]) -> None:
@@ -170,6 +179,13 @@ def show(names: tuple[str, ...], counted: Any, benchmark: dict[str, float], titl
     log.info("%s", class_table(names, columns, share, title))
     rest = {k: v for k, v in as_dict(names, counted, benchmark).items() if isinstance(v, float)} | benchmark
     log.info("%s", table([["metric", "value"], *([name, number(value)] for name, value in rest.items())]))
+
+
+def file_stem(cfg: DictConfig, split: str) -> str:
+    """What the files are called: after the split, and what else is not the run's own: the checkpoint, the data."""
+    given = Path(cfg.checkpoint)
+    which = [given.stem] if given.parent.name == "checkpoints" and given.stem != "best" else []
+    return "_".join([split.replace("/", "_"), *which, *([option] if (option := chosen("data")) else [])])
 
 
 def output_folder(cfg: DictConfig) -> Path:

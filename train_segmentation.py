@@ -45,8 +45,8 @@ def train(cfg: DictConfig) -> float:
         build_dataset(cfg.data, cfg.data.val_split),
     )
     labels = train_set.labels
-    train_samples = checked_samples(cfg, train_set, cfg.data.train_split, masks=True)
-    validation_samples = checked_samples(cfg, validation_set, cfg.data.val_split, masks=False)
+    train_samples = samples_of(cfg, train_set, cfg.data.train_split, masks=True)
+    validation_samples = samples_of(cfg, validation_set, cfg.data.val_split, masks=False)
     train_batches, validation_batches = loaders(cfg, train_samples, validation_samples, trainer.device)
     model = trainer.prepare(new_model(cfg, len(labels)) if resume_from is None else build_model(resume_from))
     loss = trainer.prepare(build_loss(cfg, train_samples))
@@ -139,15 +139,12 @@ def new_model(cfg: DictConfig, num_classes: int) -> Any:
     return build(cfg.model, "model", num_classes=num_classes)
 
 
-def checked_samples(cfg: DictConfig, dataset: Any, split: str, masks: bool) -> Any:
+def samples_of(cfg: DictConfig, dataset: Any, split: str, masks: bool) -> Any:
     """The samples of a split at the size of the network's input, after a look at their files."""
-    from data.checking import check_dataset
-    from data.loading import prepared
+    from data.checking import checked_samples
 
-    size = cfg.data.image_size[0], cfg.data.image_size[1]
-    samples = prepared(dataset, size, masks=masks, limit=cfg.data.limit, cache=cfg.data.cache)
-    check_dataset(samples, split)
-    return samples
+    size, cache = (cfg.data.image_size[0], cfg.data.image_size[1]), cfg.data.get("cache", "none")
+    return checked_samples(dataset, split, size, masks=masks, limit=cfg.data.limit, cache=cache)
 
 
 def build_loss(cfg: DictConfig, train_samples: Any) -> Any:

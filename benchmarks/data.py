@@ -28,12 +28,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.timing import interleaved
 from data.augmentation import Augmentation
+from data.cache import CachedSamples
 from data.camvid import CamVid
 from data.checking import check_dataset
 from data.cityscapes import Cityscapes
 from data.cityscapes_labels import LABELS, train_ids
 from data.cityscapes_pairs import CityscapesPairs, nearest_label
-from data.loading import TrainingLoader, prepared
+from data.loading import TrainingLoader
+from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
 from data.synthetic import Synthetic
 from data.voc import VOC
@@ -73,7 +75,7 @@ def augmentation(name: str, size: tuple[int, int]) -> Augmentation:
 def one_worker(dataset: SegmentationDataset) -> dict[str, float]:
     """Seconds for an epoch, of one worker that augments by the `affine` list."""
     affine = augmentation("affine", SIZE)
-    samples = prepared(dataset, SIZE, masks=True)
+    samples = ResizedSamples(dataset, SIZE, masks=True)
     ours = TrainingLoader(samples, affine, image_size=SIZE, batch_size=BATCH, seed=0, num_workers=1)
     pairs = [(image, mask) for image, mask in (dataset.files(i) for i in range(len(dataset)))]
     theirs = DataLoader(
@@ -98,8 +100,8 @@ def cache_on_disk(folder: Path) -> dict[str, float]:
     loaders = {
         name: TrainingLoader(samples, flip, image_size=size, batch_size=BATCH, seed=0, num_workers=1)
         for name, samples in (
-            ("ours", prepared(dataset, size, masks=True, cache="disk")),
-            ("theirs", prepared(dataset, size, masks=True)),
+            ("ours", CachedSamples(ResizedSamples(dataset, size, masks=True), "disk")),
+            ("theirs", ResizedSamples(dataset, size, masks=True)),
         )
     }
     return interleaved({name: functools.partial(drain, loader) for name, loader in loaders.items()}, 5, warmup=1)
@@ -168,7 +170,7 @@ def long_list(folder: Path) -> tuple[float, float, float]:
     (voc / "ImageSets/Segmentation/train.txt").write_text("\n".join(names))
 
     start = time.perf_counter()
-    samples = prepared(VOC(str(folder), "train"), (32, 32), masks=True)
+    samples = ResizedSamples(VOC(str(folder), "train"), (32, 32), masks=True)
     check_dataset(samples, "train")
     none = augmentation("none", (32, 32))
     loader = TrainingLoader(samples, none, image_size=(32, 32), batch_size=64, seed=0, num_workers=1)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version
 
 import albumentations as A
+import cv2
 import numpy as np
 
 from data.labels import IGNORE_INDEX
@@ -22,7 +23,7 @@ class Augmentation:
         transforms: in the order of their application; none leaves the samples as they are.
 
     Raises:
-        UserError: a transform would fill the mask with a class instead of 255.
+        UserError: a transform would fill the mask with a class instead of 255, or average its ids.
     """
 
     def __init__(self, transforms: Sequence[A.BasicTransform] = ()) -> None:
@@ -33,6 +34,12 @@ class Augmentation:
                     f"augmentation: {type(transform).__name__} fills uncovered mask pixels with {fill}, a class;"
                     f" say fill_mask: {IGNORE_INDEX} (ignored)"
                 )
+            if getattr(transform, "mask_interpolation", cv2.INTER_NEAREST) not in (
+                cv2.INTER_NEAREST,
+                cv2.INTER_NEAREST_EXACT,
+            ):
+                name = type(transform).__name__
+                raise UserError(f"augmentation: {name} would average the ids of a mask; say mask_interpolation: 0")
         self.transforms = list(transforms)
         self._compose = A.Compose(self.transforms, is_check_shapes=False) if transforms else None
 

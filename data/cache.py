@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 import pickle
 import shutil
+import sys
 import weakref
+import zlib
 from collections.abc import Iterator, Sequence
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -25,16 +28,15 @@ from utils.errors import DataFault, UserError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Of the kept bytes; a new number makes older caches useless."""
 SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small in a container
 
 
 class CachedSamples:
     """Samples that are read once; all processes that load fill and share one store.
 
-    A slot of the store holds the bytes of an image and then those of its mask. It is written before it is marked as
-    full, and two processes that fill the same slot write the same bytes.
+    A slot of the store holds the bytes of an image and then those of its mask. Its mark is their checksum, so that what
+    was only half written, by whatever cause, is written again; two processes that fill one slot write the same bytes.
+    `ram` is kept by each process that is started on its own.
 
     Args:
         samples: what to keep.
@@ -54,7 +56,7 @@ class CachedSamples:
         self._image_bytes, self._mask_sizes = 3 * height * width, sizes
         self._ends = np.cumsum(sizes.prod(1) + self._image_bytes)
         total = int(self._ends[-1])
-        self._store: Store = InMemory(total, len(samples)) if where == "ram" else OnDisk(samples, total)
+        self._store = InMemory(total, len(samples)) if where == "ram" else OnDisk(samples, total)
 
     @property
     def labels(self) -> LabelSet:
@@ -74,15 +76,14 @@ class CachedSamples:
     def __getitem__(self, index: int) -> Sample:
         start = self._ends[index - 1] if index else 0
         slot = self._store.bytes[start : self._ends[index]]
-        image, mask = slot[: self._image_bytes], slot[self._image_bytes :]
-        if not self._store.full[index]:
+        if self._store.marks[index] != checksum(slot):
             sample = self.samples[index]
-            image[:], mask[:] = sample.image.ravel(), sample.mask.ravel()
-            self._store.full[index] = 1
+            slot[: self._image_bytes], slot[self._image_bytes :] = sample.image.ravel(), sample.mask.ravel()
+            self._store.marks[index] = checksum(slot)
             return sample
         # Copies, so that nothing that works in place can spoil what is kept.
-        shape = (*self.samples.image_size, 3)
-        return Sample(image.reshape(shape).copy(), mask.reshape(self._mask_sizes[index]).copy(), self.name(index))
+        image = slot[: self._image_bytes].reshape(*self.samples.image_size, 3).copy()
+        return Sample(image, slot[self._image_bytes :].reshape(self._mask_sizes[index]).copy(), self.name(index))
 
     def name(self, index: int) -> str:
         return self.samples.name(index)
@@ -95,66 +96,69 @@ class CachedSamples:
         return height, width
 
 
-class Store(Protocol):
-    """The kept bytes, uint8, and for each sample whether they are there, uint8."""
-
-    @property
-    def bytes(self) -> np.ndarray: ...
-
-    @property
-    def full(self) -> np.ndarray: ...
-
-
 class InMemory:
-    """A store in shared memory."""
+    """A store in shared memory.
+
+    Attributes:
+        bytes: what is kept, uint8.
+        marks: uint32, the checksum of each sample; 0 for one that is not there.
+    """
 
     def __init__(self, total: int, samples: int) -> None:
         free = psutil.virtual_memory().available
         if SHARED_MEMORY.is_dir():
             free = min(free, shutil.disk_usage(SHARED_MEMORY).free)
-        _check_room("ram", total, free, "memory (in a container, see its --shm-size)")
+        room = "memory (in a container, see its --shm-size)"
+        _check_room("ram", total, free, room)
         log.info("data.cache=ram keeps %d samples in %.2f GB of memory", samples, total / 1e9)
-        self._samples, self._total = samples, total
-        self._memory = SharedMemory(create=True, size=total + samples)
-        weakref.finalize(self, _unlink, self._memory, os.getpid())
+        self.memory = SharedMemory(create=True, size=total + 4 * samples)
+        weakref.finalize(self, _unlink, self.memory, os.getpid())
+        if SHARED_MEMORY.is_dir():
+            _reserve(SHARED_MEMORY / self.memory.name, "ram", total, room)
+        self._attach(samples)
 
-    @property
-    def full(self) -> np.ndarray:
-        return np.ndarray(self._samples, np.uint8, self._memory.buf)
+    def _attach(self, samples: int) -> None:
+        self.marks = np.ndarray(samples, np.uint32, self.memory.buf)
+        self.bytes = np.ndarray(self.memory.size - 4 * samples, np.uint8, self.memory.buf, 4 * samples)
 
-    @property
-    def bytes(self) -> np.ndarray:
-        return np.ndarray(self._total, np.uint8, self._memory.buf, self._samples)
+    def __getstate__(self) -> dict[str, Any]:
+        return {"memory": self.memory, "samples": len(self.marks)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.memory = state["memory"]
+        self._attach(state["samples"])
 
 
 class OnDisk:
-    """A store in two files, in a folder named after all that shapes the samples."""
+    """A store in two files, in a folder named after all that shapes the samples; attributes as `InMemory`."""
 
     def __init__(self, samples: ResizedSamples, total: int) -> None:
         home = Path(os.environ.get("SEGMENTATION_DATA", "datasets"), ".cache")
         self.folder = home / fingerprint(samples)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for name, size in (("samples.bin", total), ("full.bin", len(samples))):
-                path = self.folder / name
+            for name, size in (("samples.bin", total), ("marks.bin", 4 * len(samples))):
+                path, room = self.folder / name, f"space in {home}"
                 kept = path.stat().st_blocks * 512 if path.exists() else 0
-                _check_room("disk", size - kept, shutil.disk_usage(self.folder).free, f"space in {home}")
+                _check_room("disk", size - kept, shutil.disk_usage(self.folder).free, room)
                 with path.open("ab") as file:
-                    file.truncate(size)  # zeros, that take no space yet
+                    file.truncate(size)
+                _reserve(path, "disk", size, room)
         except OSError as error:
             raise UserError(
                 f"data.cache=disk: {self.folder} cannot be written ({error.strerror});"
                 " set SEGMENTATION_DATA to a folder of yours, or say data.cache=none"
             ) from error
         self._open()
-        missing = len(samples) - int(self.full.sum())
+        missing = int((self.marks == 0).sum())
         log.info(
             "data.cache=disk: %d samples, %.2f GB, in %s%s",
             *(len(samples), total / 1e9, self.folder, f"; {missing} to be added" if missing else ""),
         )
 
     def _open(self) -> None:
-        self.bytes, self.full = (np.memmap(self.folder / name, np.uint8, "r+") for name in ("samples.bin", "full.bin"))
+        self.bytes = np.memmap(self.folder / "samples.bin", np.uint8, "r+")
+        self.marks = np.memmap(self.folder / "marks.bin", np.uint32, "r+")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder}  # a pickled memory map would be a copy of all
@@ -164,11 +168,19 @@ class OnDisk:
         self._open()
 
 
+def checksum(slot: np.ndarray) -> int:
+    """Never 0, which marks a sample that is not there."""
+    return zlib.crc32(slot.data) or 1
+
+
 def fingerprint(samples: ResizedSamples) -> str:
     """A name for everything that decides what samples look like: the data set with all its settings, the dates of its
-    files, the sizes, and the libraries that decode."""
+    files, the sizes, the code that reads them, and the libraries that decode."""
     digest = hashlib.blake2b(digest_size=12)
-    settings = (FORMAT, cv2.__version__, PIL.__version__, samples.image_size, samples.length, samples.masks)
+    own = sys.modules[type(samples.dataset).__module__].__file__
+    for file in sorted({*Path(__file__).parent.glob("*.py"), *([Path(own)] if own else [])}):
+        digest.update(file.read_bytes())
+    settings = (cv2.__version__, PIL.__version__, samples.image_size, samples.length, samples.masks)
     digest.update(repr(settings).encode())
     digest.update(pickle.dumps(samples.dataset, protocol=4))
     for path in _files(samples):
@@ -188,6 +200,18 @@ def _check_room(where: str, needed: int, free: int, what: str) -> None:
             f"data.cache={where} needs {needed / 1e9:.2f} GB, and there are {free / 1e9:.2f} GB of {what};"
             " make room, use a smaller data.image_size, or say data.cache=none"
         )
+
+
+def _reserve(path: Path, where: str, size: int, what: str) -> None:
+    """Has the system set aside the room of a file: writing to a memory map on a full disk would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    _check_room(where, size, 0, what)
+                raise
 
 
 def _unlink(memory: SharedMemory, owner: int) -> None:

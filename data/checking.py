@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from tqdm import tqdm
 
+from data.cache import CachedSamples
+from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
 from utils.errors import Unreadable, UserError
 
@@ -14,12 +17,44 @@ FULL_CHECK_BELOW = 2000
 """Sets with fewer samples than this are decoded whole before training."""
 
 
-def check_dataset(dataset: SegmentationDataset, split: str) -> None:
-    """Looks at the files of a data set, and inside them where that does not take long.
+def checked_samples(
+    dataset: SegmentationDataset,
+    split: str,
+    image_size: tuple[int, int],
+    *,
+    masks: bool,
+    limit: int | None = None,
+    cache: Literal["none", "ram", "disk"] = "none",
+) -> SegmentationDataset:
+    """The samples of a split at the size of the network's input, after a look at them, and kept if wished.
+
+    Args:
+        masks, limit: as `data.resized.ResizedSamples`.
+        cache: as `data.cache.CachedSamples`.
 
     Raises:
-        UserError: the split is empty; a file has no partner, is missing or empty; or, in sets of under 2,000 samples,
-            an image or mask cannot be read, does not match the other in size, or has an unknown id.
+        UserError: as `check_files` and `check_contents`; or there is no room for the cache.
+    """
+    samples = ResizedSamples(dataset, image_size, masks, limit)
+    check_files(samples, split)
+    kept = samples if cache == "none" else CachedSamples(samples, cache)
+    check_contents(kept, split)
+    return kept
+
+
+def check_dataset(dataset: SegmentationDataset, split: str) -> None:
+    """
+    Raises:
+        UserError: as `check_files` and `check_contents`.
+    """
+    check_files(dataset, split)
+    check_contents(dataset, split)
+
+
+def check_files(dataset: SegmentationDataset, split: str) -> None:
+    """
+    Raises:
+        UserError: the split is empty; a file has no partner, is missing or empty.
     """
     if dataset.faults:
         raise dataset.faults[0]
@@ -27,7 +62,16 @@ def check_dataset(dataset: SegmentationDataset, split: str) -> None:
         raise UserError(f"the split '{split}' is empty")
     for index in range(len(dataset)):
         for path in dataset.files(index):
-            check_file(path)
+            _check_file(path)
+
+
+def check_contents(dataset: SegmentationDataset, split: str) -> None:
+    """Reads all samples of a set that is small enough.
+
+    Raises:
+        DataFault: in sets of under 2,000 samples, an image or mask cannot be read, does not match the other in size,
+            or has an unknown id.
+    """
     if len(dataset) >= FULL_CHECK_BELOW or not dataset.files(0):
         return
     with ThreadPoolExecutor() as pool:
@@ -36,13 +80,9 @@ def check_dataset(dataset: SegmentationDataset, split: str) -> None:
             pass
 
 
-def check_file(path: str) -> None:
-    """
-    Raises:
-        Unreadable: the file is not there, or empty.
-    """
+def _check_file(path: str) -> None:
     try:
-        if os.stat(path).st_size == 0:  # noqa: PTH116 - of 100,000 files, Path takes longer
+        if os.stat(path).st_size == 0:  # noqa: PTH116 - of 100,000 files, Path takes longer than the system
             raise Unreadable(f"{path}: the file is empty (0 bytes)")
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read ({error.strerror})") from error

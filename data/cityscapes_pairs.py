@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from data.cityscapes_labels import LABELS, label_set, train_ids
-from data.images import IMAGE_SUFFIXES, read_image
+from data.images import IMAGE_SUFFIXES, read_image, stored_size
 from data.packed_strings import PackedStrings
-from data.pairs import pick
+from data.pairs import files_by_stem, pick
 from data.samples import Sample
 from utils.errors import DataFault, NotThere, SizeMismatch
 
@@ -44,10 +44,9 @@ class CityscapesPairs:
                 f"Cityscapes pairs were not found: there is no folder {folder}\n"
                 "Say data.root=<what holds train/ and val/ with pictures of 512x256>"
             )
-        names = [path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+        found = [path for paths in files_by_stem(self.root, split, IMAGE_SUFFIXES).values() for path in paths]
         # By number where the names are numbers, as they are: 2.jpg before 10.jpg.
-        names.sort(key=lambda name: (len(name), name))
-        self._names = PackedStrings(f"{split}/{name}" for name in names)
+        self._names = PackedStrings(sorted(found, key=lambda path: (len(path), path)))
         self.faults: list[DataFault] = []
 
     def __len__(self) -> int:
@@ -71,10 +70,8 @@ class CityscapesPairs:
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of the mask, without decoding it."""
-        from PIL import Image
-
-        with Image.open(self.files(index)[0]) as both:
-            return both.height, both.width // 2
+        height, width = stored_size(self.files(index)[0])
+        return height, width // 2
 
 
 def nearest_label(colors: np.ndarray) -> np.ndarray:

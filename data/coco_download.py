@@ -21,11 +21,10 @@ def download_coco(root: Path, split: str) -> None:
     Raises:
         UserError: they cannot be had.
     """
-    photos = root / f"{split}2017"
-    there = {
-        "annotations": (root / "annotations" / f"instances_{split}2017.json").is_file(),
-        photos.name: photos.is_dir() and any(photos.iterdir()),
-    }
-    for folder, (path, md5) in ARCHIVES.items():
-        if not there.get(folder, True):
-            fetch_archive(f"{ADDRESS}/{path}", md5, root)
+    photos, outlines = root / f"{split}2017", root / "annotations" / f"instances_{split}2017.json"
+    for folder, is_there in (
+        ("annotations", outlines.is_file),
+        (photos.name, lambda: photos.is_dir() and any(photos.iterdir())),
+    ):
+        path, md5 = ARCHIVES[folder]
+        fetch_archive(f"{ADDRESS}/{path}", md5, root, is_there)

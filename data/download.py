@@ -9,11 +9,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
+import os
 import re
 import shutil
 import ssl
 import tarfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +26,11 @@ from urllib.request import Request, urlopen
 from tqdm import tqdm
 
 from utils.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two processes had better not download at once
+    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -97,16 +105,41 @@ def extract(archive: Path, folder: Path) -> None:
         raise UserError(f"{archive}: a damaged archive ({reason}); delete it and try again") from error
 
 
-def fetch_archive(url: str, md5: str, folder: Path) -> None:
-    """Downloads an archive into a folder and unpacks it there; what was unpacked replaces the archive.
+def fetch_archive(url: str, md5: str, folder: Path, is_there: Callable[[], bool]) -> None:
+    """Downloads an archive into a folder and unpacks it there, unless that is done; what was unpacked replaces it.
+
+    Several processes may ask for it at once: one does it, the others wait for it.
+
+    Args:
+        is_there: whether what it holds is in the folder.
 
     Raises:
         UserError: as `download` and `extract`.
     """
+    if is_there():
+        return
     archive = folder / url.rpartition("/")[2]
-    download(url, archive, md5)
-    extract(archive, folder)
-    archive.unlink()
+    with _alone_in(folder):
+        if not is_there():
+            download(url, archive, md5)
+            extract(archive, folder)
+            archive.unlink()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Waits until no other process is in here with this folder. The lock goes with the process, however it ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
+    try:
+        if fcntl is not None:
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 def _fetch_persistently(url: str, part: Path, file: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from data.images import IMAGE_SUFFIXES
 from data.labels import IGNORE_INDEX, Color, LabelSet, lookup_table
-from data.pairs import MASK_SUFFIXES, PairedFiles, files_by_stem, match
+from data.pairs import MASK_SUFFIXES, PairedFiles, files_by_stem, match, read_list
 from utils.errors import DataFault, MissingPair, NotThere, UserError
 
 EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
@@ -20,8 +20,8 @@ class Folder(PairedFiles):
     """Images and masks that match by their stems, and a file that says what the ids mean.
 
     A split is, in this order: what the list `<split>.txt` names (a stem a line); the files of `images/<split>/` and
-    `masks/<split>/`; or, where there is neither a list nor a folder for `train` and `val`, a share of all files that
-    depends on nothing but their names.
+    `masks/<split>/`; or, where no split has a folder and neither `train` nor `val` has a list, a share of the files
+    that no list names, which depends on nothing but their names.
 
     Args:
         root: holds `images/` and `masks/`, and `labels.json`.
@@ -61,21 +61,25 @@ def _stems(
     root: Path, split: str, stems: set[str], divided: bool, val_share: float
 ) -> tuple[set[str], list[DataFault]]:
     """The stems of a split, and what its list names in vain."""
-    listed = root / f"{split}.txt"
-    if listed.is_file():
-        lines = [line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines()]
+    own, lists = root / f"{split}.txt", {path.stem: path for path in root.glob("*.txt")}
+    if own.is_file():
         # A list may also name the files.
-        wanted = {line.removesuffix(Path(line).suffix) if line not in stems else line for line in lines if line}
-        gone = sorted(wanted - stems)
-        return wanted & stems, [MissingPair(f"{listed} lists {stem}, but there is no such file") for stem in gone]
+        wanted = {line if line in stems else line.removesuffix(Path(line).suffix) for line in read_list(own)}
+        gone: list[DataFault] = []
+        for stem in sorted(wanted - stems):
+            gone.append(MissingPair(f"{own} lists {stem}, but there is no such file"))
+        return wanted & stems, gone
     if divided:
         return stems, []
-    if split not in ("train", "val") or any((root / f"{other}.txt").is_file() for other in ("train", "val")):
+    folders = [name for name in Folder.splits for kind in ("images", "masks") if (root / kind / name).is_dir()]
+    if split not in ("train", "val") or {"train", "val"} & lists.keys() or folders:
         raise NotThere(
-            f"there is no split '{split}' in {root}: neither {listed.name} nor images/{split}/, masks/{split}/"
+            f"there is no split '{split}' in {root}: neither {split}.txt nor images/{split}/ and masks/{split}/"
         )
-    held_out = {stem for stem in stems if zlib.crc32(stem.encode()) / 2**32 < val_share}
-    return held_out if split == "val" else stems - held_out, []
+    others = {line.removesuffix(Path(line).suffix) for path in lists.values() for line in read_list(path)}
+    shared = stems - others
+    held_out = {stem for stem in shared if zlib.crc32(stem.encode("utf-8", "surrogateescape")) / 2**32 < val_share}
+    return held_out if split == "val" else shared - held_out, []
 
 
 def read_labels(path: Path) -> tuple[list[int], LabelSet]:

@@ -6,18 +6,19 @@ colours or grey values.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from data.labels import Color, LabelSet
 from utils.errors import UnknownId, Unreadable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "F")  # of Pillow's: pictures with one number a pixel
+ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B")  # of Pillow's: pictures with one number a pixel
 # What the last bytes of a whole file hold; OpenCV fills up the rest of a truncated one in silence.
 _ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
 
@@ -35,7 +36,7 @@ def read_image(path: str | Path) -> np.ndarray:
     if not encoded:
         raise Unreadable(f"{path}: the file is empty (0 bytes)")
     last_part = encoded[max(encoded.rfind(b"\xff\xda"), 0) :]  # of a JPEG, past its thumbnail
-    if _ENDINGS.get(encoded[:2], b"") not in last_part:
+    if _ENDINGS.get(encoded[:2], b"") not in last_part and _is_truncated(encoded):
         raise Unreadable(f"{path}: the image is truncated; copy or download it again")
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
@@ -44,6 +45,31 @@ def read_image(path: str | Path) -> np.ndarray:
     if image is None:
         raise Unreadable(f"{path}: not an image that can be read")
     return image
+
+
+def _is_truncated(encoded: bytes) -> bool:
+    """Whether Pillow misses something, which looks closer: what cameras append to a photo may hold any bytes."""
+    try:
+        with Image.open(io.BytesIO(encoded)) as picture:
+            picture.load()
+    except UnidentifiedImageError:  # OpenCV will say that it is none
+        return False
+    except Exception:  # what damaged bytes raise is not documented, and much
+        return True
+    return False
+
+
+def stored_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of a picture, which is not decoded.
+
+    Raises:
+        Unreadable: the file is missing or not a picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+    except Exception as error:  # what damaged bytes raise is not documented, and much
+        raise Unreadable(f"{path}: cannot be read ({error})") from error
 
 
 def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np.ndarray:
@@ -61,6 +87,8 @@ def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np
     """
     try:
         with Image.open(path) as picture:
+            if picture.mode == "F":
+                raise ValueError("its values are fractions, not ids")
             if picture.mode not in ID_MODES:
                 picture = picture.convert("L" if picture.mode == "LA" else "RGB")
             mask = np.asarray(picture)

@@ -13,8 +13,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from data.augmentation import Augmentation, sample_seed
-from data.cache import CachedSamples
-from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
 from utils.errors import UserError
 from utils.memory import keep_freed_memory
@@ -99,7 +97,7 @@ class TrainingLoader(DataLoader[TrainingBatch]):
     The last batch of an epoch may be smaller; a set smaller than `batch_size` gives one batch.
 
     Args:
-        samples: resized, as `prepared` gives them.
+        samples: of one size, as `data.checking.checked_samples` gives them.
 
     Attributes:
         order: is told the epoch, and where in it to start, before each iteration.
@@ -129,7 +127,7 @@ class ValidationLoader(DataLoader[ValidationBatch]):
     """Batches of resized images with masks at their own sizes, in the order of the data set.
 
     Args:
-        samples: with images resized, as `prepared` gives them.
+        samples: with images of one size, as `data.checking.checked_samples` gives them.
 
     Attributes:
         samples: how many there are.
@@ -145,25 +143,6 @@ class ValidationLoader(DataLoader[ValidationBatch]):
             collate_fn=_collate_validation,
             **_worker_options(num_workers, pin_memory),
         )
-
-
-def prepared(
-    dataset: SegmentationDataset,
-    image_size: tuple[int, int],
-    *,
-    masks: bool,
-    limit: int | None = None,
-    cache: Literal["none", "ram", "disk"] = "none",
-) -> SegmentationDataset:
-    """The first `limit` samples of a data set at the size of the network's input, kept once they are read if wished.
-
-    Args:
-        masks: resize masks too, as training does.
-        cache: as `data.cache.CachedSamples`.
-    """
-    length = len(dataset) if limit is None else min(limit, len(dataset))
-    samples = ResizedSamples(dataset, image_size, length, masks)
-    return samples if cache == "none" or not length else CachedSamples(samples, cache)
 
 
 def _as_tensor(pixels: np.ndarray) -> Tensor:

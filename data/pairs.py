@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.images import read_image, read_mask
+from data.images import read_image, read_mask, stored_size
 from data.labels import Color, LabelSet, to_train_ids
 from data.packed_strings import PackedStrings
 from data.samples import Sample
@@ -66,8 +66,7 @@ class PairedFiles:
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of the mask, without decoding it."""
-        with Image.open(self.files(index)[1]) as mask:
-            return mask.height, mask.width
+        return stored_size(self.files(index)[1])
 
 
 def _other_size(image_path: str, mask_path: str, image: np.ndarray, mask: np.ndarray) -> str:
@@ -127,8 +126,20 @@ def match(root: Path, images: dict[str, list[str]], masks: dict[str, list[str]])
     return pairs, faults
 
 
+def read_list(path: Path) -> list[str]:
+    """The lines of a text file; blank ones, Windows' line ends and a byte order mark do no harm.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: the list of the split cannot be read ({error})") from error
+
+
 def listed(root: Path, list_file: str, image: str, mask: str) -> tuple[Pairs, list[DataFault]]:
-    """The pairs that a text file names, one a line; blank lines and Windows' line ends do no harm.
+    """The pairs that a text file names, one a line.
 
     Args:
         list_file, image, mask: paths relative to `root`; the last two with `{}` for what the line says.
@@ -137,10 +148,7 @@ def listed(root: Path, list_file: str, image: str, mask: str) -> tuple[Pairs, li
         UserError: the list cannot be read, or is empty.
     """
     path = root / list_file
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: the list of the split cannot be read ({error})") from error
+    names = read_list(path)
     if not names:
         raise UserError(f"{path}: the list of the split is empty")
     pairs: Pairs = []

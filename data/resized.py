@@ -15,12 +15,15 @@ class ResizedSamples:
 
     Args:
         image_size: (H, W) of the images.
-        length: how many samples.
         masks: resize masks too, for training. In validation they keep their own sizes, at which metrics are computed.
+        limit: how many samples at most.
     """
 
-    def __init__(self, dataset: SegmentationDataset, image_size: tuple[int, int], length: int, masks: bool) -> None:
-        self.dataset, self.image_size, self.length, self.masks = dataset, image_size, length, masks
+    def __init__(
+        self, dataset: SegmentationDataset, image_size: tuple[int, int], masks: bool, limit: int | None = None
+    ) -> None:
+        self.dataset, self.image_size, self.masks = dataset, image_size, masks
+        self.length = len(dataset) if limit is None else min(limit, len(dataset))
 
     @property
     def labels(self) -> LabelSet:

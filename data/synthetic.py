@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -85,6 +85,9 @@ class Synthetic:
         if len(self._kept) < self._room:
             self._kept[index] = sample
         return sample
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": {}}  # to be drawn again, elsewhere
 
     def name(self, index: int) -> str:
         return f"{self.split}/{index:05d}"

@@ -32,8 +32,7 @@ def download_voc(root: Path) -> None:
     """
     voc = root / "VOCdevkit" / "VOC2012"
     needed = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation/train.txt", "ImageSets/Segmentation/val.txt")
-    if not all((voc / path).exists() for path in needed):
-        fetch_archive(*VOC_ARCHIVE, root)
+    fetch_archive(*VOC_ARCHIVE, root, lambda: all((voc / path).exists() for path in needed))
 
 
 def download_sbd(root: Path) -> None:
@@ -50,8 +49,7 @@ def download_sbd(root: Path) -> None:
     if (lists / "train_aug.txt").is_file() and masks.is_dir():  # the list is written last
         return
     sbd = root / SBD_FOLDER
-    if not all((sbd / path).exists() for path in ("cls", "train.txt", "val.txt")):
-        fetch_archive(*SBD_ARCHIVE, root)
+    fetch_archive(*SBD_ARCHIVE, root, lambda: all((sbd / path).exists() for path in ("cls", "train.txt", "val.txt")))
     try:
         theirs = {*names_in(sbd / "train.txt"), *names_in(sbd / "val.txt")}
         train, val = names_in(lists / "train.txt"), names_in(lists / "val.txt")

@@ -11,15 +11,15 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from utils.config import build_dataset, launch, plain
-from utils.errors import DataFault, NotThere, PartlyFailed
+from utils.config import build_dataset, chosen, dataset_class, launch, plain
+from utils.errors import DataFault, NotThere, PartlyFailed, UserError
 from utils.files import make_writable
 
 if TYPE_CHECKING:
     from data.inspection import SplitFacts
+    from data.samples import SegmentationDataset
 
 log = logging.getLogger("check_data")
 
@@ -34,8 +34,9 @@ def check(cfg: DictConfig) -> None:
     from data.inspection import inspect, summarise
     from utils.figures import draw_sheet
 
-    datasets = splits_there(cfg)
-    option = HydraConfig.get().runtime.choices["data"]
+    wanted = [cfg.splits] if isinstance(cfg.splits, str) else cfg.splits
+    datasets, broken = splits_there(plain(cfg.data), None if wanted is None else list(wanted))
+    option = chosen("data") or "data"
     folder = Path(cfg.output).expanduser() if cfg.output else Path("outputs", "check_data", option)
     make_writable(folder)
     facts: dict[str, SplitFacts] = {}
@@ -50,7 +51,7 @@ def check(cfg: DictConfig) -> None:
             draw_sheet(panels, dataset.labels, f"{split}: {len(facts[split].names)} samples", path)
             log.info("wrote %s", path)
 
-    found = findings(facts, datasets, {cfg.data.train_split, cfg.data.val_split})
+    found = findings(facts, datasets, {cfg.data.train_split, cfg.data.val_split}) | broken
     report = folder / "findings.txt"
     text = "".join(f"{kind}: {line}\n" for kind, lines in found.items() for line in lines)
     report.write_text(text, encoding="utf-8", errors="surrogateescape")
@@ -59,27 +60,33 @@ def check(cfg: DictConfig) -> None:
     log.info("nothing is wrong with %s", ", ".join(f"{split} ({len(facts[split].names)})" for split in facts))
 
 
-def splits_there(cfg: DictConfig) -> dict[str, Any]:
-    """The data set of each split that is wanted, or of each that is there.
+def splits_there(
+    node: dict[str, Any], wanted: list[str] | None
+) -> tuple[dict[str, SegmentationDataset], dict[str, list[str]]]:
+    """The data set of each split that is wanted, or of each that is there; and why others cannot be opened.
 
     Raises:
-        UserError: a wanted one is not there, or none is.
+        UserError: a wanted one cannot be opened, or none is there.
     """
-    if cfg.splits is not None:
-        wanted = [cfg.splits] if isinstance(cfg.splits, str) else list(cfg.splits)
-        return {split: build_dataset(cfg.data, split) for split in wanted}
-    train = build_dataset(cfg.data, cfg.data.train_split)  # must be there
-    there = {cfg.data.train_split: train}
-    for split in dict.fromkeys([cfg.data.val_split, *train.splits]):
-        if split not in there:
-            node = plain(cfg.data)
-            if "download" in node:
-                node["download"] = False  # what was not asked for is not fetched
-            try:
-                there[split] = build_dataset(node, split)
-            except NotThere as error:
-                log.info("%s: not looked at, since %s", split, str(error).splitlines()[0])
-    return there
+    if wanted is not None:
+        return {split: build_dataset(node, split) for split in wanted}, {}
+    there, broken, absent = {}, defaultdict(list), {}
+    for split in dict.fromkeys([node["train_split"], node["val_split"], *dataset_class(node).splits]):
+        # What was not asked for is not fetched.
+        asked = (
+            {} if split in (node["train_split"], node["val_split"]) or "download" not in node else {"download": False}
+        )
+        try:
+            there[split] = build_dataset(node | asked, split)
+        except NotThere as error:
+            absent[split] = error
+        except UserError as error:
+            broken["unreadable"].append(f"{split}: {error}")
+    if not there and not broken:
+        raise next(iter(absent.values()))
+    for split, reason in absent.items():
+        log.info("%s: not looked at, since %s", split, str(reason).splitlines()[0])
+    return there, broken
 
 
 def describe(split: str, facts: SplitFacts, labels: Any) -> None:
@@ -105,12 +112,16 @@ def describe(split: str, facts: SplitFacts, labels: Any) -> None:
     absent = [name for name, count in zip(labels.names, pixels.sum(0), strict=True) if not count]
     if absent:
         log.info("classes that do not occur: %s", ", ".join(absent))
+    if absent and (facts.pixels[:, 255] > 0).any() and len(labels) == 2:
+        log.info("masks of 0 and 255? 255 is ignored; name it in labels.json if it is a class")
     empty = facts.unlabelled()
     if empty:
         log.info("images without any label: %d, such as %s", len(empty), ", ".join(empty[:3]))
 
 
-def findings(facts: dict[str, SplitFacts], datasets: dict[str, Any], used: set[str]) -> dict[str, list[str]]:
+def findings(
+    facts: dict[str, SplitFacts], datasets: dict[str, SegmentationDataset], used: set[str]
+) -> dict[str, list[str]]:
     """Kind -> what is wrong, a line each.
 
     A photo that is in two splits is a leak, unless one split holds the other on purpose; the splits that a training
@@ -121,8 +132,7 @@ def findings(facts: dict[str, SplitFacts], datasets: dict[str, Any], used: set[s
         if not each.names and not each.faults:
             found["empty"].append(f"the split '{split}' is empty")
         for fault in each.faults:
-            if str(fault) not in found[fault.kind]:  # a file may be in two splits
-                found[fault.kind].append(str(fault))
+            found[fault.kind].append(str(fault))
     for one, other in combinations(facts, 2):
         parts = getattr(datasets[one], "parts", {})
         if {one, other} != used and set(parts.get(one, {one})) & set(parts.get(other, {other})):
@@ -131,7 +141,7 @@ def findings(facts: dict[str, SplitFacts], datasets: dict[str, Any], used: set[s
         for name, digest in zip(facts[one].names, facts[one].digests, strict=True):
             if digest in places:
                 found["leak"].append(f"{name} of {one} is the same photo as {places[digest]} of {other}")
-    return {kind: lines for kind, lines in found.items() if lines}
+    return {kind: list(dict.fromkeys(lines)) for kind, lines in found.items()}  # a file may be in two splits
 
 
 def as_text(found: dict[str, list[str]], report: Path) -> str:
@@ -145,7 +155,7 @@ def as_text(found: dict[str, list[str]], report: Path) -> str:
     return "\n".join(lines)
 
 
-def spread_samples(dataset: Any, length: int, count: int) -> list[tuple[str, Any, Any]]:
+def spread_samples(dataset: SegmentationDataset, length: int, count: int) -> list[tuple[str, Any, Any]]:
     """(name, image, mask) of some of the first samples, evenly spread, without those that cannot be read."""
     import numpy as np
 

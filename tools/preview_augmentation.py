@@ -21,14 +21,14 @@ def preview(cfg: DictConfig) -> None:
     """Writes a sheet of one sample, augmented again and again."""
     # Slow to import, so only here, where the config is known to be right.
     from data.augmentation import sample_seed
-    from data.loading import prepared
+    from data.resized import ResizedSamples
     from utils.figures import draw_sheet
 
     path = Path(cfg.output).expanduser()
     if path.suffix.lower() != ".png" or path.is_dir():
         raise UserError(f"output={path}: the picture is a .png file")
     size = cfg.data.image_size[0], cfg.data.image_size[1]
-    samples = prepared(build_dataset(cfg.data, cfg.data.train_split), size, masks=True, limit=cfg.data.limit)
+    samples = ResizedSamples(build_dataset(cfg.data, cfg.data.train_split), size, masks=True, limit=cfg.data.limit)
     if cfg.index >= len(samples):
         raise UserError(f"index={cfg.index}: the split has {len(samples)} samples, counted from 0")
     make_writable(path.parent)

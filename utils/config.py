@@ -16,24 +16,25 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
+from hydra.errors import InstantiationException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from utils import checks, command_line
 from utils.checks import LOADER_KEYS, Origin, check_loader, differences
-from utils.errors import DataFault, PartlyFailed, UserError, did_you_mean
-from utils.groups import CONF
+from utils.errors import DataFault, PartlyFailed, UserError
+from utils.explain import explain
+from utils.groups import CONF, options
 from utils.interruption import Interrupted
 from utils.run_folder import RunFolder
 
@@ -117,6 +118,27 @@ def build_dataset(node: DictConfig | dict[str, Any], split: str) -> Any:
     return build(own, "data", split=split)
 
 
+def dataset_class(node: dict[str, Any]) -> Any:
+    """The class of the data set that a `data` node of conf/ names."""
+    return get_class(node["_target_"])
+
+
+def advice(node: Mapping[str, Any]) -> str:
+    """The command that finds all that is wrong with the data of a `data` node."""
+    name = str(node["_target_"]).split(".")[1]
+    usual = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text()) if name in options("data") else {}
+    usual["root"] = str(Path(os.environ.get("SEGMENTATION_DATA", "datasets"), name))
+    keys = ("root", "labels", "train_split", "val_split", "classes", "coarse")
+    own = [f"data.{key}={node[key]}" for key in keys if key in node and node[key] != usual.get(key)]
+    words = " ".join(shlex.quote(word) for word in own)
+    return f"all that is wrong with the data: {f'python -m tools.check_data data={name} {words}'.rstrip()}"
+
+
+def chosen(group: str) -> str | None:
+    """The option of a group."""
+    return HydraConfig.get().runtime.choices.get(group)
+
+
 def output_folder() -> Path:
     """The folder of the run that is under way, relative to the working directory where it is below it."""
     folder, here = Path(HydraConfig.get().runtime.output_dir), Path.cwd()
@@ -179,7 +201,7 @@ def _check(cfg: DictConfig, config_name: str) -> None:
     except OmegaConfBaseException as error:
         if config_name == "train":  # what cannot be resolved may refer to a key of the loader that is wrong itself
             check_loader(cast(dict[str, Any], OmegaConf.to_container(job.data)), origin)
-        raise UserError(_explain(error)) from error
+        raise UserError(explain(error)) from error
     CHECKS[config_name](config, origin)
     if config.get("resume"):
         run = Path(config["resume"]).expanduser()
@@ -207,7 +229,7 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
             _discard_folder()
             raise
         except UserError as error:
-            log.error("%s%s", error, _doctor(error, config_name), exc_info=_full_error)
+            log.error("%s%s", error, _doctor(error, cfg), exc_info=_full_error)
             codes.append(1 if sweep else 2)
             failure = str(error)
         except PartlyFailed as error:
@@ -227,21 +249,18 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
     return run
 
 
-def _doctor(error: UserError, config_name: str) -> str:
+def _doctor(error: UserError, cfg: DictConfig) -> str:
     """How to find all that is wrong with the data, if that is what is wrong."""
-    settings = HydraConfig.get()
-    option = settings.runtime.choices.get("data")
-    if not isinstance(error, DataFault) or config_name not in ("train", "evaluate") or not option:
+    if not isinstance(error, DataFault) or not cfg.get("data"):
         return ""
-    words = " ".join(shlex.quote(word) for word in overrides() if word.startswith("data."))
-    return f"\nall that is wrong with the data: {f'python -m tools.check_data data={option} {words}'.rstrip()}"
+    return f"\n{advice(plain(cfg.data))}"
 
 
 def _refuse(error: Exception) -> None:
     """Says what is wrong, and exits."""
     if _full_error:
         traceback.print_exception(error)
-    message = str(error) if isinstance(error, UserError) else _explain(error)
+    message = str(error) if isinstance(error, UserError) else explain(error)
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
 
@@ -271,48 +290,3 @@ def _discard_folder() -> None:
     """Removes the folder that this process made, unless something in it is worth keeping."""
     if _made is not None and not any(_made.rglob("summary.json")):
         shutil.rmtree(_made, ignore_errors=True)
-
-
-def _explain(error: BaseException) -> str:
-    """What is wrong, where, and the way out, for an error from composing a config."""
-    cause = error.__cause__ or error
-    context: BaseException | None = error
-    while context is not None and not isinstance(context, yaml.YAMLError):
-        context = context.__cause__ or context.__context__
-    if isinstance(context, yaml.YAMLError):
-        return "not valid YAML: " + " ".join(str(context).split())
-    if isinstance(error, MissingConfigException) and error.options:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        options = sorted(error.options)
-        hint = did_you_mean(option, options)
-        return f"{group}={option}: there is no such option{hint or ''}\navailable: {', '.join(options)}"
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read as key=value; quote what is special: 'key=\"a, b\"'"
-    if isinstance(cause, InterpolationKeyError):
-        return f"{cause.full_key}: {_first_line(cause)}"
-    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-        known = _keys(cause.parent_node)
-        wrong = str(cause.key)
-        if known is not None and wrong not in known:
-            prefix = cause.full_key.rpartition(".")[0]
-            close = did_you_mean(wrong, known)
-            hint = close.replace("'", f"'{prefix}.", 1) if prefix and close else close
-            return f"{cause.full_key}: unknown key{hint or '; known here: ' + ', '.join(known)}"
-        return f"{cause.full_key}: {_first_line(cause)}"
-    if "Config group override must be" in str(error):
-        return "a group (model=, data=, loss= ...) must be the name of an option, not a number or null"
-    if "Ambiguous value" in str(error):
-        return f"{_first_line(error)}: a list is written key=[a,b], and a sweep over values needs --multirun"
-    return _first_line(error)
-
-
-def _keys(node: object) -> list[str] | None:
-    """The keys of a config node, without Hydra's."""
-    if not isinstance(node, DictConfig):
-        return None
-    return [str(key) for key in node if key not in ("hydra", "_target_", "_partial_")]
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

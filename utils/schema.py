@@ -36,7 +36,7 @@ class Loader(Keys):
     image_size: Size
     batch_size: Positive
     num_workers: Literal["auto"] | NonNegative
-    cache: Literal["none", "ram", "disk"] = "none"
+    cache: Literal["none", "ram", "disk"] = "none"  # a run of an earlier version is without it
     limit: Positive | None
 
 
@@ -53,13 +53,14 @@ class Trainer(Keys):
     validate_every: Positive
     monitor: Text
     log_every: Positive
-    ema: Flag
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    early_stopping: Positive | None
-    checkpoint_minutes: Annotated[float, Field(gt=0)] | None
-    decay_norms: Flag
-    compile: Flag
-    deterministic: Flag
+    # Of later versions than the others: the config of an older run, which can be resumed, is without them.
+    ema: Flag = False
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    early_stopping: Positive | None = None
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None = 10.0
+    decay_norms: Flag = True
+    compile: Flag = False
+    deterministic: Flag = False
 
 
 class Train(Keys):

@@ -84,8 +84,9 @@ def make_cityscapes_pairs(root: Path, count: int = 4) -> Path:
     return root
 
 
-def make_coco(root: Path) -> Path:
-    """Three photos a split: a person before a table with a cup on it and a crowd; a zebra; nothing."""
+def make_coco(root: Path, more: int = 0) -> Path:
+    """Three photos a split: a person before a table with a cup on it and a crowd; a zebra; nothing. And `more` of the
+    last kind."""
     height, width = SIZE
     categories = [{"id": 1, "name": "person"}, {"id": 24, "name": "zebra"}, {"id": 47, "name": "cup"},
                   {"id": 67, "name": "dining table"}]  # fmt: skip
@@ -104,7 +105,10 @@ def make_coco(root: Path) -> Path:
             {**region(1, 1, {"size": [height, width], "counts": lengths}, int(crowd.sum())), "iscrowd": 1},
             region(2, 24, {"size": [height, width], "counts": packed["counts"].decode()}, int(zebra.sum())),
         ]
-        images = [{"id": i, "file_name": f"{i:012}.jpg", "height": height, "width": width} for i in (3, 1, 2)]
+        images = [
+            {"id": i, "file_name": f"{i:012}.jpg", "height": height, "width": width}
+            for i in (3, 1, 2, *range(4, 4 + more))
+        ]
         for image in images:
             write(root / split / str(image["file_name"]), photo(int(str(image["id"]))))
         content = {"images": images, "annotations": annotations, "categories": categories}

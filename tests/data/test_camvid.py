@@ -7,7 +7,7 @@ from PIL import Image
 
 from data.camvid import CamVid, CamVidScores
 from data.checking import check_dataset
-from data.loading import prepared
+from data.resized import ResizedSamples
 from utils.errors import UserError
 
 REAL = Path(os.environ.get("CAMVID_ROOT", Path(__file__).resolve().parents[3] / "shared" / "data" / "camvid"))
@@ -81,11 +81,11 @@ def test_the_check_before_training_finds_each_broken_file(camvid: Path) -> None:
         Image.fromarray(content).save(mask)
         with pytest.raises(UserError, match=words):
             check_dataset(dataset, "train")
-        check_dataset(prepared(dataset, (40, 48), masks=True, limit=3), "train")  # the first three are fine
+        check_dataset(ResizedSamples(dataset, (40, 48), masks=True, limit=3), "train")  # the first three are fine
     mask.write_bytes(b"")
     with pytest.raises(UserError, match="empty"):
         check_dataset(dataset, "train")
     mask.write_bytes(good)
     check_dataset(dataset, "train")
     with pytest.raises(UserError, match="'train' is empty"):
-        check_dataset(prepared(dataset, (40, 48), masks=True, limit=0), "train")
+        check_dataset(ResizedSamples(dataset, (40, 48), masks=True, limit=0), "train")

@@ -52,6 +52,7 @@ def test_compressed_pictures_are_decoded_as_by_the_exact_computation(tmp_path: P
 
 def test_halves(tmp_path: Path) -> None:
     make_cityscapes_pairs(tmp_path, count=11)
+    (tmp_path / "train" / "._1.jpg").write_bytes(b"what some systems leave")
     dataset = CityscapesPairs(str(tmp_path), "train")
     assert [dataset.name(i) for i in (0, 1, 9, 10)] == ["train/1.jpg", "train/2.jpg", "train/10.jpg", "train/11.jpg"]
     image, mask, _ = dataset[0]

@@ -126,3 +126,31 @@ def test_an_id_that_is_in_no_label_is_named(tmp_path: Path) -> None:
 def test_no_such_folder() -> None:
     with pytest.raises(UserError, match=r"no folder .*images\nSay data\.root="):
         Folder("/nowhere", "train")
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_a_folder_for_one_split_leaves_no_shares(tmp_path: Path, name: str) -> None:
+    """Shares of all files would hold some of that folder's."""
+    make_folder(tmp_path, count=6)
+    for kind, suffix in (("images", "jpg"), ("masks", "png")):
+        (tmp_path / kind / name).mkdir()
+        for i in (0, 1):
+            (tmp_path / kind / f"photo {i}.{suffix}").rename(tmp_path / kind / name / f"photo {i}.{suffix}")
+    assert names(Folder(str(tmp_path), name)) == ["photo 0", "photo 1"]
+    for other in {"train", "val"} - {name}:
+        with pytest.raises(UserError, match=f"there is no split '{other}'"):
+            Folder(str(tmp_path), other)
+
+
+def test_what_another_list_names_is_not_shared(tmp_path: Path) -> None:
+    make_folder(tmp_path, count=30)
+    (tmp_path / "test.txt").write_text("photo 3\nphoto 7.jpg\n")
+    train, val = names(Folder(str(tmp_path), "train")), names(Folder(str(tmp_path), "val"))
+    assert not {"photo 3", "photo 7"} & {*train, *val} and len(train) + len(val) == 28
+
+
+def test_a_list_of_another_encoding_is_refused(tmp_path: Path) -> None:
+    make_folder(tmp_path, count=2)
+    (tmp_path / "train.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(UserError, match=r"train\.txt: the list of the split cannot be read"):
+        Folder(str(tmp_path), "train")

@@ -48,6 +48,16 @@ def test_truncated_photos_are_refused(tmp_path: Path, suffix: str) -> None:
         read_image(path)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_what_cameras_append_to_a_photo_does_no_harm(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(PICTURE).save(path)
+    whole = read_image(path)
+    more = np.random.default_rng(seed).integers(0, 256, 300_000, np.uint8).tobytes()
+    path.write_bytes(path.read_bytes() + more)
+    np.testing.assert_array_equal(read_image(path), whole)
+
+
 @pytest.mark.parametrize(
     ("content", "words"), [(b"", "empty"), (b"no picture", "not an image"), (None, "cannot be read")]
 )
@@ -102,6 +112,12 @@ def test_masks_of_one_bit_or_with_alpha(tmp_path: Path) -> None:
     palette.save(tmp_path / "palette.png", transparency=0)
     assert "transparency" in Image.open(tmp_path / "palette.png").info
     np.testing.assert_array_equal(read_mask(tmp_path / "palette.png"), ids)
+
+
+def test_masks_of_fractions_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 1.7, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match="fractions"):
+        read_mask(tmp_path / "a.tif")
 
 
 def test_masks_of_colours(tmp_path: Path) -> None:

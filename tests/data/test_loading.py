@@ -10,7 +10,8 @@ from hydra.utils import instantiate
 
 from data.augmentation import Augmentation, sample_seed
 from data.camvid import CamVid
-from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationLoader, prepared, worker_count
+from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationLoader, worker_count
+from data.resized import ResizedSamples
 from data.synthetic import Synthetic
 from tests.conftest import ROOT
 from utils.errors import UserError
@@ -89,14 +90,14 @@ def test_a_set_smaller_than_a_batch_gives_one_batch() -> None:
 
 def test_limit_takes_the_first_samples() -> None:
     dataset = Synthetic(size=SIZE, split="val", val_length=9)
-    loader = ValidationLoader(prepared(dataset, SIZE, masks=False, limit=5), batch_size=4)
+    loader = ValidationLoader(ResizedSamples(dataset, SIZE, masks=False, limit=5), batch_size=4)
     assert [name for b in loader for name in b.names] == [f"val/{i:05}" for i in range(5)]
     assert loader.samples == 5
 
 
 def test_validation_keeps_masks_at_their_own_size(camvid: Path) -> None:
     dataset = CamVid(str(camvid), "val")
-    (batch,) = ValidationLoader(prepared(dataset, (32, 36), masks=False), batch_size=4)
+    (batch,) = ValidationLoader(ResizedSamples(dataset, (32, 36), masks=False), batch_size=4)
     assert batch.images.shape == (2, 3, 32, 36) and batch.images.dtype == torch.uint8
     for i, mask in enumerate(batch.masks):
         np.testing.assert_array_equal(mask.numpy(), dataset[i].mask)
@@ -175,6 +176,8 @@ def test_transforms_that_would_invent_a_class_are_refused() -> None:
         Augmentation([A.Affine(rotate=30, p=1.0)])
     with pytest.raises(UserError, match="Affine"):
         Augmentation([A.OneOf([A.Affine(rotate=30)])])
+    with pytest.raises(UserError, match="Affine would average the ids"):
+        Augmentation([A.Affine(rotate=30, fill_mask=255, mask_interpolation=1)])
     Augmentation([A.Affine(rotate=30, fill_mask=255, p=1.0)])
     Augmentation([A.CoarseDropout(p=1.0)])  # by default it leaves the mask alone
 
@@ -190,7 +193,7 @@ def test_a_transform_of_another_size_is_refused() -> None:
 def test_an_error_in_a_worker_keeps_its_message(camvid: Path) -> None:
     dataset = CamVid(str(camvid), "train")
     (camvid / "train" / "001.jpg").write_bytes(b"broken")
-    samples = prepared(dataset, SIZE, masks=True)
+    samples = ResizedSamples(dataset, SIZE, masks=True)
     loader = TrainingLoader(samples, Augmentation(), image_size=SIZE, batch_size=4, seed=0, num_workers=1)
     with pytest.raises(UserError) as error:
         next(iter(loader))

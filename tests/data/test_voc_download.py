@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -239,3 +240,15 @@ def test_what_is_missing_is_fetched(server: Server, tmp_path: Path, gone: str) -
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     dataset = VOC(str(tmp_path), "train", download=True)
     assert len(dataset) > 0 and not dataset.faults
+
+
+def test_several_processes_that_ask_at_once_fetch_it_once(server: Server, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=VOC, args=(str(tmp_path), "train", True)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert len(server.paths) == 1
+    assert files_below(tmp_path) and not [name for name in files_below(tmp_path) if name.startswith(".")]

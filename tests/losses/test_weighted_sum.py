@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from data.augmentation import Augmentation
 from data.labels import IGNORE_INDEX, LabelSet
-from data.loading import TrainingBatch, TrainingLoader, ValidationLoader, prepared
+from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
+from data.resized import ResizedSamples
 from data.samples import Sample
 from engine.normalization import IMAGENET
 from engine.schedules import constant
@@ -143,7 +144,7 @@ def trained_gradients(
     """The gradient of each optimiser step of an epoch of a real `Trainer.fit`, and the batches of each."""
     scenes = UnevenScenes()
     train = TrainingLoader(scenes, Augmentation(), image_size=SIZE, batch_size=batch_size, seed=1, num_workers=0)
-    validation = ValidationLoader(prepared(scenes, SIZE, masks=False, limit=1), batch_size=1, num_workers=0)
+    validation = ValidationLoader(ResizedSamples(scenes, SIZE, masks=False, limit=1), batch_size=1, num_workers=0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     steps: list[list[Tensor]] = []
 

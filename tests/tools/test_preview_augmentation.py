@@ -12,7 +12,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
-from data.loading import TrainingLoader, prepared
+from data.loading import TrainingLoader
+from data.resized import ResizedSamples
 from data.synthetic import Synthetic
 from tests.conftest import ROOT
 from tests.test_evaluate import assert_refused, run_here
@@ -44,7 +45,7 @@ def test_it_shows_what_a_training_with_that_seed_sees(
     assert done.returncode == 0 and (tmp_path / "outputs" / "augmentation.png").is_file(), done.stderr
     config = OmegaConf.create({"data": {"image_size": [32, 64]}})
     config.augmentation = OmegaConf.load(ROOT / "conf" / "augmentation" / f"{augmentation}.yaml")
-    samples = prepared(Synthetic((48, 48), "train"), (32, 64), masks=True, limit=4)
+    samples = ResizedSamples(Synthetic((48, 48), "train"), (32, 64), masks=True, limit=4)
     transforms = instantiate(config.augmentation, _convert_="all")
     loader = TrainingLoader(samples, transforms, image_size=(32, 64), batch_size=4, seed=5)
     assert [title for title, _, _ in panels] == ["epoch 1", "epoch 2", "epoch 3"]

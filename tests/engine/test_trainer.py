@@ -14,6 +14,8 @@ from data.loading import TrainingLoader, ValidationLoader
 from data.samples import Sample
 from engine.checkpoint import load_checkpoint
 from engine.device import autocast_dtype, choose_device
+from engine.evaluator import evaluate
+from engine.metrics import scores
 from engine.randomness import random_state, restore_random_state, seed_everything
 from engine.running_loss import NonFiniteLoss
 from engine.schedules import constant, poly
@@ -375,3 +377,81 @@ def test_random_states_come_back() -> None:
     draw()
     restore_random_state(state)
     assert draw() == expected
+
+
+def test_an_interrupted_run_with_averaged_weights_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"epochs": 3, "ema": True, "ema_decay": 0.9}
+    fit(tmp_path / "whole", **options)
+
+    class Stopping(Net):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += self.training
+            if self.calls == 8:
+                signal.raise_signal(signal.SIGTERM)
+                self.calls += 1
+            return super().forward(x)
+
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "stopped", network=Stopping, **options)
+    fit(tmp_path / "stopped", resume=True, **options)
+    assert same_state(tmp_path / "whole", tmp_path / "stopped")
+    assert without_clocks(tmp_path / "whole") == without_clocks(tmp_path / "stopped")
+    averages = [
+        load_checkpoint(tmp_path / n / "checkpoints/last.pt")["training"]["average"] for n in ("whole", "stopped")
+    ]
+    assert all(torch.equal(averages[0][name], averages[1][name]) for name in averages[0])
+
+
+def test_the_averaged_weights_are_validated_and_kept(tmp_path: Path) -> None:
+    """best.pt holds weights with which the evaluator gets the value in metrics.csv; those of last.pt are others."""
+    trainer = fit(tmp_path, epochs=2, ema=True, ema_decay=0.9)
+    best, last = (load_checkpoint(tmp_path / "checkpoints" / f"{name}.pt") for name in ("best", "last"))
+    assert not torch.equal(best["model"]["layers.0.weight"], last["model"]["layers.0.weight"])
+    model = trainer.prepare(Net())
+    model.load_state_dict(best["model"])
+    loader = ValidationLoader(Halves(4), batch_size=1, num_workers=0)
+    found = evaluate(model, None, loader, num_classes=2, device=trainer.device, normalization=trainer.normalization)
+    assert scores(found.confusion).miou == pytest.approx(trainer.progress.best)
+    assert torch.equal(found.confusion, best["confusion"])
+
+
+def test_it_stops_when_nothing_gets_better(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Stuck(Net):
+        """Predicts the same whatever it learns."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            out = super().forward(x)
+            return out if self.training else out * 0 + torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
+
+    with caplog.at_level("INFO"):
+        trainer = fit(tmp_path, network=Stuck, epochs=50, early_stopping=3)
+    assert trainer.progress.best_epoch == 1 and trainer.progress.epoch == 4
+    assert "no better val/miou in 3 epochs: stopped early" in caplog.text
+    again = fit(tmp_path, network=Stuck, epochs=50, early_stopping=3, resume=True)
+    assert again.progress.epoch == 4
+
+
+def test_a_run_that_was_killed_goes_on_from_within_the_epoch(tmp_path: Path) -> None:
+    fit(tmp_path / "whole", epochs=3)
+
+    class Killed(BaseException):
+        pass
+
+    class Dying(Net):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += self.training
+            if self.calls == 8:  # in the second epoch, of five steps each
+                raise Killed
+            return super().forward(x)
+
+    with pytest.raises(Killed):
+        fit(tmp_path / "killed", network=Dying, epochs=3, checkpoint_minutes=1e-9)
+    progress = load_checkpoint(tmp_path / "killed" / "checkpoints" / "last.pt")["training"]["progress"]
+    assert (progress["epoch"], progress["batch"], progress["step"]) == (1, 2, 7)
+    fit(tmp_path / "killed", epochs=3, resume=True)
+    assert same_state(tmp_path / "whole", tmp_path / "killed")
+    assert without_clocks(tmp_path / "whole") == without_clocks(tmp_path / "killed")

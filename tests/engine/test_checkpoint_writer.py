@@ -1,0 +1,68 @@
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import engine.checkpoint_writer
+from engine.checkpoint_writer import CheckpointWriter, snapshot
+
+
+def test_a_checkpoint_is_of_the_moment_it_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training goes on while it is written."""
+    gate = threading.Event()
+    save = engine.checkpoint_writer.save_checkpoint
+
+    def slowly(path: Path, checkpoint: dict[str, Any]) -> None:
+        gate.wait(10)
+        save(path, checkpoint)
+
+    monkeypatch.setattr(engine.checkpoint_writer, "save_checkpoint", slowly)
+    weights = torch.ones(3)
+    content = {"model": {"w": weights}, "list": [1, (weights, "a")], "number": 2}
+    with CheckpointWriter() as writer:
+        writer.save(tmp_path / "last.pt", content)
+        assert not (tmp_path / "last.pt").exists()
+        weights.add_(1)
+        content["number"] = 3
+        gate.set()
+    found = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert found["model"]["w"].tolist() == [1, 1, 1] and found["number"] == 2
+    assert found["list"][1][0].tolist() == [1, 1, 1]
+
+
+def test_they_are_written_in_order(tmp_path: Path) -> None:
+    with CheckpointWriter() as writer:
+        for number in range(5):
+            writer.save(tmp_path / "last.pt", {"number": number})
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["number"] == 4
+
+
+def test_a_failure_is_raised_and_the_last_good_one_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with CheckpointWriter() as writer:
+        writer.save(folder / "last.pt", {"number": 1})
+        writer.wait()
+        writer.save(tmp_path / "nowhere" / "last.pt", {"number": 2})
+        with pytest.raises(FileNotFoundError):
+            writer.wait()
+        writer.save(folder / "other.pt", {"number": 3})
+    assert torch.load(folder / "last.pt", weights_only=True)["number"] == 1
+    with pytest.raises(FileNotFoundError), CheckpointWriter() as writer:
+        writer.save(tmp_path / "nowhere" / "last.pt", {})
+
+
+def test_what_went_wrong_before_is_not_hidden_by_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="first"), CheckpointWriter() as writer:
+        writer.save(tmp_path / "nowhere" / "last.pt", {})
+        raise ValueError("first")
+
+
+def test_a_snapshot_shares_nothing() -> None:
+    tensor = torch.zeros(2)
+    copy = snapshot({"a": [tensor, (torch.ones(1),)], "b": "text"})
+    assert copy["b"] == "text" and isinstance(copy["a"][1], tuple)
+    copy["a"][0].add_(5)
+    assert tensor.tolist() == [0, 0]

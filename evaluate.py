@@ -36,9 +36,8 @@ def evaluate(cfg: DictConfig) -> None:
     dataset = build_dataset(node, split)
     check_classes(checkpoint["labels"]["names"], list(dataset.labels.names))
     size = node["image_size"][0], node["image_size"][1]
-    cache: Literal["none", "disk"] = (
-        "disk" if node.get("cache") == "disk" else "none"
-    )  # in memory, samples that are read once gain nothing
+    # In memory, samples that are read once would gain nothing.
+    cache: Literal["none", "disk"] = "disk" if node.get("cache") == "disk" else "none"
     try:
         samples = checked_samples(dataset, split, size, masks=False, limit=node["limit"], cache=cache)
     except DataFault as fault:
@@ -49,17 +48,17 @@ def evaluate(cfg: DictConfig) -> None:
     counted, benchmark = measure(checkpoint, dataset, samples, node, device, split)
     show(dataset.labels.names, counted, benchmark, f"{split}, {len(samples)} samples, epoch {checkpoint.get('epoch')}")
     found, stem = scores(counted.confusion), file_stem(cfg, split)
-    figures = folder / f"{stem}.json", folder / f"{stem}_confusion_matrix.png"
+    table, picture = folder / f"{stem}.json", folder / f"{stem}_confusion_matrix.png"
     facts = {
         "checkpoint": str(cfg.checkpoint),
         "epoch": checkpoint.get("epoch"),
         "overrides": overrides(),
         "data": node,
     }
-    write_json(figures[0], facts | as_dict(dataset.labels.names, counted, benchmark))
+    write_json(table, facts | as_dict(dataset.labels.names, counted, benchmark))
     title = f"{split}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
-    draw_confusion(counted.confusion.numpy(), dataset.labels, title, figures[1])
-    for path in figures:
+    draw_confusion(counted.confusion.numpy(), dataset.labels, title, picture)
+    for path in (table, picture):
         log.info("wrote %s", path)
 
 

@@ -133,7 +133,7 @@ class OnDisk:
     """A store in two files, in a folder named after all that shapes the samples; attributes as `InMemory`."""
 
     def __init__(self, samples: ResizedSamples, total: int) -> None:
-        home = Path(os.environ.get("SEGMENTATION_DATA", "datasets"), ".cache")
+        home = cache_home()
         self.folder = home / fingerprint(samples)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -166,6 +166,11 @@ class OnDisk:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.folder = state["folder"]
         self._open()
+
+
+def cache_home() -> Path:
+    """Where what can be made again is kept on disk."""
+    return Path(os.environ.get("SEGMENTATION_DATA", "datasets"), ".cache")
 
 
 def checksum(slot: np.ndarray) -> int:

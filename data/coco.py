@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pycocotools import mask as rle
 
+from data.coco_index import load_index
 from data.images import read_image
-from data.labels import IGNORE_INDEX, LabelSet, voc_colors
-from data.packed_strings import PackedStrings
+from data.labels import LabelSet, voc_colors
 from data.pairs import pick
 from data.samples import Sample
 from data.voc import LABELS as VOC_LABELS
-from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable, UserError
-
-log = logging.getLogger(__name__)
+from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable
 
 CATEGORIES = {
     1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train", 8: "truck", 9: "boat",
@@ -74,22 +71,17 @@ class COCO:
                     f"COCO 2017 was not found: there is no {path}\n"
                     f"Say data.root=<what holds annotations/ and {self._folder}/>, or data.download=true to fetch it"
                 )
-        images, regions = read_annotations(annotations, _train_ids(self.labels))
-        if classes == 21:
-            images = [image for image in images if any(label != IGNORE_INDEX for label, _ in regions[image["id"]])]
+        self._index = load_index(annotations, _train_ids(self.labels), all_photos=classes == 81)
         there = {path.name for path in (self.root / self._folder).iterdir()}
+        self._places = np.array([i for i, name in enumerate(self._index.names) if name in there], np.int64)
         self.faults: list[DataFault] = [
-            MissingPair(f"{self.root / self._folder / image['file_name']}: {annotations} lists it, but it is not there")
-            for image in images
-            if image["file_name"] not in there
+            MissingPair(f"{self.root / self._folder / name}: {annotations} lists it, but it is not there")
+            for name in self._index.names
+            if name not in there
         ]
-        images = [image for image in images if image["file_name"] in there]
-        self._names = PackedStrings(image["file_name"] for image in images)
-        self._sizes = np.array([(image["height"], image["width"]) for image in images], np.int32).reshape(-1, 2)
-        self._regions = PackedStrings(json.dumps(regions[image["id"]]) for image in images)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._places)
 
     def __getitem__(self, index: int) -> Sample:
         (path,) = self.files(index)
@@ -98,26 +90,22 @@ class COCO:
             height, width = self.size(index)
             raise SizeMismatch(f"{path} is {image.shape[1]}x{image.shape[0]}, but {width}x{height} in its annotation")
         try:
-            mask = paint(json.loads(self._regions[index]), *image.shape[:2])
+            mask = paint(json.loads(self._index.regions[self._places[index]]), *image.shape[:2])
         except Exception as error:  # what pycocotools raises for a malformed outline is not documented
             raise Unreadable(f"{path}: its outlines in the annotations cannot be painted ({error})") from error
         return Sample(image, mask, self.name(index))
 
     def name(self, index: int) -> str:
         """The photo's path below the root."""
-        return f"{self._folder}/{self._names[index]}"
+        return f"{self._folder}/{self._index.names[self._places[index]]}"
 
     def files(self, index: int) -> list[str]:
         return [f"{self.root}/{self.name(index)}"]
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width, as the annotations say."""
-        height, width = self._sizes[index].tolist()
+        height, width = self._index.sizes[self._places[index]].tolist()
         return height, width
-
-
-Region = tuple[int, Any]
-"""Train id, and outline: polygons, or run lengths."""
 
 
 def _train_ids(labels: LabelSet) -> dict[int, int]:
@@ -128,34 +116,8 @@ def _train_ids(labels: LabelSet) -> dict[int, int]:
     return {category: places.get(name, 0) for category, name in names.items()}
 
 
-def read_annotations(path: Path, train_ids: dict[int, int]) -> tuple[list[dict[str, Any]], dict[int, list[Region]]]:
-    """The images of an annotation file in the order of their ids, and the regions of each, largest first.
-
-    Raises:
-        UserError: it cannot be read, or is not of COCO's form.
-    """
-    if path.stat().st_size > 2**26:
-        log.info("reading %s", path)  # which takes a while
-    try:
-        content = json.loads(path.read_bytes())
-        needed = ("id", "file_name", "height", "width")
-        images = sorted(({key: image[key] for key in needed} for image in content["images"]), key=lambda x: x["id"])
-        regions: dict[int, list[Region]] = {image["id"]: [] for image in images}
-        for region in sorted(content["annotations"], key=lambda region: -region["area"]):
-            label = train_ids[region["category_id"]]
-            if label:
-                regions[region["image_id"]].append(
-                    (IGNORE_INDEX if region["iscrowd"] else label, region["segmentation"])
-                )
-    except KeyError as error:
-        raise UserError(f"{path}: not as COCO's annotations should be: {error} is missing or unknown") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: the annotations cannot be read ({error})") from error
-    return images, regions
-
-
-def paint(regions: list[Region], height: int, width: int) -> np.ndarray:
-    """The mask uint8 (height, width) of regions, each over those before it."""
+def paint(regions: list[tuple[int, Any]], height: int, width: int) -> np.ndarray:
+    """The mask uint8 (height, width) of regions (train id, polygons or run lengths), each over those before it."""
     mask = np.zeros((height, width), np.uint8)
     for label, outline in regions:
         if isinstance(outline, list):  # polygons

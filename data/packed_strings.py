@@ -13,15 +13,26 @@ class PackedStrings(Sequence[str]):
 
     Reading an element of an ordinary list writes its reference count, and thereby copies the memory page in each
     worker process that does so: with 100,000 paths, hundreds of megabytes over an epoch.
+
+    Attributes:
+        bytes: all strings in UTF-8, uint8.
+        ends: where each ends, int64.
     """
 
     def __init__(self, strings: Iterable[str]) -> None:
         encoded = [string.encode("utf-8", "surrogateescape") for string in strings]
-        self._bytes = np.frombuffer(b"".join(encoded), np.uint8)
-        self._ends = np.cumsum([len(string) for string in encoded], dtype=np.int64)
+        self.bytes = np.frombuffer(b"".join(encoded), np.uint8)
+        self.ends = np.cumsum([len(string) for string in encoded], dtype=np.int64)
+
+    @classmethod
+    def from_arrays(cls, content: np.ndarray, ends: np.ndarray) -> PackedStrings:
+        """Those whose `bytes` and `ends` these are."""
+        packed = cls(())
+        packed.bytes, packed.ends = content, ends
+        return packed
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self.ends)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -35,5 +46,5 @@ class PackedStrings(Sequence[str]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"string {index} of {len(self)}")
         index %= len(self)
-        start = self._ends[index - 1] if index else 0
-        return self._bytes[start : self._ends[index]].tobytes().decode("utf-8", "surrogateescape")
+        start = self.ends[index - 1] if index else 0
+        return self.bytes[start : self.ends[index]].tobytes().decode("utf-8", "surrogateescape")

@@ -26,7 +26,7 @@ from engine.evaluator import Evaluation, evaluate
 from engine.metrics import scores
 from engine.normalization import IMAGENET, Normalization
 from engine.parameter_groups import without_decay_of_norms
-from engine.progress import Progress
+from engine.progress import Progress, progress_title
 from engine.randomness import be_deterministic
 from engine.running_loss import RunningLoss
 from engine.training_state import restore_training_state, training_state
@@ -36,7 +36,7 @@ from utils.interruption import Interrupted, StopRequest
 from utils.loggers import Logger
 from utils.memory import keep_freed_memory
 from utils.run_folder import RunFolder, metric_columns
-from utils.tables import duration, epoch_table, number
+from utils.tables import epoch_table
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +243,9 @@ class Trainer:
         self.run.update_summary(last=row, **({"best": row} if improved else {}))
         self.logger.log({k: v for k, v in row.items() if k not in ("epoch", "step") and not math.isnan(v)}, row["step"])
         if "val/loss" in row:
-            log.info("\n%s", epoch_table(row, self._title()))
+            recent = [row["seconds"] for row in self.rows[-self.validate_every :]]
+            seconds = sum(recent) / len(recent)
+            log.info("\n%s", epoch_table(row, progress_title(self.progress, self.epochs, self.monitor, seconds)))
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         """The optimiser steps of an epoch, from `progress.batch` on; returns its losses by name."""
@@ -360,14 +362,6 @@ class Trainer:
         best = self.progress.best
         smaller_is_better = self.monitor in {f"val/{name}" for name in ("loss", *self.loss.names)}
         return math.isnan(best) or (value < best if smaller_is_better else value > best)
-
-    def _title(self) -> str:
-        """How far the run is, how good it was at best, and how long the rest will take at this pace."""
-        recent = [row["seconds"] for row in self.rows[-self.validate_every :]]
-        left = sum(recent) / len(recent) * (self.epochs - self.progress.epoch)
-        best = f"best {self.monitor} {number(self.progress.best)} (epoch {self.progress.best_epoch})"
-        ending = f", {duration(left)} left" if left else ""
-        return f"epoch {self.progress.epoch}/{self.epochs}, {best}{ending}"
 
     def _interrupt(self, signal: int) -> None:
         self.running.read()  # weights that a loss has spoilt must not replace good ones

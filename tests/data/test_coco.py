@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO as Official
 
+import data.coco_index
 from data.coco import CATEGORIES, COCO
 from tests.data.layouts import SIZE, make_coco
 from utils.errors import UserError
@@ -88,3 +89,38 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     annotations.write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         COCO(str(tmp_path), "train")
+
+
+def test_the_index_of_large_annotations_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data.coco_index, "LARGE", 0)
+    monkeypatch.setenv("SEGMENTATION_DATA", str(tmp_path / "home"))
+    root = str(make_coco(tmp_path))
+    made: list[Path] = []
+    make = data.coco_index.make_index
+
+    def counted(path: Path, train_ids: dict[int, int], all_photos: bool) -> data.coco_index.Index:
+        made.append(path)
+        return make(path, train_ids, all_photos)
+
+    monkeypatch.setattr(data.coco_index, "make_index", counted)
+    first, again = COCO(root, "train"), COCO(root, "train")
+    assert len(made) == 1
+    for i in range(3):
+        np.testing.assert_array_equal(first[i].mask, again[i].mask)
+        assert first.name(i) == again.name(i) and first.size(i) == again.size(i)
+    assert len(COCO(root, "train", classes=21)) == 1 and len(made) == 2
+    annotations = tmp_path / "annotations" / "instances_train2017.json"
+    annotations.write_text(annotations.read_text() + " ")
+    COCO(root, "train")
+    assert len(made) == 3
+    for kept in (tmp_path / "home" / ".cache").iterdir():
+        kept.write_bytes(b"damaged")
+    np.testing.assert_array_equal(COCO(root, "train")[0].mask, first[0].mask)
+    assert len(made) == 4
+
+
+def test_an_index_that_cannot_be_kept_is_used_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data.coco_index, "LARGE", 0)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SEGMENTATION_DATA", str(tmp_path / "file"))
+    assert len(COCO(str(make_coco(tmp_path)), "val")) == 3

@@ -59,7 +59,8 @@ def check_files(dataset: SegmentationDataset, split: str) -> None:
     if dataset.faults:
         raise dataset.faults[0]
     if len(dataset) == 0:
-        raise UserError(f"the split '{split}' is empty")
+        root = getattr(dataset, "root", None)
+        raise UserError(f"the split '{split}' is empty{f': there are no samples of it in {root}' if root else ''}")
     for index in range(len(dataset)):
         for path in dataset.files(index):
             _check_file(path)

@@ -26,6 +26,11 @@ class ResizedSamples:
         self.length = len(dataset) if limit is None else min(limit, len(dataset))
 
     @property
+    def root(self) -> object:
+        """Where the data set lies, if it lies somewhere."""
+        return getattr(self.dataset, "root", None)
+
+    @property
     def labels(self) -> LabelSet:
         return self.dataset.labels
 

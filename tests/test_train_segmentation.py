@@ -224,7 +224,7 @@ def break_camvid(root: Path, how: str) -> list[str]:
     if how == "empty split":
         for path in (*(root / "val").iterdir(), *(root / "valannot").iterdir()):
             path.unlink()
-        return [str(root / "val"), "no images"]
+        return ["the split 'val' is empty", str(root)]
     if how == "unreadable image":
         image.write_bytes(b"not a picture")
         return [str(image), "not an image"]

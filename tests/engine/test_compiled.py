@@ -19,6 +19,7 @@ class Net(nn.Module):
         return self.conv(x).relu()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_it_computes_the_same_and_trains_the_same_weights() -> None:
     torch.manual_seed(0)

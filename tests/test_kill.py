@@ -1,0 +1,95 @@
+"""Runs that are killed at any moment, and resumed, end as one that was left alone."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.checkpoint import load_checkpoint
+from tests.conftest import ROOT, run_command, runs_in
+from utils.run_folder import RunFolder
+
+WORDS = (
+    *("trainer.epochs=3", "trainer.accumulation_steps=3", "trainer.ema=true", "trainer.checkpoint_minutes=0.002"),
+    *("data.image_size=[64,64]", "data.limit=50", "data.batch_size=2", "data.num_workers=2", "logger=none"),
+)
+CLOCKS = ("seconds", "images_per_second")
+
+
+def end_of(run: Path) -> tuple[dict, list[dict[str, float]]]:
+    """Everything that must be equal: the last checkpoint, and the rows without their clocks."""
+    rows = [{k: v for k, v in row.items() if k not in CLOCKS} for row in RunFolder(run).read_rows()]
+    return load_checkpoint(run / "checkpoints" / "last.pt"), rows
+
+
+def assert_equal(one: object, other: object, where: str = "") -> None:
+    """Equal to the last bit, through dictionaries, lists and tensors."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            if key not in (*CLOCKS, "config"):
+                assert_equal(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        assert len(one) == len(other), where
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_equal(a, b, f"{where}[{i}]")
+    elif isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other or (one != one and other != other), where  # NaN is NaN
+
+
+@pytest.fixture(scope="module")
+def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    done = run_command("train_segmentation.py", *WORDS, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(folder)
+    return run
+
+
+def killed_after(seconds: float, *words: str, cwd: Path) -> bool:
+    """Starts the command and kills it, with all its workers, so long after its checkpoints began; False if it ended."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train_segmentation.py"), *words],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    # A resumed run writes its summary when it is about to train.
+    before = {path: path.stat().st_mtime_ns for path in cwd.rglob("summary.json")}
+    while process.poll() is None:
+        now = {path: path.stat().st_mtime_ns for path in cwd.rglob("summary.json")}
+        if now and now != before:
+            break
+        time.sleep(0.02)
+    try:
+        process.wait(seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(7))
+def test_a_run_that_is_killed_again_and_again(tmp_path: Path, left_alone: Path, seed: int) -> None:
+    """Three kills each: in steps, in validation, or while a checkpoint is written, as it happens."""
+    chance = random.Random(seed)
+    kills = int(killed_after(chance.uniform(0, 3), *WORDS, cwd=tmp_path))
+    (run,) = runs_in(tmp_path)
+    for _ in range(2):
+        kills += killed_after(chance.uniform(0, 3), f"resume={run}", cwd=tmp_path)
+    done = run_command("train_segmentation.py", f"resume={run}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert kills > 0
+    for one, other in zip(end_of(left_alone), end_of(run), strict=True):
+        assert_equal(one, other)

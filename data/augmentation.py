@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -63,5 +64,5 @@ def _leaves(transforms: Sequence[A.BasicTransform | A.BaseCompose]) -> Iterator[
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
-    """The 32-bit seed of one sample in one epoch of a run."""
-    return int(np.random.SeedSequence((seed, epoch, index)).generate_state(1)[0])
+    """The 64-bit seed of one sample in one epoch of a run."""
+    return int.from_bytes(hashlib.blake2b(b"%d %d %d" % (seed, epoch, index), digest_size=8).digest(), "little")

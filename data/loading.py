@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augmentation import Augmentation, sample_seed
 from data.samples import SegmentationDataset
@@ -151,13 +151,13 @@ def _as_tensor(pixels: np.ndarray) -> Tensor:
 
 def _stack(images: tuple[Tensor, ...]) -> Tensor:
     """Images uint8 (H, W, 3) -> uint8 (N, 3, H, W) in the layout `channels_last`, in which they come and nothing need
-    be moved; in a worker, in shared memory."""
-    return default_collate(list(images)).permute(0, 3, 1, 2)
+    be moved."""
+    return torch.stack(images).permute(0, 3, 1, 2)
 
 
 def _collate_training(samples: list[tuple[Tensor, Tensor, str]]) -> TrainingBatch:
     images, masks, names = zip(*samples, strict=True)
-    return TrainingBatch(_stack(images), default_collate(list(masks)), list(names))
+    return TrainingBatch(_stack(images), torch.stack(masks), list(names))
 
 
 def _collate_validation(samples: list[tuple[Tensor, Tensor, str]]) -> ValidationBatch:

@@ -39,7 +39,9 @@ def sweep(folder: Path, datasets: Path, *words: str) -> dict[str, dict]:
 
 
 def _swept(job: dict) -> list[str]:
-    return [word for word in job["overrides"] if word.partition("=")[0] in ("experiment", "model")][-1:]
+    """What a job's overrides say of the model, or else of the experiment."""
+    words = [word for word in job["overrides"] if word.partition("=")[0] in ("experiment", "model")]
+    return sorted(words)[-1:]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import albumentations as A
-import cv2
 import numpy as np
 import psutil
 import torch
@@ -73,11 +72,6 @@ def augmentation(name: str, size: tuple[int, int]) -> Augmentation:
         return instantiate(config.augmentation, _convert_="all")
 
 
-def one_thread(_: int) -> None:
-    """What ours do: where there are as many workers as cores, none has a core to spare for OpenCV's threads."""
-    cv2.setNumThreads(0)
-
-
 def one_worker(dataset: SegmentationDataset) -> dict[str, float]:
     """Seconds for an epoch, of one worker that augments by the `affine` list."""
     affine = augmentation("affine", SIZE)
@@ -85,7 +79,7 @@ def one_worker(dataset: SegmentationDataset) -> dict[str, float]:
     ours = TrainingLoader(samples, affine, image_size=SIZE, batch_size=BATCH, seed=0, num_workers=1)
     pairs = [(image, mask) for image, mask in (dataset.files(i) for i in range(len(dataset)))]
     usual = Usual(pairs, list(affine.transforms))
-    theirs = DataLoader(usual, BATCH, shuffle=True, num_workers=1, persistent_workers=True, worker_init_fn=one_thread)
+    theirs = DataLoader(usual, BATCH, shuffle=True, num_workers=1, persistent_workers=True)
     return interleaved({"ours": lambda: drain(ours), "theirs": lambda: drain(theirs)}, rounds=5, warmup=1)
 
 

@@ -206,12 +206,8 @@ class Trainer:
 
     def _has_stalled(self) -> bool:
         """Whether `early_stopping` says that it is enough."""
-        progress = self.progress
-        return (
-            self.early_stopping is not None
-            and progress.best_epoch > 0
-            and progress.epoch - progress.best_epoch >= self.early_stopping
-        )
+        since = self.progress.epoch - self.progress.best_epoch
+        return self.early_stopping is not None and self.progress.best_epoch > 0 and since >= self.early_stopping
 
     def _run_epoch(self) -> None:
         """Trains for what is left of an epoch, validates if it is time to, and saves."""

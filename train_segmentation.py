@@ -20,11 +20,13 @@ log = logging.getLogger("train_segmentation")
 def train(cfg: DictConfig) -> float:
     """Builds what the config names and trains it; returns the best value of the monitored metric."""
     # Slow to import, so only here, where the config is known to be right.
+    from engine import distributed
     from engine.checkpoint import build_model
     from engine.randomness import seed_everything
     from engine.report import report
     from utils.environment import environment
     from utils.interruption import Interrupted
+    from utils.loggers import Logger, NoLogger
     from utils.run_folder import RunFolder
 
     run = RunFolder(output_folder())
@@ -40,13 +42,8 @@ def train(cfg: DictConfig) -> float:
 
     seed_everything(cfg.seed)
     trainer = build(cfg.trainer, "trainer")
-    train_set, validation_set = (
-        build_dataset(cfg.data, cfg.data.train_split),
-        build_dataset(cfg.data, cfg.data.val_split),
-    )
-    labels = train_set.labels
-    train_samples = samples_of(cfg, train_set, cfg.data.train_split, masks=True)
-    validation_samples = samples_of(cfg, validation_set, cfg.data.val_split, masks=False)
+    validation_set, train_samples, validation_samples = distributed.once_a_machine(lambda: samples_of(cfg))
+    labels = validation_set.labels
     train_batches, validation_batches = loaders(cfg, train_samples, validation_samples, trainer.device)
     model = trainer.prepare(new_model(cfg, len(labels)) if resume_from is None else build_model(resume_from))
     loss = trainer.prepare(build_loss(cfg, train_samples))
@@ -56,6 +53,8 @@ def train(cfg: DictConfig) -> float:
     scheduler = build(
         cfg.scheduler, "scheduler", optimizer=optimizer, total_steps=steps * trainer.epochs, steps_per_epoch=steps
     )
+    if distributed.rank() > 0:
+        seed_everything(cfg.seed + distributed.rank())  # so that dropout differs
     parameters = sum(p.numel() for p in model.parameters())
     log.info("run folder: %s", run.path)
     log.info(
@@ -68,8 +67,6 @@ def train(cfg: DictConfig) -> float:
     )
 
     config = plain(cfg) | {"resume": None}
-    resumed = run.read_summary().get("resumed", [])
-    run.write_config(config)
     facts = {
         "name": cfg.name,
         "notes": cfg.notes,
@@ -77,44 +74,57 @@ def train(cfg: DictConfig) -> float:
         "data": config["data"]["_target_"],
         "parameters": parameters,
         "seed": cfg.seed,
-        **({"overrides": overrides()} if cfg.resume is None else {"resumed": [*resumed, overrides()]}),
+        "processes": distributed.processes(),
         "environment": environment(trainer.device),
     }
-    first_step = resume_from["training"]["progress"]["step"] if resume_from else 0
-    if resume_from is not None:
+    first_step = 0
+    if resume_from is None:
+        facts["overrides"] = overrides()
+    else:
+        facts["resumed"] = [*run.read_summary().get("resumed", []), overrides()]
+        first_step = resume_from["training"]["progress"]["step"]
         log.info("resumed after epoch %d, step %d, of %d epochs", resume_from["epoch"], first_step, cfg.trainer.epochs)
+    description = {
+        "config": config,
+        "image_size": list(cfg.data.image_size),
+        "code": facts["environment"]["git_commit"],
+    }
+
+    def fit(folder: RunFolder | None, logger: Logger) -> float:
+        with distributed.losses_named():
+            progress = trainer.fit(
+                *(model, loss, optimizer, scheduler, train_batches, validation_batches, labels, folder, logger),
+                description=description,
+                resume_from=resume_from,
+            )
+        distributed.leave()
+        return progress.best
+
+    if distributed.rank() > 0:
+        with run.recording_failure(distributed.rank()):
+            return fit(None, NoLogger())
+    run.write_config(config)
     logger = build(cfg.logger, "logger", folder=str(run.path), first_step=first_step)
     with run.recording(**facts):
         try:
-            progress = trainer.fit(
-                model,
-                loss,
-                optimizer,
-                scheduler,
-                train_batches,
-                validation_batches,
-                labels,
-                run,
-                logger,
-                description={
-                    "config": config,
-                    "image_size": list(cfg.data.image_size),
-                    "code": facts["environment"]["git_commit"],
-                },
-                resume_from=resume_from,
-            )
+            best = fit(run, logger)
         except Interrupted as stop:
-            log.warning(
-                "%s: stopped, with everything saved; go on with\n  python train_segmentation.py %s",
-                stop,
-                shlex.quote(f"resume={run.path}"),
-            )
+            log.warning("%s: stopped, with everything saved; go on with\n  %s", stop, resume_command(run))
             raise
         finally:
             logger.close()
         report(run, validation_set, len(validation_samples), trainer.device, cfg.trainer.monitor)
     log.info("masks for your own photos: python infer.py checkpoint=%s input=<photo or folder>", run.path)
-    return progress.best
+    return best
+
+
+def resume_command(run: Any) -> str:
+    """What continues a run, as it was started."""
+    from engine import distributed
+
+    count = distributed.processes()
+    start = "python" if count == 1 else f"torchrun --standalone --nproc_per_node={count}"
+    return f"{start} train_segmentation.py {shlex.quote(f'resume={run.path}')}"
 
 
 def checkpoint_to_resume(cfg: DictConfig, run: Any) -> dict[str, Any] | None:
@@ -126,8 +136,8 @@ def checkpoint_to_resume(cfg: DictConfig, run: Any) -> dict[str, Any] | None:
     if not run.last.exists():
         raise UserError(f"resume={cfg.resume}: there is no checkpoints/last.pt in it; start the run anew")
     checkpoint = load_checkpoint(run.last)
-    if "training" not in checkpoint:
-        raise UserError(f"{run.last} holds no state of a training to go on from")
+    if "processes" not in checkpoint.get("training", {}):
+        raise UserError(f"{run.last} holds no state of a training that this version can go on from")
     return checkpoint
 
 
@@ -139,17 +149,23 @@ def new_model(cfg: DictConfig, num_classes: int) -> Any:
     return build(cfg.model, "model", num_classes=num_classes)
 
 
-def samples_of(cfg: DictConfig, dataset: Any, split: str, masks: bool) -> Any:
-    """The samples of a split at the size of the network's input, after a look at their files."""
+def samples_of(cfg: DictConfig) -> tuple[Any, Any, Any]:
+    """The validation split as it is, and the samples of both splits at the size of the network's input, after a look
+    at their files."""
     from data.checking import checked_samples
 
     size, cache = (cfg.data.image_size[0], cfg.data.image_size[1]), cfg.data.get("cache", "none")
-    return checked_samples(dataset, split, size, masks=masks, limit=cfg.data.limit, cache=cache)
+    split, val_split, limit = cfg.data.train_split, cfg.data.val_split, cfg.data.limit
+    train_set, validation_set = build_dataset(cfg.data, split), build_dataset(cfg.data, val_split)
+    train_samples = checked_samples(train_set, split, size, masks=True, limit=limit, cache=cache)
+    validation_samples = checked_samples(validation_set, val_split, size, masks=False, limit=limit, cache=cache)
+    return validation_set, train_samples, validation_samples
 
 
 def build_loss(cfg: DictConfig, train_samples: Any) -> Any:
     """The loss, with the numbers of its class weights where the config names a formula for them."""
     from data.statistics import count_pixels
+    from engine import distributed
     from losses import class_weights
 
     weights, names = cfg.loss.get("class_weights"), train_samples.labels.names
@@ -157,7 +173,7 @@ def build_loss(cfg: DictConfig, train_samples: Any) -> Any:
         return build(cfg.loss, "loss")
     if isinstance(weights, str):
         formula = {"enet": class_weights.enet, "median_frequency": class_weights.median_frequency}[weights]
-        weights = formula(count_pixels(train_samples))
+        weights = formula(distributed.once_a_machine(lambda: count_pixels(train_samples)))
         log.info("class weights: %s", ", ".join(f"{n} {w:.3g}" for n, w in zip(names, weights, strict=True)))
     if len(weights) != len(names):
         raise UserError(f"loss.class_weights: {len(weights)} weights for {len(names)} classes: {', '.join(names)}")
@@ -166,9 +182,11 @@ def build_loss(cfg: DictConfig, train_samples: Any) -> Any:
 
 def loaders(cfg: DictConfig, train_samples: Any, validation_samples: Any, device: Any) -> tuple[Any, Any]:
     """The loaders of training and validation batches."""
-    from data.loading import TrainingLoader, ValidationLoader, worker_count
+    from data.loading import Share, TrainingLoader, ValidationLoader, worker_count
+    from engine import distributed
 
     common = {
+        "share": Share(distributed.rank(), distributed.processes()),
         "batch_size": cfg.data.batch_size,
         "num_workers": worker_count(cfg.data.num_workers, device),
         "pin_memory": device.type == "cuda",

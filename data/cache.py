@@ -12,6 +12,7 @@ import sys
 import weakref
 import zlib
 from collections.abc import Iterator, Sequence
+from multiprocessing import parent_process, resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +37,6 @@ class CachedSamples:
 
     A slot of the store holds the bytes of an image and then those of its mask. Its mark is their checksum, so that what
     was only half written, by whatever cause, is written again; two processes that fill one slot write the same bytes.
-    `ram` is kept by each process that is started on its own.
 
     Args:
         samples: what to keep.
@@ -126,6 +126,8 @@ class InMemory:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.memory = state["memory"]
+        if parent_process() is None:  # a process that torchrun started: its tracker would delete what is another's
+            resource_tracker.unregister(f"/{self.memory.name}", "shared_memory")
         self._attach(state["samples"])
 
 

@@ -34,27 +34,57 @@ class ValidationBatch(NamedTuple):
     names: list[str]
 
 
+class Share(NamedTuple):
+    """Which of the processes that train together this one is, counted from 0, and how many there are."""
+
+    rank: int
+    processes: int
+
+
+ALONE = Share(0, 1)
+
+
 class EpochBatches(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, index), shuffled anew each epoch.
 
-    The epoch travels with each index, so that workers which live through all epochs know it.
+    The epoch travels with each index, so that workers which live through all epochs know it. Of several processes
+    each gets every n-th batch, and all get as many: those that lack a last one get another batch a second time.
 
     Attributes:
+        batches: how many there are in an epoch, for all processes.
         epoch: the epoch that the next iteration is for.
-        start: how many batches of it to leave out, for a run that goes on in the middle of an epoch.
+        start: how many of its batches to leave out, for a run that goes on in the middle of an epoch.
     """
 
-    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
-        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+    def __init__(self, samples: int, batch_size: int, seed: int, share: Share = ALONE) -> None:
+        self.samples, self.batch_size, self.seed, self.share = samples, batch_size, seed, share
+        self.batches = -(-samples // batch_size)
         self.epoch, self.start = 0, 0
 
     def __len__(self) -> int:
-        return -(-self.samples // self.batch_size)
+        return -(-self.batches // self.share.processes)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.samples).tolist()
-        for first in range(self.start * self.batch_size, self.samples, self.batch_size):
-            yield [(self.epoch, index) for index in order[first : first + self.batch_size]]
+        for first in range(self.start, self.batches, self.share.processes):
+            place = (first + self.share.rank) % self.batches * self.batch_size
+            yield [(self.epoch, index) for index in order[place : place + self.batch_size]]
+
+
+class InOrder(Sampler[list[int]]):
+    """Batches of indices in their order. Of several processes each gets every n-th, and all get as many: those that
+    lack a last one get an empty one."""
+
+    def __init__(self, samples: int, batch_size: int, share: Share = ALONE) -> None:
+        self.samples, self.batch_size, self.share = samples, batch_size, share
+
+    def __len__(self) -> int:
+        return -(-self.samples // (self.batch_size * self.share.processes))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for turn in range(len(self)):
+            first = (turn * self.share.processes + self.share.rank) * self.batch_size
+            yield list(range(first, min(first + self.batch_size, self.samples)))
 
 
 class _TrainingSamples(Dataset):
@@ -113,8 +143,9 @@ class TrainingLoader(DataLoader[TrainingBatch]):
         seed: int,
         num_workers: int = 0,
         pin_memory: bool = False,
+        share: Share = ALONE,
     ) -> None:
-        self.order = EpochBatches(len(samples), batch_size, seed)
+        self.order = EpochBatches(len(samples), batch_size, seed, share)
         super().__init__(
             _TrainingSamples(samples, augmentation, image_size, seed),
             batch_sampler=self.order,
@@ -130,16 +161,22 @@ class ValidationLoader(DataLoader[ValidationBatch]):
         samples: with images of one size, as `data.checking.checked_samples` gives them.
 
     Attributes:
-        samples: how many there are.
+        samples: how many there are, for all processes.
     """
 
     def __init__(
-        self, samples: SegmentationDataset, *, batch_size: int, num_workers: int = 0, pin_memory: bool = False
+        self,
+        samples: SegmentationDataset,
+        *,
+        batch_size: int,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        share: Share = ALONE,
     ) -> None:
         self.samples = len(samples)
         super().__init__(
             _ValidationSamples(samples),
-            batch_size=batch_size,
+            batch_sampler=InOrder(len(samples), batch_size, share),
             collate_fn=_collate_validation,
             **_worker_options(num_workers, pin_memory),
         )
@@ -161,6 +198,8 @@ def _collate_training(samples: list[tuple[Tensor, Tensor, str]]) -> TrainingBatc
 
 
 def _collate_validation(samples: list[tuple[Tensor, Tensor, str]]) -> ValidationBatch:
+    if not samples:
+        return ValidationBatch(torch.empty(0, 3, 0, 0, dtype=torch.uint8), [], [])
     images, masks, names = zip(*samples, strict=True)
     return ValidationBatch(_stack(images), list(masks), list(names))
 

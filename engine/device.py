@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import torch
 
+from utils import torchrun
 from utils.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU; a named device must be there.
+    """`auto` takes CUDA, then Apple's MPS, then the CPU; a named device must be there. Each process that torchrun
+    started gets a GPU of its own.
 
     Raises:
-        UserError: the device is not there.
+        UserError: the device is not there, or there are more processes than GPUs.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
@@ -19,7 +21,16 @@ def choose_device(name: str) -> torch.device:
     if (name == "cuda" and not cuda) or (name == "mps" and not mps):
         there = ", ".join(["auto", "cpu"] + ["cuda"] * cuda + ["mps"] * mps)
         raise UserError(f"the device '{name}' is not available on this machine; available: {there}")
-    return torch.device(name)
+    if name != "cuda" or not torchrun.launched():
+        return torch.device(name)
+    if torchrun.local_processes() > torch.cuda.device_count():
+        raise UserError(
+            f"{torchrun.local_processes()} processes for {torch.cuda.device_count()} GPUs; say"
+            f" --nproc_per_node={torch.cuda.device_count()}"
+        )
+    device = torch.device("cuda", torchrun.local_rank())
+    torch.cuda.set_device(device)
+    return device
 
 
 def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from data.loading import ValidationBatch
+from engine import distributed
 from engine.metrics import add_to_confusion
 from engine.normalization import Normalization
 from engine.predictor import resize_logits
@@ -47,6 +48,8 @@ def evaluate(
 ) -> Evaluation:
     """Runs a network in eval mode over a split, one sample after the other at its mask's own size.
 
+    Several processes go over a part each, as many batches all of them, and get the same result.
+
     Memory does not grow with the number of samples, and the losses do not depend on the batch size.
 
     Args:
@@ -61,6 +64,9 @@ def evaluate(
     done = 0
     try:
         for batch in batches:
+            if not batch.masks:  # where another process has one batch more
+                after_batch(0)
+                continue
             images = batch.images.to(device, non_blocking=True)
             with torch.autocast(device.type, autocast, enabled=autocast is not None):
                 logits = model(normalization(images, channels_last))
@@ -80,5 +86,7 @@ def evaluate(
             after_batch(len(batch.images))
     finally:
         model.train(was_training)
+    for sums in (counts, totals, denominators):
+        distributed.add_up(sums)
     *confusion, ignored = counts.cpu()
     return Evaluation(torch.stack(confusion), ignored, named_losses(loss, totals, denominators) if loss else {})

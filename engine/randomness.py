@@ -28,21 +28,21 @@ def be_deterministic() -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """The states of all global random generators, in plain values and tensors."""
+    """The states of this process's global random generators, in plain values and tensors."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
         "numpy": (name, np.asarray(keys).tolist(), position, has_gauss, gauss),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
     }
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """The inverse of `random_state`; the states of another number of GPUs are left aside."""
+    """The inverse of `random_state`; the state of a GPU is left aside where there is none."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     np.random.set_state(tuple(state["numpy"]))
     torch.set_rng_state(state["torch"].cpu())
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from engine import distributed
 from losses.class_sums import widest_float
 from losses.weighted_sum import WeightedSum
 
@@ -53,6 +54,12 @@ class RunningLoss:
                     )
             self._unread.clear()
         return named_losses(self._loss, self.totals, self.denominators)
+
+    def read_all(self) -> dict[str, float]:
+        """As `read`, of all processes together; all of them must call it."""
+        self.read()
+        together = distributed.add_up(torch.stack([self.totals, self.denominators]))
+        return named_losses(self._loss, *together)
 
 
 def named_losses(loss: WeightedSum, totals: Tensor, denominators: Tensor) -> dict[str, float]:

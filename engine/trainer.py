@@ -18,9 +18,8 @@ from tqdm import tqdm
 
 from data.labels import LabelSet
 from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
-from engine.averaging import WeightAverage
+from engine import distributed
 from engine.checkpoint import load_weights
-from engine.checkpoint_writer import CheckpointWriter
 from engine.device import autocast_dtype, choose_device
 from engine.evaluator import Evaluation, evaluate
 from engine.metrics import scores
@@ -28,8 +27,10 @@ from engine.normalization import IMAGENET, Normalization
 from engine.parameter_groups import without_decay_of_norms
 from engine.progress import Progress, progress_title
 from engine.randomness import be_deterministic
+from engine.run_record import RunRecord
 from engine.running_loss import RunningLoss
 from engine.training_state import restore_training_state, training_state
+from engine.training_step import TrainingStep
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError, did_you_mean
 from utils.interruption import Interrupted, StopRequest
@@ -144,7 +145,7 @@ class Trainer:
         train: TrainingLoader,
         validation: ValidationLoader,
         labels: LabelSet,
-        run: RunFolder,
+        run: RunFolder | None,
         logger: Logger,
         description: dict[str, Any],
         normalization: Normalization = IMAGENET,
@@ -156,7 +157,7 @@ class Trainer:
             model, loss: as `prepare` gives them.
             optimizer: of the model's parameters.
             scheduler: stepped once per optimiser step.
-            run: gets metrics.csv and checkpoints.
+            run: gets metrics.csv and checkpoints; None in all processes but the first.
             description: what checkpoints hold besides the state of the training: config, image size ...
             resume_from: a `last.pt` to go on from.
 
@@ -165,32 +166,32 @@ class Trainer:
             NonFiniteLoss: names the samples of the batch.
             UserError: a sample could not be read, or `monitor` is not a metric of this run.
         """
-        self.model, self.loss, self.optimizer, self.scheduler = model, loss, optimizer, scheduler
-        self.network: Any = (
-            torch.compile(model) if self.compile else model
-        )  # what is called; its weights are the model's
-        self.average = None if self.ema_decay is None else WeightAverage(model, self.ema_decay)
-        self.train, self.validation, self.labels = train, validation, labels
-        self.run, self.logger, self.description, self.normalization = run, logger, description, normalization
-        self.trained = [p for group in optimizer.param_groups for p in group["params"]]
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast == torch.float16)
-        self.columns = self.metric_columns(loss, labels)
+        self.model, self.loss, self.train, self.validation, self.labels = model, loss, train, validation, labels
+        self.description, self.normalization = description, normalization
+        self.step = TrainingStep(
+            model,
+            loss,
+            optimizer,
+            scheduler,
+            normalization,
+            device=self.device,
+            autocast=self.autocast,
+            channels_last=self.channels_last,
+            grad_clip=self.grad_clip,
+            ema_decay=self.ema_decay,
+            compile=self.compile,
+        )
         self.progress = Progress()
-        self.running = RunningLoss(loss, self.device)
         self.last_validation: Evaluation | None = None
         self.saved = time.monotonic()
         if resume_from is not None:
             self._restore(resume_from)
-        self.rows = run.read_rows(up_to_epoch=self.progress.epoch)
-        if self.rows:  # a kill may have come between the checkpoint and the summary
-            best = [row for row in self.rows if row["epoch"] == self.progress.best_epoch]
-            run.update_summary(last=self.rows[-1], **({"best": best[0]} if best else {}))
-        run.checkpoints.mkdir(exist_ok=True)
         if self.device.type == "cpu":
             keep_freed_memory()
         with ExitStack() as stack:
-            self.writer = stack.enter_context(CheckpointWriter())
-            self.stop = stack.enter_context(StopRequest())
+            self.record = stack.enter_context(RunRecord(run, logger, self.metric_columns(loss, labels)))
+            self.stop = stack.enter_context(StopRequest(patient=distributed.processes() > 1))
+            self.record.begin(self.progress)
             if resume_from is None:
                 self._save_last()
             while self.progress.epoch < self.epochs:
@@ -212,14 +213,14 @@ class Trainer:
     def _run_epoch(self) -> None:
         """Trains for what is left of an epoch, validates if it is time to, and saves."""
         started, epoch = time.perf_counter(), self.progress.epoch + 1
-        done = self.progress.batch
+        order = self.train.order
+        images = order.samples - self.progress.batch * order.batch_size
         losses = self._train_epoch(epoch)
         elapsed = time.perf_counter() - started
-        images = self.train.order.samples - done * self.train.order.batch_size
         row = {
             "epoch": epoch,
             "step": self.progress.step,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.step.optimizer.param_groups[0]["lr"],
             **{f"train/{name}": value for name, value in losses.items()},
             "images_per_second": images / elapsed if images > 0 else math.nan,
         }
@@ -230,16 +231,14 @@ class Trainer:
         if improved:
             self.progress.best, self.progress.best_epoch = row[self.monitor], epoch
         self.progress.epoch, self.progress.batch = epoch, 0
-        self.running = RunningLoss(self.loss, self.device)
-        self.rows.append(row)
-        self.run.write_rows(self.columns, self.rows)
+        self.step.running = RunningLoss(self.loss, self.device)
+        self.record.add_row(row)
         if improved:
-            self.writer.save(self.run.best, self._checkpoint(row, self.evaluated))
+            self.record.save_best(self._checkpoint(row, self.step.evaluated))
         self._save_last(row)
-        self.run.update_summary(last=row, **({"best": row} if improved else {}))
-        self.logger.log({k: v for k, v in row.items() if k not in ("epoch", "step") and not math.isnan(v)}, row["step"])
+        self.record.show(row, improved)
         if "val/loss" in row:
-            recent = [row["seconds"] for row in self.rows[-self.validate_every :]]
+            recent = [row["seconds"] for row in self.record.rows[-self.validate_every :]]
             seconds = sum(recent) / len(recent)
             log.info("\n%s", epoch_table(row, progress_title(self.progress, self.epochs, self.monitor, seconds)))
 
@@ -248,93 +247,57 @@ class Trainer:
         order = self.train.order
         order.epoch, order.start = epoch - 1, self.progress.batch
         self.model.train()
-        bar = tqdm(
-            total=order.samples,
-            initial=min(self.progress.batch * order.batch_size, order.samples),
-            desc=f"epoch {epoch}/{self.epochs}",
-            unit="img",
-            leave=False,
-            dynamic_ncols=True,
-        )
-        with bar:
+        with self._bar(f"epoch {epoch}/{self.epochs}", order.samples) as bar:
+            bar.update(min(self.progress.batch * order.batch_size, order.samples))
             for window in windows_of(self.train, self.accumulation_steps):
-                norm = self._step(window)
-                self.progress.batch += len(window)
-                bar.update(sum(len(batch.images) for batch in window))
+                counted = len(range(self.progress.batch + distributed.rank(), order.batches, distributed.processes()))
+                norm = self.step(window, min(counted, len(window)), self.progress.step + 1)
+                self.progress.step += 1
+                self.progress.batch = min(self.progress.batch + len(window) * distributed.processes(), order.batches)
+                bar.update(min(self.progress.batch * order.batch_size, order.samples) - bar.n)
                 if self.progress.step % self.log_every == 0:
                     self._log_step(bar, norm)
-                if self.stop.signal is not None:
-                    self._interrupt(self.stop.signal)
-                if self.checkpoint_minutes and time.monotonic() - self.saved > 60 * self.checkpoint_minutes:
-                    self.running.read()  # weights that a loss has spoilt must not replace good ones
-                    self._save_last()
-        return self.running.read()
+                self._answer_requests()
+        return self.step.running.read_all()
 
-    def _step(self, window: list[TrainingBatch]) -> Tensor | None:
-        """One optimiser step over the micro-batches of a window; returns the gradient's norm if it clips.
+    def _answer_requests(self) -> None:
+        """Stops if that was asked for, and saves if it is time to; all processes do the same."""
+        minutes = self.checkpoint_minutes or math.inf
+        due = time.monotonic() - self.saved > 60 * minutes
+        signal, due_somewhere = distributed.highest(self.stop.signal or 0, int(due))
+        if signal:
+            self._interrupt(signal)
+        if due_somewhere:
+            self.step.running.read()  # weights that a loss has spoilt must not replace good ones
+            self._save_last()
 
-        Terms are divided by the denominators of the whole window, so that the gradient is that of one large
-        batch wherever the term allows it. What is reported is the loss of the main logits, as in validation.
-        """
-        masks = [batch.masks.to(self.device, non_blocking=True).long() for batch in window]
-        denominators = [self.loss.denominators(mask) for mask in masks]
-        window_denominators = torch.stack(denominators).sum(0) if len(window) > 1 else denominators[0]
-        for batch, mask, denominator in zip(window, masks, denominators, strict=True):
-            images = batch.images.to(self.device, non_blocking=True)
-            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-                outputs = self.network(self.normalization(images, self.channels_last))
-            logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
-            totals = objective = self.loss.totals(logits, mask)
-            for other in auxiliary:
-                objective = objective + self.loss.auxiliary_weight * self.loss.totals(other, mask)
-            self.scaler.scale(self.loss.total(objective, window_denominators)).backward()
-            self.running.add(totals.detach(), denominator, batch.names, objective.detach())
-        norm = None
-        if self.grad_clip is not None:
-            self.scaler.unscale_(self.optimizer)
-            norm = nn.utils.clip_grad_norm_(self.trained, self.grad_clip)
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.scaler.get_scale() >= scale:  # a smaller scale says that the scaler skipped the step
-            self.scheduler.step()
-        self.progress.step += 1
-        if self.average is not None:
-            self.average.update(self.model, self.progress.step)
-        return norm
-
-    @property
-    def evaluated(self) -> nn.Module:
-        """The network that is validated and kept as the best: with averaged weights where there are any."""
-        return self.model if self.average is None else self.average.module
+    def _bar(self, title: str, total: int) -> tqdm:
+        return tqdm(
+            total=total, desc=title, unit="img", leave=False, dynamic_ncols=True, disable=distributed.rank() > 0
+        )
 
     def _log_step(self, bar: tqdm, norm: Tensor | None) -> None:
-        loss = self.running.read()["loss"]
+        loss = self.step.running.read()["loss"]
         bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-        values = {"step/loss": loss, "step/lr": self.optimizer.param_groups[0]["lr"]}
+        values = {"step/loss": loss, "step/lr": self.step.optimizer.param_groups[0]["lr"]}
         if norm is not None:
             values["step/grad_norm"] = norm.item()
-        self.logger.log(values, self.progress.step)
+        self.record.log(values, self.progress.step)
 
     def _validate(self, epoch: int) -> dict[str, float]:
         """The validation columns of the epoch's row."""
-        bar = tqdm(
-            total=self.validation.samples,
-            desc=f"validation {epoch}/{self.epochs}",
-            unit="img",
-            leave=False,
-            dynamic_ncols=True,
-        )
+        bar = self._bar(f"validation {epoch}/{self.epochs}", self.validation.samples)
 
         def after_batch(images: int) -> None:
-            bar.update(images)
-            if self.stop.signal is not None:
-                self._interrupt(self.stop.signal)
+            bar.update(min(images * distributed.processes(), self.validation.samples - bar.n))
+            (signal,) = distributed.highest(self.stop.signal or 0)
+            if signal:
+                self._interrupt(signal)
 
+        distributed.equal_buffers(self.step.evaluated)
         with bar:
             result = evaluate(
-                self.evaluated,
+                self.step.evaluated,
                 self.loss,
                 self.validation,
                 num_classes=len(self.labels),
@@ -360,9 +323,9 @@ class Trainer:
         return math.isnan(best) or (value < best if smaller_is_better else value > best)
 
     def _interrupt(self, signal: int) -> None:
-        self.running.read()  # weights that a loss has spoilt must not replace good ones
+        self.step.running.read()  # weights that a loss has spoilt must not replace good ones
         self._save_last()
-        self.writer.wait()
+        self.record.wait()
         raise Interrupted(signal)
 
     def _checkpoint(self, row: dict[str, float], model: nn.Module) -> dict[str, Any]:
@@ -379,18 +342,14 @@ class Trainer:
 
     def _save_last(self, row: dict[str, float] | None = None) -> None:
         """Writes `last.pt`, from which the training goes on with the same numbers."""
-        training = training_state(
-            self.progress, self.optimizer, self.scheduler, self.scaler, self.running, self.average
-        )
-        self.writer.save(self.run.last, {**self._checkpoint(row or {}, self.model), "training": training})
+        training = training_state(self.progress, self.step)
+        self.record.save_last({**self._checkpoint(row or {}, self.model), "training": training})
         self.saved = time.monotonic()
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         """The inverse of `_save_last`."""
         load_weights(self.model, checkpoint["model"])
-        self.progress = restore_training_state(
-            checkpoint["training"], self.optimizer, self.scheduler, self.scaler, self.running, self.average
-        )
+        self.progress = restore_training_state(checkpoint["training"], self.step)
 
 
 def windows_of(batches: Iterable[TrainingBatch], size: int) -> Iterator[list[TrainingBatch]]:

@@ -5,55 +5,52 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
-
-from engine.averaging import WeightAverage
+from engine import distributed
 from engine.checkpoint import load_weights
 from engine.progress import Progress
 from engine.randomness import random_state, restore_random_state
-from engine.running_loss import RunningLoss
+from engine.training_step import TrainingStep
 
 
-def training_state(
-    progress: Progress,
-    optimizer: Optimizer,
-    scheduler: LambdaLR,
-    scaler: torch.amp.GradScaler,
-    running: RunningLoss,
-    average: WeightAverage | None,
-) -> dict[str, Any]:
-    """Everything but the weights, in tensors and plain containers."""
+def training_state(progress: Progress, step: TrainingStep) -> dict[str, Any]:
+    """Everything but the weights, in tensors and plain containers. All processes must call it."""
+    own = {
+        "totals": step.running.totals.cpu(),
+        "denominators": step.running.denominators.cpu(),
+        "random": random_state(),
+    }
     return {
         "progress": asdict(progress),
-        "optimizer": optimizer.state_dict(),
-        "scheduler": scheduler.state_dict(),
-        "scaler": scaler.state_dict(),
-        "running": {"totals": running.totals, "denominators": running.denominators},
-        "random": random_state(),
-        "average": None if average is None else average.module.state_dict(),
+        "optimizer": step.optimizer.state_dict(),
+        "scheduler": step.scheduler.state_dict(),
+        "scaler": step.scaler.state_dict(),
+        "average": None if step.average is None else step.average.module.state_dict(),
+        "processes": distributed.of_all(own),
     }
 
 
-def restore_training_state(
-    state: dict[str, Any],
-    optimizer: Optimizer,
-    scheduler: LambdaLR,
-    scaler: torch.amp.GradScaler,
-    running: RunningLoss,
-    average: WeightAverage | None,
-) -> Progress:
-    """The inverse of `training_state`, in place; returns the progress."""
-    optimizer.load_state_dict(state["optimizer"])
+def restore_training_state(state: dict[str, Any], step: TrainingStep) -> Progress:
+    """The inverse of `training_state`, in place; returns the progress.
+
+    Where there are other processes than before, the first takes over all sums, and random numbers begin anew.
+    """
+    scheduler = step.scheduler
+    step.optimizer.load_state_dict(state["optimizer"])
     scheduler.load_state_dict(state["scheduler"])
-    for group, initial, factor in zip(optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+    groups = step.optimizer.param_groups
+    for group, initial, factor in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
         group["lr"] = initial * factor(scheduler.last_epoch)  # of this run's length, which may be a new one
     if state["scaler"]:  # empty where the run was without float16 so far
-        scaler.load_state_dict(state["scaler"])
-    if average is not None:
-        load_weights(average.module, state["average"])
-    running.totals.copy_(state["running"]["totals"])
-    running.denominators.copy_(state["running"]["denominators"])
-    restore_random_state(state["random"])
+        step.scaler.load_state_dict(state["scaler"])
+    if step.average is not None:
+        load_weights(step.average.module, state["average"])
+    before, rank = state["processes"], distributed.rank()
+    if len(before) == distributed.processes():
+        mine = [before[rank]]
+        restore_random_state(mine[0]["random"])
+    else:
+        mine = before if rank == 0 else []
+    for process in mine:
+        step.running.totals += process["totals"].to(step.device)
+        step.running.denominators += process["denominators"].to(step.device)
     return Progress(**state["progress"])

@@ -30,9 +30,9 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from utils import checks, command_line
+from utils import checks, command_line, torchrun
 from utils.checks import LOADER_KEYS, Origin, check_loader, differences
-from utils.errors import DataFault, PartlyFailed, UserError
+from utils.errors import DataFault, LostProcess, PartlyFailed, UserError
 from utils.explain import explain
 from utils.groups import CONF, options
 from utils.interruption import Interrupted
@@ -69,6 +69,8 @@ def launch(task: Task, config_name: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     codes: list[int] = []
     try:
+        if torchrun.launched() and (config_name != "train" or {"--multirun", "-m"} & set(sys.argv)):
+            raise UserError("torchrun is for one run of train_segmentation.py: start this without it")
         _typed = sys.argv[1:]
         sys.argv[1:] = command_line.words(sys.argv[1:], config_name)
         decorate = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
@@ -158,9 +160,14 @@ class RunFolderCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         try:
-            _check(config, "train")
-            if config.resume is None:
+            if torchrun.rank() == 0:
+                _check(config, "train")
+            if torchrun.launched():
+                _join()
+            if config.resume is None and torchrun.rank() == 0:
                 config.hydra.run.dir = _make_folder(config, "hydra.run.dir")
+            if torchrun.launched():
+                _share_folder(config)
         except UserError as error:  # Hydra turns an exception of a callback into a warning
             _refuse(error)
 
@@ -172,6 +179,26 @@ class RunFolderCallback(Callback):
         config.hydra.sweep.dir = folder
         # Jobs are composed anew, from these.
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir={command_line.quote(folder)}")
+
+
+def _join() -> None:
+    """Joins the other processes of torchrun, which must be able to end this one while it waits for them."""
+    from engine import distributed
+
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    distributed.join()
+    if distributed.rank() == 0:  # the others have nothing to put in order
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _share_folder(config: DictConfig) -> None:
+    """Has all processes work in the first one's folder, and lets the others speak of errors alone."""
+    from engine import distributed
+
+    config.hydra.run.dir = distributed.from_first(config.hydra.run.dir)
+    if distributed.rank() > 0:
+        config.hydra.output_subdir = None
+        config.hydra.job_logging.root.level = "ERROR"
 
 
 def _run_name(*, _root_: DictConfig) -> str:
@@ -232,12 +259,16 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
             log.error("%s%s", error, _doctor(error, cfg), exc_info=_full_error)
             codes.append(1 if sweep else 2)
             failure = str(error)
+        except LostProcess as error:
+            log.error("%s", error)
+            codes.append(1)
+            return None
         except PartlyFailed as error:
             log.error("%s", error)
             codes.append(1)
             failure = str(error)
         except Exception as error:
-            log.exception("failed")
+            log.exception(f"process {torchrun.rank()} failed" if torchrun.launched() else "failed")
             codes.append(1)
             failure = f"{type(error).__name__}: {error}"
         if codes[-1] == 2:
@@ -257,7 +288,9 @@ def _doctor(error: UserError, cfg: DictConfig) -> str:
 
 
 def _refuse(error: Exception) -> None:
-    """Says what is wrong, and exits."""
+    """Says what is wrong, and exits; of several processes the first does."""
+    if torchrun.rank() > 0:
+        time.sleep(30)  # torchrun ends this one when the first has spoken
     if _full_error:
         traceback.print_exception(error)
     message = str(error) if isinstance(error, UserError) else explain(error)

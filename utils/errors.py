@@ -65,3 +65,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 class PartlyFailed(Exception):
     """Some of the work could not be done, the rest is: the message goes to stderr, the exit code is 1."""
+
+
+class LostProcess(Exception):
+    """Another process of this training has ended, and has said why itself; the exit code is 1."""

@@ -21,11 +21,17 @@ class Interrupted(Exception):
 class StopRequest:
     """While entered, notes the first Ctrl-C or SIGTERM instead of dying of it; a second one is not held back.
 
+    Args:
+        patient: hold back the others too. torchrun passes on what its processes have got from the terminal already,
+            and kills them if they take too long.
+
     Attributes:
         signal: number of the signal that came, or None.
     """
 
-    signal: int | None = None
+    def __init__(self, patient: bool = False) -> None:
+        self.signal: int | None = None
+        self._patient = patient
 
     def __enter__(self) -> StopRequest:
         self._previous = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
@@ -33,7 +39,8 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
-        self._restore()
+        if not self._patient:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

@@ -22,7 +22,7 @@ class Logger(Protocol):
 class NoLogger:
     """Keeps metrics.csv the only record."""
 
-    def __init__(self, folder: str, first_step: int = 0) -> None:
+    def __init__(self, folder: str = "", first_step: int = 0) -> None:
         pass
 
     def log(self, values: Mapping[str, float], step: int) -> None:

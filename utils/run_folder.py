@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from utils.errors import LostProcess
 from utils.interruption import Interrupted
 
 
@@ -97,9 +98,23 @@ class RunFolder:
             end("interrupted")
             raise
         except BaseException as error:
-            end("failed", f"{type(error).__name__}: {error}")
+            if self.read_summary().get("status") == "running":  # another process may have said more
+                end("failed", f"{type(error).__name__}: {error}")
             raise
         end("finished")
+
+    @contextmanager
+    def recording_failure(self, process: int) -> Iterator[None]:
+        """Tells summary.json if another process than the first fails."""
+        try:
+            yield
+        except (Interrupted, KeyboardInterrupt, SystemExit, LostProcess):
+            raise
+        except BaseException as error:
+            if self.path.exists():  # on another machine it may not
+                text = f"process {process}: {type(error).__name__}: {error}"
+                self.update_summary(status="failed", ended=_now(), error=text)
+            raise
 
     def update_summary(self, **values: Any) -> None:
         """Sets values in summary.json; numbers that JSON lacks (NaN) become null."""

@@ -163,7 +163,7 @@ def test_windows() -> None:
 def test_accumulation_counts_the_shorter_last_window(tmp_path: Path, size: int, steps: int) -> None:
     trainer = fit(tmp_path, accumulation_steps=size)
     assert trainer.progress.step == 2 * steps
-    assert trainer.scheduler.last_epoch == 2 * steps
+    assert trainer.step.scheduler.last_epoch == 2 * steps
 
 
 def test_losses_are_lower_is_better(tmp_path: Path) -> None:
@@ -294,11 +294,12 @@ def test_clipping_bounds_the_gradient_and_logs_its_norm(tmp_path: Path) -> None:
     norms = [values["step/grad_norm"] for _, values in notes.values if "step/grad_norm" in values]
     assert len(norms) == 10 and max(norms) > 0.05  # measured before it is clipped
     window = next(windows_of(trainer.train, 1))
-    before = [p.detach().clone() for p in trainer.trained]
-    trainer.optimizer = torch.optim.SGD(trainer.trained, lr=1.0)
-    trainer.scheduler = constant(trainer.optimizer, 10, 5)
-    trainer._step(window)
-    moved = torch.stack([(p - b).norm() for p, b in zip(trainer.trained, before, strict=True)]).norm()
+    step, trained = trainer.step, list(trainer.model.parameters())
+    before = [p.detach().clone() for p in trained]
+    step.optimizer = torch.optim.SGD(trained, lr=1.0)
+    step.scheduler = constant(step.optimizer, 10, 5)
+    step(window, 1, 11)
+    moved = torch.stack([(p - b).norm() for p, b in zip(trained, before, strict=True)]).norm()
     assert moved.item() == pytest.approx(0.05, rel=1e-3)
 
 
@@ -323,8 +324,8 @@ def test_mixed_precision_learns_in_float32_weights(tmp_path: Path, amp: str) -> 
 
     trainer = fit(tmp_path, network=Watching, epochs=6, amp=amp)
     assert set(seen) == {(torch.float32, torch.bfloat16 if amp == "bf16" else torch.float16)}
-    assert all(p.dtype == torch.float32 for p in trainer.trained)
-    assert trainer.scaler.is_enabled() == (amp == "fp16")
+    assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+    assert trainer.step.scaler.is_enabled() == (amp == "fp16")
     assert trainer.progress.best > 0.9
 
 
@@ -343,8 +344,8 @@ def test_a_step_that_the_scaler_skips_does_not_advance_the_schedule(tmp_path: Pa
 
     trainer = fit(tmp_path, network=Overflowing, epochs=1, amp="fp16")
     assert trainer.progress.step == 5
-    assert trainer.scheduler.last_epoch == 4
-    assert all(p.isfinite().all() for p in trainer.trained)
+    assert trainer.step.scheduler.last_epoch == 4
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
 
 
 def test_devices_and_precisions() -> None:

@@ -1,0 +1,88 @@
+"""What each process of tests/engine/test_distributed.py does: python -m tests.engine.processes_job FOLDER"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from data.augmentation import Augmentation
+from data.cache import CachedSamples, InMemory
+from data.loading import Share, TrainingLoader, ValidationLoader
+from data.resized import ResizedSamples
+from engine import distributed
+from engine.checkpoint import load_checkpoint
+from engine.randomness import seed_everything
+from engine.schedules import constant
+from engine.trainer import Trainer
+from losses.combinations import ce_iou
+from tests.engine.test_trainer import SIZE, Halves, Net
+from utils.loggers import NoLogger
+from utils.run_folder import RunFolder
+
+TRAINING, VALIDATION, BATCH_SIZE, ACCUMULATION = 13, 7, 2, 2
+WEIGHTS = (1.0, 3.0)
+
+
+class Precise(nn.Module):
+    """A small network in float64, without anything random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = Net().layers.double()
+        self.layers[3] = nn.Identity()  # no dropout
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x.double())
+
+
+def train(folder: Path, share: Share, epochs: int = 2, resume: bool = False, **options: Any) -> dict[str, Any]:
+    """Trains on noise; returns the gradients of all steps and what came out."""
+    folder.mkdir(exist_ok=True)
+    first = distributed.rank() == 0
+    trainer = Trainer(epochs, device="cpu", accumulation_steps=ACCUMULATION, **options)
+    seed_everything(distributed.rank())  # so that the weights have to come from the first
+    model = trainer.prepare(Precise())
+    loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}, class_weights=WEIGHTS))
+    samples = distributed.once_a_machine(lambda: CachedSamples(ResizedSamples(Halves(TRAINING), SIZE, True), "ram"))
+    batches = TrainingLoader(samples, Augmentation(), image_size=SIZE, batch_size=BATCH_SIZE, seed=0, share=share)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    gradients: list[list[torch.Tensor]] = []
+    optimizer.register_step_pre_hook(
+        lambda *_: gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    )
+    run = RunFolder(folder)
+    trainer.fit(
+        model,
+        loss,
+        optimizer,
+        constant(optimizer, 10, 5),
+        batches,
+        ValidationLoader(Halves(VALIDATION), batch_size=BATCH_SIZE, share=share),
+        Halves.labels,
+        run if first else None,
+        NoLogger(),
+        {"config": {}, "image_size": list(SIZE)},
+        resume_from=load_checkpoint(run.last) if resume else None,
+    )
+    assert trainer.last_validation is not None and isinstance(samples._store, InMemory)
+    return {
+        "gradients": gradients,
+        "weights": model.state_dict(),
+        "confusion": trainer.last_validation.confusion,
+        "shared": samples._store.memory.name,
+    }
+
+
+def main(folder: Path) -> None:
+    distributed.join()
+    share = Share(distributed.rank(), distributed.processes())
+    torch.save(train(folder, share), folder / f"{distributed.rank()}.pt")
+    distributed.leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

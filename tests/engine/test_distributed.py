@@ -1,0 +1,136 @@
+"""Several real processes do what one does with as many micro-batches."""
+
+import math
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from data.loading import ALONE, EpochBatches, InOrder, Share
+from engine.checkpoint import load_checkpoint
+from engine.normalization import IMAGENET
+from engine.randomness import seed_everything
+from tests.conftest import ROOT
+from tests.engine.processes_job import ACCUMULATION, BATCH_SIZE, TRAINING, VALIDATION, WEIGHTS, Precise
+from tests.engine.test_trainer import Halves
+from utils.run_folder import RunFolder
+
+
+def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess:
+    launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
+    return subprocess.run([sys.executable, *launcher, *words], cwd=ROOT, capture_output=True, text=True, timeout=200)
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
+    folder = tmp_path_factory.mktemp(f"{request.param}_processes")
+    done = torchrun(request.param, "-m", "tests.engine.processes_job", str(folder))
+    assert done.returncode == 0, done.stderr
+    return folder, [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
+
+
+def objective(model: Precise, indices: list[int], total_weight: float, batches: int) -> torch.Tensor:
+    """The share of a micro-batch in the loss of its window, in plain words."""
+    samples = [Halves(TRAINING)[index] for index in indices]
+    images = torch.from_numpy(np.stack([s.image for s in samples])).movedim(-1, 1)
+    target = torch.from_numpy(np.stack([s.mask for s in samples])).long()
+    logits = model(IMAGENET(images, channels_last=False))
+    weights = torch.tensor(WEIGHTS, dtype=torch.float64)
+    p = logits.softmax(1)
+    overlaps = []
+    for c in range(2):
+        own = (target == c).double()
+        both = (p[:, c] * own).sum()
+        overlaps.append(both / (p[:, c].sum() + own.sum() - both))
+    soft_iou = 1 - torch.stack(overlaps).mean()
+    return F.cross_entropy(logits, target, weights, reduction="sum") / total_weight + soft_iou / batches
+
+
+def test_gradients_are_those_of_as_many_micro_batches(results: tuple[Path, list[dict]]) -> None:
+    """With a last window that is shorter, so that some processes have nothing more to add."""
+    processes = len(results[1])
+    seed_everything(0)
+    model = Precise().train()
+    expected = []
+    for epoch in range(2):
+        order = EpochBatches(TRAINING, BATCH_SIZE, seed=0)
+        order.epoch = epoch
+        batches = [[index for _, index in batch] for batch in order]
+        size = ACCUMULATION * processes
+        for window in (batches[i : i + size] for i in range(0, len(batches), size)):
+            pixels = sum(len(batch) for batch in window) * 32 * 16  # of each class
+            total_weight = pixels * sum(WEIGHTS)
+            for batch in window:
+                objective(model, batch, total_weight, len(window)).backward()
+            expected.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    assert parameter.grad is not None
+                    parameter.sub_(0.1 * parameter.grad)
+                    parameter.grad = None
+    assert len(expected) == 2 * math.ceil(7 / (ACCUMULATION * processes))
+    for result in results[1]:
+        for found, own in zip(result["gradients"], expected, strict=True):
+            for a, b in zip(found, own, strict=True):
+                assert (a - b).abs().max() < 1e-5 * b.abs().max() + 1e-9  # the loss is computed in float32
+    for name, value in model.named_parameters():
+        assert torch.allclose(results[1][0]["weights"][name], value, rtol=1e-5, atol=1e-7)
+
+
+def test_all_processes_have_the_same_weights(results: tuple[Path, list[dict]]) -> None:
+    first, *others = results[1]
+    for other in others:
+        for name, value in first["weights"].items():
+            assert torch.equal(value, other["weights"][name]), name  # statistics of batch norm included
+
+
+def test_the_confusion_matrix_is_exact(results: tuple[Path, list[dict]]) -> None:
+    folder, (first, *others) = results
+    model = Precise().eval()
+    model.load_state_dict(load_checkpoint(folder / "checkpoints" / "last.pt")["model"])
+    counts = np.zeros((2, 2), np.int64)
+    for index in range(VALIDATION):
+        sample = Halves(VALIDATION)[index]
+        with torch.no_grad():
+            logits = model(IMAGENET(torch.from_numpy(sample.image).movedim(-1, 0)[None], channels_last=False))
+        np.add.at(counts, (sample.mask.ravel(), logits.argmax(1).numpy().ravel()), 1)
+    assert counts.sum() == VALIDATION * 32 * 32
+    for result in (first, *others):
+        assert np.array_equal(result["confusion"].numpy(), counts)
+
+
+def test_one_folder_and_one_memory(results: tuple[Path, list[dict]]) -> None:
+    folder, found = results
+    assert [row["epoch"] for row in RunFolder(folder).read_rows()] == [1, 2]
+    assert len({result["shared"] for result in found}) == 1
+    assert not Path("/dev/shm", found[0]["shared"]).exists()  # given back at the end
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("start", [0, 2])
+def test_batches_are_dealt_out(processes: int, start: int) -> None:
+    """No batch is lost or doubled, and all processes take as many."""
+    whole = EpochBatches(13, 2, seed=4)
+    assert whole.batches == len(list(whole)) == 7
+    dealt = []
+    for rank in range(processes):
+        order = EpochBatches(13, 2, 4, Share(rank, processes))
+        order.start = start
+        dealt.append(list(order))
+    assert {len(batches) for batches in dealt} == {math.ceil((7 - start) / processes)}
+    in_turn = [batch for turn in zip(*dealt, strict=True) for batch in turn]
+    assert in_turn[: 7 - start] == list(whole)[start:]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5, 8])
+def test_validation_is_dealt_out_without_padding(processes: int) -> None:
+    dealt = [list(InOrder(13, 2, Share(rank, processes))) for rank in range(processes)]
+    assert {len(batches) for batches in dealt} == {len(InOrder(13, 2, Share(0, processes)))}
+    indices = [index for batches in dealt for batch in batches for index in batch]
+    assert sorted(indices) == list(range(13))
+    assert all(a < b for batch in list(InOrder(13, 4, ALONE)) for a, b in pairwise(batch))

@@ -1,0 +1,122 @@
+"""train_segmentation.py in several real processes, as torchrun starts them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engine.checkpoint import load_checkpoint
+from tests.conftest import ROOT, TINY, run_command, runs_in
+from tests.test_kill import assert_equal, end_of
+from utils.run_folder import RunFolder
+
+FAILING = """
+import os
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, num_classes: int, **_) -> None:
+        super().__init__()
+        self.conv, self.calls = nn.Conv2d(3, num_classes, 1), 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls == 3 and os.environ["RANK"] == "1":
+            raise RuntimeError("it broke")
+        return self.conv(x)
+"""
+
+
+def start(*words: str, cwd: Path, processes: int = 2, **environment: str) -> subprocess.Popen:
+    launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
+    return subprocess.Popen(
+        [sys.executable, *launcher, str(ROOT / "train_segmentation.py"), *words],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_steps(process: subprocess.Popen, folder: Path) -> Path:
+    """The run folder, when an epoch has been trained."""
+    while not (runs_in(folder) and (runs_in(folder)[0] / "metrics.csv").exists()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    return runs_in(folder)[0]
+
+
+def test_a_process_that_fails_ends_all(tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(FAILING)
+    words = ("++model._target_=failing.Net", "trainer.epochs=100", *TINY)
+    process = start(*words, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "process 1 failed" in errors and "RuntimeError: it broke" in errors
+    (run,) = runs_in(tmp_path)
+    log = (run / "train.log").read_text()
+    assert "RuntimeError: it broke" in log and log.count("Traceback") == 1
+    assert "process 0 stops, since another one has ended" in log or "process 0" not in log
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "failed" and summary["error"] == "process 1: RuntimeError: it broke"
+    assert (run / "checkpoints" / "last.pt").exists()
+
+
+def test_a_mistake_is_told_once(tmp_path: Path) -> None:
+    for words in (
+        ("trainer.epoch=3",),
+        ("data=camvid", f"data.root={tmp_path / 'nowhere'}"),
+        ("--multirun", "seed=0,1"),
+    ):
+        process = start(*words, cwd=tmp_path)
+        _, errors = process.communicate(timeout=120)
+        said = [line for line in errors.splitlines() if line.startswith("error: ")]
+        assert process.returncode != 0 and len(said) == 1, errors
+        assert "utils/config.py" not in errors  # of this program there is no traceback
+        assert runs_in(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    words = ("trainer.epochs=4", "trainer.accumulation_steps=2", "trainer.ema=true", *TINY, "data.limit=30")
+    (tmp_path / "whole").mkdir()
+    whole = start(*words, cwd=tmp_path / "whole")
+    _, errors = whole.communicate(timeout=200)
+    assert whole.returncode == 0, errors
+    (left_alone,) = runs_in(tmp_path / "whole")
+    assert (left_alone / "figures" / "predictions.png").exists()
+    assert json.loads((left_alone / "summary.json").read_text())["processes"] == 2
+    process = start(*words, cwd=tmp_path)
+    run = wait_for_steps(process, tmp_path)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert f"torchrun --standalone --nproc_per_node=2 train_segmentation.py resume=experiments/{run.name}" in errors
+    assert RunFolder(run).read_summary()["status"] == "interrupted"
+    process = start(f"resume={run}", cwd=tmp_path)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    for one, other in zip(end_of(left_alone), end_of(run), strict=True):
+        assert_equal(one, other)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_all(tmp_path: Path) -> None:
+    process = start("trainer.epochs=1000", *TINY, cwd=tmp_path)
+    run = wait_for_steps(process, tmp_path)
+    (other,) = (p for p in psutil.Process(process.pid).children() if p.environ().get("RANK") == "1")
+    other.kill()
+    killed = time.monotonic()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0 and time.monotonic() - killed < 15
+    assert RunFolder(run).read_summary()["status"] == "failed", errors
+    # What is left is whole, and one process can go on with it.
+    epochs = load_checkpoint(run / "checkpoints" / "last.pt")["epoch"] + 1
+    done = run_command("train_segmentation.py", f"resume={run}", f"trainer.epochs={epochs}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [row["epoch"] for row in RunFolder(run).read_rows()] == list(range(1, epochs + 1))

@@ -117,8 +117,10 @@ def measure(
     """What a pass over the samples counted, and the scores that the data set's own benchmark defines."""
     from tqdm import tqdm
 
-    from data.loading import ValidationLoader, worker_count
+    from data.loading import ValidationLoader
     from data.samples import HasScores
+    from data.workers import deaths_named, worker_count
+    from engine import out_of_memory
     from engine.checkpoint import build_model
     from engine.device import autocast_dtype
     from engine.evaluator import evaluate as pass_over
@@ -132,7 +134,12 @@ def measure(
         num_workers=worker_count(node["num_workers"], device),
         pin_memory=device.type == "cuda",
     )
-    with tqdm(total=len(samples), desc=split, unit="img", leave=False, dynamic_ncols=True) as bar:
+    size = node["image_size"][0], node["image_size"][1]
+    with (
+        out_of_memory.advised(node["batch_size"], size, device),
+        deaths_named([loader.watched]),
+        tqdm(total=len(samples), desc=split, unit="img", leave=False, dynamic_ncols=True) as bar,
+    ):
         counted = pass_over(
             build_model(checkpoint).to(device),
             None,

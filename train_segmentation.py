@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from utils.config import build, build_dataset, launch, output_folder, overrides, plain
+from utils.config import build, build_dataset, launch, output_folder, overrides, plain, started
 from utils.errors import UserError
 
 log = logging.getLogger("train_segmentation")
@@ -25,7 +25,6 @@ def train(cfg: DictConfig) -> float:
     from engine.randomness import seed_everything
     from engine.report import report
     from utils.environment import environment
-    from utils.interruption import Interrupted
     from utils.loggers import Logger, NoLogger
     from utils.run_folder import RunFolder
 
@@ -104,27 +103,18 @@ def train(cfg: DictConfig) -> float:
         with run.recording_failure(distributed.rank()):
             return fit(None, NoLogger())
     run.write_config(config)
+    count = distributed.processes()
+    start = "python" if count == 1 else f"torchrun --standalone --nproc_per_node={count}"
+    started(resume_with=f"{start} train_segmentation.py {shlex.quote(f'resume={run.path}')}")
     logger = build(cfg.logger, "logger", folder=str(run.path), first_step=first_step)
     with run.recording(**facts):
         try:
             best = fit(run, logger)
-        except Interrupted as stop:
-            log.warning("%s: stopped, with everything saved; go on with\n  %s", stop, resume_command(run))
-            raise
         finally:
             logger.close()
         report(run, validation_set, len(validation_samples), trainer.device, cfg.trainer.monitor)
     log.info("masks for your own photos: python infer.py checkpoint=%s input=<photo or folder>", run.path)
     return best
-
-
-def resume_command(run: Any) -> str:
-    """What continues a run, as it was started."""
-    from engine import distributed
-
-    count = distributed.processes()
-    start = "python" if count == 1 else f"torchrun --standalone --nproc_per_node={count}"
-    return f"{start} train_segmentation.py {shlex.quote(f'resume={run.path}')}"
 
 
 def checkpoint_to_resume(cfg: DictConfig, run: Any) -> dict[str, Any] | None:
@@ -152,14 +142,19 @@ def new_model(cfg: DictConfig, num_classes: int) -> Any:
 def samples_of(cfg: DictConfig) -> tuple[Any, Any, Any]:
     """The validation split as it is, and the samples of both splits at the size of the network's input, after a look
     at their files."""
+    train_set = build_dataset(cfg.data, cfg.data.train_split)
+    validation_set = build_dataset(cfg.data, cfg.data.val_split)
+    train_samples = input_samples(cfg, train_set, cfg.data.train_split, masks=True)
+    validation_samples = input_samples(cfg, validation_set, cfg.data.val_split, masks=False)
+    return validation_set, train_samples, validation_samples
+
+
+def input_samples(cfg: DictConfig, dataset: Any, split: str, masks: bool) -> Any:
+    """The samples of a split at the size of the network's input, after a look at their files."""
     from data.checking import checked_samples
 
     size, cache = (cfg.data.image_size[0], cfg.data.image_size[1]), cfg.data.get("cache", "none")
-    split, val_split, limit = cfg.data.train_split, cfg.data.val_split, cfg.data.limit
-    train_set, validation_set = build_dataset(cfg.data, split), build_dataset(cfg.data, val_split)
-    train_samples = checked_samples(train_set, split, size, masks=True, limit=limit, cache=cache)
-    validation_samples = checked_samples(validation_set, val_split, size, masks=False, limit=limit, cache=cache)
-    return validation_set, train_samples, validation_samples
+    return checked_samples(dataset, split, size, masks=masks, limit=cfg.data.limit, cache=cache)
 
 
 def build_loss(cfg: DictConfig, train_samples: Any) -> Any:
@@ -182,19 +177,33 @@ def build_loss(cfg: DictConfig, train_samples: Any) -> Any:
 
 def loaders(cfg: DictConfig, train_samples: Any, validation_samples: Any, device: Any) -> tuple[Any, Any]:
     """The loaders of training and validation batches."""
-    from data.loading import Share, TrainingLoader, ValidationLoader, worker_count
+    from data.loading import ValidationLoader
+
+    validation = ValidationLoader(validation_samples, **loader_options(cfg, device))
+    return training_loader(cfg, train_samples, device), validation
+
+
+def training_loader(cfg: DictConfig, samples: Any, device: Any) -> Any:
+    """The loader of training batches."""
+    from data.loading import TrainingLoader
+
+    augmentation = build(cfg.augmentation, "augmentation")
+    size = cfg.data.image_size[0], cfg.data.image_size[1]
+    return TrainingLoader(samples, augmentation, image_size=size, seed=cfg.seed, **loader_options(cfg, device))
+
+
+def loader_options(cfg: DictConfig, device: Any) -> dict[str, Any]:
+    """What the loaders of training and validation have in common."""
+    from data.loading import Share
+    from data.workers import worker_count
     from engine import distributed
 
-    common = {
+    return {
         "share": Share(distributed.rank(), distributed.processes()),
         "batch_size": cfg.data.batch_size,
         "num_workers": worker_count(cfg.data.num_workers, device),
         "pin_memory": device.type == "cuda",
     }
-    augmentation = build(cfg.augmentation, "augmentation")
-    size = cfg.data.image_size[0], cfg.data.image_size[1]
-    training = TrainingLoader(train_samples, augmentation, image_size=size, seed=cfg.seed, **common)
-    return training, ValidationLoader(validation_samples, **common)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ STEPS, WARMUP, EPOCHS = 10, 1, 20
 class Batches:
     """Random batches in memory, with what the Trainer reads of a `TrainingLoader`."""
 
+    watched = None
+    image_size = SIZE
+
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
         self.order = EpochBatches(STEPS * BATCH_SIZE, BATCH_SIZE, seed=0)
@@ -58,6 +61,7 @@ class OneImage:
     """The least that a validation can be."""
 
     samples = 1
+    watched = None
 
     def __iter__(self) -> Iterator[ValidationBatch]:
         yield ValidationBatch(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augmentation import Augmentation, sample_seed
 from data.samples import SegmentationDataset
+from data.workers import WatchedSamples, worker_options
 from utils.errors import UserError
-from utils.memory import keep_freed_memory
 
 
 class TrainingBatch(NamedTuple):
@@ -113,9 +111,6 @@ class _ValidationSamples(Dataset):
     def __init__(self, samples: SegmentationDataset) -> None:
         self.samples = samples
 
-    def __len__(self) -> int:
-        return len(self.samples)
-
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
         image, mask, name = self.samples[index]
         return _as_tensor(image), _as_tensor(mask), name
@@ -131,6 +126,8 @@ class TrainingLoader(DataLoader[TrainingBatch]):
 
     Attributes:
         order: is told the epoch, and where in it to start, before each iteration.
+        image_size: (H, W) of the batches.
+        watched: knows which worker is at which sample.
     """
 
     def __init__(
@@ -146,11 +143,13 @@ class TrainingLoader(DataLoader[TrainingBatch]):
         share: Share = ALONE,
     ) -> None:
         self.order = EpochBatches(len(samples), batch_size, seed, share)
+        self.image_size = image_size
+        self.watched = WatchedSamples(_TrainingSamples(samples, augmentation, image_size, seed), samples, num_workers)
         super().__init__(
-            _TrainingSamples(samples, augmentation, image_size, seed),
+            self.watched,
             batch_sampler=self.order,
             collate_fn=_collate_training,
-            **_worker_options(num_workers, pin_memory),
+            **worker_options(num_workers, pin_memory),
         )
 
 
@@ -162,6 +161,7 @@ class ValidationLoader(DataLoader[ValidationBatch]):
 
     Attributes:
         samples: how many there are, for all processes.
+        watched: knows which worker is at which sample.
     """
 
     def __init__(
@@ -174,11 +174,12 @@ class ValidationLoader(DataLoader[ValidationBatch]):
         share: Share = ALONE,
     ) -> None:
         self.samples = len(samples)
+        self.watched = WatchedSamples(_ValidationSamples(samples), samples, num_workers)
         super().__init__(
-            _ValidationSamples(samples),
+            self.watched,
             batch_sampler=InOrder(len(samples), batch_size, share),
             collate_fn=_collate_validation,
-            **_worker_options(num_workers, pin_memory),
+            **worker_options(num_workers, pin_memory),
         )
 
 
@@ -202,38 +203,3 @@ def _collate_validation(samples: list[tuple[Tensor, Tensor, str]]) -> Validation
         return ValidationBatch(torch.empty(0, 3, 0, 0, dtype=torch.uint8), [], [])
     images, masks, names = zip(*samples, strict=True)
     return ValidationBatch(_stack(images), list(masks), list(names))
-
-
-def worker_count(wanted: int | Literal["auto"], device: torch.device) -> int:
-    """How many processes load samples for a network that computes on `device`.
-
-    `auto`: one fewer than the cores this process may use; a quarter of them where the network itself computes
-    on the CPU, since a worker then takes from it what it gives. 8 at most.
-    """
-    if wanted != "auto":
-        return wanted
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores // 4 if device.type == "cpu" else max(cores - 1, 1), 8)
-
-
-def _worker_options(num_workers: int, pin_memory: bool) -> dict[str, Any]:
-    return {
-        "num_workers": num_workers,
-        "pin_memory": pin_memory,
-        "persistent_workers": num_workers != 0,
-        "worker_init_fn": _start_worker,
-        # Its own generator: by default a loader draws from the global one, which would shift dropout.
-        "generator": torch.Generator(),
-    }
-
-
-def _start_worker(_: int) -> None:
-    """Workers are many already, so OpenCV needs no threads in them.
-
-    They leave the process group, since Ctrl-C and SIGTERM often go to the whole of it: the main process answers,
-    and still needs its workers to end in order.
-    """
-    cv2.setNumThreads(0)
-    keep_freed_memory()
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)

@@ -15,7 +15,6 @@ A checkpoint is a dictionary of tensors and plain containers:
 from __future__ import annotations
 
 import importlib
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -27,22 +26,25 @@ from torch import nn
 
 import models
 from utils.errors import UserError
+from utils.files import replacing
 
 VERSION = 1
 NEEDED = ("version", "config", "model", "labels", "normalization", "image_size")
 
 
 def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Writes a checkpoint so that a kill or a full disk at any moment leaves the previous one whole."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
+    """Writes a checkpoint so that a kill or a full disk at any moment leaves the previous one whole.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with replacing(path) as file:
+        try:
             torch.save({"version": VERSION, **checkpoint}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        except RuntimeError as error:  # what torch makes of an OSError
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

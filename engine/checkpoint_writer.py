@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from engine.checkpoint import save_checkpoint
+from utils.errors import UserError
 
 
 class CheckpointWriter:
     """Writes one checkpoint after the other in a thread, from copies, so that the training waits for the copy alone.
 
-    A failure to write is raised by the next call. As a context manager, waits for the last one at its end.
+    A failure to write is a UserError of the next call. As a context manager, waits for the last one at its end.
     """
 
     def __init__(self) -> None:
@@ -22,23 +23,20 @@ class CheckpointWriter:
         self._pending: Future[None] | None = None
 
     def save(self, path: Path, checkpoint: dict[str, Any]) -> None:
-        """Begins to write a checkpoint; waits for the one before, if it is not written yet.
-
-        Raises:
-            OSError: the one before could not be written.
-        """
+        """Begins to write a checkpoint; waits for the one before, if it is not written yet."""
         self.wait()
         self._pending = self._pool.submit(save_checkpoint, path, snapshot(checkpoint))
 
     def wait(self) -> None:
-        """Waits until everything is on disk.
-
-        Raises:
-            OSError: it could not be written.
-        """
+        """Waits until everything is on disk."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
+
+    def check(self) -> None:
+        """Raises what has gone wrong by now, without waiting."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
 
     def __enter__(self) -> CheckpointWriter:
         return self
@@ -46,7 +44,7 @@ class CheckpointWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self.wait()
-        except OSError:
+        except UserError:
             if kind is None:  # what is raised already matters more
                 raise
         finally:

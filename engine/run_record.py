@@ -56,6 +56,10 @@ class RunRecord:
         if self.run is not None:
             self._writer.save(self.run.last, checkpoint)
 
+    def check(self) -> None:
+        """Raises what has gone wrong with writing a checkpoint."""
+        self._writer.check()
+
     def wait(self) -> None:
         """Waits until the checkpoints are on disk."""
         self._writer.wait()

@@ -8,9 +8,10 @@ from torch import Tensor
 from engine import distributed
 from losses.class_sums import widest_float
 from losses.weighted_sum import WeightedSum
+from utils.errors import UserError
 
 
-class NonFiniteLoss(RuntimeError):
+class NonFiniteLoss(UserError):
     """The loss of a batch was NaN or infinite."""
 
 

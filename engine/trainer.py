@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from data.labels import LabelSet
 from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
-from engine import distributed
+from data.workers import deaths_named
+from engine import distributed, out_of_memory
 from engine.checkpoint import load_weights
 from engine.device import autocast_dtype, choose_device
 from engine.evaluator import Evaluation, evaluate
@@ -189,6 +190,9 @@ class Trainer:
         if self.device.type == "cpu":
             keep_freed_memory()
         with ExitStack() as stack:
+            size, steps = train.order.batch_size, self.accumulation_steps
+            stack.enter_context(out_of_memory.advised(size, train.image_size, self.device, steps))
+            stack.enter_context(deaths_named([train.watched, validation.watched]))
             self.record = stack.enter_context(RunRecord(run, logger, self.metric_columns(loss, labels)))
             self.stop = stack.enter_context(StopRequest(patient=distributed.processes() > 1))
             self.record.begin(self.progress)
@@ -262,6 +266,7 @@ class Trainer:
 
     def _answer_requests(self) -> None:
         """Stops if that was asked for, and saves if it is time to; all processes do the same."""
+        self.record.check()
         minutes = self.checkpoint_minutes or math.inf
         due = time.monotonic() - self.saved > 60 * minutes
         signal, due_somewhere = distributed.highest(self.stop.signal or 0, int(due))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +34,28 @@ def run_command(*words: str, cwd: Path, flags: tuple[str, ...] = (), **environme
         text=True,
         timeout=300,
     )
+
+
+def start_command(*words: str, cwd: Path, preexec: Any = None, **environment: str) -> subprocess.Popen:
+    """Starts `python <words>` in a session of its own, with its stderr to be read; `preexec` is called in it first."""
+    script, *arguments = words
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / script), *arguments],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=preexec,
+    )
+
+
+def trained_an_epoch(process: subprocess.Popen, folder: Path) -> Path:
+    """Waits until the only run below `folder` has trained an epoch; returns it."""
+    while not (runs_in(folder) and (runs_in(folder)[0] / "metrics.csv").exists()):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.005)
+    return runs_in(folder)[0]
 
 
 def runs_in(folder: Path) -> list[Path]:

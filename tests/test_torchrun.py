@@ -1,18 +1,18 @@
 """train_segmentation.py in several real processes, as torchrun starts them."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from torch.distributed import run as torchrun
 
 from engine.checkpoint import load_checkpoint
-from tests.conftest import ROOT, TINY, run_command, runs_in
+from tests.conftest import ROOT, TINY, run_command, runs_in, start_command, trained_an_epoch
 from tests.test_kill import assert_equal, end_of
 from utils.run_folder import RunFolder
 
@@ -33,23 +33,9 @@ class Net(nn.Module):
 """
 
 
-def start(*words: str, cwd: Path, processes: int = 2, **environment: str) -> subprocess.Popen:
-    launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
-    return subprocess.Popen(
-        [sys.executable, *launcher, str(ROOT / "train_segmentation.py"), *words],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_steps(process: subprocess.Popen, folder: Path) -> Path:
-    """The run folder, when an epoch has been trained."""
-    while not (runs_in(folder) and (runs_in(folder)[0] / "metrics.csv").exists()):
-        assert process.poll() is None
-        time.sleep(0.01)
-    return runs_in(folder)[0]
+def start(*words: str, cwd: Path, **environment: Any) -> subprocess.Popen:
+    launcher = ("--standalone", "--nproc_per_node=2", str(ROOT / "train_segmentation.py"))
+    return start_command(torchrun.__file__, *launcher, *words, cwd=cwd, **environment)
 
 
 def test_a_process_that_fails_ends_all(tmp_path: Path) -> None:
@@ -93,7 +79,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     assert (left_alone / "figures" / "predictions.png").exists()
     assert json.loads((left_alone / "summary.json").read_text())["processes"] == 2
     process = start(*words, cwd=tmp_path)
-    run = wait_for_steps(process, tmp_path)
+    run = trained_an_epoch(process, tmp_path)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert f"torchrun --standalone --nproc_per_node=2 train_segmentation.py resume=experiments/{run.name}" in errors
@@ -108,7 +94,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_process_that_is_killed_ends_all(tmp_path: Path) -> None:
     process = start("trainer.epochs=1000", *TINY, cwd=tmp_path)
-    run = wait_for_steps(process, tmp_path)
+    run = trained_an_epoch(process, tmp_path)
     (other,) = (p for p in psutil.Process(process.pid).children() if p.environ().get("RANK") == "1")
     other.kill()
     killed = time.monotonic()

@@ -5,9 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,7 @@ from sklearn.metrics import confusion_matrix
 from data.synthetic import Synthetic
 from engine.checkpoint import load_checkpoint
 from engine.predictor import Predictor
-from tests.conftest import ROOT, TINY, run_command, runs_in
+from tests.conftest import TINY, run_command, runs_in, start_command, trained_an_epoch
 
 SCRIPT = "train_segmentation.py"
 
@@ -138,17 +135,8 @@ def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(
     whole = tmp_path / "whole"
     whole.mkdir()
     assert run_command(SCRIPT, *words, cwd=whole).returncode == 0
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / SCRIPT), *words],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
-    while not (runs_in(tmp_path) and (runs_in(tmp_path)[0] / "metrics.csv").exists()):
-        assert process.poll() is None
-        time.sleep(0.005)
+    process = start_command(SCRIPT, *words, cwd=tmp_path)
+    trained_an_epoch(process, tmp_path)
     os.killpg(process.pid, number) if whole_group else process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     (run,) = runs_in(tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from utils.errors import UserError
+from utils.trusted import check_trusted
 
 PATH_KEYS = frozenset(
     {"input", "output", "checkpoint", "resume", "data.root", "data.labels", "model.weights", "model.encoder_weights"}
@@ -35,6 +36,7 @@ def words(given: list[str], config_name: str) -> list[str]:
         if (run / "0" / "config.yaml").is_file():
             raise UserError(f"resume={resume}: the folder of a sweep; name one of its runs, as in {run / '0'}")
         raise UserError(f"resume={resume}: not a run folder: there is no config.yaml in it")
+    check_trusted(run, given)
     hydra_record = run / ".hydra" / "hydra.yaml"
     choices = {}
     if hydra_record.is_file():

@@ -53,6 +53,7 @@ Task = Callable[[DictConfig], Any]
 
 _made: Path | None = None  # the folder that this process made for its run or sweep
 _typed: list[str] = []  # the words of the command line, as they were typed
+_resume_with: str | None = None  # the command that continues the run that is under way
 _full_error = False  # whether the user wants tracebacks of mistakes
 
 
@@ -155,6 +156,12 @@ def overrides() -> list[str]:
     return [as_typed.get(key, w) if (key := w.partition("=")[0]) in command_line.PATH_KEYS else w for w in words]
 
 
+def started(resume_with: str) -> None:
+    """Notes that a run has begun, and the command to continue it with: it is told whatever ends the run."""
+    global _resume_with
+    _resume_with = resume_with
+
+
 class RunFolderCallback(Callback):
     """Checks the config, then makes the folder of the run or sweep; neither happens for --help or --cfg."""
 
@@ -242,11 +249,13 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
 
     @functools.wraps(task)
     def run(cfg: DictConfig) -> Any:
-        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        global _resume_with
+        sweep, _resume_with = HydraConfig.get().mode == RunMode.MULTIRUN, None
         try:
             _check(cfg, config_name)
             return task(cfg)
         except Interrupted as stop:
+            log.warning("%s: stopped, with everything saved%s", stop, _way_on())
             sys.exit(128 + stop.signal)
         except KeyboardInterrupt:
             log.warning("interrupted")
@@ -256,11 +265,11 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
             _discard_folder()
             raise
         except UserError as error:
-            log.error("%s%s", error, _doctor(error, cfg), exc_info=_full_error)
+            log.error("%s%s%s", error, _doctor(error, cfg), _way_on(), exc_info=_full_error)
             codes.append(1 if sweep else 2)
             failure = str(error)
         except LostProcess as error:
-            log.error("%s", error)
+            log.error("%s%s", error, _way_on())
             codes.append(1)
             return None
         except PartlyFailed as error:
@@ -268,7 +277,8 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
             codes.append(1)
             failure = str(error)
         except Exception as error:
-            log.exception(f"process {torchrun.rank()} failed" if torchrun.launched() else "failed")
+            who = f"process {torchrun.rank()} failed" if torchrun.launched() else "failed"
+            log.exception("%s%s", who, _way_on())
             codes.append(1)
             failure = f"{type(error).__name__}: {error}"
         if codes[-1] == 2:
@@ -278,6 +288,14 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
         return None
 
     return run
+
+
+def _way_on() -> str:
+    """How to continue the run, if something of it is there to continue."""
+    last = RunFolder(output_folder()).last
+    if _resume_with is None or not last.exists():
+        return ""
+    return f"\ngo on from the last checkpoint with: {_resume_with}"
 
 
 def _doctor(error: UserError, cfg: DictConfig) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from utils.errors import UserError
 
@@ -20,3 +24,27 @@ def make_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"{folder}: nothing can be written there ({error.strerror})") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes the place of `path` when all of it is on disk; nobody ever sees half of it.
+
+    Raises:
+        UserError: the disk is full, the folder is gone ...; what was at `path` is still there.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if not path.parent.is_dir():
+            raise UserError(f"{path.parent} is gone: it was moved or deleted while it was being written to") from error
+        kept = "; the one before is kept" if path.exists() else ""
+        raise UserError(f"{path}: cannot be written ({error.strerror}){kept}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

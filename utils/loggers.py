@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+
+from utils.errors import UserError
 
 
 class Logger(Protocol):
@@ -46,8 +49,12 @@ class TensorBoard:
         self._writer = SummaryWriter(str(Path(folder, "tensorboard")), purge_step=first_step or None)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        try:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+        except OSError as error:
+            raise UserError(f"{self._writer.log_dir}: cannot be written ({error.strerror}); see logger=none") from error
 
     def close(self) -> None:
-        self._writer.close()
+        with suppress(OSError):  # a full disk has been told of before
+            self._writer.close()

@@ -8,14 +8,15 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from utils.errors import LostProcess
+from utils.errors import LostProcess, UserError
+from utils.files import replacing
 from utils.interruption import Interrupted
 
 
@@ -69,14 +70,14 @@ class RunFolder:
         """Rows of metrics.csv, without empty cells, up to and including an epoch; [] if there is none."""
         if not self.metrics.exists():
             return []
-        with self.metrics.open(newline="") as file:
+        with self.metrics.open(newline="", encoding="utf-8") as file:
             rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
         return [row for row in rows if up_to_epoch is None or row["epoch"] <= up_to_epoch]
 
     def read_summary(self) -> dict[str, Any]:
         """summary.json, or {} if there is none."""
         path = self.path / "summary.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     @contextmanager
     def recording(self, **facts: Any) -> Iterator[None]:
@@ -90,7 +91,8 @@ class RunFolder:
 
         def end(status: str, error: str | None = None) -> None:
             seconds = earlier + time.perf_counter() - began
-            self.update_summary(status=status, ended=_now(), seconds=round(seconds, 3), error=error)
+            with suppress(UserError) if error else nullcontext():  # which may be that nothing can be written
+                self.update_summary(status=status, ended=_now(), seconds=round(seconds, 3), error=error)
 
         try:
             yield
@@ -126,10 +128,9 @@ def _now() -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a small file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    """Writes a small file whole or not at all; errors as `utils.files.replacing`."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

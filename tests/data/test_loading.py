@@ -10,9 +10,10 @@ from hydra.utils import instantiate
 
 from data.augmentation import Augmentation, sample_seed
 from data.camvid import CamVid
-from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationLoader, worker_count
+from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationLoader
 from data.resized import ResizedSamples
 from data.synthetic import Synthetic
+from data.workers import worker_count
 from tests.conftest import ROOT
 from utils.errors import UserError
 

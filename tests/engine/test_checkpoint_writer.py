@@ -1,4 +1,5 @@
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 
 import engine.checkpoint_writer
 from engine.checkpoint_writer import CheckpointWriter, snapshot
+from utils.errors import UserError
 
 
 def test_a_checkpoint_is_of_the_moment_it_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,12 +48,21 @@ def test_a_failure_is_raised_and_the_last_good_one_stays(tmp_path: Path) -> None
         writer.save(folder / "last.pt", {"number": 1})
         writer.wait()
         writer.save(tmp_path / "nowhere" / "last.pt", {"number": 2})
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(UserError, match="nowhere is gone"):
             writer.wait()
         writer.save(folder / "other.pt", {"number": 3})
     assert torch.load(folder / "last.pt", weights_only=True)["number"] == 1
-    with pytest.raises(FileNotFoundError), CheckpointWriter() as writer:
+    with pytest.raises(UserError, match="nowhere is gone"), CheckpointWriter() as writer:
         writer.save(tmp_path / "nowhere" / "last.pt", {})
+
+
+def test_a_failure_is_seen_without_waiting(tmp_path: Path) -> None:
+    with CheckpointWriter() as writer, pytest.raises(UserError, match="nowhere is gone"):
+        writer.check()
+        writer.save(tmp_path / "nowhere" / "last.pt", {})
+        for _ in range(1000):
+            writer.check()
+            time.sleep(0.01)
 
 
 def test_what_went_wrong_before_is_not_hidden_by_it(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""What to do when there is not enough memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from utils.errors import UserError
+
+
+@contextmanager
+def advised(
+    batch_size: int, image_size: tuple[int, int], device: torch.device, accumulation_steps: int | None = None
+) -> Iterator[None]:
+    """Says what needs less memory when there is not enough.
+
+    Args:
+        image_size: (H, W) of the batches.
+        accumulation_steps: of the training; None where there is none.
+
+    Raises:
+        UserError: in place of what PyTorch raises then.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        ways = [f"data.batch_size={batch_size // 2}"] if batch_size > 1 else []
+        if accumulation_steps is not None:
+            if ways:
+                ways[0] += (
+                    f" trainer.accumulation_steps={accumulation_steps * 2} (the same gradient but for batch norm)"
+                )
+            ways.append("model.checkpointing=true where the model has it")
+        raise UserError(
+            f"out of memory on {device} with batches of {batch_size} images of {image_size[0]}x{image_size[1]};"
+            f" say {', or '.join([*ways, 'a smaller data.image_size'])}"
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up: CUDA has a class for it, CPU and MPS a message."""
+    signs = ("can't allocate memory", "not enough memory", "backend out of memory", "CUDA out of memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in str(error) for sign in signs)

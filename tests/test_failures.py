@@ -16,7 +16,7 @@ import yaml
 
 from engine.checkpoint import load_checkpoint
 from tests.conftest import ROOT, TINY, run_command, runs_in, start_command, trained_an_epoch
-from utils.command_line import words
+from utils import command_line
 from utils.errors import UserError
 from utils.run_folder import RunFolder
 
@@ -198,11 +198,11 @@ def test_a_run_folder_that_would_run_code(tmp_path: Path, finished_run: Path, ev
     config = yaml.safe_load((finished_run / "config.yaml").read_text())
     (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config | evil))
     with pytest.raises(UserError, match=r"would run \S*os.mkdir, which conf/ does not name|has no place"):
-        words([f"resume={tmp_path / 'run'}"], "train")
+        command_line.words([f"resume={tmp_path / 'run'}"], "train")
 
 
 def test_what_the_user_names_is_trusted(tmp_path: Path, finished_run: Path) -> None:
     config = yaml.safe_load((finished_run / "config.yaml").read_text())
     config["model"]["_target_"] = "mine.Net"
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    assert words([f"resume={tmp_path}", "model._target_=mine.Net"], "train")
+    assert command_line.words([f"resume={tmp_path}", "model._target_=mine.Net"], "train")

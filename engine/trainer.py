@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,10 +64,11 @@ class Trainer:
         checkpoint_minutes: minutes between checkpoints within an epoch; None writes one after each epoch alone.
         decay_norms: weight decay for biases and the scales of norms too, as optimisers do if not told otherwise.
         compile: have torch.compile translate the network; where it cannot, train without.
+        sync_batchnorm: of several processes on CUDA devices, have batch norm see all their images at once.
         deterministic: choose algorithms on CUDA that give the same bits each time, some of them slower.
 
     Raises:
-        UserError: the device is not there.
+        UserError: the device is not there, or cannot do what is asked for.
         ValueError: a number that is out of its range.
     """
 
@@ -88,6 +89,7 @@ class Trainer:
         checkpoint_minutes: float | None = 10.0,
         decay_norms: bool = True,
         compile: bool = False,
+        sync_batchnorm: bool = False,
         deterministic: bool = False,
     ) -> None:
         if not 0 <= ema_decay < 1:
@@ -106,11 +108,18 @@ class Trainer:
         self.checkpoint_minutes = checkpoint_minutes
         self.decay_norms = decay_norms
         self.compile = compile
+        if sync_batchnorm and self.device.type != "cuda":
+            raise UserError(f"trainer.sync_batchnorm=true: PyTorch has it for CUDA devices, not for {self.device}")
+        self.sync_batchnorm = sync_batchnorm
         if deterministic:
             be_deterministic()
+            if self.device.type == "cuda":
+                log.info("trainer.deterministic=true: the same bits each time, at the cost of slower algorithms")
 
     def prepare(self, module: Module) -> Module:
         """Moves a network or loss to the device, in the memory layout that training uses."""
+        if self.sync_batchnorm:
+            module = cast(Module, nn.SyncBatchNorm.convert_sync_batchnorm(module))
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return module.to(self.device).to(memory_format=layout)
 

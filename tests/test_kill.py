@@ -79,8 +79,7 @@ def killed_after(seconds: float, *words: str, cwd: Path) -> bool:
         return True
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(7))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 7))])
 def test_a_run_that_is_killed_again_and_again(tmp_path: Path, left_alone: Path, seed: int) -> None:
     """Three kills each: in steps, in validation, or while a checkpoint is written, as it happens."""
     chance = random.Random(seed)

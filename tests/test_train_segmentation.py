@@ -91,9 +91,11 @@ def test_the_reported_metrics_are_those_of_the_best_checkpoint(finished_run: Pat
     assert best["val/pixel_accuracy"] == pytest.approx((truth == predicted).mean(), abs=1e-9)
 
 
-def test_two_runs_of_one_config_are_equal(tmp_path: Path, finished_run: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 4])
+def test_two_runs_of_one_config_are_equal(tmp_path: Path, finished_run: Path, workers: int) -> None:
+    """The other one without workers."""
     words = [word for word in TINY if not word.startswith("data.num_workers")]
-    done = run_command(SCRIPT, "trainer.epochs=2", "data.num_workers=2", *words, cwd=tmp_path)
+    done = run_command(SCRIPT, "trainer.epochs=2", f"data.num_workers={workers}", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(tmp_path)
     first, second = weights(finished_run), weights(run)

@@ -60,6 +60,7 @@ class Trainer(Keys):
     checkpoint_minutes: Annotated[float, Field(gt=0)] | None = 10.0
     decay_norms: Flag = True
     compile: Flag = False
+    sync_batchnorm: Flag = False
     deterministic: Flag = False
 
 

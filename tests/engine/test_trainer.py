@@ -456,3 +456,22 @@ def test_a_run_that_was_killed_goes_on_from_within_the_epoch(tmp_path: Path) -> 
     fit(tmp_path / "killed", epochs=3, resume=True)
     assert same_state(tmp_path / "whole", tmp_path / "killed")
     assert without_clocks(tmp_path / "whole") == without_clocks(tmp_path / "killed")
+
+
+def test_batch_norm_over_all_processes_is_for_cuda() -> None:
+    with pytest.raises(UserError, match="sync_batchnorm=true: PyTorch has it for CUDA devices, not for cpu"):
+        Trainer(1, device="cpu", sync_batchnorm=True)
+
+
+def test_a_network_that_cannot_be_compiled_trains_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(tmp_path / "plain", epochs=1)
+
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("no compiler found")
+
+    monkeypatch.setattr(torch, "compile", lambda model: refuse)
+    fit(tmp_path / "compiled", epochs=1, compile=True)
+    assert "trainer.compile: goes on without, since Net could not be compiled: no compiler found" in caplog.text
+    assert same_state(tmp_path / "plain", tmp_path / "compiled")

@@ -1,0 +1,99 @@
+"""What a step must not do: wait for the device, or keep something for ever."""
+
+import gc
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from data.loading import TrainingBatch
+from engine.normalization import IMAGENET
+from engine.schedules import constant
+from engine.training_step import TrainingStep
+from tests.conftest import ROOT
+from tests.engine.test_trainer import SIZE, Net, Notes, fit
+from utils.config import build
+from utils.groups import options
+
+aten = torch.ops.aten
+# What gives a number or a shape to Python that only the device knows.
+WAITING = {aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.is_nonzero, aten.equal, aten._unique2}
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operations that would have Python wait for a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.overloadpacket in WAITING:
+            self.seen[str(function)] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def batch(seed: int) -> TrainingBatch:
+    generator = torch.Generator().manual_seed(seed)
+    masks = torch.randint(3, (2, *SIZE), generator=generator, dtype=torch.uint8)
+    masks[masks == 2] = 255
+    return TrainingBatch(torch.randint(256, (2, 3, *SIZE), generator=generator, dtype=torch.uint8), masks, ["a", "b"])
+
+
+def node(group: str, option: str) -> Any:
+    config = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / group / f"{option}.yaml"))
+    assert isinstance(config, dict)
+    return config
+
+
+@pytest.mark.parametrize("loss", options("loss"))
+@pytest.mark.parametrize("optimizer", ["adamw"])
+def test_a_step_does_not_wait(loss: str, optimizer: str) -> None:
+    check_step(loss, optimizer)
+
+
+@pytest.mark.parametrize("optimizer", options("optimizer"))
+def test_no_optimizer_waits(optimizer: str) -> None:
+    check_step("cross_entropy", optimizer)
+
+
+def check_step(loss: str, optimizer: str) -> None:
+    weights = {"class_weights": [1.0, 2.0]} if "class_weights" in node("loss", loss) else {}
+    model = Net().train()
+    of_weights = build(node("optimizer", optimizer), "optimizer", params=list(model.parameters()))
+    step = TrainingStep(
+        model,
+        build(node("loss", loss), "loss", **weights),
+        of_weights,
+        constant(of_weights, 10, 5),
+        IMAGENET,
+        device=torch.device("cpu"),
+        grad_clip=1.0,
+        ema_decay=0.9,
+    )
+    step([batch(0), batch(1)], 2, 1)  # what is made once
+    with Waits() as waits:
+        step([batch(2), batch(3)], 2, 2)
+        assert not waits.seen
+        assert step.running.read()["loss"] > 0  # reading them does
+        assert waits.seen
+
+
+def test_nothing_grows_over_epochs(tmp_path: Path) -> None:
+    tensors, objects = {}, {}
+
+    class Counting(Notes):
+        def log(self, values: Any, step: int) -> None:
+            if "val/miou" in values and step in (20, 40, 80):
+                gc.collect()
+                everything = gc.get_objects()
+                tensors[step] = sum(issubclass(type(thing), torch.Tensor) for thing in everything)
+                objects[step] = len(everything)
+
+    fit(tmp_path, epochs=16, ema=True, log_every=1, logger=Counting())
+    assert tensors[80] == tensors[40] == tensors[20]
+    assert objects[80] - objects[40] < 8 * 10  # each of the 8 epochs adds its row of metrics.csv, and no more

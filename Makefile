@@ -40,6 +40,8 @@ benchmark: setup
 	$(RUN) -m benchmarks.models
 	$(RUN) -m benchmarks.data
 	$(RUN) -m benchmarks.checkpointing
+	$(RUN) -m benchmarks.checkpoint_writing
+	$(RUN) -m benchmarks.processes
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -24,7 +24,7 @@ from engine.trainer import Trainer
 from losses.combinations import ce_iou
 from losses.weighted_sum import WeightedSum
 from models.enet import ENet
-from utils.loggers import NoLogger
+from utils.loggers import Logger, NoLogger, TensorBoard
 from utils.run_folder import RunFolder
 from utils.tables import table
 
@@ -112,33 +112,36 @@ class Timed(Trainer):
         return losses
 
 
-def main() -> None:
-    trainer = Timed(epochs=WARMUP + EPOCHS, device="cpu", validate_every=WARMUP + EPOCHS)
+def compare(folder: str, logger: Logger, **options: Any) -> dict[str, float]:
+    """Median seconds of a step of the bare loop and of the Trainer with these options."""
+    trainer = Timed(epochs=WARMUP + EPOCHS, device="cpu", validate_every=WARMUP + EPOCHS, **options)
     rival = Rival(trainer)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer.fit(
-            rival.model,
-            rival.loss,
-            rival.optimizer,
-            rival.scheduler,
-            cast(TrainingLoader, Batches()),
-            cast(ValidationLoader, OneImage()),
-            LABELS,
-            RunFolder(folder),
-            NoLogger(folder),
-            description={},
-        )
-    medians = {name: statistics.median(times[WARMUP:]) for name, times in trainer.times.items()}
-    print(
-        table(
-            [
-                ["ENet, CE + soft-IoU, AdamW", "time per step"],
-                *([name, milliseconds(value)] for name, value in medians.items()),
-                ["Trainer / bare loop", f"{medians['Trainer'] / medians['bare loop']:.3f}"],
-            ],
-            f"{BATCH_SIZE} x {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads",
-        ),
+    trainer.fit(
+        *(rival.model, rival.loss, rival.optimizer, rival.scheduler),
+        cast(TrainingLoader, Batches()),
+        cast(ValidationLoader, OneImage()),
+        LABELS,
+        RunFolder(folder),
+        logger,
+        description={},
     )
+    logger.close()
+    return {name: statistics.median(times[WARMUP:]) for name, times in trainer.times.items()}
+
+
+def main() -> None:
+    rows = [["ENet, CE + soft-IoU, AdamW", "bare loop", "Trainer", "Trainer / bare loop"]]
+    with tempfile.TemporaryDirectory() as plain, tempfile.TemporaryDirectory() as full:
+        found = {
+            "as it is": compare(plain, NoLogger()),
+            "EMA, TensorBoard, a checkpoint a second": compare(
+                full, TensorBoard(full), ema=True, checkpoint_minutes=1 / 60
+            ),
+        }
+    for name, medians in found.items():
+        bare, trainer = medians["bare loop"], medians["Trainer"]
+        rows.append([name, milliseconds(bare), milliseconds(trainer), f"{trainer / bare:.3f}"])
+    print(table(rows, f"{BATCH_SIZE} x {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads"))
 
 
 if __name__ == "__main__":

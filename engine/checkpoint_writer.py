@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from engine.checkpoint import save_checkpoint
 from utils.errors import UserError
@@ -15,17 +16,20 @@ from utils.errors import UserError
 class CheckpointWriter:
     """Writes one checkpoint after the other in a thread, from copies, so that the training waits for the copy alone.
 
+    The memory of the copies is kept from one checkpoint to the next: to get it anew takes longer than to copy.
+
     A failure to write is a UserError of the next call. As a context manager, waits for the last one at its end.
     """
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
+        self._copies = Copies()
 
     def save(self, path: Path, checkpoint: dict[str, Any]) -> None:
         """Begins to write a checkpoint; waits for the one before, if it is not written yet."""
         self.wait()
-        self._pending = self._pool.submit(save_checkpoint, path, snapshot(checkpoint))
+        self._pending = self._pool.submit(save_checkpoint, path, self._copies.of(checkpoint))
 
     def wait(self) -> None:
         """Waits until everything is on disk."""
@@ -51,13 +55,35 @@ class CheckpointWriter:
             self._pool.shutdown()
 
 
-def snapshot(value: Any) -> Any:
-    """A copy of nested dictionaries, lists and tuples with all tensors in memory of their own."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {key: snapshot(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        items = [snapshot(item) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    return value
+class Copies:
+    """Copies of nested dictionaries, lists and tuples, with all tensors in memory of their own on the CPU.
+
+    A tensor's memory is used again for the next one in the same place.
+    """
+
+    def __init__(self) -> None:
+        self._memory: dict[tuple[Any, ...], Tensor] = {}
+
+    def of(self, value: Any) -> Any:
+        """A copy, which is good until the next."""
+        copy = self._copy(value, ())
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # once for all tensors
+        return copy
+
+    def _copy(self, value: Any, place: tuple[Any, ...]) -> Any:
+        if isinstance(value, Tensor):
+            return self._filled(place, value.detach())
+        if isinstance(value, dict):
+            return {key: self._copy(item, (*place, key)) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            items = [self._copy(item, (*place, number)) for number, item in enumerate(value)]
+            return items if isinstance(value, list) else tuple(items)
+        return value
+
+    def _filled(self, place: tuple[Any, ...], tensor: Tensor) -> Tensor:
+        kept = self._memory.get(place)
+        if kept is None or (kept.shape, kept.dtype, kept.stride()) != (tensor.shape, tensor.dtype, tensor.stride()):
+            kept = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
+            self._memory[place] = kept
+        return kept.copy_(tensor, non_blocking=True)

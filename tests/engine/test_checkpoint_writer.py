@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import engine.checkpoint_writer
-from engine.checkpoint_writer import CheckpointWriter, snapshot
+from engine.checkpoint_writer import CheckpointWriter, Copies
 from utils.errors import UserError
 
 
@@ -71,9 +71,20 @@ def test_what_went_wrong_before_is_not_hidden_by_it(tmp_path: Path) -> None:
         raise ValueError("first")
 
 
-def test_a_snapshot_shares_nothing() -> None:
+def test_copies_share_nothing_with_what_they_are_of() -> None:
     tensor = torch.zeros(2)
-    copy = snapshot({"a": [tensor, (torch.ones(1),)], "b": "text"})
+    copy = Copies().of({"a": [tensor, (torch.ones(1),)], "b": "text"})
     assert copy["b"] == "text" and isinstance(copy["a"][1], tuple)
     copy["a"][0].add_(5)
     assert tensor.tolist() == [0, 0]
+
+
+def test_copies_use_their_memory_again() -> None:
+    copies, values = Copies(), torch.arange(24.0).view(1, 2, 3, 4)
+    first = copies.of({"a": values, "b": torch.zeros(2)})
+    address = first["a"].data_ptr()
+    second = copies.of({"a": values + 1, "b": torch.zeros(3)})
+    assert second["a"].data_ptr() == address and torch.equal(second["a"], values + 1)
+    assert second["b"].shape == (3,)
+    other_layout = copies.of({"a": values.to(memory_format=torch.channels_last)})["a"]
+    assert torch.equal(other_layout, values) and other_layout.is_contiguous(memory_format=torch.channels_last)

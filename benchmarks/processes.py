@@ -1,0 +1,51 @@
+"""Training with two processes of a thread each against one with one thread, and one with two.
+
+python -m benchmarks.processes
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from utils.run_folder import RunFolder
+from utils.tables import table
+
+SCRIPT = Path(__file__).parent.parent / "train_segmentation.py"
+WORDS = ("trainer.epochs=5", "trainer.validate_every=5", "data.limit=160", "data.num_workers=0", "logger=none")
+ROUNDS = 3
+
+
+def images_per_second(processes: int, threads: int) -> float:
+    """The median over the epochs after the first of a real run on generated scenes."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, *(launcher if processes > 1 else []), str(SCRIPT), *WORDS],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            check=True,
+            capture_output=True,
+        )
+        (run,) = Path(folder, "experiments").iterdir()
+        return statistics.median(row["images_per_second"] for row in RunFolder(run).read_rows()[1:])
+
+
+def main() -> None:
+    settings = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 processes, 1 thread each": (2, 1)}
+    found: dict[str, list[float]] = {name: [] for name in settings}
+    for _ in range(ROUNDS):
+        for name, (processes, threads) in settings.items():
+            found[name].append(images_per_second(processes, threads))
+    base, *_ = medians = [statistics.median(values) for values in found.values()]
+    rows = [["ENet, generated scenes of 96x128, batches of 8", "images/s", "/ 1 process, 1 thread"]]
+    rows += [[n, f"{v:.1f}", f"{v / base:.2f}"] for n, v in zip(settings, medians, strict=True)]
+    print(table(rows, f"{os.cpu_count()} cores"))
+
+
+if __name__ == "__main__":
+    main()

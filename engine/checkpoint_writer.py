@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,33 +15,40 @@ from utils.errors import UserError
 
 
 class CheckpointWriter:
-    """Writes one checkpoint after the other in a thread, from copies, so that the training waits for the copy alone.
+    """Writes checkpoints in a thread, in their order, from copies, so that the training waits for the copy alone.
 
-    The memory of the copies is kept from one checkpoint to the next: to get it anew takes longer than to copy.
+    The memory of copies is kept from one checkpoint of a file to the next: to get it anew takes longer than to copy.
 
-    A failure to write is a UserError of the next call. As a context manager, waits for the last one at its end.
+    A failure to write is a UserError of the next call. As a context manager, waits for all at its end.
     """
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
-        self._pending: Future[None] | None = None
-        self._copies = Copies()
+        self._pending: list[tuple[Path, Future[Any]]] = []
+        self._copies: dict[Path, Copies] = defaultdict(Copies)
 
     def save(self, path: Path, checkpoint: dict[str, Any]) -> None:
-        """Begins to write a checkpoint; waits for the one before, if it is not written yet."""
-        self.wait()
-        self._pending = self._pool.submit(save_checkpoint, path, self._copies.of(checkpoint))
+        """Begins to write a checkpoint; waits for the file's one before, if it is not written yet."""
+        self.wait(path)
+        copy = self._copies[path].of(checkpoint)
+        self._pending.append((path, self._pool.submit(save_checkpoint, path, copy)))
 
-    def wait(self) -> None:
-        """Waits until everything is on disk."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
+    def rehearse(self, path: Path, checkpoint: dict[str, Any]) -> None:
+        """Has the thread get the memory for copies of this one, so that the next like it need not wait for that."""
+        self._pending.append((path, self._pool.submit(self._copies[path].of, checkpoint)))
+
+    def wait(self, path: Path | None = None) -> None:
+        """Waits until everything, or all of a file, is on disk."""
+        self._settle([one for one in self._pending if path in (None, one[0])])
 
     def check(self) -> None:
         """Raises what has gone wrong by now, without waiting."""
-        if self._pending is not None and self._pending.done():
-            self.wait()
+        self._settle([one for one in self._pending if one[1].done()])
+
+    def _settle(self, done: list[tuple[Path, Future[Any]]]) -> None:
+        for one in done:
+            self._pending.remove(one)
+            one[1].result()
 
     def __enter__(self) -> CheckpointWriter:
         return self

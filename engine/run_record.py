@@ -56,6 +56,11 @@ class RunRecord:
         if self.run is not None:
             self._writer.save(self.run.last, checkpoint)
 
+    def rehearse(self, checkpoint: dict[str, Any]) -> None:
+        """Prepares for a `last.pt` like this one."""
+        if self.run is not None:
+            self._writer.rehearse(self.run.last, checkpoint)
+
     def check(self) -> None:
         """Raises what has gone wrong with writing a checkpoint."""
         self._writer.check()

@@ -196,6 +196,7 @@ class Trainer:
         self.saved = time.monotonic()
         if resume_from is not None:
             self._restore(resume_from)
+        self.first_step = self.progress.step + 1
         if self.device.type == "cpu":
             keep_freed_memory()
         with ExitStack() as stack:
@@ -266,6 +267,8 @@ class Trainer:
                 counted = len(range(self.progress.batch + distributed.rank(), order.batches, distributed.processes()))
                 norm = self.step(window, min(counted, len(window)), self.progress.step + 1)
                 self.progress.step += 1
+                if self.progress.step == self.first_step:  # now that the optimiser has all its state
+                    self.record.rehearse(self._checkpoint_to_resume({}))
                 self.progress.batch = min(self.progress.batch + len(window) * distributed.processes(), order.batches)
                 bar.update(min(self.progress.batch * order.batch_size, order.samples) - bar.n)
                 if self.progress.step % self.log_every == 0:
@@ -356,9 +359,11 @@ class Trainer:
 
     def _save_last(self, row: dict[str, float] | None = None) -> None:
         """Writes `last.pt`, from which the training goes on with the same numbers."""
-        training = training_state(self.progress, self.step)
-        self.record.save_last({**self._checkpoint(row or {}, self.model), "training": training})
+        self.record.save_last(self._checkpoint_to_resume(row or {}))
         self.saved = time.monotonic()
+
+    def _checkpoint_to_resume(self, row: dict[str, float]) -> dict[str, Any]:
+        return {**self._checkpoint(row, self.model), "training": training_state(self.progress, self.step)}
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         """The inverse of `_save_last`."""

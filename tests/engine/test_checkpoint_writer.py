@@ -88,3 +88,34 @@ def test_copies_use_their_memory_again() -> None:
     assert second["b"].shape == (3,)
     other_layout = copies.of({"a": values.to(memory_format=torch.channels_last)})["a"]
     assert torch.equal(other_layout, values) and other_layout.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_rehearsal_leaves_its_memory_and_no_file(tmp_path: Path) -> None:
+    path, values = tmp_path / "a.pt", torch.zeros(5)
+    with CheckpointWriter() as writer:
+        writer.rehearse(path, {"a": values})
+        writer.wait()
+        assert not path.exists()
+        address = writer._copies[path].of({"a": values})["a"].data_ptr()
+        writer.save(path, {"a": values + 1})
+        assert writer._copies[path].of({"a": values + 1})["a"].data_ptr() == address
+    assert torch.load(path, weights_only=True)["a"].tolist() == [1] * 5
+
+
+def test_one_file_does_not_wait_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go, order = threading.Event(), []
+
+    def slow(path: Path, checkpoint: dict) -> None:
+        let_go.wait(30)
+        order.append((path.name, checkpoint["a"].item()))
+
+    monkeypatch.setattr(engine.checkpoint_writer, "save_checkpoint", slow)
+    with CheckpointWriter() as writer:
+        values = torch.zeros(1)
+        writer.save(tmp_path / "best.pt", {"a": values})
+        values += 1
+        writer.save(tmp_path / "last.pt", {"a": values})
+        values += 1
+        assert order == []
+        let_go.set()
+    assert order == [("best.pt", 0), ("last.pt", 1)]

@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+IN_PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 CHECK = import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed; say make PYTHON=python3.12')
 
 .PHONY: setup train test test-all lint benchmark clean
@@ -23,10 +24,10 @@ train: setup
 	$(RUN) train_segmentation.py
 
 test: setup
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(IN_PARALLEL)
 
 test-all: setup
-	$(RUN) -m pytest -m ""
+	$(RUN) -m pytest $(IN_PARALLEL) -m ""
 
 lint: setup
 	$(RUN) -m ruff check .

@@ -30,14 +30,9 @@ def train(cfg: DictConfig) -> float:
 
     run = RunFolder(output_folder())
     resume_from = checkpoint_to_resume(cfg, run)
-    finished = run.read_summary().get("status") == "finished"
-    if resume_from is not None and resume_from["epoch"] >= cfg.trainer.epochs:
-        if resume_from["epoch"] > cfg.trainer.epochs:
-            done = resume_from["epoch"]
-            raise UserError(f"trainer.epochs={cfg.trainer.epochs}: {run.path} has trained for {done} epochs already")
-        if finished:
-            log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", run.path, resume_from["epoch"])
-            return float(resume_from["training"]["progress"]["best"])
+    if resume_from is not None and is_finished(cfg, run, resume_from):
+        log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", run.path, resume_from["epoch"])
+        return float(resume_from["training"]["progress"]["best"])
 
     seed_everything(cfg.seed)
     trainer = build(cfg.trainer, "trainer")
@@ -76,6 +71,11 @@ def train(cfg: DictConfig) -> float:
         "processes": distributed.processes(),
         "environment": environment(trainer.device),
     }
+    description = {
+        "config": config,
+        "image_size": list(cfg.data.image_size),
+        "code": facts["environment"]["git_commit"],
+    }
     first_step = 0
     if resume_from is None:
         facts["overrides"] = overrides()
@@ -83,11 +83,6 @@ def train(cfg: DictConfig) -> float:
         facts["resumed"] = [*run.read_summary().get("resumed", []), overrides()]
         first_step = resume_from["training"]["progress"]["step"]
         log.info("resumed after epoch %d, step %d, of %d epochs", resume_from["epoch"], first_step, cfg.trainer.epochs)
-    description = {
-        "config": config,
-        "image_size": list(cfg.data.image_size),
-        "code": facts["environment"]["git_commit"],
-    }
 
     def fit(folder: RunFolder | None, logger: Logger) -> float:
         with distributed.losses_named():
@@ -103,9 +98,7 @@ def train(cfg: DictConfig) -> float:
         with run.recording_failure(distributed.rank()):
             return fit(None, NoLogger())
     run.write_config(config)
-    count = distributed.processes()
-    start = "python" if count == 1 else f"torchrun --standalone --nproc_per_node={count}"
-    started(resume_with=f"{start} train_segmentation.py {shlex.quote(f'resume={run.path}')}")
+    started(resume_with=resume_command(run, distributed.processes()))
     logger = build(cfg.logger, "logger", folder=str(run.path), first_step=first_step)
     with run.recording(**facts):
         try:
@@ -129,6 +122,20 @@ def checkpoint_to_resume(cfg: DictConfig, run: Any) -> dict[str, Any] | None:
     if "processes" not in checkpoint.get("training", {}):
         raise UserError(f"{run.last} holds no state of a training that this version can go on from")
     return checkpoint
+
+
+def is_finished(cfg: DictConfig, run: Any, checkpoint: dict[str, Any]) -> bool:
+    """Whether nothing is left to do for a run, not even its figures."""
+    done = checkpoint["epoch"]
+    if done > cfg.trainer.epochs:
+        raise UserError(f"trainer.epochs={cfg.trainer.epochs}: {run.path} has trained for {done} epochs already")
+    return done == cfg.trainer.epochs and run.read_summary().get("status") == "finished"
+
+
+def resume_command(run: Any, processes: int) -> str:
+    """What continues a run, with as many processes."""
+    start = "python" if processes == 1 else f"torchrun --standalone --nproc_per_node={processes}"
+    return f"{start} train_segmentation.py {shlex.quote(f'resume={run.path}')}"
 
 
 def new_model(cfg: DictConfig, num_classes: int) -> Any:

@@ -134,8 +134,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as plain, tempfile.TemporaryDirectory() as full:
         found = {
             "as it is": compare(plain, NoLogger()),
-            "EMA, TensorBoard, a checkpoint a second": compare(
-                full, TensorBoard(full), ema=True, checkpoint_minutes=1 / 60
+            "EMA, TensorBoard, a checkpoint each 5 s": compare(
+                full, TensorBoard(full), ema=True, checkpoint_minutes=5 / 60
             ),
         }
     for name, medians in found.items():

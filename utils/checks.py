@@ -66,14 +66,8 @@ def check_train(config: Config, origin: Origin) -> None:
     """
     _check_missing(config)
     _check_keys(schema.Train, config, origin)
-    for group in ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer", "logger"):
-        node = config[group]
-        if "_target_" not in node:
-            raise UserError(f"{group}: there is no _target_ {origin.place(group)}")
-        if group == "data":
-            check_data(node, origin)
-        else:
-            _check_target(node, group, SUPPLIED.get(group, set()), origin)
+    groups = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer", "logger")
+    _check_groups(config, groups, origin)
 
 
 def check_data(node: Config, origin: Origin) -> None:
@@ -119,6 +113,15 @@ def check_preview_augmentation(config: Config, origin: Origin) -> None:
     _check_keys(schema.PreviewAugmentation, config, origin)
     check_data(config["data"], origin)
     _check_target(config["augmentation"], "augmentation", set(), origin)
+
+
+def check_find_lr(config: Config, origin: Origin) -> None:
+    """Checks the config of tools.find_lr; arguments and errors as `check_train`."""
+    _check_missing(config)
+    _check_keys(schema.FindLr, config, origin)
+    _check_groups(config, ("model", "data", "augmentation", "loss", "optimizer", "trainer"), origin)
+    if config["min_lr"] >= config["max_lr"]:
+        raise UserError(f"min_lr={config['min_lr']}: must be less than max_lr={config['max_lr']}")
 
 
 def check_benchmark(config: Config, origin: Origin) -> None:
@@ -200,6 +203,18 @@ def _locate(location: tuple[int | str, ...], keys: type[schema.Keys], values: An
             if len(path) < len(location):
                 known = [field.alias or name for name, field in keys.model_fields.items()]
     return path, known, values
+
+
+def _check_groups(config: Config, groups: tuple[str, ...], origin: Origin) -> None:
+    """Checks the arguments of what each group names."""
+    for group in groups:
+        node = config[group]
+        if "_target_" not in node:
+            raise UserError(f"{group}: there is no _target_ {origin.place(group)}")
+        if group == "data":
+            check_data(node, origin)
+        else:
+            _check_target(node, group, SUPPLIED.get(group, set()), origin)
 
 
 def _check_target(node: Config, path: str, known: set[str], origin: Origin) -> None:

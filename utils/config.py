@@ -47,6 +47,7 @@ CHECKS = {
     "benchmark": checks.check_benchmark,
     "check_data": checks.check_check_data,
     "preview_augmentation": checks.check_preview_augmentation,
+    "find_lr": checks.check_find_lr,
 }
 
 Task = Callable[[DictConfig], Any]

@@ -142,6 +142,41 @@ def draw_sheet(
     _save(figure, path)
 
 
+def draw_range_test(
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    marks: Mapping[str, float],
+    title: str,
+    path: Path,
+) -> None:
+    """The losses of a learning-rate range test over its rates.
+
+    Args:
+        rates, losses, smoothed: of each step.
+        marks: what to say of a rate -> the rate; a vertical line each, at most three.
+    """
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(rates, losses, color="C0", alpha=0.4, linewidth=1, label="loss of each step")
+    axes.plot(rates, smoothed, color="C0", linewidth=2.2, label="smoothed")
+    for (name, rate), color, style in zip(marks.items(), ("black", "C3", "C2"), ("--", "-", ":"), strict=False):
+        axes.axvline(rate, color=color, linestyle=style, linewidth=1.6, label=f"{name}: {rate:.2g}")
+    # What explodes leaves the picture, so that the fall before it is seen.
+    low, start = min(losses), max(smoothed[: int(np.argmin(smoothed)) + 1])
+    high = min(max(losses), start + max(start - low, 0.1 * start))
+    margin = 0.05 * (high - low or 1)
+    axes.set_ylim(low - margin, high + margin)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")  # the usual powers of ten need the $ that is switched off above
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    _save(figure, path)
+
+
 def _patches(labels: LabelSet, masks: Sequence[np.ndarray]) -> list[Patch]:
     """Colour and name of each class that is in one of the masks."""
     present = set(np.concatenate([np.unique(mask) for mask in masks]).tolist())

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(strict=True, ge=1)]
 NonNegative = Annotated[int, Field(strict=True, ge=0)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+Rate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -67,7 +69,7 @@ class Trainer(Keys):
 class Train(Keys):
     """The config of train_segmentation.py."""
 
-    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+    seed: Seed
     name: Annotated[Text, AfterValidator(_folder_name)] | None
     notes: Text | None
     resume: Text | None
@@ -108,6 +110,22 @@ class PreviewAugmentation(Keys):
     index: NonNegative
     count: Positive
     seed: NonNegative
+    output: Text
+
+
+class FindLr(Keys):
+    """The config of tools.find_lr."""
+
+    model: Node
+    data: Node
+    augmentation: Node
+    loss: Node
+    optimizer: Node
+    trainer: Trainer
+    min_lr: Rate
+    max_lr: Rate
+    steps: Annotated[int, Field(strict=True, ge=10)]
+    seed: Seed
     output: Text
 
 

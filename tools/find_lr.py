@@ -1,0 +1,137 @@
+"""Looks for a learning rate: trains a little while it rises, and sees where the loss falls most steeply.
+
+python -m tools.find_lr model=enet data=camvid data.root=<where CamVid is>
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from train_segmentation import build_loss, input_samples, new_model, training_loader
+from utils.config import build, build_dataset, chosen, launch
+from utils.errors import UserError
+from utils.files import make_writable
+
+if TYPE_CHECKING:
+    from data.loading import TrainingBatch, TrainingLoader
+    from engine.training_step import TrainingStep
+
+log = logging.getLogger("find_lr")
+
+
+def find(cfg: DictConfig) -> None:
+    """Prints the rate suggested beside the configured one, and draws the losses over the rates."""
+    path = Path(cfg.output).expanduser()
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise UserError(f"output={path}: the picture is a .png file")
+
+    # Slow to import, so only here, where the config is known to be right.
+    from engine import out_of_memory
+    from engine.lr_range import rising_rates
+    from engine.normalization import IMAGENET
+    from engine.randomness import seed_everything
+    from engine.schedules import constant
+    from engine.training_step import TrainingStep
+
+    seed_everything(cfg.seed)
+    trainer = build(cfg.trainer, "trainer")
+    dataset = build_dataset(cfg.data, cfg.data.train_split)
+    samples = input_samples(cfg, dataset, cfg.data.train_split, masks=True)
+    make_writable(path.parent)
+    batches = training_loader(cfg, samples, trainer.device)
+    model = trainer.prepare(new_model(cfg, len(samples.labels)))
+    loss = trainer.prepare(build_loss(cfg, samples))
+    optimizer = build(cfg.optimizer, "optimizer", params=trainer.parameters_of(model))
+    configured = optimizer.param_groups[0]["lr"]
+    step = TrainingStep(
+        model.train(),
+        loss,
+        optimizer,
+        constant(optimizer, cfg.steps, cfg.steps),  # the rates are set below, also where the scaler skips a step
+        IMAGENET,
+        device=trainer.device,
+        autocast=trainer.autocast,
+        channels_last=trainer.channels_last,
+        grad_clip=trainer.grad_clip,
+        compile=trainer.compile,
+    )
+    rates = rising_rates(cfg.min_lr, cfg.max_lr, cfg.steps)
+    with out_of_memory.advised(cfg.data.batch_size, batches.image_size, trainer.device, trainer.accumulation_steps):
+        losses = losses_at(rates, step, endless_windows(batches, trainer.accumulation_steps))
+    show(rates, losses, configured, f"{type(model).__name__}, {type(optimizer).__name__}, data={chosen('data')}", path)
+
+
+def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[list[TrainingBatch]]) -> list[float]:
+    """The loss at each rate, in an optimiser step of its own; ends where it diverges or is not finite.
+
+    Raises:
+        NonFiniteLoss: at the first step, before any rate could have done harm.
+    """
+    from tqdm import tqdm
+
+    from engine.lr_range import has_diverged
+    from engine.running_loss import NonFiniteLoss, RunningLoss
+
+    losses: list[float] = []
+    with tqdm(rates, desc="rising rate", unit="step", leave=False, dynamic_ncols=True) as bar:
+        for rate, window in zip(bar, windows, strict=False):
+            for group in step.optimizer.param_groups:
+                group["lr"] = rate
+            step.running = RunningLoss(step.loss, step.device)
+            step(window, len(window), len(losses) + 1)
+            try:
+                losses.append(step.running.read()["loss"])
+            except NonFiniteLoss:
+                if not losses:
+                    raise
+                break
+            bar.set_postfix_str(f"lr {rate:.1e}, loss {losses[-1]:.4f}", refresh=False)
+            if has_diverged(losses, len(rates)):
+                break
+    return losses
+
+
+def endless_windows(batches: TrainingLoader, size: int) -> Iterator[list[TrainingBatch]]:
+    """The micro-batches of one optimiser step after the other, epoch after epoch."""
+    from engine.trainer import windows_of
+
+    for epoch in itertools.count():
+        batches.order.epoch = epoch
+        yield from windows_of(batches, size)
+
+
+def show(rates: Sequence[float], losses: Sequence[float], configured: float, what: str, path: Path) -> None:
+    """Prints and draws what the losses say.
+
+    Args:
+        rates: of the whole test; losses may be fewer.
+        configured: the rate that a training would take.
+        what: was trained.
+    """
+    from engine.lr_range import smoothed, suggestion
+    from utils.figures import draw_range_test
+    from utils.tables import table
+
+    curve = smoothed(losses, len(rates)).tolist()
+    place, reason = suggestion(rates, losses)
+    marks = {"configured now": configured}
+    if place is not None:
+        marks["suggested (steepest fall)"] = rates[place]
+        marks["rate of the lowest loss / 10"] = rates[curve.index(min(curve))] / 10
+    rows = [[name, f"{rate:.2g}", f"optimizer.lr={rate:.2g}"] for name, rate in marks.items()]
+    end = "" if len(losses) == len(rates) else ": diverged"
+    log.info("%s", table([[f"{len(losses)} of {len(rates)} steps{end}", "rate", "to say it"], *rows], what))
+    if place is None:
+        log.warning("no suggestion: %s", reason)
+    draw_range_test(rates[: len(losses)], losses, curve, marks, f"Learning-rate range test of {what}", path)
+    log.info("wrote %s", path)
+
+
+if __name__ == "__main__":
+    launch(find, "find_lr")

@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from utils import torchrun
 from utils.config import build, build_dataset, launch, output_folder, overrides, plain, started
 from utils.errors import UserError
 
@@ -48,7 +49,7 @@ def train(cfg: DictConfig) -> float:
         cfg.scheduler, "scheduler", optimizer=optimizer, total_steps=steps * trainer.epochs, steps_per_epoch=steps
     )
     if distributed.rank() > 0:
-        seed_everything(cfg.seed + distributed.rank())  # so that dropout differs
+        seed_everything((cfg.seed + distributed.rank()) % 2**32)  # so that dropout differs
     parameters = sum(p.numel() for p in model.parameters())
     log.info("run folder: %s", run.path)
     log.info(
@@ -94,11 +95,12 @@ def train(cfg: DictConfig) -> float:
         distributed.leave()
         return progress.best
 
-    if distributed.rank() > 0:
+    first = distributed.rank() == 0
+    started(resume_with=resume_command(run, distributed.processes()) if first else None)
+    if not first:
         with run.recording_failure(distributed.rank()):
             return fit(None, NoLogger())
     run.write_config(config)
-    started(resume_with=resume_command(run, distributed.processes()))
     logger = build(cfg.logger, "logger", folder=str(run.path), first_step=first_step)
     with run.recording(**facts):
         try:
@@ -135,6 +137,8 @@ def is_finished(cfg: DictConfig, run: Any, checkpoint: dict[str, Any]) -> bool:
 def resume_command(run: Any, processes: int) -> str:
     """What continues a run, with as many processes."""
     start = "python" if processes == 1 else f"torchrun --standalone --nproc_per_node={processes}"
+    if processes > torchrun.local_processes():  # on several machines
+        start = "torchrun <as before>"
     return f"{start} train_segmentation.py {shlex.quote(f'resume={run.path}')}"
 
 

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from data.samples import SegmentationDataset
+from utils import torchrun
 from utils.errors import UserError
 from utils.memory import keep_freed_memory
 
@@ -68,19 +69,21 @@ def deaths_named(watched: Iterable[WatchedSamples]) -> Iterator[None]:
         where = f" while it read {sample}" if sample else ""
         raise UserError(
             f"a loader worker {found[2].strip()}{where}; the system mostly does that when memory, or in a container"
-            " shared memory (--shm-size), is full: try a smaller data.num_workers or data.image_size"
+            " shared memory (--shm-size), is full: say a smaller data.num_workers"
         ) from error
 
 
 def worker_count(wanted: int | Literal["auto"], device: torch.device) -> int:
     """How many processes load samples for a network that computes on `device`.
 
-    `auto`: one fewer than the cores this process may use; a quarter of them where the network itself computes
+    `auto`: one fewer than the cores this process may use (or its share of them, of
+    several processes that train); a quarter of them where the network itself computes
     on the CPU, since a worker then takes from it what it gives. 8 at most.
     """
     if wanted != "auto":
         return wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores //= torchrun.local_processes()
     return min(cores // 4 if device.type == "cpu" else max(cores - 1, 1), 8)
 
 

@@ -94,4 +94,4 @@ class Copies:
         if kept is None or (kept.shape, kept.dtype, kept.stride()) != (tensor.shape, tensor.dtype, tensor.stride()):
             kept = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
             self._memory[place] = kept
-        return kept.copy_(tensor, non_blocking=True)
+        return kept.copy_(tensor, non_blocking=tensor.is_cuda)

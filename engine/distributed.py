@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -18,11 +19,23 @@ from utils.errors import LostProcess
 
 T = TypeVar("T")
 
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for what the first of their machine prepares, which may be a download."""
+
+_machine: dist.ProcessGroup | None = None  # the processes of this machine
+
 
 def join() -> None:
     """Joins the other processes that torchrun started."""
+    global _machine
     if torchrun.launched():
-        dist.init_process_group()
+        dist.init_process_group(backends(torch.cuda.is_available()))
+        _machine, _ = dist.new_subgroups(torchrun.local_processes(), timeout=PATIENCE, backend="gloo")
+
+
+def backends(cuda: bool) -> str:
+    """What carries tensors on each kind of device. (Without being told, PyTorch takes one for the GPU alone.)"""
+    return "cpu:gloo,cuda:nccl" if cuda else "gloo"
 
 
 def leave() -> None:
@@ -75,8 +88,8 @@ def once_a_machine(make: Callable[[], T]) -> T:
         return make()
     local_rank = torchrun.local_rank()
     box: list[Any] = [make() if local_rank == 0 else None]
-    group, _ = dist.new_subgroups(torchrun.local_processes(), backend="gloo")
-    dist.broadcast_object_list(box, src=rank() - local_rank, group=group, device=torch.device("cpu"))
+    with losses_named():
+        dist.broadcast_object_list(box, src=rank() - local_rank, group=_machine, device=torch.device("cpu"))
     return box[0]
 
 
@@ -108,6 +121,6 @@ def losses_named() -> Iterator[None]:
     except RuntimeError as error:
         if processes() > 1 and (isinstance(error, dist.DistError) or "gloo/transport" in str(error)):
             raise LostProcess(
-                f"process {rank()} stops, since another one has ended: its own message says why"
+                f"process {rank()} stops, since another one has ended: its message, or torchrun's, says why"
             ) from error
         raise

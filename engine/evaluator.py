@@ -56,7 +56,7 @@ def evaluate(
         after_batch: called with the number of images after each batch (progress, interruption).
         after_sample: called with the number of each sample and its prediction, int64 (h, w) on the device.
     """
-    was_training = model.training
+    was_training, pinned = model.training, device.type == "cuda"
     model.eval()
     counts = torch.zeros(num_classes + 1, num_classes, dtype=torch.int64, device=device)
     totals = torch.zeros(len(loss.names) if loss else 0, dtype=widest_float(device), device=device)
@@ -67,11 +67,11 @@ def evaluate(
             if not batch.masks:  # where another process has one batch more
                 after_batch(0)
                 continue
-            images = batch.images.to(device, non_blocking=True)
+            images = batch.images.to(device, non_blocking=pinned)
             with torch.autocast(device.type, autocast, enabled=autocast is not None):
                 logits = model(normalization(images, channels_last))
             for sample_logits, mask in zip(logits.split(1), batch.masks, strict=True):
-                target = mask.to(device, non_blocking=True)
+                target = mask.to(device, non_blocking=pinned)
                 resized = resize_logits(sample_logits, (target.shape[0], target.shape[1]))
                 prediction = resized.argmax(1)
                 add_to_confusion(counts, prediction, target)

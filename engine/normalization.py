@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,9 +20,7 @@ class Normalization:
         """uint8 (N, 3, H, W) -> float32 of that shape, on the images' device."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
         floats = images.to(torch.float32, memory_format=layout)
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1) * 255
-        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1) * 255
-        return floats.sub_(mean).div_(std)
+        return floats.sub_(_on(images.device, self.mean)).div_(_on(images.device, self.std))
 
     def to_dict(self) -> dict[str, list[float]]:
         """Plain lists, as a checkpoint stores them."""
@@ -31,6 +30,12 @@ class Normalization:
     def from_dict(cls, stored: dict[str, list[float]]) -> Normalization:
         """The inverse of `to_dict`."""
         return cls(tuple(stored["mean"]), tuple(stored["std"]))
+
+
+@cache
+def _on(device: torch.device, values: tuple[float, ...]) -> Tensor:
+    """A value a channel, as images have it: kept, since a device has to be waited for to get it there."""
+    return torch.tensor(values, device=device).view(1, -1, 1, 1) * 255
 
 
 IMAGENET = Normalization()

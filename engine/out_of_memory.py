@@ -10,6 +10,12 @@ import torch
 from utils.errors import UserError
 
 
+class OutOfMemory(UserError):
+    """A run needs more memory than there is."""
+
+    goes_on = False
+
+
 @contextmanager
 def advised(
     batch_size: int, image_size: tuple[int, int], device: torch.device, accumulation_steps: int | None = None
@@ -21,7 +27,7 @@ def advised(
         accumulation_steps: of the training; None where there is none.
 
     Raises:
-        UserError: in place of what PyTorch raises then.
+        OutOfMemory: in place of what PyTorch raises then.
     """
     try:
         yield
@@ -35,7 +41,7 @@ def advised(
                     f" trainer.accumulation_steps={accumulation_steps * 2} (the same gradient but for batch norm)"
                 )
             ways.append("model.checkpointing=true where the model has it")
-        raise UserError(
+        raise OutOfMemory(
             f"out of memory on {device} with batches of {batch_size} images of {image_size[0]}x{image_size[1]};"
             f" say {', or '.join([*ways, 'a smaller data.image_size'])}"
         ) from error

@@ -10,9 +10,13 @@ from losses.class_sums import widest_float
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError
 
+REMEDY = "Start a new run with a smaller optimizer.lr, trainer.grad_clip=1 or trainer.amp=off"
+
 
 class NonFiniteLoss(UserError):
-    """The loss of a batch was NaN or infinite."""
+    """The loss of a batch, or the weights, were NaN or infinite."""
+
+    goes_on = False
 
 
 class RunningLoss:
@@ -50,8 +54,7 @@ class RunningLoss:
                 if not fine:
                     terms = ", ".join(f"{n} {v}" for n, v in zip(self._loss.names, totals.tolist(), strict=True))
                     raise NonFiniteLoss(
-                        f"the loss is not finite ({terms}) in the batch of: {', '.join(names)}\n"
-                        "Try a smaller optimizer.lr, trainer.grad_clip=1 or trainer.amp=off"
+                        f"the loss is not finite ({terms}) in the batch of: {', '.join(names)}\n{REMEDY}"
                     )
             self._unread.clear()
         return named_losses(self._loss, self.totals, self.denominators)

@@ -29,7 +29,7 @@ from engine.parameter_groups import without_decay_of_norms
 from engine.progress import Progress, progress_title
 from engine.randomness import be_deterministic
 from engine.run_record import RunRecord
-from engine.running_loss import RunningLoss
+from engine.running_loss import REMEDY, NonFiniteLoss, RunningLoss
 from engine.training_state import restore_training_state, training_state
 from engine.training_step import TrainingStep
 from losses.weighted_sum import WeightedSum
@@ -108,7 +108,7 @@ class Trainer:
         self.checkpoint_minutes = checkpoint_minutes
         self.decay_norms = decay_norms
         self.compile = compile
-        if sync_batchnorm and self.device.type != "cuda":
+        if sync_batchnorm and self.device.type != "cuda" and distributed.processes() > 1:
             raise UserError(f"trainer.sync_batchnorm=true: PyTorch has it for CUDA devices, not for {self.device}")
         self.sync_batchnorm = sync_batchnorm
         if deterministic:
@@ -118,7 +118,7 @@ class Trainer:
 
     def prepare(self, module: Module) -> Module:
         """Moves a network or loss to the device, in the memory layout that training uses."""
-        if self.sync_batchnorm:
+        if self.sync_batchnorm and distributed.processes() > 1:
             module = cast(Module, nn.SyncBatchNorm.convert_sync_batchnorm(module))
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return module.to(self.device).to(memory_format=layout)
@@ -238,6 +238,7 @@ class Trainer:
             **{f"train/{name}": value for name, value in losses.items()},
             "images_per_second": images / elapsed if images > 0 else math.nan,
         }
+        self._check_finite()
         if epoch % self.validate_every == 0 or epoch == self.epochs:
             row |= self._validate(epoch)
         row["seconds"] = time.perf_counter() - started
@@ -285,8 +286,21 @@ class Trainer:
         if signal:
             self._interrupt(signal)
         if due_somewhere:
-            self.step.running.read()  # weights that a loss has spoilt must not replace good ones
+            self._check_finite()
             self._save_last()
+
+    def _check_finite(self) -> None:
+        """Before a checkpoint: weights that are spoilt must not replace good ones.
+
+        Raises:
+            NonFiniteLoss: a loss since the last look, or a weight, is NaN or infinite.
+        """
+        self.step.running.read()
+        norms = torch._foreach_norm([parameter.detach() for parameter in self.model.parameters()])
+        if not torch.stack(norms).isfinite().all():
+            raise NonFiniteLoss(
+                f"a weight is no longer finite after step {self.progress.step}, as a gradient was\n{REMEDY}"
+            )
 
     def _bar(self, title: str, total: int) -> tqdm:
         return tqdm(
@@ -340,7 +354,7 @@ class Trainer:
         return math.isnan(best) or (value < best if smaller_is_better else value > best)
 
     def _interrupt(self, signal: int) -> None:
-        self.step.running.read()  # weights that a loss has spoilt must not replace good ones
+        self._check_finite()
         self._save_last()
         self.record.wait()
         raise Interrupted(signal)
@@ -368,7 +382,10 @@ class Trainer:
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         """The inverse of `_save_last`."""
         load_weights(self.model, checkpoint["model"])
-        self.progress = restore_training_state(checkpoint["training"], self.step)
+        saved = checkpoint["training"]["progress"]
+        window = self.accumulation_steps * distributed.processes()
+        steps_done = saved["epoch"] * self.steps_per_epoch(self.train) + saved["batch"] // window
+        self.progress = restore_training_state(checkpoint["training"], self.step, steps_done)
 
 
 def windows_of(batches: Iterable[TrainingBatch], size: int) -> Iterator[list[TrainingBatch]]:

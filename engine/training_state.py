@@ -29,14 +29,19 @@ def training_state(progress: Progress, step: TrainingStep) -> dict[str, Any]:
     }
 
 
-def restore_training_state(state: dict[str, Any], step: TrainingStep) -> Progress:
+def restore_training_state(state: dict[str, Any], step: TrainingStep, steps_done: int) -> Progress:
     """The inverse of `training_state`, in place; returns the progress.
 
     Where there are other processes than before, the first takes over all sums, and random numbers begin anew.
+
+    Args:
+        steps_done: how many steps as many processes as now would have taken.
     """
     scheduler = step.scheduler
     step.optimizer.load_state_dict(state["optimizer"])
     scheduler.load_state_dict(state["scheduler"])
+    if len(state["processes"]) != distributed.processes():
+        scheduler.last_epoch = steps_done
     groups = step.optimizer.param_groups
     for group, initial, factor in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
         group["lr"] = initial * factor(scheduler.last_epoch)  # of this run's length, which may be a new one

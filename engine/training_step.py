@@ -83,16 +83,17 @@ class TrainingStep:
         Returns:
             The gradient's norm, if it clips.
         """
-        masks = [batch.masks.to(self.device, non_blocking=True).long() for batch in window]
+        pinned = self.device.type == "cuda"
+        masks = [batch.masks.to(self.device, non_blocking=pinned).long() for batch in window]
         denominators = [self.loss.denominators(mask) for mask in masks]
         for denominator in denominators[counted:]:
             denominator.zero_()
         total_denominators = torch.stack(denominators).sum(0) if len(window) > 1 else denominators[0].clone()
         distributed.add_up(total_denominators)
         for i, (batch, mask, denominator) in enumerate(zip(window, masks, denominators, strict=True)):
-            images = batch.images.to(self.device, non_blocking=True)
-            alone = self._parallel is not None and i < len(window) - 1
-            with self._parallel.no_sync() if self._parallel is not None and alone else nullcontext():
+            images = batch.images.to(self.device, non_blocking=pinned)
+            more = i < len(window) - 1  # gradients are exchanged once, with the last
+            with self._parallel.no_sync() if self._parallel is not None and more else nullcontext():
                 with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
                     outputs = self._network(self.normalization(images, self.channels_last))
                 logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)

@@ -17,6 +17,7 @@ from efficientnet_pytorch import EfficientNet
 from efficientnet_pytorch.utils import round_repeats, url_map
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from models.layers import BatchNorm, as_in_efficientnet
@@ -215,7 +216,7 @@ def _checkpointed(block: nn.Module, x: Tensor, drop_rate: float) -> Tensor:
 @contextmanager
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
     norms: list[tuple[Any, float | None]] = [
-        (layer, layer.momentum) for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)
+        (layer, layer.momentum) for layer in module.modules() if isinstance(layer, _BatchNorm)
     ]
     counts = [norm.num_batches_tracked.clone() for norm, _ in norms]
     for norm, _ in norms:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,14 @@ pytest.register_assert_rewrite("tests.models.tester")
 ROOT = Path(__file__).resolve().parent.parent
 Command = Callable[..., subprocess.CompletedProcess]
 
-TINY = ("data.image_size=[32,32]", "data.limit=8", "data.batch_size=4", "data.num_workers=0", "logger=none")
+TINY = (
+    "trainer.device=cpu",
+    "data.image_size=[32,32]",
+    "data.limit=8",
+    "data.batch_size=4",
+    "data.num_workers=0",
+    "logger=none",
+)
 """Overrides for a run of a second or two."""
 
 
@@ -42,21 +50,40 @@ def run_command(*words: str, cwd: Path, flags: tuple[str, ...] = (), **environme
 def start_command(*words: str, cwd: Path, preexec: Any = None, **environment: str) -> subprocess.Popen:
     """Starts `python <words>` in a session of its own, with its stderr to be read; `preexec` is called in it first."""
     script, *arguments = words
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(ROOT / script), *arguments],
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         preexec_fn=preexec,
     )
+    _started.append(process)
+    return process
+
+
+_started: list[subprocess.Popen] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    """Ends what a failed test has left running."""
+    yield
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def trained_an_epoch(process: subprocess.Popen, folder: Path) -> Path:
     """Waits until the only run below `folder` has trained an epoch; returns it."""
+    deadline = time.monotonic() + 200
     while not (runs_in(folder) and (runs_in(folder)[0] / "metrics.csv").exists()):
         assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
         time.sleep(0.005)
     return runs_in(folder)[0]
 

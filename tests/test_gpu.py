@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
 ]
 SCRIPT = "train_segmentation.py"
-WORDS = ("trainer.device=cuda", "trainer.epochs=2", *TINY)
+WORDS = (*TINY, "trainer.device=cuda", "trainer.epochs=2")
 
 
 def train(folder: Path, *words: str) -> Path:

@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,6 +55,7 @@ Task = Callable[[DictConfig], Any]
 
 _made: Path | None = None  # the folder that this process made for its run or sweep
 _typed: list[str] = []  # the words of the command line, as they were typed
+_has_started = False  # whether a run is under way
 _resume_with: str | None = None  # the command that continues the run that is under way
 _full_error = False  # whether the user wants tracebacks of mistakes
 
@@ -157,10 +159,10 @@ def overrides() -> list[str]:
     return [as_typed.get(key, w) if (key := w.partition("=")[0]) in command_line.PATH_KEYS else w for w in words]
 
 
-def started(resume_with: str) -> None:
-    """Notes that a run has begun, and the command to continue it with: it is told whatever ends the run."""
-    global _resume_with
-    _resume_with = resume_with
+def started(resume_with: str | None) -> None:
+    """Notes that a run has begun, and the command to continue it with, which is told whatever ends the run."""
+    global _has_started, _resume_with
+    _has_started, _resume_with = True, resume_with
 
 
 class RunFolderCallback(Callback):
@@ -178,6 +180,9 @@ class RunFolderCallback(Callback):
                 _share_folder(config)
         except UserError as error:  # Hydra turns an exception of a callback into a warning
             _refuse(error)
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         try:
@@ -250,8 +255,9 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
 
     @functools.wraps(task)
     def run(cfg: DictConfig) -> Any:
-        global _resume_with
-        sweep, _resume_with = HydraConfig.get().mode == RunMode.MULTIRUN, None
+        global _has_started, _resume_with
+        _has_started, _resume_with = False, None
+        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
             _check(cfg, config_name)
             return task(cfg)
@@ -259,18 +265,23 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
             log.warning("%s: stopped, with everything saved%s", stop, _way_on())
             sys.exit(128 + stop.signal)
         except KeyboardInterrupt:
-            log.warning("interrupted")
+            log.warning("interrupted%s", _way_on())
             _discard_folder()
             sys.exit(130)
         except SystemExit:  # SIGTERM
+            log.warning("terminated%s", _way_on())
             _discard_folder()
             raise
         except UserError as error:
-            log.error("%s%s%s", error, _doctor(error, cfg), _way_on(), exc_info=_full_error)
+            if torchrun.rank() > 0 and not _has_started:
+                _wait_for_the_first()
+            way_on = _way_on() if error.goes_on else ""
+            log.error("%s%s%s", error, _doctor(error, cfg), way_on, exc_info=_full_error)
             codes.append(1 if sweep else 2)
             failure = str(error)
         except LostProcess as error:
-            log.error("%s%s", error, _way_on())
+            if _has_started:  # or it was a mistake, which the first process has told
+                log.error("%s%s", error, _way_on())
             codes.append(1)
             return None
         except PartlyFailed as error:
@@ -285,7 +296,8 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
         if codes[-1] == 2:
             _discard_folder()
         elif _made is not None:
-            RunFolder(output_folder()).update_summary(status="failed", error=failure, overrides=overrides())
+            with suppress(UserError):
+                RunFolder(output_folder()).update_summary(status="failed", error=failure, overrides=overrides())
         return None
 
     return run
@@ -309,11 +321,17 @@ def _doctor(error: UserError, cfg: DictConfig) -> str:
 def _refuse(error: Exception) -> None:
     """Says what is wrong, and exits; of several processes the first does."""
     if torchrun.rank() > 0:
-        time.sleep(30)  # torchrun ends this one when the first has spoken
+        _wait_for_the_first()
     if _full_error:
         traceback.print_exception(error)
     message = str(error) if isinstance(error, UserError) else explain(error)
     print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _wait_for_the_first() -> None:
+    """Lets the first process, which has made the same mistake, tell it; torchrun then ends this one."""
+    time.sleep(30)
     sys.exit(2)
 
 

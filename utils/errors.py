@@ -11,7 +11,12 @@ class UserError(Exception):
 
     Its message is all that the user sees, on stderr, with exit code 2: a line or two that name the
     mistake, the place and the way out.
+
+    Attributes:
+        goes_on: whether the run can be continued when it is mended; if not, its config is what is wrong.
     """
+
+    goes_on = True
 
     def __init__(self, message: str) -> None:
         # A DataLoader raises its worker's error anew, with the worker's traceback before the message.

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from utils import torchrun
 from utils.errors import UserError
 
 
@@ -33,7 +34,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         UserError: the disk is full, the folder is gone ...; what was at `path` is still there.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{torchrun.rank()}.tmp")  # one for each process that may write it
     try:
         with temporary.open("wb") as file:
             yield file

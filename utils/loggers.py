@@ -53,7 +53,7 @@ class TensorBoard:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
         except OSError as error:
-            raise UserError(f"{self._writer.log_dir}: cannot be written ({error.strerror}); see logger=none") from error
+            raise UserError(f"{self._writer.log_dir}: cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
         with suppress(OSError):  # a full disk has been told of before

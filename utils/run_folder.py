@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,7 @@ class RunFolder:
 
         def end(status: str, error: str | None = None) -> None:
             seconds = earlier + time.perf_counter() - began
-            with suppress(UserError) if error else nullcontext():  # which may be that nothing can be written
-                self.update_summary(status=status, ended=_now(), seconds=round(seconds, 3), error=error)
+            self._close_summary(status=status, ended=_now(), seconds=round(seconds, 3), error=error)
 
         try:
             yield
@@ -110,13 +109,27 @@ class RunFolder:
         """Tells summary.json if another process than the first fails."""
         try:
             yield
-        except (Interrupted, KeyboardInterrupt, SystemExit, LostProcess):
+        except (Interrupted, KeyboardInterrupt, SystemExit):
+            raise
+        except LostProcess as error:
+            if self.read_summary().get("status") == "running":  # that process had no time to say so
+                self._close_summary(status="failed", ended=_now(), error=str(error))
             raise
         except BaseException as error:
-            if self.path.exists():  # on another machine it may not
-                text = f"process {process}: {type(error).__name__}: {error}"
-                self.update_summary(status="failed", ended=_now(), error=text)
+            text = f"process {process}: {type(error).__name__}: {error}"
+            self._close_summary(status="failed", ended=_now(), error=text)
             raise
+
+    def _close_summary(self, **values: Any) -> None:
+        """As `update_summary`, at the end of a run that may have ended because nothing can be written any more."""
+        try:
+            self.update_summary(**values)
+        except UserError:
+            with suppress(OSError):  # in place, where the old file has room for it
+                text = _json({**self.read_summary(), **values})
+                with (self.path / "summary.json").open("r+", encoding="utf-8") as file:
+                    file.write(text)
+                    file.truncate()
 
     def update_summary(self, **values: Any) -> None:
         """Sets values in summary.json; numbers that JSON lacks (NaN) become null."""
@@ -135,7 +148,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes a JSON file whole or not at all; numbers that JSON lacks (NaN) become null."""
-    write_text(path, json.dumps(_without_nan(values), indent=2, ensure_ascii=False) + "\n")
+    write_text(path, _json(values))
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(_without_nan(values), indent=2, ensure_ascii=False) + "\n"
 
 
 def _cell(value: float | None) -> str:

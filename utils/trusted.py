@@ -14,7 +14,7 @@ from utils.errors import UserError
 from utils.groups import CONF
 from utils.schema import Train
 
-OF_LIBRARIES = re.compile(r"(albumentations|torch\.optim)\.[A-Za-z0-9]+")
+OF_LIBRARIES = re.compile(r"(albumentations|torch\.optim)\.[A-Z][A-Za-z0-9]*")  # classes; there is albumentations.save
 
 
 def check_trusted(run: Path, typed: Sequence[str]) -> None:
@@ -26,19 +26,22 @@ def check_trusted(run: Path, typed: Sequence[str]) -> None:
     Raises:
         UserError: names what is not trusted.
     """
-    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    config = yaml.safe_load(text)
     if not isinstance(config, dict):
         raise UserError(f"{run / 'config.yaml'}: not the config of a run")
+    if "${" in text:  # a run writes what it was resolved to
+        raise UserError(f"{run / 'config.yaml'}: not as a run writes it: there is a ${{...}} to be resolved")
     for key in config:
         if key not in Train.model_fields:  # above all `hydra` and `defaults`, which Hydra would obey
             raise UserError(f"{run / 'config.yaml'}: the key '{key}' has no place in the config of a run")
     for key, target in _targets(config):
         if target not in _of_conf() and not OF_LIBRARIES.fullmatch(target):
-            word = f"{key}={target}"
-            if word not in [word.lstrip("+") for word in typed]:
+            needed = f"{key}={target}"
+            if needed not in [word.lstrip("+") for word in typed]:
                 raise UserError(
                     f"{run / 'config.yaml'} would run {target}, which conf/ does not name;"
-                    f" if you trust it, say {word} beside resume="
+                    f" if you trust it, say {needed} beside resume="
                 )
 
 

@@ -14,7 +14,6 @@ from data.cache import CachedSamples, InMemory
 from data.loading import Share, TrainingLoader, ValidationLoader
 from data.resized import ResizedSamples
 from engine import distributed
-from engine.checkpoint import load_checkpoint
 from engine.randomness import seed_everything
 from engine.schedules import constant
 from engine.trainer import Trainer
@@ -39,11 +38,11 @@ class Precise(nn.Module):
         return self.layers(x.double())
 
 
-def train(folder: Path, share: Share, epochs: int = 2, resume: bool = False, **options: Any) -> dict[str, Any]:
+def train(folder: Path, share: Share) -> dict[str, Any]:
     """Trains on noise; returns the gradients of all steps and what came out."""
     folder.mkdir(exist_ok=True)
     first = distributed.rank() == 0
-    trainer = Trainer(epochs, device="cpu", accumulation_steps=ACCUMULATION, **options)
+    trainer = Trainer(2, device="cpu", accumulation_steps=ACCUMULATION)
     seed_everything(distributed.rank())  # so that the weights have to come from the first
     model = trainer.prepare(Precise())
     loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}, class_weights=WEIGHTS))
@@ -54,7 +53,6 @@ def train(folder: Path, share: Share, epochs: int = 2, resume: bool = False, **o
     optimizer.register_step_pre_hook(
         lambda *_: gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     )
-    run = RunFolder(folder)
     trainer.fit(
         model,
         loss,
@@ -63,10 +61,9 @@ def train(folder: Path, share: Share, epochs: int = 2, resume: bool = False, **o
         batches,
         ValidationLoader(Halves(VALIDATION), batch_size=BATCH_SIZE, share=share),
         Halves.labels,
-        run if first else None,
+        RunFolder(folder) if first else None,
         NoLogger(),
         {"config": {}, "image_size": list(SIZE)},
-        resume_from=load_checkpoint(run.last) if resume else None,
     )
     assert trainer.last_validation is not None and isinstance(samples._store, InMemory)
     return {

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch.nn import functional as F
 
 from data.loading import ALONE, EpochBatches, InOrder, Share
 from engine.checkpoint import load_checkpoint
+from engine.distributed import backends
 from engine.normalization import IMAGENET
 from engine.randomness import seed_everything
 from tests.conftest import ROOT
@@ -134,3 +136,12 @@ def test_validation_is_dealt_out_without_padding(processes: int) -> None:
     indices = [index for batches in dealt for batch in batches for index in batch]
     assert sorted(indices) == list(range(13))
     assert all(a < b for batch in list(InOrder(13, 4, ALONE)) for a, b in pairwise(batch))
+
+
+def test_what_is_on_the_cpu_travels_too_where_there_is_a_gpu() -> None:
+    """PyTorch left to itself takes the GPU's alone."""
+    assert dist.distributed_c10d.BackendConfig(dist.Backend(backends(True))).get_device_backend_map() == {
+        "cpu": "gloo",
+        "cuda": "nccl",
+    }
+    assert "cpu" in dist.distributed_c10d.BackendConfig(dist.Backend(backends(False))).get_device_backend_map()

@@ -458,7 +458,9 @@ def test_a_run_that_was_killed_goes_on_from_within_the_epoch(tmp_path: Path) -> 
     assert without_clocks(tmp_path / "whole") == without_clocks(tmp_path / "killed")
 
 
-def test_batch_norm_over_all_processes_is_for_cuda() -> None:
+def test_batch_norm_over_all_processes_is_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    Trainer(1, device="cpu", sync_batchnorm=True)  # of one process there is nothing to do
+    monkeypatch.setattr("engine.distributed.processes", lambda: 2)
     with pytest.raises(UserError, match="sync_batchnorm=true: PyTorch has it for CUDA devices, not for cpu"):
         Trainer(1, device="cpu", sync_batchnorm=True)
 
@@ -475,3 +477,36 @@ def test_a_network_that_cannot_be_compiled_trains_as_it_is(
     fit(tmp_path / "compiled", epochs=1, compile=True)
     assert "trainer.compile: goes on without, since Net could not be compiled: no compiler found" in caplog.text
     assert same_state(tmp_path / "plain", tmp_path / "compiled")
+
+
+def test_the_schedule_goes_on_in_steps_of_as_many_processes_as_there_are(tmp_path: Path) -> None:
+    """Two processes would have taken half as many steps in the two epochs before."""
+    fit(tmp_path, epochs=2)
+    run = RunFolder(tmp_path)
+    checkpoint = torch.load(run.last, weights_only=True)
+    checkpoint["training"]["processes"] *= 2
+    checkpoint["training"]["scheduler"]["last_epoch"] = 6
+    torch.save(checkpoint, run.last)
+    trainer = fit(tmp_path, epochs=4, resume=True)
+    assert trainer.step.scheduler.last_epoch == 20
+    assert [row["lr"] for row in run.read_rows()][2:] == pytest.approx([0.01 * (1 - 15 / 20) ** 0.9, 0])
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint_minutes": 1e-9}])
+def test_weights_that_are_spoilt_do_not_replace_good_ones(tmp_path: Path, options: dict) -> None:
+    """A finite loss with a gradient that is not, in the last step of the first epoch."""
+
+    class Exploding(Net):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            self.calls += self.training
+            if self.training and self.calls == 5:
+                logits.register_hook(lambda grad: grad * math.inf)
+            return logits
+
+    with pytest.raises(NonFiniteLoss, match="a weight is no longer finite after step 5"):
+        fit(tmp_path, network=Exploding, **options)
+    weights = load_checkpoint(RunFolder(tmp_path).last)["model"]
+    assert all(value.isfinite().all() for value in weights.values())

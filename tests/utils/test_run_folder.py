@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import utils.run_folder
+from utils.errors import LostProcess, UserError
 from utils.interruption import Interrupted
 from utils.run_folder import RunFolder
 
@@ -68,3 +70,33 @@ def test_status(tmp_path: Path, error: BaseException | None, status: str) -> Non
     assert summary["seed"] == 1
     if isinstance(error, ValueError):
         assert summary["error"] == "ValueError: oh"
+
+
+def test_the_end_is_told_even_where_nothing_new_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk, where a file can only be written over."""
+    run = RunFolder(tmp_path)
+
+    def full(*_: object) -> None:
+        raise UserError("summary.json: cannot be written (No space left on device)")
+
+    with pytest.raises(RuntimeError, match="the real reason"), run.recording(model="enet"):
+        monkeypatch.setattr(utils.run_folder, "write_text", full)
+        raise RuntimeError("the real reason")
+    assert run.read_summary()["status"] == "failed" and run.read_summary()["model"] == "enet"
+
+
+def test_another_process_tells_its_failure_and_the_first_does_not_write_over_it(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with pytest.raises(LostProcess), run.recording():
+        with pytest.raises(ValueError), run.recording_failure(1):
+            raise ValueError("it broke")
+        raise LostProcess("another process has ended")
+    assert run.read_summary()["error"] == "process 1: ValueError: it broke"
+
+
+def test_a_first_process_that_was_lost_is_told_by_another(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.update_summary(status="running")  # as a process that is killed leaves it
+    with pytest.raises(LostProcess), run.recording_failure(1):
+        raise LostProcess("another process has ended")
+    assert run.read_summary()["status"] == "failed"

@@ -13,7 +13,7 @@ class WeightAverage:
     that the random weights of the beginning are soon forgotten).
 
     Args:
-        model: the network that is trained.
+        model: the network that is trained, on the device where it is to stay.
         decay: how much of the average stays at each step; less in the first steps, (1 + n) / (10 + n) of step n.
 
     Attributes:
@@ -23,17 +23,18 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
+        pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._own, self._trained = [own for own, _ in floats], [trained for _, trained in floats]
+        self._counters = [pair for pair in pairs if not pair[0].is_floating_point()]  # of batch norm
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """Takes in the weights after optimiser step `step`, counted from 1."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        own, other = _tensors(self.module), _tensors(model)
-        floats = [pair for pair in zip(own, other, strict=True) if pair[0].is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], weight)
-        for a, b in zip(own, other, strict=True):
-            if not a.is_floating_point():  # the counters of batch norm
-                a.copy_(b)
+        torch._foreach_lerp_(self._own, self._trained, weight)
+        for own, trained in self._counters:
+            own.copy_(trained)
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:

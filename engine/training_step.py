@@ -116,5 +116,5 @@ class TrainingStep:
         if self.scaler.get_scale() >= scale:  # a smaller scale says that the scaler skipped the step
             self.scheduler.step()
         if self.average is not None:
-            self.average.update(self.model, step)
+            self.average.update(step)
         return norm

@@ -15,7 +15,7 @@ def test_it_is_the_moving_average_of_parameters_and_statistics() -> None:
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter))
         model(torch.randn(2, 3, 4, 4))  # moves the running statistics
-        average.update(model, step)
+        average.update(step)
         kept = min(0.5, (1 + step) / (10 + step))
         for name, tensor in model.state_dict().items():
             expected[name] = (
@@ -33,6 +33,6 @@ def test_the_beginning_is_soon_forgotten() -> None:
     average = WeightAverage(model, decay=0.999)
     nn.init.constant_(model.weight, 1.0)
     for step in range(1, 40):
-        average.update(model, step)
+        average.update(step)
     (weight,) = average.module.parameters()
     assert abs(weight.item() - 1) < 0.01

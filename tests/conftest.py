@@ -18,7 +18,7 @@ from PIL import Image
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes of several threads each would be in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-pytest.register_assert_rewrite("tests.models.tester")
+pytest.register_assert_rewrite("tests.models.tester", "tests.in_process")
 
 ROOT = Path(__file__).resolve().parent.parent
 Command = Callable[..., subprocess.CompletedProcess]

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
-import logging
 import os
 import shutil
-import signal
 import subprocess
-import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,40 +32,12 @@ from evaluate import evaluate
 from models.enet import ENet
 from tests.conftest import run_command
 from tests.data.layouts import blocks, make_cityscapes, make_coco, make_folder, make_voc, photo, write
-from utils.config import launch
+from tests.in_process import assert_refused, run_here
 
 SIZE = [32, 48]
 """Of the input of the networks made here: other than that of any mask, so that all is resized."""
 LOADER = {"train_split": "train", "val_split": "val", "image_size": SIZE, "batch_size": 2, "num_workers": 0,
           "cache": "none", "limit": None}  # fmt: skip
-
-
-def run_here(task: Callable, config_name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess:
-    """An entry point's command in this process, which saves the seconds that its imports take."""
-    root, here, given = logging.getLogger(), Path.cwd(), sys.argv[1:]
-    handlers, level, at_sigterm = root.handlers[:], root.level, signal.getsignal(signal.SIGTERM)
-    full_error = os.environ.pop("HYDRA_FULL_ERROR", None)
-    out, err = io.StringIO(), io.StringIO()
-    code = None
-    os.chdir(cwd)
-    sys.argv[1:] = words
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
-            launch(task, config_name)
-    except SystemExit as end:
-        code = end.code
-    finally:
-        os.chdir(here)
-        sys.argv[1:] = given
-        logging.captureWarnings(False)
-        signal.signal(signal.SIGTERM, at_sigterm)
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        os.environ.pop("HYDRA_FULL_ERROR", None)
-        if full_error is not None:
-            os.environ["HYDRA_FULL_ERROR"] = full_error
-    assert isinstance(code, int)
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def evaluate_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -81,15 +47,6 @@ def evaluate_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:
 
 def files_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
-def assert_refused(done: subprocess.CompletedProcess, *fragments: str) -> None:
-    """Exit code 2, and a message of a line or two."""
-    lines = [line for line in done.stderr.splitlines() if line.strip() and "img/s" not in line]
-    assert done.returncode == 2, done.stderr
-    assert len(lines) <= 2 and lines[0].startswith("error: "), done.stderr
-    for fragment in fragments:
-        assert fragment in done.stderr, done.stderr
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tests.data.layouts import (
     photo,
     write,
 )
-from tests.test_evaluate import assert_refused, run_here
+from tests.in_process import assert_refused, run_here
 from tools.check_data import check
 
 Make = Callable[[Path], Path]

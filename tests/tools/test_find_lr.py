@@ -20,7 +20,7 @@ from engine.running_loss import NonFiniteLoss, RunningLoss
 from engine.training_step import TrainingStep
 from models.enet import ENet
 from tests.conftest import ROOT, TINY
-from tests.test_evaluate import assert_refused, run_here
+from tests.in_process import assert_refused, run_here
 from tools.find_lr import find
 
 WORDS = [*(word for word in TINY if word != "logger=none"), "trainer.device=cpu"]

@@ -16,7 +16,7 @@ from data.loading import TrainingLoader
 from data.resized import ResizedSamples
 from data.synthetic import Synthetic
 from tests.conftest import ROOT
-from tests.test_evaluate import assert_refused, run_here
+from tests.in_process import assert_refused, run_here
 from tests.tools.test_check_data import drawn_panels
 from tools.preview_augmentation import preview
 

@@ -1,0 +1,53 @@
+"""Commands in the process of the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from utils.config import launch
+
+
+def run_here(task: Callable, config_name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess:
+    """An entry point's command in this process, which saves the seconds that its imports take."""
+    root, here, given = logging.getLogger(), Path.cwd(), sys.argv[1:]
+    handlers, level, at_sigterm = root.handlers[:], root.level, signal.getsignal(signal.SIGTERM)
+    full_error = os.environ.pop("HYDRA_FULL_ERROR", None)
+    out, err = io.StringIO(), io.StringIO()
+    code = None
+    os.chdir(cwd)
+    sys.argv[1:] = words
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+            launch(task, config_name)
+    except SystemExit as end:
+        code = end.code
+    finally:
+        os.chdir(here)
+        sys.argv[1:] = given
+        logging.captureWarnings(False)
+        signal.signal(signal.SIGTERM, at_sigterm)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def assert_refused(done: subprocess.CompletedProcess, *fragments: str) -> None:
+    """Exit code 2, and a message of a line or two."""
+    lines = [line for line in done.stderr.splitlines() if line.strip() and "img/s" not in line]
+    assert done.returncode == 2, done.stderr
+    assert len(lines) <= 2 and lines[0].startswith("error: "), done.stderr
+    for fragment in fragments:
+        assert fragment in done.stderr, done.stderr

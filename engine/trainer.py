@@ -196,7 +196,7 @@ class Trainer:
         self.saved = time.monotonic()
         if resume_from is not None:
             self._restore(resume_from)
-        self.first_step = self.progress.step + 1
+        self.first_step = self.progress.step + 1  # since the run was started or resumed
         if self.device.type == "cpu":
             keep_freed_memory()
         with ExitStack() as stack:

@@ -43,6 +43,7 @@ benchmark: setup
 	$(RUN) -m benchmarks.checkpointing
 	$(RUN) -m benchmarks.checkpoint_writing
 	$(RUN) -m benchmarks.processes
+	$(RUN) -m benchmarks.compare
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

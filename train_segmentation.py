@@ -12,10 +12,13 @@ from typing import Any
 from omegaconf import DictConfig
 
 from utils import torchrun
-from utils.config import build, build_dataset, launch, output_folder, overrides, plain, started
+from utils.config import build, build_dataset, chosen, launch, output_folder, overrides, plain, started
 from utils.errors import UserError
 
 log = logging.getLogger("train_segmentation")
+
+CHOSEN = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "experiment")
+"""Groups whose options a run notes, to be told apart by."""
 
 
 def train(cfg: DictConfig) -> float:
@@ -25,6 +28,7 @@ def train(cfg: DictConfig) -> float:
     from engine.checkpoint import build_model
     from engine.randomness import seed_everything
     from engine.report import report
+    from engine.size import multiply_adds
     from utils.environment import environment
     from utils.loggers import Logger, NoLogger
     from utils.run_folder import RunFolder
@@ -40,7 +44,9 @@ def train(cfg: DictConfig) -> float:
     validation_set, train_samples, validation_samples = distributed.once_a_machine(lambda: samples_of(cfg))
     labels = validation_set.labels
     train_batches, validation_batches = loaders(cfg, train_samples, validation_samples, trainer.device)
-    model = trainer.prepare(new_model(cfg, len(labels)) if resume_from is None else build_model(resume_from))
+    model = new_model(cfg, len(labels)) if resume_from is None else build_model(resume_from)
+    macs = multiply_adds(model, train_batches.image_size)
+    model = trainer.prepare(model)
     loss = trainer.prepare(build_loss(cfg, train_samples))
     trainer.metric_columns(loss, labels)  # refuses a trainer.monitor that is none of them
     optimizer = build(cfg.optimizer, "optimizer", params=trainer.parameters_of(model))
@@ -68,6 +74,7 @@ def train(cfg: DictConfig) -> float:
         "model": config["model"]["_target_"],
         "data": config["data"]["_target_"],
         "parameters": parameters,
+        "macs": macs,
         "seed": cfg.seed,
         "processes": distributed.processes(),
         "environment": environment(trainer.device),
@@ -80,6 +87,7 @@ def train(cfg: DictConfig) -> float:
     first_step = 0
     if resume_from is None:
         facts["overrides"] = overrides()
+        facts["options"] = {group: chosen(group) for group in CHOSEN}
     else:
         facts["resumed"] = [*run.read_summary().get("resumed", []), overrides()]
         first_step = resume_from["training"]["progress"]["step"]

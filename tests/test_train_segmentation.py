@@ -274,7 +274,7 @@ def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path:
 def test_what_only_building_shows_leaves_no_folder_either(tmp_path: Path, word: str, fragment: str) -> None:
     if word == "trainer.device=cuda" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    done = run_command(SCRIPT, *word.split(), *TINY, cwd=tmp_path)
+    done = run_command(SCRIPT, *TINY, *word.split(), cwd=tmp_path)
     assert done.returncode == 2 and fragment in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
     assert runs_in(tmp_path) == []

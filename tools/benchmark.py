@@ -29,7 +29,8 @@ class Row(NamedTuple):
 def measure(file: Path, num_classes: int, image_size: tuple[int, int]) -> Row:
     """Builds the network of a file of `conf/model/`, without memory for its weights, and counts."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+
+    from engine.size import multiply_adds
 
     text = file.read_text()
     remarks = [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
@@ -39,10 +40,8 @@ def measure(file: Path, num_classes: int, image_size: tuple[int, int]) -> Row:
         node["freeze_encoder"] = False  # whether it is trained changes no size
     with torch.device("meta"):
         model = build(node, f"model {file.stem}", num_classes=num_classes).eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(torch.empty(1, 3, *image_size))
     parameters = sum(p.numel() for p in model.parameters())
-    return Row(file.stem, parameters, counter.get_total_flops() / 2, "".join(remarks[:1]), "; ".join(published))
+    return Row(file.stem, parameters, multiply_adds(model, image_size), "".join(remarks[:1]), "; ".join(published))
 
 
 def as_markdown(rows: list[Row], image_size: tuple[int, int]) -> str:

@@ -124,6 +124,12 @@ def check_find_lr(config: Config, origin: Origin) -> None:
         raise UserError(f"min_lr={config['min_lr']}: must be less than max_lr={config['max_lr']}")
 
 
+def check_compare(config: Config, origin: Origin) -> None:
+    """Checks the config of compare.py; arguments and errors as `check_train`."""
+    _check_missing(config)
+    _check_keys(schema.Compare, config, origin)
+
+
 def check_benchmark(config: Config, origin: Origin) -> None:
     """Checks the config of tools.benchmark; arguments and errors as `check_train`."""
     _check_missing(config)

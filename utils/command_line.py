@@ -10,7 +10,10 @@ from utils.errors import UserError
 from utils.trusted import check_trusted
 
 PATH_KEYS = frozenset(
-    {"input", "output", "checkpoint", "resume", "data.root", "data.labels", "model.weights", "model.encoder_weights"}
+    {
+        *("input", "output", "checkpoint", "resume", "runs", "baseline"),
+        *("data.root", "data.labels", "model.weights", "model.encoder_weights"),
+    }
 )
 """Keys whose values are taken as they stand, whatever Hydra's grammar says of brackets, commas or quotes."""
 

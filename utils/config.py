@@ -46,6 +46,7 @@ CHECKS = {
     "evaluate": checks.check_evaluate,
     "infer": checks.check_infer,
     "benchmark": checks.check_benchmark,
+    "compare": checks.check_compare,
     "check_data": checks.check_check_data,
     "preview_augmentation": checks.check_preview_augmentation,
     "find_lr": checks.check_find_lr,

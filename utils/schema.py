@@ -129,6 +129,16 @@ class FindLr(Keys):
     output: Text
 
 
+class Compare(Keys):
+    """The config of compare.py."""
+
+    runs: Text
+    sort: Text | None
+    group_by: Text | None
+    baseline: Text | None
+    format: Literal["table", "csv", "json", "markdown", "latex"]
+
+
 class Benchmark(Keys):
     """The config of tools.benchmark."""
 

@@ -23,7 +23,7 @@ from tests.conftest import ROOT, TINY
 from tests.in_process import assert_refused, run_here
 from tools.find_lr import find
 
-WORDS = [*(word for word in TINY if word != "logger=none"), "trainer.device=cpu"]
+WORDS = [*(word for word in TINY if word != "logger=none")]
 
 
 def find_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:

@@ -1,0 +1,208 @@
+"""Runs as a table: what they have in common is left out, what differs is a column."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from comparison.runs import Run
+from utils.errors import UserError, did_you_mean
+from utils.tables import duration, table
+
+Format = Literal["table", "csv", "json", "markdown", "latex"]
+GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer")
+NOT_COMPARED = {"name", "notes", "resume"}
+METRICS = {"val/miou": "mIoU", "val/dice": "Dice"}
+
+Row = dict[str, Any]
+"""Column -> text, number, or None where there is none. A mean is followed by its deviation under `<column> +-`."""
+
+
+def option(run: Run, group: str) -> str:
+    """What a run chose of a group; of older runs, which did not note it, the class."""
+    chosen = run.summary.get("options")
+    if isinstance(chosen, dict) and chosen.get(group):
+        return str(chosen[group])
+    return str(run.config.get(f"{group}._target_", "")).rpartition(".")[2]
+
+
+def differing_keys(runs: Sequence[Run]) -> list[str]:
+    """The keys of the config in which runs differ, `loss` where they chose another loss altogether.
+
+    Keys below an option that differs (a model's own) count only if runs with the same option differ in them, and those
+    of transforms only if runs of the same image size do, which they mostly follow.
+    """
+    groups = [g for g in GROUPS[2:] if len({option(run, g) for run in runs}) > 1]
+    seen: dict[str, dict[str, set[str]]] = {}
+    for run in runs:
+        chosen = {group: option(run, group) for group in GROUPS}
+        chosen["augmentation"] += str(run.config.get("data.image_size"))
+        for key, value in run.config.items():
+            group, _, rest = key.partition(".")
+            if key not in NOT_COMPARED and rest != "_target_":
+                seen.setdefault(key, {}).setdefault(chosen.get(group, ""), set()).add(_plain_text(value))
+    keys = [key for key, by_option in seen.items() if any(len(values) > 1 for values in by_option.values())]
+    order = {group: place for place, group in enumerate(GROUPS)}
+    return groups + sorted(keys, key=lambda key: order.get(key.partition(".")[0], -1))
+
+
+def rows_of(runs: Sequence[Run], keys: Sequence[str]) -> list[Row]:
+    """A row a run."""
+    return [_row(run, keys) for run in runs]
+
+
+def grouped(runs: Sequence[Run], keys: Sequence[str], group_by: str) -> list[Row]:
+    """A row for all runs that differ in nothing but a key: means, with the standard deviation of the sample.
+
+    Raises:
+        UserError: no run has the key.
+    """
+    if not any(group_by in run.config for run in runs):
+        known = {key for run in runs for key in run.config}
+        raise UserError(f"group_by={group_by}: no run has this key{did_you_mean(group_by, known)}")
+    keys = [key for key in keys if key != group_by]
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        same = {"model": option(run, "model"), "data": option(run, "data"), **{k: _value(run, k) for k in keys}}
+        alike.setdefault(_plain_text(same), []).append(run)
+    rows = []
+    for members in alike.values():
+        each = rows_of(members, keys)
+        row: Row = {}
+        for column in each[0]:
+            values = [member[column] for member in each]
+            numbers = [value for value in values if isinstance(value, float)]
+            if column in ("model", "data", *keys):
+                row[column] = values[0]
+            elif column == "status":
+                row[column] = ", ".join(dict.fromkeys(values))
+            elif numbers and column != "epoch":
+                row[column] = statistics.fmean(numbers)
+                row[f"{column} +-"] = statistics.stdev(numbers) if len(numbers) > 1 else None
+        rows.append({"n": len(members)} | row)
+    return rows
+
+
+def against(baseline: Run, runs: Sequence[Run]) -> list[Row]:
+    """A row a class: the baseline's IoU at its best epoch, and how much the others' is above it.
+
+    Raises:
+        UserError: the baseline has no such metrics.
+    """
+    found = [key for key in (baseline.summary.get("best") or {}) if key.startswith("val/iou/")]
+    if not found:
+        raise UserError(f"baseline={baseline.path}: it has no validated epoch")
+    rows = []
+    for key, title in [*((key, key.removeprefix("val/iou/")) for key in found), ("val/miou", "mIoU")]:
+        base = baseline.best(key)
+        others = {run.name: _known(run.best(key) - base) for run in runs if run is not baseline}
+        rows.append({"class": title, baseline.name: _known(base), **others})
+    return rows
+
+
+def sorted_by(rows: list[Row], column: str) -> list[Row]:
+    """The rows with the best first, those without a value last: most of a metric, least of anything else.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    column = METRICS.get(column, column)
+    known = {name for row in rows for name in row}
+    if rows and column not in known:
+        choices = ", ".join([*METRICS, *(name for name in rows[0] if name not in METRICS.values())])
+        raise UserError(f"sort={column}: no such column; there are {choices}{did_you_mean(column, [*known, *METRICS])}")
+    sign = -1 if column in (*METRICS.values(), "images/s") else 1
+
+    def place(row: Row) -> tuple[bool, float, str]:
+        value = row.get(column)
+        return value is None, sign * value if isinstance(value, int | float) else 0.0, str(value)
+
+    return sorted(rows, key=place)
+
+
+def rendered(rows: Sequence[Row], form: Format, title: str = "", signed: bool = False) -> str:
+    """The rows as text; `signed` shows numbers after the second column as differences."""
+    columns = list(dict.fromkeys(name for row in rows for name in row if not name.endswith(" +-")))
+    if form == "json":
+        return json.dumps(list(rows), indent=2, ensure_ascii=False)
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+        return text.getvalue().rstrip("\n")
+    cells = [[_cell(row, c, signed and i > 1, form) for i, c in enumerate(columns)] for row in rows]
+    if form == "table":
+        return table([columns, *cells], title)
+    if form == "markdown":
+        lines = [columns, ["---"] + ["--:"] * (len(columns) - 1), *cells]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    body = [" & ".join(_latex(cell) for cell in line) + r" \\" for line in [columns, *cells]]
+    head = [rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}", r"\hline", body[0], r"\hline"]
+    return "\n".join([*head, *body[1:], r"\hline", r"\end{tabular}"])
+
+
+def _row(run: Run, keys: Sequence[str]) -> Row:
+    last = run.summary.get("last") or {}
+    return {
+        "name": run.name,
+        "model": option(run, "model"),
+        "data": option(run, "data"),
+        **{key: _value(run, key) for key in keys},
+        "parameters": _known(run.number("parameters")),
+        "MACs": _known(run.number("macs")),
+        "mIoU": _known(run.best("val/miou")),
+        "epoch": run.best_epoch,
+        "Dice": _known(run.best("val/dice")),
+        "images/s": _known(last.get("images_per_second")),
+        "seconds": _known(run.number("seconds")),
+        "status": run.status,
+    }
+
+
+def _value(run: Run, key: str) -> Any:
+    return option(run, key) if key in GROUPS else run.config.get(key)
+
+
+def _known(value: Any) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and math.isfinite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | float) else _plain_text(value)
+
+
+def _plain_text(value: Any) -> str:
+    return json.dumps(value, default=str)
+
+
+def _cell(row: Row, column: str, signed: bool, form: Format) -> str:
+    """A value as people read it."""
+    value = row.get(column)
+    if value is None:
+        return "" if column not in row or form != "table" else "-"
+    if column == "seconds":
+        return duration(value)
+    if column == "parameters":
+        return f"{value / 1e6:.2f} M"
+    if column == "MACs":
+        return f"{value / 1e9:.2f} G"
+    if column == "images/s":
+        return f"{value:.1f}"
+    if not isinstance(value, float) or (column not in (*METRICS.values(),) and "class" not in row):
+        return str(_plain(value))
+    deviation = row.get(f"{column} +-")
+    text = f"{value:+.4f}" if signed else f"{value:.4f}"
+    return text if deviation is None else f"{text} +- {deviation:.4f}"
+
+
+def _latex(text: str) -> str:
+    for sign in "&%$#_{}":
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("+-", r"$\pm$").replace("~", r"\textasciitilde{}").replace("^", r"\textasciicircum{}")

@@ -1,0 +1,184 @@
+"""Run folders read and compared, against folders written by hand."""
+
+import csv
+import io
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from comparison.runs import Run, flat, read_runs
+from comparison.table import against, differing_keys, grouped, rendered, rows_of, sorted_by
+from utils.errors import UserError
+
+CONFIG: dict[str, Any] = {
+    "seed": 0,
+    "name": None,
+    "model": {"_target_": "models.enet.ENet", "dropout": 0.1},
+    "data": {"_target_": "data.synthetic.Synthetic", "image_size": [96, 128]},
+    "augmentation": {"_target_": "data.augmentation.Augmentation", "transforms": [{"height": 96, "p": 0.5}]},
+    "loss": {"_target_": "losses.combinations.ce_iou", "weights": {"cross_entropy": 1.0}},
+    "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.004},
+    "trainer": {"_target_": "engine.trainer.Trainer", "epochs": 2},
+}
+
+
+def make_run(folder: Path, miou: float | None = 0.5, options: dict | None = None, **changes: Any) -> Path:
+    """A run folder whose config has other values at some keys, `optimizer__lr=0.1`."""
+    folder.mkdir(parents=True)
+    config = json.loads(json.dumps(CONFIG))
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        node = config
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    best = {"epoch": 2, "val/miou": miou, "val/dice": 0.6, "val/iou/sky": 0.9, "val/iou/pole": None}
+    summary = {
+        "status": "finished",
+        "parameters": 360_000,
+        "macs": 2e8,
+        "seconds": 75.2,
+        "best": best if miou is not None else None,
+        "last": {"images_per_second": 12.34},
+        **({"options": options} if options else {}),
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+def runs_in(folder: Path) -> list[Run]:
+    runs, skipped = read_runs([folder])
+    assert skipped == []
+    return runs
+
+
+def test_what_differs_is_a_column(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", name="one")
+    make_run(tmp_path / "b", name="two", optimizer__lr=0.01, trainer__epochs=3)
+    assert differing_keys(runs_in(tmp_path)) == ["optimizer.lr", "trainer.epochs"]
+    first, second = rows_of(runs_in(tmp_path), ["optimizer.lr"])
+    assert (first["optimizer.lr"], second["optimizer.lr"]) == (0.004, 0.01)
+    expected = {"name": "a", "model": "ENet", "data": "Synthetic", "mIoU": 0.5, "epoch": 2, "Dice": 0.6}
+    expected |= {"images/s": 12.34, "seconds": 75.2, "status": "finished"}
+    assert {column: first[column] for column in expected} == expected
+
+
+def test_what_another_option_brings_with_it_is_none(tmp_path: Path) -> None:
+    """Other models have other keys; transforms follow the image size."""
+    make_run(tmp_path / "a")
+    make_run(tmp_path / "b", model={"_target_": "models.unet.UNet", "width": 64})
+    make_run(tmp_path / "c", data__image_size=[64, 64], augmentation__transforms=[{"height": 64, "p": 0.5}])
+    make_run(tmp_path / "d", loss={"_target_": "losses.combinations.focal"})
+    assert differing_keys(runs_in(tmp_path)) == ["loss", "data.image_size"]
+    make_run(tmp_path / "e", augmentation__transforms=[{"height": 96, "p": 0.9}])
+    make_run(tmp_path / "f", model={"_target_": "models.unet.UNet", "width": 32})
+    assert differing_keys(runs_in(tmp_path)) == [
+        "loss",
+        "model.width",
+        "data.image_size",
+        "augmentation.transforms.0.p",
+    ]
+
+
+def test_options_are_called_as_they_were_typed(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", options={"model": "espnet_s0", "data": "camvid"})
+    (row,) = rows_of(runs_in(tmp_path), [])
+    assert (row["model"], row["data"]) == ("espnet_s0", "camvid")
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
+    for seed, miou in enumerate((0.5, 0.6, 0.8)):
+        make_run(tmp_path / f"a{seed}", miou, seed=seed)
+    make_run(tmp_path / "b", 0.3, optimizer__lr=0.1)
+    runs = runs_in(tmp_path)
+    rows = grouped(runs, differing_keys(runs), "seed")
+    assert [(row["n"], row["optimizer.lr"]) for row in rows] == [(3, 0.004), (1, 0.1)]
+    assert rows[0]["mIoU"] == pytest.approx((0.5 + 0.6 + 0.8) / 3)
+    assert rows[0]["mIoU +-"] == pytest.approx(statistics.stdev([0.5, 0.6, 0.8]))
+    assert rows[1]["mIoU +-"] is None
+    assert "0.6333 +- 0.1528" in rendered(rows, "table")
+    with pytest.raises(UserError, match=r"group_by=sed: no run has this key; did you mean 'seed'"):
+        grouped(runs, [], "sed")
+
+
+def test_sorting(tmp_path: Path) -> None:
+    for name, miou in (("a", 0.2), ("b", None), ("c", 0.7)):
+        make_run(tmp_path / name, miou)
+    rows = rows_of(runs_in(tmp_path), [])
+    assert [row["name"] for row in sorted_by(rows, "val/miou")] == ["c", "a", "b"]
+    assert [row["name"] for row in sorted_by(rows, "name")] == ["a", "b", "c"]
+    with pytest.raises(UserError, match=r"sort=val/mio: no such column; there are val/miou"):
+        sorted_by(rows, "val/mio")
+
+
+def test_differences_to_a_baseline(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", 0.5)
+    make_run(tmp_path / "b", 0.625)
+    base, other = runs_in(tmp_path)
+    sky, pole, mean = against(base, [base, other])
+    assert sky == {"class": "sky", "a": 0.9, "b": 0.0}
+    assert pole == {"class": "pole", "a": None, "b": None}
+    assert mean == {"class": "mIoU", "a": 0.5, "b": 0.125}
+    assert "+0.1250" in rendered([sky, mean], "table", signed=True)
+    make_run(tmp_path / "c", None)
+    with pytest.raises(UserError, match="no validated epoch"):
+        against(runs_in(tmp_path)[2], [base])
+
+
+def test_nothing_that_is_damaged_stops_it(tmp_path: Path) -> None:
+    make_run(tmp_path / "good")
+    for name, content in (("cut", '{"status": "fin'), ("list", "[1]"), ("bytes", "\ud800")):
+        make_run(tmp_path / name)
+        (tmp_path / name / "summary.json").write_bytes(content.encode("utf-8", "surrogatepass"))
+    make_run(tmp_path / "no_config")
+    (tmp_path / "no_config" / "config.yaml").write_text("{a: [")
+    make_run(tmp_path / "odd")
+    (tmp_path / "odd" / "summary.json").write_text('{"best": {"epoch": "two", "val/miou": "high"}, "parameters": true}')
+    (tmp_path / "odd" / "metrics.csv").write_text("epoch,step\n1,x\n")
+    runs, skipped = read_runs([tmp_path])
+    assert [run.name for run in runs] == ["good", "no_config", "odd"]
+    assert sorted(Path(reason.partition(":")[0]).name for reason in skipped) == ["bytes", "cut", "list"]
+    for form in ("table", "csv", "json", "markdown", "latex"):
+        assert "odd" in rendered(rows_of(runs, differing_keys(runs)), form)
+    assert runs[2].rows == [] and runs[2].status == "unknown" and math.isnan(runs[2].best("val/miou"))
+
+
+def test_jobs_of_a_sweep_come_in_their_order(tmp_path: Path) -> None:
+    for job in (0, 2, 10):
+        make_run(tmp_path / "x_sweep" / str(job))
+    make_run(tmp_path / "alone")
+    (tmp_path / "no run").mkdir()
+    names = ["x_sweep/0", "x_sweep/2", "x_sweep/10"]
+    assert [run.name for run in runs_in(tmp_path)] == ["alone", *names]
+    assert [run.name for run in runs_in(tmp_path / "x_sweep")] == names
+    assert [run.name for run in runs_in(tmp_path / "x_sweep" / "2")] == names[1:2]
+
+
+def test_formats(tmp_path: Path) -> None:
+    make_run(tmp_path / "a_b|c", 0.51234567)
+    rows = rows_of(runs_in(tmp_path), [])
+    assert json.loads(rendered(rows, "json")) == rows
+    (read,) = csv.DictReader(io.StringIO(rendered(rows, "csv")))
+    assert float(read["mIoU"]) == 0.51234567 and read["name"] == "a_b|c"
+    head, line, row = rendered(rows, "markdown").splitlines()
+    assert head.startswith("| name | model |") and line.startswith("| --- | --: |")
+    assert row.startswith("| a_b\\|c | ENet |") and "| 0.36 M | 0.20 G | 0.5123 |" in row
+    assert r"a\_b|c & ENet" in rendered(rows, "latex") and rendered(rows, "latex").endswith(r"\end{tabular}")
+    assert "1 min 15 s" in rendered(rows, "table")
+
+
+def test_flat_keys() -> None:
+    assert flat({"a": {"b": 1, "c": {}}, "d": [1, 2], "e": [{"f": 3}, 4], "g": []}) == {
+        "a.b": 1,
+        "a.c": {},
+        "d": [1, 2],
+        "e.0.f": 3,
+        "e.1": 4,
+        "g": [],
+    }

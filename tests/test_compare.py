@@ -1,0 +1,40 @@
+"""compare.py, as a user types it."""
+
+import json
+import shutil
+from pathlib import Path
+
+from compare import compare
+from tests.conftest import run_command
+from tests.in_process import assert_refused, run_here
+
+
+def test_a_run_and_its_copy(tmp_path: Path, finished_run: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(finished_run, tmp_path / "experiments" / name)
+    (tmp_path / "experiments" / "broken").mkdir()
+    (tmp_path / "experiments" / "broken" / "summary.json").write_text("{")
+    done = run_command("compare.py", "format=json", "sort=val/miou", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "warning: left out experiments/broken: its summary.json is damaged" in done.stderr
+    summary = json.loads((finished_run / "summary.json").read_text())
+    for row, name in zip(json.loads(done.stdout), ("one", "two"), strict=True):
+        assert (row["name"], row["model"], row["data"]) == (name, "enet", "synthetic")
+        assert row["mIoU"] == summary["best"]["val/miou"] and row["parameters"] == 359_984
+        assert row["MACs"] > 1e6
+    table = run_command("compare.py", "runs=experiments/[ot]*", "baseline=experiments/two", cwd=tmp_path)
+    assert table.returncode == 0, table.stderr
+    assert "| one  |" in table.stdout and "+0.0000" in table.stdout and "| sky " in table.stdout
+
+
+def test_mistakes(tmp_path: Path, finished_run: Path) -> None:
+    shutil.copytree(finished_run, tmp_path / "experiments" / "one")
+    for words, fragment in (
+        (["runs=nowhere/*"], "runs=nowhere/*: there is no run"),
+        (["sort=val/mio"], "did you mean 'val/miou'"),
+        (["baseline=experiments/two"], "baseline=experiments/two: none of the 1 runs"),
+        (["group_by=optimizer.l"], "did you mean 'optimizer.lr'"),
+        (["format=html"], "format=html"),
+        (["report=x.html"], "report"),
+    ):
+        assert_refused(run_here(compare, "compare", *words, cwd=tmp_path), fragment)

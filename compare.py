@@ -36,7 +36,7 @@ def compare(cfg: DictConfig) -> None:
     rows = rows_of(runs, keys) if cfg.group_by is None else grouped(runs, keys, cfg.group_by)
     if cfg.sort is not None:
         rows = sorted_by(rows, cfg.sort)
-    print(rendered(rows, cfg.format, f"{len(runs)} runs"))
+    print(rendered(rows, cfg.format, f"{len(runs)} run{'s' if len(runs) > 1 else ''}"))
     if cfg.baseline is not None:
         wanted = Path(cfg.baseline).expanduser().resolve()
         chosen = [run for run in runs if run.path.resolve() == wanted]

@@ -133,6 +133,25 @@ class Trainer:
         """Optimiser steps in an epoch of this loader."""
         return math.ceil(len(train) / self.accumulation_steps)
 
+    def training_step(
+        self,
+        model: nn.Module,
+        loss: WeightedSum,
+        optimizer: Optimizer,
+        scheduler: LambdaLR,
+        normalization: Normalization = IMAGENET,
+    ) -> TrainingStep:
+        """What takes the optimiser's steps, of a network and loss as `prepare` gives them."""
+        return TrainingStep(
+            *(model, loss, optimizer, scheduler, normalization),
+            device=self.device,
+            autocast=self.autocast,
+            channels_last=self.channels_last,
+            grad_clip=self.grad_clip,
+            ema_decay=self.ema_decay,
+            compile=self.compile,
+        )
+
     def metric_columns(self, loss: WeightedSum, labels: LabelSet) -> list[str]:
         """The columns of metrics.csv, in their order.
 
@@ -178,19 +197,7 @@ class Trainer:
         """
         self.model, self.loss, self.train, self.validation, self.labels = model, loss, train, validation, labels
         self.description, self.normalization = description, normalization
-        self.step = TrainingStep(
-            model,
-            loss,
-            optimizer,
-            scheduler,
-            normalization,
-            device=self.device,
-            autocast=self.autocast,
-            channels_last=self.channels_last,
-            grad_clip=self.grad_clip,
-            ema_decay=self.ema_decay,
-            compile=self.compile,
-        )
+        self.step = self.training_step(model, loss, optimizer, scheduler, normalization)
         self.progress = Progress()
         self.last_validation: Evaluation | None = None
         self.saved = time.monotonic()
@@ -208,21 +215,17 @@ class Trainer:
             self.record.begin(self.progress)
             if resume_from is None:
                 self._save_last()
-            while self.progress.epoch < self.epochs:
-                if self._has_stalled():
-                    log.info(
-                        "no better %s in %d epochs: stopped early",
-                        self.monitor,
-                        self.progress.epoch - self.progress.best_epoch,
-                    )
-                    break
+            while self.progress.epoch < self.epochs and not self._has_stalled():
                 self._run_epoch()
         return self.progress
 
     def _has_stalled(self) -> bool:
         """Whether `early_stopping` says that it is enough."""
         since = self.progress.epoch - self.progress.best_epoch
-        return self.early_stopping is not None and self.progress.best_epoch > 0 and since >= self.early_stopping
+        if self.early_stopping is None or self.progress.best_epoch == 0 or since < self.early_stopping:
+            return False
+        log.info("no better %s in %d epochs: stopped early", self.monitor, since)
+        return True
 
     def _run_epoch(self) -> None:
         """Trains for what is left of an epoch, validates if it is time to, and saves."""

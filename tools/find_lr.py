@@ -34,10 +34,8 @@ def find(cfg: DictConfig) -> None:
     # Slow to import, so only here, where the config is known to be right.
     from engine import out_of_memory
     from engine.lr_range import rising_rates
-    from engine.normalization import IMAGENET
     from engine.randomness import seed_everything
     from engine.schedules import constant
-    from engine.training_step import TrainingStep
 
     seed_everything(cfg.seed)
     trainer = build(cfg.trainer, "trainer")
@@ -49,18 +47,9 @@ def find(cfg: DictConfig) -> None:
     loss = trainer.prepare(build_loss(cfg, samples))
     optimizer = build(cfg.optimizer, "optimizer", params=trainer.parameters_of(model))
     configured = optimizer.param_groups[0]["lr"]
-    step = TrainingStep(
-        model.train(),
-        loss,
-        optimizer,
-        constant(optimizer, cfg.steps, cfg.steps),  # the rates are set below, also where the scaler skips a step
-        IMAGENET,
-        device=trainer.device,
-        autocast=trainer.autocast,
-        channels_last=trainer.channels_last,
-        grad_clip=trainer.grad_clip,
-        compile=trainer.compile,
-    )
+    model.train()
+    # The rates are set below, also where the scaler skips a step.
+    step = trainer.training_step(model, loss, optimizer, constant(optimizer, cfg.steps, cfg.steps))
     rates = rising_rates(cfg.min_lr, cfg.max_lr, cfg.steps)
     with out_of_memory.advised(cfg.data.batch_size, batches.image_size, trainer.device, trainer.accumulation_steps):
         losses = losses_at(rates, step, endless_windows(batches, trainer.accumulation_steps))

@@ -11,7 +11,7 @@ from engine.schedules import constant
 from engine.training_step import TrainingStep
 from losses.combinations import ce_iou
 from tests.conftest import TINY, run_command, runs_in
-from tests.engine.test_trainer import Net
+from tests.engine.small import Net
 from tests.engine.test_waiting import batch
 from utils.run_folder import RunFolder
 

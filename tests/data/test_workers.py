@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from data.labels import LabelSet
 from data.samples import Sample
 from data.workers import WatchedSamples, deaths_named, worker_options
-from tests.engine.test_trainer import Halves
+from tests.engine.small import Halves
 from utils.errors import UserError
 
 

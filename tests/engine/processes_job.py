@@ -18,7 +18,7 @@ from engine.randomness import seed_everything
 from engine.schedules import constant
 from engine.trainer import Trainer
 from losses.combinations import ce_iou
-from tests.engine.test_trainer import SIZE, Halves, Net
+from tests.engine.small import SIZE, Halves, Net
 from utils.loggers import NoLogger
 from utils.run_folder import RunFolder
 

@@ -19,7 +19,7 @@ from engine.normalization import IMAGENET
 from engine.randomness import seed_everything
 from tests.conftest import ROOT
 from tests.engine.processes_job import ACCUMULATION, BATCH_SIZE, TRAINING, VALIDATION, WEIGHTS, Precise
-from tests.engine.test_trainer import Halves
+from tests.engine.small import Halves
 from utils.run_folder import RunFolder
 
 

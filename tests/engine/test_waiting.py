@@ -16,7 +16,7 @@ from engine.run_record import RunRecord
 from engine.schedules import constant
 from engine.training_step import TrainingStep
 from tests.conftest import ROOT
-from tests.engine.test_trainer import SIZE, Net, Notes, fit
+from tests.engine.small import SIZE, Net, Notes, fit
 from utils.config import build
 from utils.groups import options
 

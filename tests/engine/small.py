@@ -1,0 +1,123 @@
+"""A training of a second: a small network on noise."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.augmentation import Augmentation
+from data.labels import LabelSet
+from data.loading import TrainingLoader, ValidationLoader
+from data.samples import Sample
+from engine.checkpoint import load_checkpoint
+from engine.randomness import seed_everything
+from engine.schedules import poly
+from engine.trainer import Trainer
+from losses.combinations import ce_iou
+from utils.errors import DataFault
+from utils.loggers import NoLogger
+from utils.run_folder import RunFolder
+
+SIZE = (32, 32)
+
+
+class Halves:
+    """Noise whose left half is darker (class 0) than its right half (class 1)."""
+
+    labels = LabelSet(("left", "right"), ((0, 0, 0), (255, 255, 255)))
+    faults: list[DataFault] = []
+    splits = ("train", "val")
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        mask = np.zeros(SIZE, np.uint8)
+        mask[:, 16:] = 1
+        noise = np.random.default_rng(index).integers(0, 100, (*SIZE, 3))
+        return Sample((noise + mask[..., None] * 120).astype(np.uint8), mask, f"sample {index}")
+
+    def name(self, index: int) -> str:
+        return f"sample {index}"
+
+    def files(self, index: int) -> list[str]:
+        return []
+
+    def size(self, index: int) -> tuple[int, int]:
+        return SIZE
+
+
+class Net(nn.Module):
+    """A convolution, batch norm and dropout: everything that has a state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(8, 2, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class Notes:
+    """A logger that remembers."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[int, dict[str, float]]] = []
+
+    def log(self, values: Any, step: int) -> None:
+        self.values.append((step, dict(values)))
+
+    def close(self) -> None:
+        pass
+
+
+def fit(
+    folder: Path, network: type[nn.Module] = Net, resume: bool = False, logger: Any = None, **options: Any
+) -> Trainer:
+    """Trains a small network on 10 samples, in batches of 2."""
+    options = {"epochs": 2, "device": "cpu", **options}
+    trainer = Trainer(**options)
+    seed_everything(0)
+    folder.mkdir(exist_ok=True)
+    run = RunFolder(folder)
+    model = trainer.prepare(network())
+    loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
+    train = TrainingLoader(Halves(10), Augmentation(), image_size=SIZE, batch_size=2, seed=0, num_workers=0)
+    steps = trainer.steps_per_epoch(train)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    scheduler = poly(optimizer, steps * trainer.epochs, steps)
+    trainer.fit(
+        model,
+        loss,
+        optimizer,
+        scheduler,
+        train,
+        ValidationLoader(Halves(4), batch_size=3, num_workers=0),
+        Halves.labels,
+        run,
+        logger or NoLogger(""),
+        {"config": {}, "image_size": list(SIZE)},
+        resume_from=load_checkpoint(run.last) if resume else None,
+    )
+    return trainer
+
+
+def same_state(a: Path, b: Path) -> bool:
+    """Whether two runs ended with the same weights and optimiser, bit for bit."""
+    first, second = (load_checkpoint(p / "checkpoints" / "last.pt") for p in (a, b))
+    moments = [[t for s in c["training"]["optimizer"]["state"].values() for t in s.values()] for c in (first, second)]
+    return all(torch.equal(first["model"][n], second["model"][n]) for n in first["model"]) and all(
+        torch.equal(x, y) for x, y in zip(*moments, strict=True)
+    )
+
+
+def without_clocks(folder: Path) -> list[dict[str, float]]:
+    rows = RunFolder(folder).read_rows()
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]

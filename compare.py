@@ -12,8 +12,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from utils.config import launch
 from utils.errors import UserError
+from utils.launch import launch
 
 log = logging.getLogger("compare")
 

@@ -12,9 +12,10 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 
 from utils.checks import Origin, check_data
-from utils.config import advice, build_dataset, chosen, launch, overrides, plain
+from utils.config import advice, build_dataset, chosen, plain
 from utils.errors import DataFault, UserError
 from utils.files import make_writable
+from utils.launch import launch, overrides
 
 log = logging.getLogger("evaluate")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from utils.config import launch
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
+from utils.launch import launch
 
 log = logging.getLogger("infer")
 

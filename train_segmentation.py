@@ -12,13 +12,12 @@ from typing import Any
 from omegaconf import DictConfig
 
 from utils import torchrun
-from utils.config import build, build_dataset, chosen, launch, output_folder, overrides, plain, started
+from utils.config import build, build_dataset, in_sweep, options_chosen, output_folder, plain
 from utils.errors import UserError
+from utils.launch import launch, overrides, started
+from utils.sweep import best_value
 
 log = logging.getLogger("train_segmentation")
-
-CHOSEN = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "experiment")
-"""Groups whose options a run notes, to be told apart by."""
 
 
 def train(cfg: DictConfig) -> float:
@@ -34,6 +33,9 @@ def train(cfg: DictConfig) -> float:
     from utils.run_folder import RunFolder
 
     run = RunFolder(output_folder())
+    if in_sweep() and run.read_summary().get("status") == "finished":
+        log.info("%s is finished", run.path)
+        return best_value(run, cfg.trainer.monitor)
     resume_from = checkpoint_to_resume(cfg, run)
     if resume_from is not None and is_finished(cfg, run, resume_from):
         log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", run.path, resume_from["epoch"])
@@ -67,7 +69,7 @@ def train(cfg: DictConfig) -> float:
         trainer.device,
     )
 
-    config = plain(cfg) | {"resume": None}
+    config = plain(cfg) | {"resume": None, "sweep": None}
     facts = {
         "name": cfg.name,
         "notes": cfg.notes,
@@ -87,7 +89,7 @@ def train(cfg: DictConfig) -> float:
     first_step = 0
     if resume_from is None:
         facts["overrides"] = overrides()
-        facts["options"] = {group: chosen(group) for group in CHOSEN}
+        facts["options"] = options_chosen()
     else:
         facts["resumed"] = [*run.read_summary().get("resumed", []), overrides()]
         first_step = resume_from["training"]["progress"]["step"]
@@ -121,10 +123,10 @@ def train(cfg: DictConfig) -> float:
 
 
 def checkpoint_to_resume(cfg: DictConfig, run: Any) -> dict[str, Any] | None:
-    """The `last.pt` of the run that `resume` names."""
+    """The `last.pt` of the run that `resume` names, or of this job of a sweep, where it was begun before."""
     from engine.checkpoint import load_checkpoint
 
-    if cfg.resume is None:
+    if cfg.resume is None and not (in_sweep() and run.last.exists()):
         return None
     if not run.last.exists():
         raise UserError(f"resume={cfg.resume}: there is no checkpoints/last.pt in it; start the run anew")

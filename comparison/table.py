@@ -196,7 +196,7 @@ def _cell(row: Row, column: str, signed: bool, form: Format) -> str:
     if column == "images/s":
         return f"{value:.1f}"
     if not isinstance(value, float) or (column not in (*METRICS.values(),) and "class" not in row):
-        return str(_plain(value))
+        return f"{value:.4g}" if isinstance(value, float) else str(_plain(value))
     deviation = row.get(f"{column} +-")
     text = f"{value:+.4f}" if signed else f"{value:.4f}"
     return text if deviation is None else f"{text} +- {deviation:.4f}"

@@ -164,32 +164,6 @@ def test_a_run_that_ended_before_its_figures_were_drawn_is_completed(tmp_path: P
     assert after["status"] == "finished" and after["overrides"] == summary["overrides"]
 
 
-def test_a_sweep_leaves_a_folder_a_job_and_survives_a_failing_one(tmp_path: Path) -> None:
-    done = run_command(
-        SCRIPT,
-        "--multirun",
-        "seed=0,1",
-        "trainer.monitor=val/miou,val/nothing",
-        "trainer.epochs=1",
-        *TINY,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 1, done.stderr
-    (sweep,) = runs_in(tmp_path)
-    assert sweep.name.endswith("_sweep")
-    summaries = [json.loads((sweep / str(i) / "summary.json").read_text()) for i in range(4)]
-    assert [s["status"] for s in summaries] == ["finished", "failed", "finished", "failed"]
-    assert "val/nothing" in summaries[1]["error"]
-    first, other = weights(sweep / "0"), weights(sweep / "2")
-    assert not torch.equal(first["fullconv.weight"], other["fullconv.weight"])
-
-
-def test_a_typo_in_a_sweep_leaves_no_folder(tmp_path: Path) -> None:
-    done = run_command(SCRIPT, "--multirun", "seed=0,1", "modle=enet", cwd=tmp_path)
-    assert done.returncode == 2 and "did you mean 'model'" in done.stderr
-    assert runs_in(tmp_path) == []
-
-
 def test_a_folder_that_exists_is_not_written_into(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.tex").write_text("mine")

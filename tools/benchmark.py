@@ -12,8 +12,9 @@ from typing import NamedTuple
 import yaml
 from omegaconf import DictConfig
 
-from utils.config import build, launch
+from utils.config import build
 from utils.groups import option, options
+from utils.launch import launch
 
 
 class Row(NamedTuple):

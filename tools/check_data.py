@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from utils.config import build_dataset, chosen, dataset_class, launch, plain
+from utils.config import build_dataset, chosen, dataset_class, plain
 from utils.errors import DataFault, NotThere, PartlyFailed, UserError
 from utils.files import make_writable
+from utils.launch import launch
 
 if TYPE_CHECKING:
     from data.inspection import SplitFacts

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from train_segmentation import build_loss, input_samples, new_model, training_loader
-from utils.config import build, build_dataset, chosen, launch
+from utils.config import build, build_dataset, chosen
 from utils.errors import UserError
 from utils.files import make_writable
+from utils.launch import launch
 
 if TYPE_CHECKING:
     from data.loading import TrainingBatch, TrainingLoader

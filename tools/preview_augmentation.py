@@ -10,9 +10,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from utils.config import build, build_dataset, launch
+from utils.config import build, build_dataset
 from utils.errors import UserError
 from utils.files import make_writable
+from utils.launch import launch
 
 log = logging.getLogger("preview_augmentation")
 

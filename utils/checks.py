@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,13 +136,13 @@ def check_benchmark(config: Config, origin: Origin) -> None:
     _check_keys(schema.Benchmark, config, origin)
 
 
-def differences(before: Config, now: Config) -> list[str]:
+def differences(before: Config, now: Config, may_change: Collection[str] = MAY_CHANGE) -> list[str]:
     """What a resumed run's config says otherwise than before, in words; keys that may change left out."""
     old, new = _flat(before), _flat(now)
     return [
         f"{key} was {_shown(old.get(key, 'not there'))} and is now {_shown(new.get(key, 'not there'))}"
         for key in dict.fromkeys([*old, *new])
-        if key not in MAY_CHANGE and (key not in old or key not in new or new[key] != old[key])
+        if key not in may_change and (key not in old or key not in new or new[key] != old[key])
     ]
 
 

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 
 from utils.errors import UserError
+from utils.sweep import key_of, merged_words, recorded_words
 from utils.trusted import check_trusted
 
 PATH_KEYS = frozenset(
     {
-        *("input", "output", "checkpoint", "resume", "runs", "baseline"),
+        *("input", "output", "checkpoint", "resume", "sweep", "runs", "baseline"),
         *("data.root", "data.labels", "model.weights", "model.encoder_weights"),
     }
 )
 """Keys whose values are taken as they stand, whatever Hydra's grammar says of brackets, commas or quotes."""
+
+
+PLUGINS = {
+    "hydra/launcher=joblib": "hydra_joblib_launcher",
+    "hydra/launcher=submitit_local": "hydra_submitit_launcher",
+    "hydra/launcher=submitit_slurm": "hydra_submitit_launcher",
+    "hydra/launcher=slurm_gpu": "hydra_submitit_launcher",
+    "hydra/sweeper=optuna": "hydra_optuna_sweeper",
+}
+"""What needs requirements-sweep.txt, and the package of `hydra_plugins` that it is in."""
+
+BETTER_DEFAULTS = {
+    "hydra/sweeper=optuna": (
+        "hydra.sweeper.direction=maximize",  # trainer.monitor is a metric as a rule; the sweeper would take the least
+        "hydra.sweeper.sampler.seed=0",  # so that sweep= tries the same values once more
+        "hydra.sweeper.max_failure_rate=1",  # a failed trial ends only itself
+        "hydra.sweeper.n_jobs=1",  # each trial knows all results before it
+    ),
+    "hydra/launcher=submitit_local": ("hydra.launcher.timeout_min=10080",),  # not an hour, after which it kills
+}
+"""What is said for the user where a plugin's own default would surprise; typed words win."""
 
 
 def words(given: list[str], config_name: str) -> list[str]:
@@ -26,13 +49,18 @@ def words(given: list[str], config_name: str) -> list[str]:
     """
     if config_name == "evaluate":
         given = added(given, {"data"})  # as yet unknown: the checkpoint holds it
-    elif {"--multirun", "-m"} & set(given):
-        given = added(given, swept_groups(given))
+    elif asks_for_a_sweep(given):
+        given = with_better_defaults(added(given, swept_groups(given)))
     words = quote_paths(flags_first(given))
     resume = value_of(given, "resume") if config_name == "train" else None
+    swept = value_of(given, "sweep") if config_name == "train" else None
+    if swept is not None:
+        if resume is not None:
+            raise UserError(f"sweep={swept}: goes on with a sweep, so resume= has no place beside it")
+        return sweep_words(words, Path(swept).expanduser())
     if resume is None:
         return words
-    if {"--multirun", "-m"} & set(words):
+    if asks_for_a_sweep(words):
         raise UserError(f"resume={resume}: goes on with one run, so --multirun has no place beside it")
     run = Path(resume).expanduser()
     if not (run / "config.yaml").is_file():
@@ -56,6 +84,36 @@ def words(given: list[str], config_name: str) -> list[str]:
             continue  # the same as in the run's own config
         kept.append(word)
     return resume_words(kept, run)
+
+
+def sweep_words(words: list[str], folder: Path) -> list[str]:
+    """The words that compose the jobs of a sweep once more, in its own folder."""
+    flags = [word for word in words if word.startswith("-") and word not in ("--multirun", "-m")]
+    typed = [word for word in words if not word.startswith("-") and key_of(word) != "sweep"]
+    said = merged_words(recorded_words(folder), typed, folder)
+    return ["--multirun", *flags, *said, f"sweep={quote(str(folder))}", f"hydra.sweep.dir={quote(str(folder))}"]
+
+
+def asks_for_a_sweep(words: list[str]) -> bool:
+    """Whether these words start a sweep, or go on with one."""
+    return bool({"--multirun", "-m"} & set(words)) or value_of(words, "sweep") is not None
+
+
+def with_better_defaults(words: list[str]) -> list[str]:
+    """The words, and what is better than the defaults of the plugins that they choose.
+
+    Raises:
+        UserError: a plugin is not installed.
+    """
+    for word in words:
+        package = PLUGINS.get(word)
+        if package and find_spec(f"hydra_plugins.{package}") is None:
+            raise UserError(f"{word}: its package is not installed; pip install -r requirements-sweep.txt")
+    typed = {key_of(word) for word in words}
+    if "hydra/sweeper/sampler=grid" in words:  # tries all values, and takes no seed
+        typed.add("hydra.sweeper.sampler.seed")
+    better = [default for word in words for default in BETTER_DEFAULTS.get(word, ())]
+    return [*words, *(word for word in better if key_of(word) not in typed)]
 
 
 def quote_paths(words: list[str]) -> list[str]:

@@ -24,6 +24,10 @@ class UserError(Exception):
         super().__init__(message.rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip())
 
 
+class Occupied(UserError):
+    """A run folder that holds, or is being filled with, another run's work, and is to stay as it is."""
+
+
 class NotThere(UserError):
     """A data set, or a split of it, that is not on disk."""
 

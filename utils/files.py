@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 from utils import torchrun
-from utils.errors import UserError
+from utils.errors import Occupied, UserError
 
 
 def make_writable(folder: Path) -> None:
@@ -49,3 +55,22 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Keeps a folder to this process; the lock goes with it, however it ends. File systems without locks have none.
+
+    Raises:
+        Occupied: another process has it.
+    """
+    with ExitStack() as stack:
+        try:
+            # Of the process: a lock of the open file (flock) would live on in the workers that it forks.
+            file = stack.enter_context((folder / ".lock").open("a+"))
+            if fcntl is not None:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN) and fcntl is not None and (folder / ".lock").exists():
+                raise Occupied(f"{folder}: another process is training in it; let it end, or stop it") from error
+        yield

@@ -73,6 +73,7 @@ class Train(Keys):
     name: Annotated[Text, AfterValidator(_folder_name)] | None
     notes: Text | None
     resume: Text | None
+    sweep: Text | None = None  # a run of an earlier version is without it
     model: Node
     data: Node
     augmentation: Node

@@ -1,0 +1,265 @@
+"""Sweeps, through the real command."""
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from tests.conftest import ROOT, TINY, run_command, runs_in, start_command
+from tests.in_process import run_here
+
+SCRIPT = "train_segmentation.py"
+needs_plugins = pytest.mark.skipif(
+    any(find_spec(f"hydra_plugins.hydra_{name}") is None for name in ("joblib_launcher", "optuna_sweeper"))
+    if find_spec("hydra_plugins")
+    else True,
+    reason="requirements-sweep.txt is not installed",
+)
+
+
+def summaries(sweep: Path) -> list[dict[str, Any]]:
+    jobs = sorted((job for job in sweep.iterdir() if job.name.isdigit()), key=lambda job: int(job.name))
+    return [json.loads((job / "summary.json").read_text()) for job in jobs]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / "last.pt", weights_only=True)["model"]
+
+
+def column(table: str, title: str) -> list[str]:
+    """The cells below a title, of the last table of a text that has it."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
+    start = max(i for i, row in enumerate(rows) if title in row)
+    place = rows[start].index(title)
+    return [row[place] for row in rows[start + 1 :]]
+
+
+def test_a_sweep_leaves_a_folder_a_job_and_survives_a_failing_one(tmp_path: Path) -> None:
+    words = ["seed=0,1", "trainer.monitor=val/miou,val/nothing", "trainer.epochs=1", *TINY]
+    done = run_command(SCRIPT, "--multirun", *words, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    (sweep,) = runs_in(tmp_path)
+    assert sweep.name.endswith("_sweep")
+    assert [s["status"] for s in summaries(sweep)] == ["finished", "failed", "finished", "failed"]
+    assert "val/nothing" in summaries(sweep)[1]["error"]
+    assert not torch.equal(weights(sweep / "0")["fullconv.weight"], weights(sweep / "2")["fullconv.weight"])
+    assert column(done.stdout, "status") == ["finished", "failed", "finished", "failed"]
+    assert column(done.stdout, "seed") == ["0", "0", "1", "1"]
+    assert f"jobs 1, 3 failed: {summaries(sweep)[1]['error'][:60]}" in done.stdout
+    assert f"--multirun sweep={sweep.relative_to(tmp_path)}" in done.stdout
+
+
+def test_a_typo_in_a_sweep_leaves_no_folder(tmp_path: Path) -> None:
+    done = run_command(SCRIPT, "--multirun", "seed=0,1", "modle=enet", cwd=tmp_path)
+    assert done.returncode == 2 and "did you mean 'model'" in done.stderr
+    assert runs_in(tmp_path) == []
+
+
+def test_a_sweep_that_was_killed_runs_only_what_is_missing(tmp_path: Path) -> None:
+    words = ["seed=0,1,2", "trainer.epochs=4", *TINY]
+    process = start_command(SCRIPT, "--multirun", *words, cwd=tmp_path)
+    deadline = time.monotonic() + 200
+    while not list(tmp_path.glob("experiments/*_sweep/1/metrics.csv")):  # it trains its second job
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (sweep,) = runs_in(tmp_path)
+    assert summaries(sweep)[1]["status"] == "running" and not (sweep / "2").exists()
+    first = {path: path.stat().st_mtime_ns for path in (sweep / "0").rglob("*") if path.name != "train.log"}
+
+    done = run_command(SCRIPT, "--multirun", f"sweep={sweep}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    kept = {path: path.stat().st_mtime_ns for path in first if path.is_file()}
+    assert kept == {path: first[path] for path in kept} and len(kept) > 5
+    assert [s["status"] for s in summaries(sweep)] == ["finished"] * 3
+    assert len(summaries(sweep)[1]["resumed"]) == 1 and "resumed" not in summaries(sweep)[2]
+    assert column(done.stdout, "seed") == ["0", "1", "2"]
+    # Each job is seeded anew, and the killed one has forgotten nothing: as if each had run by itself.
+    for seed in (1, 2):
+        alone = run_command(SCRIPT, f"seed={seed}", "trainer.epochs=4", f"name=alone{seed}", *TINY, cwd=tmp_path)
+        assert alone.returncode == 0, alone.stderr
+        (run,) = tmp_path.glob(f"experiments/*_alone{seed}")
+        expected, found = weights(run), weights(sweep / str(seed))
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_ctrl_c_ends_a_sweep_and_says_how_to_go_on(tmp_path: Path) -> None:
+    words = ["seed=0,1", "trainer.epochs=500", *TINY]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / SCRIPT), "--multirun", *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob("experiments/*_sweep/0/metrics.csv")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    (sweep,) = runs_in(tmp_path)
+    assert [s["status"] for s in summaries(sweep)] == ["interrupted"]
+    assert column(out, "status") == ["interrupted"] and f"sweep={sweep.relative_to(tmp_path)}" in out
+    assert "Traceback" not in errors
+
+
+@needs_plugins
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
+def test_launchers_isolate_failures_and_a_sweep_goes_on_with_another_one(tmp_path: Path, launcher: str) -> None:
+    broken = tmp_path / "weights.pt"  # is there only when the sweep goes on
+    words = ["seed=0,1", f"model.weights={broken}", "trainer.epochs=1", *TINY]
+    settings = [f"hydra/launcher={launcher}", *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else [])]
+    done = run_command(SCRIPT, "--multirun", *settings, *words, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    (sweep,) = runs_in(tmp_path)
+    assert [s["status"] for s in summaries(sweep)] == ["failed", "failed"]
+    assert column(done.stdout, "status") == ["failed", "failed"]
+    assert "weights.pt" in (sweep / "1" / "train.log").read_text()
+
+    untrained = run_command(SCRIPT, "name=source", "trainer.epochs=1", *TINY, cwd=tmp_path)
+    assert untrained.returncode == 0, untrained.stderr
+    (source,) = tmp_path.glob("experiments/*_source")
+    (source / "checkpoints" / "best.pt").rename(broken)
+    done = run_command(SCRIPT, f"sweep={sweep}", "hydra/launcher=basic", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [s["status"] for s in summaries(sweep)] == ["finished", "finished"]
+    assert f"model.weights={broken}" in summaries(sweep)[0]["overrides"]
+
+
+@needs_plugins
+def test_optuna_seeks_the_highest_metric_and_its_study_goes_on(tmp_path: Path) -> None:
+    words = [
+        *("--multirun", "hydra/sweeper=optuna", "optimizer.lr=tag(log,interval(1e-4,1e-1))"),
+        *("hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=lr", "hydra.sweeper.n_trials=2"),
+        *("trainer.epochs=1", *TINY),
+    ]
+    for trials in (2, 4):
+        done = run_command(SCRIPT, *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        sweeps = runs_in(tmp_path)
+        found = yaml.safe_load((sweeps[-1] / "optimization_results.yaml").read_text())
+        reached = [s["best"]["val/miou"] for sweep in sweeps for s in summaries(sweep)]
+        assert len(reached) == trials and found["best_value"] == pytest.approx(max(reached), rel=1e-12)
+
+
+@needs_plugins
+@pytest.mark.slow
+def test_a_search_tries_the_same_values_when_it_goes_on(tmp_path: Path) -> None:
+    words = ["hydra/sweeper=optuna", "optimizer.lr=tag(log,interval(1e-4,1e-1))", "hydra.sweeper.n_trials=3"]
+    first = run_command(SCRIPT, "--multirun", *words, "trainer.epochs=1", *TINY, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    (sweep,) = runs_in(tmp_path)
+    before = summaries(sweep)
+    (sweep / "2" / "summary.json").unlink()
+    (sweep / "2" / "checkpoints" / "last.pt").unlink()
+    again = run_command(SCRIPT, "--multirun", f"sweep={sweep}", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    after = summaries(sweep)
+    assert after[:2] == before[:2] and after[2]["best"]["val/miou"] == before[2]["best"]["val/miou"]
+    assert column(again.stdout, "optimizer.lr") == column(first.stdout, "optimizer.lr")
+
+
+def test_a_job_of_another_config_is_left_alone(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    (sweep / "0").mkdir(parents=True)
+    record = {"hydra": {"overrides": {"task": ["seed=0,1", "trainer.epochs=1", *TINY], "hydra": []}}}
+    (sweep / "multirun.yaml").write_text(yaml.safe_dump(record))
+    (sweep / "0" / "summary.json").write_text('{"status": "finished"}')
+    (sweep / "0" / "config.yaml").write_text("seed: 7\n")
+    done = run_command(SCRIPT, "-m", f"sweep={sweep}", cwd=tmp_path)
+    assert done.returncode == 2 and "seed was 7 and is now 0" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (sweep / "0" / "summary.json").read_text() == '{"status": "finished"}'
+    assert summaries(sweep)[1]["status"] == "finished"  # the other one was run
+
+
+STARTS = """
+import datetime
+from pathlib import Path
+
+import hydra.core.utils
+
+from utils.config import output_folder
+from utils.launch import launch
+
+
+class Clock:  # shows the same moment to all, and has ticked when it is asked again
+    asked = 0
+
+    @classmethod
+    def now(cls):
+        cls.asked += 1
+        return datetime.datetime(2026, 1, 2, 3, 4, 5, cls.asked - 1)
+
+
+def task(cfg):
+    with Path(output_folder(), "summary.json").open("x") as file:
+        file.write('{"status": "finished"}')
+
+
+hydra.core.utils.datetime = Clock
+launch(task, "train")
+"""
+
+
+@pytest.mark.parametrize("flags", [[], ["--multirun"]])
+def test_twenty_starts_in_the_same_moment_never_share_a_folder(tmp_path: Path, flags: list[str]) -> None:
+    (tmp_path / "start.py").write_text(STARTS)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "start.py", *flags, "logger=none"]
+    settings: dict[str, Any] = {"cwd": tmp_path, "env": environment, "stderr": subprocess.PIPE, "text": True}
+    started = [subprocess.Popen(command, stdout=subprocess.DEVNULL, **settings) for _ in range(20)]
+    for process in started:
+        _, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors
+    stamps = [int(folder.name.removeprefix("2026-01-02_03-04-05-")[:6]) for folder in runs_in(tmp_path)]
+    assert stamps == list(range(stamps[0], stamps[0] + 20))  # each was turned away until a moment was free
+    assert len(list(tmp_path.glob("experiments/**/summary.json"))) == 20
+
+
+def test_a_recipe_a_job(tmp_path: Path) -> None:
+    seen = []
+    done = run_here(
+        lambda cfg: seen.append(cfg.data.image_size), "train", "--multirun", "experiment=glob(*)", cwd=tmp_path
+    )
+    recipes = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+    (sweep,) = runs_in(tmp_path)
+    said = [yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()) for job in sorted(sweep.glob("[0-9]*"))]
+    assert sorted(words[0] for words in said) == [f"experiment={name}" for name in recipes], done.stderr
+    assert len(seen) == len(recipes)
+
+
+def test_a_job_leaves_no_memory_behind(tmp_path: Path) -> None:
+    held: list[weakref.ref] = []
+
+    def task(cfg: Any) -> None:
+        gc.disable()  # what lives on is told apart from what is only not collected yet
+        assert not any(reference() for reference in held)
+        batch = torch.zeros(1000)
+        circle: list[Any] = [batch]
+        circle.append(circle)
+        held.append(weakref.ref(batch))
+        raise RuntimeError("out of memory")
+
+    try:
+        done = run_here(task, "train", "--multirun", "seed=0,1,2", cwd=tmp_path)
+    finally:
+        gc.enable()
+    (sweep,) = runs_in(tmp_path)
+    assert done.returncode == 1 and len(held) == 3
+    assert [s["error"] for s in summaries(sweep)] == ["RuntimeError: out of memory"] * 3
+    assert "Traceback" in (sweep / "1" / "train.log").read_text()

@@ -14,7 +14,7 @@ CHECK = import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newe
 setup: $(VENV)/.installed
 
 # Installed anew only when what is required has changed.
-$(VENV)/.installed: requirements.txt requirements-dev.txt
+$(VENV)/.installed: requirements.txt requirements-loggers.txt requirements-dev.txt
 	@$(PYTHON) -c "$(CHECK)"
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt

@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from utils.loggers.mlflow import MLflow
 from utils.loggers.tensorboard import TensorBoard
+from utils.loggers.wandb import WandB
 
-__all__ = ["Logger", "NoLogger", "TensorBoard"]
+__all__ = ["Logger", "MLflow", "NoLogger", "TensorBoard", "WandB"]
 
 
 class Logger(Protocol):

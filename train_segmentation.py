@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -25,6 +26,7 @@ def train(cfg: DictConfig) -> float:
     # Slow to import, so only here, where the config is known to be right.
     from engine import distributed
     from engine.checkpoint import build_model
+    from engine.pictures import Pictures
     from engine.randomness import seed_everything
     from engine.report import report
     from engine.size import multiply_adds
@@ -41,6 +43,12 @@ def train(cfg: DictConfig) -> float:
         log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", run.path, resume_from["epoch"])
         return float(resume_from["training"]["progress"]["best"])
 
+    first, first_step = distributed.rank() == 0, 0
+    if resume_from is not None:
+        first_step = resume_from["training"]["progress"]["step"]
+    logger: Logger = NoLogger()
+    if first:
+        logger = build(cfg.logger, "logger", folder=str(run.path), first_step=first_step)
     seed_everything(cfg.seed)
     trainer = build(cfg.trainer, "trainer")
     validation_set, train_samples, validation_samples = distributed.once_a_machine(lambda: samples_of(cfg))
@@ -86,38 +94,42 @@ def train(cfg: DictConfig) -> float:
         "image_size": list(cfg.data.image_size),
         "code": facts["environment"]["git_commit"],
     }
-    first_step = 0
     if resume_from is None:
         facts["overrides"] = overrides()
         facts["options"] = options_chosen()
     else:
         facts["resumed"] = [*run.read_summary().get("resumed", []), overrides()]
-        first_step = resume_from["training"]["progress"]["step"]
         log.info("resumed after epoch %d, step %d, of %d epochs", resume_from["epoch"], first_step, cfg.trainer.epochs)
 
-    def fit(folder: RunFolder | None, logger: Logger) -> float:
+    pictures = None
+    if logger.pictures:
+        pictures = Pictures(
+            validation_samples, trainer.device, autocast=trainer.autocast, channels_last=trainer.channels_last
+        )
+
+    def fit(folder: RunFolder | None) -> float:
         with distributed.losses_named():
             progress = trainer.fit(
                 *(model, loss, optimizer, scheduler, train_batches, validation_batches, labels, folder, logger),
                 description=description,
                 resume_from=resume_from,
+                pictures=pictures,
             )
         distributed.leave()
         return progress.best
 
-    first = distributed.rank() == 0
     started(resume_with=resume_command(run, distributed.processes()) if first else None)
     if not first:
         with run.recording_failure(distributed.rank()):
-            return fit(None, NoLogger())
+            return fit(None)
     run.write_config(config)
-    logger = build(cfg.logger, "logger", folder=str(run.path), first_step=first_step)
-    with run.recording(**facts):
-        try:
-            best = fit(run, logger)
-        finally:
-            logger.close()
-        report(run, validation_set, len(validation_samples), trainer.device, cfg.trainer.monitor)
+    try:
+        with run.recording(**facts):
+            logger.begin(run_title(run.path), cfg.notes, config, run.read_summary().get("options", {}))
+            best = fit(run)
+            report(run, validation_set, len(validation_samples), trainer.device, cfg.trainer.monitor)
+    finally:
+        logger.close(run.read_summary().get("status", "failed"))
     log.info("masks for your own photos: python infer.py checkpoint=%s input=<photo or folder>", run.path)
     return best
 
@@ -150,6 +162,11 @@ def resume_command(run: Any, processes: int) -> str:
     if processes > torchrun.local_processes():  # on several machines
         start = "torchrun <as before>"
     return f"{start} train_segmentation.py {shlex.quote(f'resume={run.path}')}"
+
+
+def run_title(folder: Path) -> str:
+    """What a logger calls a run: its folder, a sweep's with the number of the job."""
+    return str(folder.relative_to("experiments")) if folder.is_relative_to("experiments") else folder.name
 
 
 def new_model(cfg: DictConfig, num_classes: int) -> Any:

@@ -116,6 +116,7 @@ def compare(folder: str, logger: Logger, **options: Any) -> dict[str, float]:
     """Median seconds of a step of the bare loop and of the Trainer with these options."""
     trainer = Timed(epochs=WARMUP + EPOCHS, device="cpu", validate_every=WARMUP + EPOCHS, **options)
     rival = Rival(trainer)
+    logger.begin("benchmark", None, {}, {})
     trainer.fit(
         *(rival.model, rival.loss, rival.optimizer, rival.scheduler),
         cast(TrainingLoader, Batches()),
@@ -125,7 +126,7 @@ def compare(folder: str, logger: Logger, **options: Any) -> dict[str, float]:
         logger,
         description={},
     )
-    logger.close()
+    logger.close("finished")
     return {name: statistics.median(times[WARMUP:]) for name, times in trainer.times.items()}
 
 

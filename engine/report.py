@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
 import torch
 
 from data.samples import SegmentationDataset
 from engine.checkpoint import load_checkpoint
 from engine.metrics import scores
+from engine.pictures import evenly_spread
 from engine.predictor import Predictor
 from utils.figures import draw_confusion, draw_curves, draw_predictions
 from utils.run_folder import RunFolder
@@ -38,7 +38,6 @@ def report(
     draw_curves(run.read_rows(), monitor, best["epoch"], run.figures / "curves.png")
     title = f"epoch {best['epoch']}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
     draw_confusion(confusion.numpy(), predictor.labels, title, run.figures / "confusion_matrix.png")
-    chosen = np.unique(np.linspace(0, length - 1, pictures).round().astype(int)).tolist()
-    samples = [validation[index] for index in chosen]
+    samples = [validation[index] for index in evenly_spread(length, pictures)]
     drawn = [(s.image, s.mask, predictor.predict(s.image), s.name) for s in samples]
     draw_predictions(drawn, predictor.labels, run.figures / "predictions.png")

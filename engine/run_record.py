@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torch import nn
+
 from engine.checkpoint_writer import CheckpointWriter
+from engine.pictures import Pictures
 from engine.progress import Progress
 from utils.loggers import Logger
 from utils.run_folder import RunFolder
@@ -17,10 +20,17 @@ class RunRecord:
     Args:
         run: the folder; None where another process writes for this one, and all of this does nothing.
         columns: of metrics.csv.
+        pictures: for the logger at validations; None makes none.
     """
 
-    def __init__(self, run: RunFolder | None, logger: Logger, columns: list[str]) -> None:
-        self.run, self.logger, self.columns = run, logger, columns
+    def __init__(
+        self,
+        run: RunFolder | None,
+        logger: Logger,
+        columns: list[str],
+        pictures: Pictures | None = None,
+    ) -> None:
+        self.run, self.logger, self.columns, self.pictures = run, logger, columns, pictures
         self.rows: list[dict[str, float]] = []
         self._writer = CheckpointWriter()
 
@@ -69,11 +79,20 @@ class RunRecord:
         """Waits until the checkpoints are on disk."""
         self._writer.wait()
 
-    def show(self, row: dict[str, float], improved: bool) -> None:
-        """Puts an epoch's row into the summary and the logger."""
-        if self.run is not None:
-            self.run.update_summary(last=row, **({"best": row} if improved else {}))
-        self.log({k: v for k, v in row.items() if k not in ("epoch", "step") and not math.isnan(v)}, int(row["step"]))
+    def show(self, row: dict[str, float], improved: bool, model: nn.Module) -> None:
+        """Puts an epoch's row into the summary and the logger, and a picture of what the model says if it was
+        validated. The logger gets the best values so far by names of their own, to list runs by."""
+        if self.run is None:
+            return
+        step = int(row["step"])
+        self.run.update_summary(last=row, **({"best": row} if improved else {}))
+        values = {name: value for name, value in row.items() if not math.isnan(value)}
+        self.log({name: value for name, value in values.items() if name not in ("epoch", "step")}, step)
+        if improved:
+            best = [name for name in values if name.startswith("val/") and not name.startswith("val/iou/")]
+            self.log({"best/epoch": row["epoch"], **{f"best/{name}": values[name] for name in best}}, step)
+        if self.pictures is not None and "val/loss" in row:
+            self.logger.picture("predictions", self.pictures(model), step)
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Tells the logger values by name at an optimiser step."""

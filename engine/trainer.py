@@ -26,6 +26,7 @@ from engine.evaluator import Evaluation, evaluate
 from engine.metrics import scores
 from engine.normalization import IMAGENET, Normalization
 from engine.parameter_groups import without_decay_of_norms
+from engine.pictures import Pictures
 from engine.progress import Progress, progress_title
 from engine.randomness import be_deterministic
 from engine.run_record import RunRecord
@@ -179,6 +180,7 @@ class Trainer:
         description: dict[str, Any],
         normalization: Normalization = IMAGENET,
         resume_from: dict[str, Any] | None = None,
+        pictures: Pictures | None = None,
     ) -> Progress:
         """Trains a network in place.
 
@@ -189,6 +191,7 @@ class Trainer:
             run: gets metrics.csv and checkpoints; None in all processes but the first.
             description: what checkpoints hold besides the state of the training: config, image size ...
             resume_from: a `last.pt` to go on from.
+            pictures: for the logger, of the network that is validated; None makes none.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM; `last.pt` holds the state of that moment.
@@ -207,10 +210,10 @@ class Trainer:
         if self.device.type == "cpu":
             keep_freed_memory()
         with ExitStack() as stack:
-            size, steps = train.order.batch_size, self.accumulation_steps
+            size, steps, columns = train.order.batch_size, self.accumulation_steps, self.metric_columns(loss, labels)
             stack.enter_context(out_of_memory.advised(size, train.image_size, self.device, steps))
             stack.enter_context(deaths_named([train.watched, validation.watched]))
-            self.record = stack.enter_context(RunRecord(run, logger, self.metric_columns(loss, labels)))
+            self.record = stack.enter_context(RunRecord(run, logger, columns, pictures))
             self.stop = stack.enter_context(StopRequest(patient=distributed.processes() > 1))
             self.record.begin(self.progress)
             if resume_from is None:
@@ -254,7 +257,7 @@ class Trainer:
         if improved:
             self.record.save_best(self._checkpoint(row, self.step.evaluated))
         self._save_last(row)
-        self.record.show(row, improved)
+        self.record.show(row, improved, self.step.evaluated)
         if "val/loss" in row:
             recent = [row["seconds"] for row in self.record.rows[-self.validate_every :]]
             seconds = sum(recent) / len(recent)
@@ -283,8 +286,7 @@ class Trainer:
     def _answer_requests(self) -> None:
         """Stops if that was asked for, and saves if it is time to; all processes do the same."""
         self.record.check()
-        minutes = self.checkpoint_minutes or math.inf
-        due = time.monotonic() - self.saved > 60 * minutes
+        due = time.monotonic() - self.saved > 60 * (self.checkpoint_minutes or math.inf)
         signal, due_somewhere = distributed.highest(self.stop.signal or 0, int(due))
         if signal:
             self._interrupt(signal)
@@ -306,9 +308,8 @@ class Trainer:
             )
 
     def _bar(self, title: str, total: int) -> tqdm:
-        return tqdm(
-            total=total, desc=title, unit="img", leave=False, dynamic_ncols=True, disable=distributed.rank() > 0
-        )
+        quiet = distributed.rank() > 0
+        return tqdm(total=total, desc=title, unit="img", leave=False, dynamic_ncols=True, disable=quiet)
 
     def _log_step(self, bar: tqdm, norm: Tensor | None) -> None:
         loss = self.step.running.read()["loss"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +24,10 @@ SUPPLIED = {
     "scheduler": {"optimizer", "total_steps", "steps_per_epoch"},
     "logger": {"folder", "first_step"},
 }
+OPTIONAL = {"utils.loggers.WandB": ("wandb",), "utils.loggers.MLflow": ("mlflow", "sqlalchemy", "alembic")}
+"""Packages of requirements-loggers.txt that a `_target_` needs."""
 MAY_CHANGE = {"resume", "trainer.epochs", "trainer.device", "trainer.log_every", "data.num_workers", "data.cache"}
-"""Keys that may be typed beside `resume=` with another value than the run's."""
+"""Keys that may be typed beside `resume=` with another value than the run's, as those of the logger may."""
 
 Config = dict[str, Any]
 
@@ -142,7 +145,9 @@ def differences(before: Config, now: Config, may_change: Collection[str] = MAY_C
     return [
         f"{key} was {_shown(old.get(key, 'not there'))} and is now {_shown(new.get(key, 'not there'))}"
         for key in dict.fromkeys([*old, *new])
-        if key not in may_change and (key not in old or key not in new or new[key] != old[key])
+        if key not in may_change
+        and not key.startswith("logger.")
+        and (key not in old or key not in new or new[key] != old[key])
     ]
 
 
@@ -235,6 +240,9 @@ def _check_target(node: Config, path: str, known: set[str], origin: Origin) -> N
     except UnknownTarget as error:
         hint = did_you_mean(str(target).rpartition(".")[2], names_in(str(target).rpartition(".")[0]))
         raise UserError(f"{path}._target_={target} {origin.place(f'{path}._target_')}: {error}{hint}") from error
+    missing = [package for package in OPTIONAL.get(target, ()) if find_spec(package) is None]
+    if missing:
+        raise UserError(f"{path}: {target} needs {' and '.join(missing)}; say pip install -r requirements-loggers.txt")
     parameters = {p.name: p for p in signature.parameters} if signature else {}
     for name, value in node.items():
         key = f"{path}.{name}"

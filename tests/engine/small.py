@@ -12,6 +12,7 @@ from data.labels import LabelSet
 from data.loading import TrainingLoader, ValidationLoader
 from data.samples import Sample
 from engine.checkpoint import load_checkpoint
+from engine.pictures import Pictures
 from engine.randomness import seed_everything
 from engine.schedules import poly
 from engine.trainer import Trainer
@@ -70,16 +71,30 @@ class Notes:
 
     def __init__(self) -> None:
         self.values: list[tuple[int, dict[str, float]]] = []
+        self.images: list[tuple[int, np.ndarray]] = []
+
+    pictures = True
+
+    def begin(self, *described: Any) -> None:
+        pass
 
     def log(self, values: Any, step: int) -> None:
         self.values.append((step, dict(values)))
 
-    def close(self) -> None:
+    def picture(self, name: str, image: np.ndarray, step: int) -> None:
+        self.images.append((step, image))
+
+    def close(self, status: str) -> None:
         pass
 
 
 def fit(
-    folder: Path, network: type[nn.Module] = Net, resume: bool = False, logger: Any = None, **options: Any
+    folder: Path,
+    network: type[nn.Module] = Net,
+    resume: bool = False,
+    logger: Any = None,
+    pictures: Pictures | None = None,
+    **options: Any,
 ) -> Trainer:
     """Trains a small network on 10 samples, in batches of 2."""
     options = {"epochs": 2, "device": "cpu", **options}
@@ -105,6 +120,7 @@ def fit(
         logger or NoLogger(""),
         {"config": {}, "image_size": list(SIZE)},
         resume_from=load_checkpoint(run.last) if resume else None,
+        pictures=pictures,
     )
     return trainer
 

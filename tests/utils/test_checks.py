@@ -1,3 +1,5 @@
+from typing import Any
+
 from utils.checks import Origin, differences
 
 
@@ -17,8 +19,9 @@ def test_differences_see_changes_additions_and_removals() -> None:
 
 
 def test_what_may_change() -> None:
-    before = {"trainer": {"epochs": 2, "device": "cpu"}, "data": {"num_workers": 0}, "resume": None}
-    now = {"trainer": {"epochs": 3, "device": "cuda"}, "data": {"num_workers": 4}, "resume": "run"}
+    before: dict[str, Any] = {"trainer": {"epochs": 2, "device": "cpu"}, "data": {"num_workers": 0}, "resume": None}
+    now: dict[str, Any] = {"trainer": {"epochs": 3, "device": "cuda"}, "data": {"num_workers": 4}, "resume": "run"}
+    before["logger"], now["logger"] = {"mode": "online"}, {"mode": "offline", "tags": ["late"]}
     assert differences(before, now) == []
 
 

@@ -1,0 +1,78 @@
+"""What the network says of some validation samples, to look at while it trains."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from data.images import resize_image, resize_mask
+from data.samples import SegmentationDataset
+from engine.normalization import IMAGENET, Normalization
+
+LONGEST_SIDE = 320
+"""Pixels of a panel at most: pictures of every validation add up."""
+GAP = 4
+
+
+class Pictures:
+    """Makes pictures of the same samples each time, evenly spread over a split.
+
+    Args:
+        samples: with images of the network's size, as `data.checking.checked_samples` gives them.
+        autocast: the dtype of mixed precision; None for float32.
+        count: how many samples at most.
+    """
+
+    def __init__(
+        self,
+        samples: SegmentationDataset,
+        device: torch.device,
+        normalization: Normalization = IMAGENET,
+        autocast: torch.dtype | None = None,
+        channels_last: bool = False,
+        count: int = 4,
+    ) -> None:
+        self.samples, self.device, self.normalization = samples, device, normalization
+        self.autocast, self.channels_last = autocast, channels_last
+        self.indices = evenly_spread(len(samples), count)
+
+    @torch.inference_mode()
+    def __call__(self, model: nn.Module) -> np.ndarray:
+        """Rows of image, truth and prediction, uint8 (H, W, 3), RGB; the mode of the model stays as it is.
+
+        One sample after the other, so that it takes no more memory than validation.
+        """
+        was_training = model.training
+        model.eval()
+        try:
+            rows = [self._row(model, index) for index in self.indices]
+        finally:
+            model.train(was_training)
+        return _joined(rows, axis=0)
+
+    def _row(self, model: nn.Module, index: int) -> np.ndarray:
+        image, mask, _ = self.samples[index]
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).unsqueeze(0).to(self.device)
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            logits = model(self.normalization(pixels, self.channels_last))
+        prediction = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
+        height, width = image.shape[:2]
+        scale = min(1.0, LONGEST_SIDE / max(height, width))
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        palette = self.samples.labels.palette()
+        panels = [resize_image(image, size), *(palette[resize_mask(m, size)] for m in (mask, prediction))]
+        return _joined(panels, axis=1)
+
+
+def _joined(pictures: list[np.ndarray], axis: int) -> np.ndarray:
+    """Pictures uint8 (h, w, 3) of one size as one, with white between them."""
+    margin = [(0, 0), (0, 0), (0, 0)]
+    margin[axis] = (0, GAP)
+    padded = [np.pad(picture, margin, constant_values=255) for picture in pictures[:-1]]
+    return np.concatenate([*padded, pictures[-1]], axis)
+
+
+def evenly_spread(length: int, count: int) -> list[int]:
+    """`count` indices of `length` samples, the first and the last among them; fewer where there are fewer."""
+    return np.unique(np.linspace(0, length - 1, count).round().astype(int)).tolist()

@@ -1,0 +1,97 @@
+"""TensorBoard's events in the run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.loggers.flat import hyperparameters
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+FLUSH_SECONDS = 10
+HPARAMS = ".hparams"  # ends the names of the files for the HParams tab
+
+
+class TensorBoard:
+    """Scalars, pictures and the HParams tab for `tensorboard --logdir experiments`.
+
+    TensorBoard believes the first description of a run that it reads, so the ones for the HParams tab are in event
+    files of their own, which are written anew when the run goes on.
+
+    Args:
+        folder: the run folder; events go to its `tensorboard/`.
+        first_step: where a resumed run goes on; what was written after it is hidden.
+
+    Raises:
+        UserError: nothing can be written there; of every method.
+    """
+
+    pictures = True
+
+    def __init__(self, folder: str, first_step: int = 0) -> None:
+        self._folder, self._first_step = Path(folder, "tensorboard"), first_step
+        self._writer: SummaryWriter | None = None
+
+    def begin(self, name: str, notes: str | None, config: dict[str, Any], options: Mapping[str, str | None]) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+        try:
+            for old in self._folder.glob(f"*{HPARAMS}"):
+                old.unlink()
+            # TensorBoard reads the files one after the other: this one is whole before the next begins.
+            self._describe("session_start_info", start_time_secs=time.time(), hparams=hyperparameters(config, options))
+            # It hides what was written at this step and later.
+            purge_step = self._first_step + 1 if self._first_step else None
+            self._writer = SummaryWriter(str(self._folder), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        if self._writer is None:
+            return
+        try:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def picture(self, name: str, image: np.ndarray, step: int) -> None:
+        if self._writer is None:
+            return
+        try:
+            self._writer.add_image(name, image, step, dataformats="HWC")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def close(self, status: str) -> None:
+        if self._writer is None:
+            return
+        with suppress(OSError):  # a full disk has been told of before
+            self._writer.close()
+            ended = "STATUS_SUCCESS" if status == "finished" else "STATUS_FAILURE"
+            self._describe("session_end_info", end_time_secs=time.time(), status=ended)
+
+    def _describe(self, part: str, **values: Any) -> None:
+        """Writes what the HParams tab is told of a run at its start or end."""
+        from google.protobuf.json_format import ParseDict
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.plugins.hparams import metadata
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+        from torch.utils.tensorboard import FileWriter
+
+        data = ParseDict({part: values}, HParamsPluginData())
+        described = Summary.Value(tag=f"_hparams_/{part}", metadata=metadata.create_summary_metadata(data))
+        writer = FileWriter(str(self._folder), filename_suffix=HPARAMS)
+        writer.add_summary(Summary(value=[described]))
+        writer.close()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"{self._folder}: cannot be written ({error.strerror})")

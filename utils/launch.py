@@ -191,7 +191,8 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
         try:
             check(cfg, config_name)
             with _folder_of(cfg, config_name):
-                return task(cfg)
+                value = task(cfg)
+            return None if value != value else value  # a NaN would end a search; None is a failed trial of it
         except Interrupted as stop:
             log.warning("%s: stopped, with everything saved%s", stop, _way_on())
             sys.exit(128 + stop.signal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +38,33 @@ class Run:
     def status(self) -> str:
         return str(self.summary.get("status", "unknown"))
 
+    @property
+    def live_status(self) -> str:
+        """The status, with a question mark where a run that should be running has written nothing for long."""
+        return "running?" if self.status == "running" and self.silence() > self._patience() else self.status
+
+    def silence(self) -> float:
+        """Seconds since something was written into the folder."""
+        return min(map(self._age, ("summary.json", "metrics.csv", "train.log", "checkpoints/last.pt")))
+
+    def since_last_epoch(self) -> float:
+        """Seconds since the last row of metrics.csv was written; infinite where there is none."""
+        return self._age("metrics.csv")
+
+    def _age(self, name: str) -> float:
+        """Seconds since a file of the folder was written; infinite where it is not there."""
+        try:
+            return max(time.time() - (self.path / name).stat().st_mtime, 0.0)
+        except OSError:
+            return math.inf
+
+    def _patience(self) -> float:
+        """Seconds in which a run that is alive writes something: three times what its epochs or checkpoints take."""
+        epochs = [row["seconds"] for row in self.rows[-3:] if "seconds" in row]
+        minutes = _number(self.config.get("trainer.checkpoint_minutes"))
+        waits = [*epochs, *([] if math.isnan(minutes) else [60 * minutes])]
+        return max(3 * min(waits, default=600.0), 120.0)
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config with keys as they are typed, `trainer.epochs`; {} where it cannot be read."""
@@ -54,14 +82,19 @@ class Run:
         except (OSError, ValueError, TypeError, csv.Error):
             return []
 
+    def row(self, which: str) -> dict[str, Any]:
+        """The epoch that the summary calls `best` or `last`; {} where there is none."""
+        row = self.summary.get(which)
+        return row if isinstance(row, dict) else {}
+
     def best(self, metric: str) -> float:
         """A metric at the best epoch, NaN where there is none."""
-        return _number((self.summary.get("best") or {}).get(metric))
+        return _number(self.row("best").get(metric))
 
     @property
     def best_epoch(self) -> int | None:
-        epoch = _number((self.summary.get("best") or {}).get("epoch"))
-        return None if math.isnan(epoch) else int(epoch)
+        epoch = _number(self.row("best").get("epoch"))
+        return int(epoch) if math.isfinite(epoch) else None
 
     def number(self, key: str) -> float:
         """A number of the summary, NaN where there is none."""

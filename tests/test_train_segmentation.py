@@ -58,7 +58,7 @@ def test_what_a_run_leaves_for_comparing_is_that_of_its_best_network(finished_ru
     assert {path.name for path in folder.iterdir()} == {"index.json"} | {
         sample[part] for sample in index["samples"] for part in ("image", "truth", "prediction")
     }
-    data, predictor = Synthetic([32, 32], "val"), Predictor.from_checkpoint(finished_run)
+    data, predictor = Synthetic((32, 32), "val"), Predictor.from_checkpoint(finished_run)
     for entry in index["samples"]:
         sample = data[entry["number"]]
         prediction = predictor.predict(sample.image)

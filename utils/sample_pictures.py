@@ -38,8 +38,8 @@ class Predicted(NamedTuple):
 
 
 def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) -> None:
-    """Writes <number>_<name>_image.jpg, ..._truth.png and ..._prediction.png of each sample, and index.json: the classes
-    with their colours, and of each sample its number, name, a digest of the truth, its scores and its files.
+    """Writes <number>_<name>_image.jpg, ..._truth.png and ..._prediction.png of each sample, and index.json: the
+    classes with their colours, and of each sample its number, name, a digest of the truth, its scores and its files.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -85,7 +85,7 @@ def _palette_picture(mask: np.ndarray, labels: LabelSet, size: tuple[int, int]) 
 
 
 def _scores(truth: np.ndarray, prediction: np.ndarray, classes: int) -> dict[str, Any]:
-    """`wrong`, the share of the pixels, and `miou` over the classes that are there or predicted; None where undefined."""
+    """`wrong`, the share of the pixels, and `miou` of the classes that are there or predicted; None where undefined."""
     valid = truth != IGNORE_INDEX
     there, said = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
     if not there.size:

@@ -137,6 +137,7 @@ class Compare(Keys):
     group_by: Text | None
     baseline: Text | None
     format: Literal["table", "csv", "json", "markdown", "latex"]
+    report: Text | None
 
 
 class Benchmark(Keys):

@@ -3,6 +3,7 @@
 python compare.py
 python compare.py runs='experiments/2026-11*' sort=val/miou group_by=seed format=markdown
 python compare.py report=report.html
+python compare.py watch=true
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ def compare(cfg: DictConfig) -> None:
     """Prints a table of runs, and of the classes' differences to one of them; writes a report."""
     from comparison.table import against, differing_keys, grouped, rendered, rows_of, sorted_by
 
+    if cfg.watch:
+        from comparison.watch import watch
+
+        return watch(lambda: found_runs(cfg.runs)[0], str(cfg.runs))
     report = Path(cfg.report).expanduser() if cfg.report is not None else None
     if report is not None:
         from comparison.report import check_place
@@ -50,6 +55,7 @@ def compare(cfg: DictConfig) -> None:
 
         size = write_report(report, runs, skipped, cfg.runs, sort=cfg.sort, group_by=cfg.group_by, baseline=baseline)
         log.info("report: %s (%.1f MB): open it in a browser", report, size / 1e6)
+    return None
 
 
 def found_runs(runs: str) -> tuple[list[Any], list[str]]:

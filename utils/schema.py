@@ -138,6 +138,7 @@ class Compare(Keys):
     baseline: Text | None
     format: Literal["table", "csv", "json", "markdown", "latex"]
     report: Text | None
+    watch: Flag
 
 
 class Benchmark(Keys):

@@ -251,7 +251,7 @@ def test_places_that_no_report_can_be_written_to(tmp_path: Path) -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, comparison.report; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    code = "import sys, comparison.report, comparison.watch; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "set()", done.stderr
 

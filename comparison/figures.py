@@ -61,7 +61,7 @@ def pictures(run: Run) -> tuple[list[Picture], list[dict[str, Any]]]:
             for entry in index["classes"]
         ]
         entries = list(index["samples"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return [], []
     found = []
     for entry in entries:
@@ -69,7 +69,7 @@ def pictures(run: Run) -> tuple[list[Picture], list[dict[str, Any]]]:
             image, truth, prediction = (_data_url(folder, entry[part]) for part in ("image", "truth", "prediction"))
             wrong, miou = (None if entry[key] is None else float(entry[key]) for key in ("wrong", "miou"))
             number, name, digest = int(entry["number"]), str(entry["name"]), str(entry["digest"])
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
             continue
         found.append(Picture(number, name, digest, wrong, miou, image, truth, prediction))
     return found, classes

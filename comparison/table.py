@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from comparison.runs import Run
+from comparison.runs import Run, as_number
 from utils.errors import UserError, did_you_mean
 from utils.tables import duration, table
 
@@ -179,8 +179,9 @@ def _value(run: Run, key: str) -> Any:
 
 
 def number_or_none(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None
+    """A finite number, None in place of anything else."""
+    number = as_number(value)
+    return number if math.isfinite(number) else None
 
 
 def _plain(value: Any) -> Any:

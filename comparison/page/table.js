@@ -127,7 +127,7 @@ listRows();
 
 byId("title").textContent = `Comparison of ${plural(runs.length, "run")}`;
 document.title = `${byId("title").textContent}: ${data.source}`;
-byId("summary").textContent = [`${data.source}, as of ${data.made}`, ...(runs[0].mIoU == null ? [] : [`best mIoU ${fixed(Math.max(...runs.map((run) => run.mIoU ?? 0)))}`])].join(" · ");
+byId("summary").textContent = [`${data.source}, as of ${data.made}`, ...(runs.some((run) => run.mIoU != null) ? [`best mIoU ${fixed(Math.max(...runs.map((run) => run.mIoU ?? 0)))}`] : [])].join(" · ");
 if (data.skipped.length) {
   const box = byId("skipped");
   box.hidden = false;

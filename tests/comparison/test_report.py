@@ -188,6 +188,10 @@ def test_nothing_that_is_damaged_stops_it(tmp_path: Path) -> None:
         "matrix": ("figures/confusion_matrix.csv", "true class,a,b\na,1\n"),
         "letters": ("figures/confusion_matrix.csv", "true class,a\na,x\n"),
         "empty": ("figures/confusion_matrix.csv", ""),
+        "infinite": ("figures/samples/index.json", '{"classes": [], "samples": [{"number": Infinity}]}'),
+        "text": ("config.yaml", "only a text"),
+        "loop": ("config.yaml", "a: &a [{b: *a}]"),
+        "digits": ("summary.json", f'{{"parameters": 1{"0" * 400}, "best": {{"epoch": 1e999}}}}'),
         "metrics": ("metrics.csv", "epoch,step\n1,x\n"),
         "rows": ("summary.json", '{"best": [1], "last": 3, "options": 4, "name": 5, "notes": {"a": 1}}'),
         "best": ("summary.json", '{"best": {"val/miou": "high", "val/iou/sky": [], "epoch": "two"}}'),
@@ -205,7 +209,12 @@ def test_nothing_that_is_damaged_stops_it(tmp_path: Path) -> None:
     entries = {run["run"]: run for run in data["runs"]}
     assert set(entries) == {*damage, "cut"}
     assert [("no summary" in reason, "damaged" in reason) for reason in data["skipped"]] == [(True, True)]
-    assert entries["index"]["predictions"] == {} and not entries["index"]["pictures_left_out"]
+    assert entries["text"]["config"] is None and entries["loop"]["config"] is None
+    assert entries["digits"]["parameters"] is None and entries["digits"]["epoch"] is None
+    assert (
+        entries["infinite"]["predictions"] == entries["index"]["predictions"] == {}
+        and not entries["index"]["pictures_left_out"]
+    )
     assert all(entries[name]["confusion"] is None for name in ("matrix", "letters", "empty"))
     assert entries["nan"]["mIoU"] is None and entries["nan"]["parameters"] is None
     assert entries["best"]["best"] == {"val/miou": None, "val/iou/sky": None}

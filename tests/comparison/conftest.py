@@ -23,7 +23,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = make_run(folder / "runs" / f"run{i}", mious[-1], optimizer__lr=[0.004, 0.01, 0.1][i], seed=[0, 0, 1][i])
         ious = {f"val/iou/{label}": mious[-1] - 0.1 * j for j, label in enumerate(LABELS.names)}
         best = {"epoch": 3, "val/miou": mious[-1], "val/dice": mious[-1] + 0.1, **ious}
-        change_summary(run, name=name, notes=f"note {i} <b>bold</b>", parameters=sizes[name], best=best)
+        speed = {"images_per_second": [50, 10, 30][i]}
+        facts = {"name": name, "notes": f"note {i} <b>bold</b>", "parameters": sizes[name]}
+        change_summary(run, **facts, best=best, last=speed)
         add_metrics(
             run,
             {

@@ -54,6 +54,9 @@ def test_sorting_by_mouse_and_keyboard(page: Page) -> None:
     page.click("#table th button:has-text('mIoU')")
     page.click("#table th button:has-text('mIoU')")
     assert names(page)[:2] == [NASTY, "enet"] and names(page)[-1] == "broken"  # without a value: last either way
+    for first in ("enet", NASTY):
+        page.click("#table th button:has-text('notes')")
+        assert names(page)[0] == first and set(names(page)[3:]) == {"older", "broken"}
     page.click("#table th button:has-text('run')")
     assert names(page) == [NASTY, "broken", "enet", "older", "unet"]
 
@@ -154,7 +157,9 @@ def test_accuracy_against_cost(page: Page) -> None:
     page.check("#cost-log")
     assert axis_type(page, "cost-chart", "xaxis") == "log"
     page.select_option("#price", "images/s")
-    assert set(traces(page, "cost-chart")[1]["x"]) == {12.34}
+    front, dots = traces(page, "cost-chart")
+    assert sorted(dots["x"]) == [10, 12.34, 30, 50]
+    assert list(zip(front["x"], front["y"], strict=True)) == [(50, 0.5), (12.34, 0.6), (10, 0.7)]
     page.select_option("#gain", "val/iou/car")
     assert sorted(traces(page, "cost-chart")[1]["y"]) == pytest.approx([0.1, 0.3, 0.5])
 

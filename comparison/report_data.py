@@ -147,7 +147,8 @@ def add_pictures(data: Data, runs: Sequence[Run], budget: int) -> None:
 
     for run, entry in zip(runs, data["runs"], strict=True):
         found, labels = pictures(run)
-        size = sum(len(url) for url in {url for p in found for url in p[-3:]} - places.keys())
+        pairs = {url for p in found if (p.name, p.digest) not in samples for url in (p.image, p.truth)}
+        size = sum(map(len, (pairs | {p.prediction for p in found}) - places.keys()))
         entry["predictions"], entry["pictures_left_out"] = {}, size > budget
         if size > budget:
             continue

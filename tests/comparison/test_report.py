@@ -140,6 +140,7 @@ def test_twenty_runs_of_the_usual_length_stay_below_five_megabytes(tmp_path: Pat
     rng = np.random.default_rng(0)
     blobs = rng.random((4, 20, 40)).repeat(12, 1).repeat(12, 2)
     truths = (blobs * 3).astype(np.uint8)
+    photos = [(blob[..., None] * 200 + rng.integers(0, 30, (240, 480, 3))).astype(np.uint8) for blob in blobs]
     names = [f"val/iou/class {i}" for i in range(19)]
     for number in range(20):
         run = make_run(tmp_path / "runs" / f"{number}x", number / 20, seed=number)
@@ -148,15 +149,27 @@ def test_twenty_runs_of_the_usual_length_stay_below_five_megabytes(tmp_path: Pat
         samples = []
         for i, truth in enumerate(truths):
             prediction = np.where(rng.random(truth.shape) < 0.04, rng.integers(0, 3, truth.shape), truth)
-            photo = (blobs[i, ..., None] * 200 + rng.integers(0, 30, (240, 480, 3))).astype(np.uint8)
-            samples.append(Predicted(i, f"frankfurt_{i}", photo, truth, prediction.astype(np.uint8)))
+            samples.append(Predicted(i, f"frankfurt_{i}", photos[i], truth, prediction.astype(np.uint8)))
         add_figures(run, samples)
     data = data_of(tmp_path / "runs")
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
     assert len(data["samples"]) == 4
-    shown = [bool(run["predictions"]) for run in data["runs"]]
-    assert shown == sorted(shown, reverse=True) and sum(shown) >= 10  # the first ones have theirs
-    assert [run["pictures_left_out"] for run in data["runs"]] == [not one for one in shown]
+    assert [len(run["predictions"]) for run in data["runs"]] == [4] * 20
+    assert all(len(run["curves"]["epoch"]) == 300 for run in data["runs"])
+
+
+def test_pictures_of_the_first_runs_only_where_all_would_be_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        add_figures(make_run(tmp_path / "runs" / f"{number}x", 0.9 - number / 10), [scene(1, number), scene(2, number)])
+    pictures = data_of(tmp_path / "runs")["pictures"]
+    assert len(pictures) == 4 + 8
+    monkeypatch.setattr(report, "SIZE", 0)
+    monkeypatch.setattr(report, "LEAST", sum(map(len, pictures)) - 1)
+    entries = data_of(tmp_path / "runs")["runs"]
+    assert [len(entry["predictions"]) for entry in entries] == [2, 2, 2, 0]
+    assert [entry["pictures_left_out"] for entry in entries] == [False, False, False, True]
 
 
 def test_confusion_matrices_of_the_first_runs_only_where_all_would_be_large(

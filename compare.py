@@ -2,6 +2,8 @@
 
 python compare.py
 python compare.py runs='experiments/2026-11*' sort=val/miou group_by=seed format=markdown
+python compare.py report=report.html
+python compare.py watch=true
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import glob
 import logging
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -19,13 +22,19 @@ log = logging.getLogger("compare")
 
 
 def compare(cfg: DictConfig) -> None:
-    """Prints a table of runs, and of the classes' differences to one of them."""
-    from comparison.runs import read_runs
+    """Prints a table of runs, and of the classes' differences to one of them; writes a report."""
     from comparison.table import against, differing_keys, grouped, rendered, rows_of, sorted_by
 
-    pattern = str(Path(cfg.runs).expanduser())
-    names = [pattern] if Path(pattern).is_dir() else glob.glob(pattern)  # noqa: PTH207 - may be absolute
-    runs, skipped = read_runs(Path(name) for name in names)
+    if cfg.watch:
+        from comparison.watch import watch
+
+        return watch(lambda: found_runs(cfg.runs)[0], str(cfg.runs))
+    report = Path(cfg.report).expanduser() if cfg.report is not None else None
+    if report is not None:
+        from comparison.report import check_place
+
+        check_place(report)
+    runs, skipped = found_runs(cfg.runs)
     for reason in skipped:
         log.warning("left out %s", reason)
     if not runs:
@@ -37,13 +46,34 @@ def compare(cfg: DictConfig) -> None:
     if cfg.sort is not None:
         rows = sorted_by(rows, cfg.sort)
     print(rendered(rows, cfg.format, f"{len(runs)} run{'s' if len(runs) > 1 else ''}"))
-    if cfg.baseline is not None:
-        wanted = Path(cfg.baseline).expanduser().resolve()
-        chosen = [run for run in runs if run.path.resolve() == wanted]
-        if not chosen:
-            raise UserError(f"baseline={cfg.baseline}: none of the {len(runs)} runs compared")
+    baseline = chosen_run(runs, cfg.baseline) if cfg.baseline is not None else None
+    if baseline is not None:
         print()
-        print(rendered(against(chosen[0], runs), cfg.format, "IoU, and the differences to it", signed=True))
+        print(rendered(against(baseline, runs), cfg.format, "IoU, and the differences to it", signed=True))
+    if report is not None:
+        from comparison.report import write_report
+
+        size = write_report(report, runs, skipped, cfg.runs, sort=cfg.sort, group_by=cfg.group_by, baseline=baseline)
+        log.info("report: %s (%.1f MB): open it in a browser", report, size / 1e6)
+    return None
+
+
+def found_runs(runs: str) -> tuple[list[Any], list[str]]:
+    """The runs that a folder or pattern names, and why others were left out."""
+    from comparison.runs import read_runs
+
+    pattern = str(Path(runs).expanduser())
+    names = [pattern] if Path(pattern).is_dir() else glob.glob(pattern)  # noqa: PTH207 - may be absolute
+    return read_runs(Path(name) for name in names)
+
+
+def chosen_run(runs: list[Any], baseline: str) -> Any:
+    """The run whose folder `baseline` is."""
+    wanted = Path(baseline).expanduser().resolve()
+    for run in runs:
+        if run.path.resolve() == wanted:
+            return run
+    raise UserError(f"baseline={baseline}: none of the {len(runs)} runs compared")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,12 +38,40 @@ class Run:
     def status(self) -> str:
         return str(self.summary.get("status", "unknown"))
 
+    @property
+    def live_status(self) -> str:
+        """The status, with a question mark where a run that should be running has written nothing for long."""
+        return "running?" if self.status == "running" and self.silence() > self._patience() else self.status
+
+    def silence(self) -> float:
+        """Seconds since something was written into the folder."""
+        return min(map(self._age, ("summary.json", "metrics.csv", "train.log", "checkpoints/last.pt")))
+
+    def since_last_epoch(self) -> float:
+        """Seconds since the last row of metrics.csv was written; infinite where there is none."""
+        return self._age("metrics.csv")
+
+    def _age(self, name: str) -> float:
+        """Seconds since a file of the folder was written; infinite where it is not there."""
+        try:
+            return max(time.time() - (self.path / name).stat().st_mtime, 0.0)
+        except OSError:
+            return math.inf
+
+    def _patience(self) -> float:
+        """Seconds in which a run that is alive writes something: three times what its epochs or checkpoints take."""
+        epochs = [row["seconds"] for row in self.rows[-3:] if "seconds" in row]
+        minutes = as_number(self.config.get("trainer.checkpoint_minutes"))
+        waits = [*epochs, *([] if math.isnan(minutes) else [60 * minutes])]
+        return max(3 * min(waits, default=600.0), 120.0)
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config with keys as they are typed, `trainer.epochs`; {} where it cannot be read."""
         try:
-            return flat(yaml.load((self.path / "config.yaml").read_text(encoding="utf-8"), Loader))
-        except (OSError, ValueError, yaml.YAMLError):
+            config = yaml.load((self.path / "config.yaml").read_text(encoding="utf-8"), Loader)
+            return flat(config) if isinstance(config, dict) else {}
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):  # an anchor may hold itself
             return {}
 
     @cached_property
@@ -54,18 +83,23 @@ class Run:
         except (OSError, ValueError, TypeError, csv.Error):
             return []
 
+    def row(self, which: str) -> dict[str, Any]:
+        """The epoch that the summary calls `best` or `last`; {} where there is none."""
+        row = self.summary.get(which)
+        return row if isinstance(row, dict) else {}
+
     def best(self, metric: str) -> float:
         """A metric at the best epoch, NaN where there is none."""
-        return _number((self.summary.get("best") or {}).get(metric))
+        return as_number(self.row("best").get(metric))
 
     @property
     def best_epoch(self) -> int | None:
-        epoch = _number((self.summary.get("best") or {}).get("epoch"))
-        return None if math.isnan(epoch) else int(epoch)
+        epoch = as_number(self.row("best").get("epoch"))
+        return int(epoch) if math.isfinite(epoch) else None
 
     def number(self, key: str) -> float:
         """A number of the summary, NaN where there is none."""
-        return _number(self.summary.get(key))
+        return as_number(self.summary.get(key))
 
 
 def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
@@ -74,12 +108,17 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
     for folder in sorted(set(folders)):
         if not folder.is_dir():
             continue
-        for job in _runs_in(folder):
+        try:
+            jobs = _runs_in(folder)
+        except OSError as error:
+            skipped.append(f"{folder}: cannot be read ({error.strerror})")
+            continue
+        for job in jobs:
             try:
                 summary = json.loads((job / "summary.json").read_text(encoding="utf-8"))
             except OSError as error:
                 skipped.append(f"{job}: no run, or one that ended before it began ({error.strerror}: summary.json)")
-            except ValueError:
+            except (ValueError, RecursionError):
                 skipped.append(f"{job}: its summary.json is damaged")
             else:
                 if isinstance(summary, dict):
@@ -112,5 +151,9 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+def as_number(value: Any) -> float:
+    """A number, NaN in place of anything else."""
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an integer of more than 308 digits
+        return math.nan

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from comparison.runs import Run
+from comparison.runs import Run, as_number
 from utils.errors import UserError, did_you_mean
 from utils.tables import duration, table
 
@@ -37,7 +37,7 @@ def differing_keys(runs: Sequence[Run]) -> list[str]:
     Keys below an option that differs (a model's own) count only if runs with the same option differ in them, and those
     of transforms only if runs of the same image size do, which they mostly follow.
     """
-    groups = [g for g in GROUPS[2:] if len({option(run, g) for run in runs}) > 1]
+    groups = [g for g in GROUPS[2:] if len({option(run, g) for run in runs} - {""}) > 1]
     seen: dict[str, dict[str, set[str]]] = {}
     for run in runs:
         chosen = {group: option(run, group) for group in GROUPS}
@@ -62,16 +62,9 @@ def grouped(runs: Sequence[Run], keys: Sequence[str], group_by: str) -> list[Row
     Raises:
         UserError: no run has the key.
     """
-    if not any(group_by in run.config for run in runs):
-        known = {key for run in runs for key in run.config}
-        raise UserError(f"group_by={group_by}: no run has this key{did_you_mean(group_by, known)}")
     keys = [key for key in keys if key != group_by]
-    alike: dict[str, list[Run]] = {}
-    for run in runs:
-        same = {"model": option(run, "model"), "data": option(run, "data"), **{k: _value(run, k) for k in keys}}
-        alike.setdefault(_plain_text(same), []).append(run)
     rows = []
-    for members in alike.values():
+    for members in groups_of(runs, keys, group_by):
         each = rows_of(members, keys)
         row: Row = {}
         for column in each[0]:
@@ -88,20 +81,37 @@ def grouped(runs: Sequence[Run], keys: Sequence[str], group_by: str) -> list[Row
     return rows
 
 
+def groups_of(runs: Sequence[Run], keys: Sequence[str], group_by: str) -> list[list[Run]]:
+    """The runs that differ in nothing but a key, together; `keys` are those in which any of them differ.
+
+    Raises:
+        UserError: no run has the key.
+    """
+    if not any(group_by in run.config for run in runs):
+        known = {key for run in runs for key in run.config}
+        raise UserError(f"group_by={group_by}: no run has this key{did_you_mean(group_by, known)}")
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        others = {key: _value(run, key) for key in keys if key != group_by}
+        same = {"model": option(run, "model"), "data": option(run, "data"), **others}
+        alike.setdefault(_plain_text(same), []).append(run)
+    return list(alike.values())
+
+
 def against(baseline: Run, runs: Sequence[Run]) -> list[Row]:
     """A row a class: the baseline's IoU at its best epoch, and how much the others' is above it.
 
     Raises:
         UserError: the baseline has no such metrics.
     """
-    found = [key for key in (baseline.summary.get("best") or {}) if key.startswith("val/iou/")]
+    found = [key for key in baseline.row("best") if key.startswith("val/iou/")]
     if not found:
         raise UserError(f"baseline={baseline.path}: it has no validated epoch")
     rows = []
     for key, title in [*((key, key.removeprefix("val/iou/")) for key in found), ("val/miou", "mIoU")]:
         base = baseline.best(key)
-        others = {run.name: _known(run.best(key) - base) for run in runs if run is not baseline}
-        rows.append({"class": title, baseline.name: _known(base), **others})
+        others = {run.name: number_or_none(run.best(key) - base) for run in runs if run is not baseline}
+        rows.append({"class": title, baseline.name: number_or_none(base), **others})
     return rows
 
 
@@ -148,19 +158,18 @@ def rendered(rows: Sequence[Row], form: Format, title: str = "", signed: bool = 
 
 
 def _row(run: Run, keys: Sequence[str]) -> Row:
-    last = run.summary.get("last") or {}
     return {
         "name": run.name,
         "model": option(run, "model"),
         "data": option(run, "data"),
         **{key: _value(run, key) for key in keys},
-        "parameters": _known(run.number("parameters")),
-        "MACs": _known(run.number("macs")),
-        "mIoU": _known(run.best("val/miou")),
+        "parameters": number_or_none(run.number("parameters")),
+        "MACs": number_or_none(run.number("macs")),
+        "mIoU": number_or_none(run.best("val/miou")),
         "epoch": run.best_epoch,
-        "Dice": _known(run.best("val/dice")),
-        "images/s": _known(last.get("images_per_second")),
-        "seconds": _known(run.number("seconds")),
+        "Dice": number_or_none(run.best("val/dice")),
+        "images/s": number_or_none(run.row("last").get("images_per_second")),
+        "seconds": number_or_none(run.number("seconds")),
         "status": run.status,
     }
 
@@ -169,9 +178,10 @@ def _value(run: Run, key: str) -> Any:
     return option(run, key) if key in GROUPS else run.config.get(key)
 
 
-def _known(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None
+def number_or_none(value: Any) -> float | None:
+    """A finite number, None in place of anything else."""
+    number = as_number(value)
+    return number if math.isfinite(number) else None
 
 
 def _plain(value: Any) -> Any:

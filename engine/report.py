@@ -13,6 +13,7 @@ from engine.pictures import evenly_spread
 from engine.predictor import Predictor
 from utils.figures import draw_confusion, draw_curves, draw_predictions
 from utils.run_folder import RunFolder
+from utils.sample_pictures import Predicted, write_samples
 from utils.tables import class_table
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,10 @@ def report(
     run: RunFolder, validation: SegmentationDataset, length: int, device: torch.device, monitor: str, pictures: int = 4
 ) -> None:
     """Prints the classes' metrics at the best epoch, and draws figures/curves.png, confusion_matrix.png and
-    predictions.png, the last of some of the first `length` validation samples, evenly spread."""
+    predictions.png, the last of some of the first `length` validation samples, evenly spread.
+
+    For compare.py the counts are also in confusion_matrix.csv, and the samples one by one in samples/.
+    """
     best = load_checkpoint(run.best)
     predictor = Predictor.from_checkpoint(run.best, device)
     confusion, found = best["confusion"], scores(best["confusion"])
@@ -38,6 +42,8 @@ def report(
     draw_curves(run.read_rows(), monitor, best["epoch"], run.figures / "curves.png")
     title = f"epoch {best['epoch']}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
     draw_confusion(confusion.numpy(), predictor.labels, title, run.figures / "confusion_matrix.png")
-    samples = [validation[index] for index in evenly_spread(length, pictures)]
-    drawn = [(s.image, s.mask, predictor.predict(s.image), s.name) for s in samples]
+    run.write_confusion(predictor.labels.names, confusion.tolist())
+    samples = [(index, validation[index]) for index in evenly_spread(length, pictures)]
+    drawn = [Predicted(index, s.name, s.image, s.mask, predictor.predict(s.image)) for index, s in samples]
     draw_predictions(drawn, predictor.labels, run.figures / "predictions.png")
+    write_samples(drawn, predictor.labels, run.figures / "samples")

@@ -27,6 +27,18 @@ def test_a_run_and_its_copy(tmp_path: Path, finished_run: Path) -> None:
     assert "| one  |" in table.stdout and "+0.0000" in table.stdout and "| sky " in table.stdout
 
 
+def test_a_report_is_written_beside_the_table(tmp_path: Path, finished_run: Path) -> None:
+    shutil.copytree(finished_run, tmp_path / "experiments" / "one")
+    (tmp_path / "it's (1), mine.html").write_text("an older one")
+    done = run_here(compare, "compare", "report=it's (1), mine.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "| one  |" in done.stdout
+    path = tmp_path / "it's (1), mine.html"
+    assert f"report: {path.name} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser" in done.stderr
+    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, "experiments"}
+
+
 def test_mistakes(tmp_path: Path, finished_run: Path) -> None:
     shutil.copytree(finished_run, tmp_path / "experiments" / "one")
     for words, fragment in (
@@ -35,6 +47,9 @@ def test_mistakes(tmp_path: Path, finished_run: Path) -> None:
         (["baseline=experiments/two"], "baseline=experiments/two: none of the 1 runs"),
         (["group_by=optimizer.l"], "did you mean 'optimizer.lr'"),
         (["format=html"], "format=html"),
-        (["report=x.html"], "report"),
+        (["report=x.pdf"], "report=x.pdf: should end in .html"),
+        (["report=nowhere/x.html"], "report=nowhere/x.html: there is no folder nowhere"),
+        (["watch=true", "format=csv"], "leave out format=csv"),
+        (["watch=maybe"], "watch=maybe"),
     ):
         assert_refused(run_here(compare, "compare", *words, cwd=tmp_path), fragment)

@@ -31,6 +31,7 @@ def test_the_run_folder_is_complete(finished_run: Path) -> None:
     assert run.name.endswith("_tiny")
     expected = ["config.yaml", "metrics.csv", "summary.json", "train.log", "checkpoints/best.pt", "checkpoints/last.pt"]
     expected += [f"figures/{name}.png" for name in ("curves", "predictions", "confusion_matrix")]
+    expected += ["figures/confusion_matrix.csv", "figures/samples/index.json"]
     expected += [".hydra/config.yaml", ".hydra/overrides.yaml"]
     for name in expected:
         assert (run / name).stat().st_size > 0, name
@@ -42,6 +43,32 @@ def test_the_run_folder_is_complete(finished_run: Path) -> None:
     assert config["trainer"]["epochs"] == 2 and config["data"]["size"] == [32, 32] and config["name"] == "tiny"
     log = (run / "train.log").read_text()
     assert "mIoU" in log and "building" in log and "\r" not in log and "\x1b" not in log
+
+
+def test_what_a_run_leaves_for_comparing_is_that_of_its_best_network(finished_run: Path) -> None:
+    best = load_checkpoint(finished_run / "checkpoints" / "best.pt")
+    with (finished_run / "figures" / "confusion_matrix.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["true class", *best["labels"]["names"]] and [row[0] for row in rows] == head[1:]
+    assert [[int(count) for count in row[1:]] for row in rows] == best["confusion"].tolist()
+
+    folder = finished_run / "figures" / "samples"
+    index = json.loads((folder / "index.json").read_text())
+    assert [sample["number"] for sample in index["samples"]] == [0, 2, 5, 7]  # evenly spread over eight
+    assert {path.name for path in folder.iterdir()} == {"index.json"} | {
+        sample[part] for sample in index["samples"] for part in ("image", "truth", "prediction")
+    }
+    data, predictor = Synthetic((32, 32), "val"), Predictor.from_checkpoint(finished_run)
+    for entry in index["samples"]:
+        sample = data[entry["number"]]
+        prediction = predictor.predict(sample.image)
+        assert entry["name"] == sample.name
+        assert entry["wrong"] == pytest.approx(float((prediction != sample.mask).mean()))
+        for part, mask in (("truth", sample.mask), ("prediction", prediction)):
+            colors = np.array(predictor.labels.colors, np.uint8)[mask]
+            assert np.array_equal(np.asarray(Image.open(folder / entry[part]).convert("RGB")), colors)
+        photo = np.asarray(Image.open(folder / entry["image"])).astype(int)
+        assert photo.shape == sample.image.shape and np.abs(photo - sample.image).mean() < 16
 
 
 def test_metrics_csv(finished_run: Path) -> None:

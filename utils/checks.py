@@ -131,6 +131,10 @@ def check_compare(config: Config, origin: Origin) -> None:
     """Checks the config of compare.py; arguments and errors as `check_train`."""
     _check_missing(config)
     _check_keys(schema.Compare, config, origin)
+    usual = {"sort": None, "group_by": None, "baseline": None, "format": "table", "report": None}
+    others = [f"{key}={config[key]}" for key, value in usual.items() if config[key] != value]
+    if config["watch"] and others:
+        raise UserError(f"watch=true goes with runs= alone: leave out {' '.join(others)}")
 
 
 def check_benchmark(config: Config, origin: Origin) -> None:

@@ -17,32 +17,37 @@ from matplotlib.ticker import MaxNLocator
 
 from data.labels import IGNORE_INDEX, LabelSet
 from utils.overlay import tinted
+from utils.sample_pictures import Predicted
 
 matplotlib.rcParams["text.parse_math"] = False  # names of files and classes may have a $
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: int, path: Path) -> None:
     """Losses, metrics and learning rate over the epochs of metrics.csv; the best epoch is marked."""
-    figure = Figure(figsize=(15, 4.2), layout="constrained")
+    figure = Figure(figsize=(15, 5), layout="constrained")
     losses, metrics, rate = figure.subplots(1, 3)
     terms = [name.removeprefix("train/") for name in rows[0] if name.startswith("train/")]
     for i, term in enumerate(terms):
         for split, style in (("train", "--"), ("val", "-")):
             _plot(losses, rows, f"{split}/{term}", color=f"C{i}", linestyle=style)
-    losses.set_title("losses (train dashed)")
+    losses.set_title("Losses")
     for name in ("val/miou", "val/dice", "val/pixel_accuracy"):
         _plot(metrics, rows, name)
-    metrics.set_title("validation metrics")
+    metrics.set_title("Validation metrics")
     metrics.set_ylim(0, 1)
     _plot(rate, rows, "lr", color="C7")
-    rate.set_title("learning rate at the end of the epoch")
+    rate.set_title("Learning rate at the end of the epoch")
     for axes in (losses, metrics, rate):
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
         if best_epoch:
-            axes.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label=f"best {monitor}")
-        axes.legend(fontsize=8)
+            label = f"best {monitor}: epoch {best_epoch}" if axes is not losses else None
+            axes.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label=label)
+        # Below the axes: within, there is no place that no curve crosses. Each term is a column.
+        columns = min(len(terms), 3) if axes is losses else 2
+        axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns, frameon=False)
     _save(figure, path)
 
 
@@ -65,48 +70,43 @@ def draw_confusion(confusion: np.ndarray, labels: LabelSet, title: str, path: Pa
         for i, j in np.ndindex(classes, classes):
             if shares[i, j] >= 0.5:
                 color = "white" if shares[i, j] > 55 else "black"
-                axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=color, fontsize=8)
+                axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=color, fontsize=9)
     axes.set_xticks(
         range(classes), labels.names, rotation=60 if classes <= 32 else 90, ha="right" if classes <= 32 else "center"
     )
     axes.set_yticks(range(classes), labels.names)
     axes.tick_params(labelsize=10 if classes <= 32 else 7)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    axes.set_xlabel("predicted class", fontsize=11)
+    axes.set_ylabel("true class", fontsize=11)
     axes.set_title(title)
     figure.colorbar(image, ax=axes, label="% of the true class's pixels", shrink=0.8)
     _save(figure, path)
 
 
-def draw_predictions(
-    samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, str]], labels: LabelSet, path: Path
-) -> None:
-    """Rows of image, truth, prediction and error.
-
-    Args:
-        samples: (image uint8 (H, W, 3), truth uint8 (H, W), prediction uint8 (H, W), name).
-    """
-    height, width = samples[0][1].shape
+def draw_predictions(samples: Sequence[Predicted], labels: LabelSet, path: Path) -> None:
+    """Rows of image, truth, prediction and error."""
+    height, width = samples[0].truth.shape
     figure = Figure(figsize=(16, 4 * len(samples) * height / width + 1.6), layout="constrained")
     grid = figure.subplots(len(samples), 4, squeeze=False)
     palette = labels.palette()
-    for axes, (image, truth, prediction, name) in zip(grid, samples, strict=True):
+    for axes, (_, name, image, truth, prediction) in zip(grid, samples, strict=True):
         valid = truth != IGNORE_INDEX
         wrong = (prediction != truth) & valid
         error = np.where(valid[..., None], (image // 3 + 150).astype(np.uint8), 255)
         error[wrong] = (200, 30, 30)
         panels = {
-            name: image,
+            _short(name): image,
             "truth": palette[truth],
             "prediction": palette[prediction],
-            f"error: {wrong.sum() / max(valid.sum(), 1):.1%} of the pixels (red)": error,
+            f"wrong (red): {wrong.sum() / max(valid.sum(), 1):.1%} of the pixels": error,
         }
         for ax, (title, picture) in zip(axes, panels.items(), strict=True):
             ax.imshow(picture)
-            ax.set_title(title, fontsize=9)
+            ax.set_title(title, fontsize=13)
             ax.axis("off")
-    patches = _patches(labels, [mask for _, truth, prediction, _ in samples for mask in (truth, prediction)])
-    figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 10), fontsize=9)
+    patches = _patches(labels, [mask for s in samples for mask in (s.truth, s.prediction)])
+    columns = -(-len(patches) // -(-len(patches) // 9))  # rows of equal length, of nine at most
+    figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=12, frameon=False)
     _save(figure, path)
 
 
@@ -135,8 +135,7 @@ def draw_sheet(
             name, image, mask = panel
             step = max(image.shape[0] // 800, image.shape[1] // 800, 1)  # no more than can be seen
             axes.imshow(tinted(image[::step, ::step], mask[::step, ::step], labels, opacity))
-            printable = name.encode(errors="replace").decode()
-            axes.set_title(printable if len(printable) <= 45 else f"...{printable[-42:]}", fontsize=9)
+            axes.set_title(_short(name, 45), fontsize=9)
     figure.suptitle(title)
     figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 9), fontsize=9)
     _save(figure, path)
@@ -175,6 +174,12 @@ def draw_range_test(
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
     _save(figure, path)
+
+
+def _short(name: str, length: int = 36) -> str:
+    """The end of a name, where it is longer than there is room for."""
+    printable = name.encode(errors="replace").decode()
+    return printable if len(printable) <= length else f"...{printable[3 - length :]}"
 
 
 def _patches(labels: LabelSet, masks: Sequence[np.ndarray]) -> list[Patch]:

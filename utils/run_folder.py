@@ -66,6 +66,15 @@ class RunFolder:
         writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
         write_text(self.metrics, text.getvalue())
 
+    def write_confusion(self, names: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
+        """Writes figures/confusion_matrix.csv: pixels of each true class (row) by predicted class (column)."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["true class", *names])
+        writer.writerows([name, *row] for name, row in zip(names, counts, strict=True))
+        self.figures.mkdir(exist_ok=True)
+        write_text(self.figures / "confusion_matrix.csv", text.getvalue())
+
     def read_rows(self, up_to_epoch: int | None = None) -> list[dict[str, float]]:
         """Rows of metrics.csv, without empty cells, up to and including an epoch; [] if there is none."""
         if not self.metrics.exists():

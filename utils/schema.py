@@ -138,6 +138,8 @@ class Compare(Keys):
     group_by: Text | None
     baseline: Text | None
     format: Literal["table", "csv", "json", "markdown", "latex"]
+    report: Text | None
+    watch: Flag
 
 
 class Benchmark(Keys):

@@ -5,51 +5,15 @@ import io
 import json
 import math
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from comparison.runs import Run, flat, read_runs
 from comparison.table import against, differing_keys, grouped, rendered, rows_of, sorted_by
+from tests.comparison.folders import make_run
 from utils.errors import UserError
-
-CONFIG: dict[str, Any] = {
-    "seed": 0,
-    "name": None,
-    "model": {"_target_": "models.enet.ENet", "dropout": 0.1},
-    "data": {"_target_": "data.synthetic.Synthetic", "image_size": [96, 128]},
-    "augmentation": {"_target_": "data.augmentation.Augmentation", "transforms": [{"height": 96, "p": 0.5}]},
-    "loss": {"_target_": "losses.combinations.ce_iou", "weights": {"cross_entropy": 1.0}},
-    "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.004},
-    "trainer": {"_target_": "engine.trainer.Trainer", "epochs": 2},
-}
-
-
-def make_run(folder: Path, miou: float | None = 0.5, options: dict | None = None, **changes: Any) -> Path:
-    """A run folder whose config has other values at some keys, `optimizer__lr=0.1`."""
-    folder.mkdir(parents=True)
-    config = json.loads(json.dumps(CONFIG))
-    for key, value in changes.items():
-        *parents, last = key.split("__")
-        node = config
-        for parent in parents:
-            node = node[parent]
-        node[last] = value
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    best = {"epoch": 2, "val/miou": miou, "val/dice": 0.6, "val/iou/sky": 0.9, "val/iou/pole": None}
-    summary = {
-        "status": "finished",
-        "parameters": 360_000,
-        "macs": 2e8,
-        "seconds": 75.2,
-        "best": best if miou is not None else None,
-        "last": {"images_per_second": 12.34},
-        **({"options": options} if options else {}),
-    }
-    (folder / "summary.json").write_text(json.dumps(summary))
-    return folder
 
 
 def runs_in(folder: Path) -> list[Run]:
@@ -182,3 +146,19 @@ def test_flat_keys() -> None:
         "e.1": 4,
         "g": [],
     }
+
+
+def test_a_folder_that_cannot_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path / "good")
+    (tmp_path / "locked").mkdir()
+    listed = Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    runs, skipped = read_runs([tmp_path / "good", tmp_path / "locked"])
+    assert [run.name for run in runs] == ["good"]
+    assert skipped == [f"{tmp_path / 'locked'}: cannot be read (Permission denied)"]

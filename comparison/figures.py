@@ -1,0 +1,91 @@
+"""What the `figures/` of a run hold for others to read: its confusion matrix and pictures of samples."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from comparison.runs import Run
+
+LARGEST = 400_000  # bytes of a picture that is still taken for a small one
+ENDINGS = {b"\x89PNG": ("image/png", b"IEND\xaeB`\x82"), b"\xff\xd8\xff": ("image/jpeg", b"\xff\xd9")}
+
+
+class Picture(NamedTuple):
+    """A sample as a run shows it.
+
+    Attributes:
+        number: the sample's place in its split.
+        name: the sample's name.
+        digest: of its truth; samples of two runs are the same if name and digest are.
+        wrong, miou: share of the pixels that are wrong, and mIoU; None where unknown.
+        image, truth, prediction: as data URLs.
+    """
+
+    number: int
+    name: str
+    digest: str
+    wrong: float | None
+    miou: float | None
+    image: str
+    truth: str
+    prediction: str
+
+
+def confusion(run: Run) -> dict[str, Any] | None:
+    """{"classes": names, "counts": rows of pixels, row = truth} of the best epoch; None where it cannot be read."""
+    try:
+        with (run.path / "figures" / "confusion_matrix.csv").open(newline="", encoding="utf-8") as file:
+            head, *rows = csv.reader(file)
+        counts = [[int(count) for count in row[1:]] for row in rows]
+    except (OSError, ValueError, csv.Error):
+        return None
+    classes = head[1:]
+    square = len(counts) == len(classes) > 0 and all(len(row) == len(classes) for row in counts)
+    return {"classes": classes, "counts": counts} if square else None
+
+
+def pictures(run: Run) -> tuple[list[Picture], list[dict[str, Any]]]:
+    """The samples of figures/samples/, and the classes as {"name", "color": [r, g, b]}; empty where there are none.
+
+    A sample of which a file is missing or damaged is left out.
+    """
+    folder = run.path / "figures" / "samples"
+    try:
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        classes = [
+            {"name": str(entry["name"]), "color": [int(part) for part in entry["color"][:3]]}
+            for entry in index["classes"]
+        ]
+        entries = list(index["samples"])
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return [], []
+    found = []
+    for entry in entries:
+        try:
+            image, truth, prediction = (_data_url(folder, entry[part]) for part in ("image", "truth", "prediction"))
+            wrong, miou = (None if entry[key] is None else float(entry[key]) for key in ("wrong", "miou"))
+            number, name, digest = int(entry["number"]), str(entry["name"]), str(entry["digest"])
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
+            continue
+        found.append(Picture(number, name, digest, wrong, miou, image, truth, prediction))
+    return found, classes
+
+
+def _data_url(folder: Path, name: str) -> str:
+    """A picture of the folder itself.
+
+    Raises:
+        ValueError: it is no whole, small PNG or JPEG.
+    """
+    path = folder / name
+    if path.name != name or path.stat().st_size > LARGEST:
+        raise ValueError(name)
+    content = path.read_bytes()
+    for start, (kind, end) in ENDINGS.items():
+        if content.startswith(start) and content.endswith(end):
+            return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    raise ValueError(name)

@@ -1,0 +1,200 @@
+"""What the HTML report shows, gathered from run folders into plain containers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from comparison.figures import confusion, pictures
+from comparison.runs import Run
+from comparison.table import Row, differing_keys, groups_of, number_or_none, option, rows_of, sorted_by
+
+CELLS = 200_000  # numbers of learning curves, and of confusion matrices, that a report holds at most
+FEWEST = 20  # epochs of a run, however many runs there are
+Data = dict[str, Any]
+
+
+def gathered(
+    runs: Sequence[Run],
+    skipped: Sequence[str],
+    source: str,
+    sort: str | None = None,
+    group_by: str | None = None,
+    baseline: Run | None = None,
+) -> tuple[Data, list[Run]]:
+    """Everything but the pictures, in what JSON can hold, and the runs in its order: the best first.
+
+    Args:
+        skipped: why folders were left out.
+        source: what the runs were chosen by.
+        sort: as for `comparison.table.sorted_by`, of the runs one by one.
+        group_by: a key; runs that differ in it alone share a `group`, which is its title.
+        baseline: the run that others are first compared with.
+
+    Raises:
+        UserError: there is no such column or key.
+    """
+    keys = differing_keys(runs)
+    runs = ranked(runs, keys, sort)
+    names = short_names(runs, keys)
+    common = _common([run.config for run in runs])
+    most = max(CELLS // max(sum(len(run.rows[0]) for run in runs if run.rows), 1), FEWEST)
+    cells = 0
+    entries = []
+    for run, name, row in zip(runs, names, rows_of(runs, keys), strict=True):
+        counts = confusion(run)
+        cells += len(counts["classes"]) ** 2 if counts else 0
+        entry = {
+            "label": name,
+            "run": run.name,
+            "folder": str(run.path),
+            "name": _text(run.summary.get("name")),
+            "notes": _text(run.summary.get("notes")),
+            "started": _text(run.summary.get("started")),
+            "status": run.live_status,
+            "error": _text(run.summary.get("error")),
+            "model": row["model"],
+            "data": row["data"],
+            "values": {key: row[key] for key in keys},
+            "config": {k: v for k, v in run.config.items() if k not in common} if run.config else None,
+            **{key: row[key] for key in ("parameters", "MACs", "mIoU", "epoch", "Dice", "images/s", "seconds")},
+            "best": {key: number_or_none(value) for key, value in run.row("best").items() if key.startswith("val/")},
+            "epochs": len(run.rows),
+            "curves": curves(run, most),
+            "confusion": counts if cells <= CELLS else None,
+            "confusion_left_out": counts is not None and cells > CELLS,
+        }
+        entries.append(entry)
+    if group_by is not None:
+        groups = groups_of(runs, keys, group_by)
+        titles = short_names([members[0] for members in groups], [key for key in keys if key != group_by])
+        group = {id(run): title for title, members in zip(titles, groups, strict=True) for run in members}
+        for run, entry in zip(runs, entries, strict=True):
+            entry["group"] = group[id(run)]
+    data = {
+        "source": source,
+        "made": time.strftime("%Y-%m-%d %H:%M"),
+        "skipped": list(skipped),
+        "keys": keys,
+        "sort": sort,
+        "group_by": group_by,
+        "baseline": next((i for i, run in enumerate(runs) if run is baseline), None),
+        "common": common,
+        "runs": entries,
+    }
+    return as_json(data), runs
+
+
+def ranked(runs: Sequence[Run], keys: Sequence[str], sort: str | None) -> list[Run]:
+    """The runs sorted by a column, else by mIoU."""
+    rows = [{**row, "run": run} for row, run in zip(rows_of(runs, keys), runs, strict=True)]
+    return [row["run"] for row in sorted_by(rows, sort or "val/miou")]
+
+
+def short_names(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
+    """What a person calls each run: `name`, else the model; and what tells apart those that share it."""
+    names = [_text(run.summary.get("name")) or option(run, "model") or run.name for run in runs]
+    rows, alike = rows_of(runs, keys), dict[str, list[Row]]()
+    for name, row in zip(names, rows, strict=True):
+        alike.setdefault(name, []).append(row)
+    tells = {
+        name: [key for key in ("data", *keys) if len({_shown(row[key]) for row in others}) > 1][:3]
+        for name, others in alike.items()
+    }
+    longer = [
+        ", ".join([name, *(f"{key.rpartition('.')[2]} {_shown(row[key])}" for key in tells[name])])
+        for name, row in zip(names, rows, strict=True)
+    ]
+    shared, numbers = Counter(longer), Counter[str]()
+    for i, name in enumerate(longer):
+        numbers[name] += 1
+        if shared[name] > 1:
+            longer[i] = f"{name} ({numbers[name]})"
+    return longer
+
+
+def curves(run: Run, most: int) -> Data:
+    """The columns of metrics.csv; of more than `most` epochs, so many evenly spread ones, first and last included."""
+    rows = run.rows
+    if len(rows) > most:
+        rows = [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
+    columns = dict.fromkeys(itertools.chain.from_iterable(rows))
+    found = {column: [_rounded(row.get(column)) for row in rows] for column in columns}
+    # The time that had passed at each epoch is a sum over all of them, those left out included.
+    passed = itertools.accumulate(row.get("seconds", 0.0) for row in run.rows)
+    at = {id(row): seconds for row, seconds in zip(run.rows, passed, strict=True)}
+    return found | {"time": [_rounded(at[id(row)]) for row in rows]} if "epoch" in found else {}
+
+
+def add_pictures(data: Data, runs: Sequence[Run], budget: int) -> None:
+    """Adds the pictures of the runs shown first, as many as fit into so many bytes, each of them once.
+
+    Args:
+        data: of `gathered`; gets `pictures`, `samples` and `classes`, and its runs `predictions`.
+        runs: in the order of `data`.
+    """
+    places: dict[str, int] = {}  # data URL -> its place in `pictures`
+    samples: dict[tuple[str, str], Data] = {}
+    classes: dict[str, Data] = {}
+
+    def place(url: str) -> int:
+        return places.setdefault(url, len(places))
+
+    for run, entry in zip(runs, data["runs"], strict=True):
+        found, labels = pictures(run)
+        pairs = {url for p in found if (p.name, p.digest) not in samples for url in (p.image, p.truth)}
+        size = sum(map(len, (pairs | {p.prediction for p in found}) - places.keys()))
+        entry["predictions"], entry["pictures_left_out"] = {}, size > budget
+        if size > budget:
+            continue
+        budget -= size
+        for p in found:
+            if (p.name, p.digest) not in samples:
+                pair = {"image": place(p.image), "truth": place(p.truth)}
+                samples[p.name, p.digest] = {"id": len(samples), "number": p.number, "name": p.name, **pair}
+            entry["predictions"][str(samples[p.name, p.digest]["id"])] = {
+                "picture": place(p.prediction),
+                "wrong": p.wrong,
+                "mIoU": p.miou,
+            }
+        classes |= {json.dumps(label): label for label in labels}
+    data["pictures"] = list(places)
+    data["classes"] = list(classes.values())
+    data["samples"] = sorted(samples.values(), key=lambda sample: (sample["number"], sample["id"]))
+
+
+def as_json(value: Any) -> Any:
+    """What JSON can hold: numbers that it lacks become null, and what it has no kind for (dates) text."""
+    if isinstance(value, dict):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What all configs have, with the same value; they need to be told once only."""
+    known = [config for config in configs if config]
+    if not known:
+        return {}
+    return {k: v for k, v in known[0].items() if all(k in c and c[k] == v and type(c[k]) is type(v) for c in known)}
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _rounded(value: float | None) -> float | None:
+    """Five digits are more than a screen has."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")

@@ -1,0 +1,96 @@
+"""Small pictures of samples, their truth and what was predicted: those that a report shows side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from data.labels import IGNORE_INDEX, LabelSet
+from utils.files import replacing
+from utils.run_folder import write_json
+
+WIDTH = 480  # pixels, at most
+
+
+class Predicted(NamedTuple):
+    """A sample and what a network makes of it.
+
+    Attributes:
+        number: its place in the split.
+        name: as the data set calls it.
+        image: uint8 (H, W, 3), RGB.
+        truth: uint8 (H, W), 255 where it is ignored.
+        prediction: uint8 (H, W).
+    """
+
+    number: int
+    name: str
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) -> None:
+    """Writes <number>_<name>_image.jpg, ..._truth.png and ..._prediction.png of each sample, and index.json: the
+    classes with their colours, and of each sample its number, name, a digest of the truth, its scores and its files.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for sample in samples:
+        stem = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(sample.name).stem)[-60:]
+        files = {part: f"{sample.number}_{stem}_{part}.png" for part in ("truth", "prediction")}
+        files["image"] = f"{sample.number}_{stem}_image.jpg"
+        size = _size(sample.truth)
+        with replacing(folder / files["image"]) as file:
+            photo = Image.fromarray(sample.image).resize(size, Image.Resampling.LANCZOS)
+            photo.save(file, "JPEG", quality=80, optimize=True)
+        for part, mask in (("truth", sample.truth), ("prediction", sample.prediction)):
+            with replacing(folder / files[part]) as file:
+                _palette_picture(mask, labels, size).save(file, "PNG", optimize=True)
+        scores = _scores(sample.truth, sample.prediction, len(labels))
+        # Runs of other options may call another sample the same: whose truth is equal is one.
+        digest = hashlib.sha256(repr(sample.truth.shape).encode() + sample.truth.tobytes()).hexdigest()[:16]
+        name = sample.name.encode(errors="replace").decode()  # a file may be called what no text can hold
+        entries.append({"number": sample.number, "name": name, "digest": digest, **scores, **files})
+    classes = [{"name": n, "color": list(c)} for n, c in zip(labels.names, labels.colors, strict=True)]
+    write_json(folder / "index.json", {"classes": classes, "samples": entries})
+
+
+def _size(mask: np.ndarray) -> tuple[int, int]:
+    """Width and height of the pictures of a mask (H, W)."""
+    height, width = mask.shape
+    shown = min(width, WIDTH)
+    return shown, max(round(height * shown / width), 1)
+
+
+def _palette_picture(mask: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> Image.Image:
+    """A mask uint8 (H, W) in the colours of its classes, the ignored pixels white; nearest neighbour.
+
+    The palette has no more entries than are needed, which makes a small file.
+    """
+    ids = np.where(mask == IGNORE_INDEX, len(labels), mask).astype(np.uint8)
+    picture = Image.fromarray(ids).resize(size, Image.Resampling.NEAREST)
+    picture.putpalette([part for color in (*labels.colors, (255, 255, 255)) for part in color])
+    return picture
+
+
+def _scores(truth: np.ndarray, prediction: np.ndarray, classes: int) -> dict[str, Any]:
+    """`wrong`, the share of the pixels, and `miou` of the classes that are there or predicted; None where undefined."""
+    valid = truth != IGNORE_INDEX
+    there, said = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
+    if not there.size:
+        return {"wrong": None, "miou": None}
+    counts = np.bincount(there * classes + said, minlength=classes**2).reshape(classes, classes)
+    right, union = counts.diagonal(), counts.sum(0) + counts.sum(1) - counts.diagonal()
+    miou = float(np.mean(right[union > 0] / union[union > 0]))
+    return {"wrong": float(1 - right.sum() / counts.sum()), "miou": miou if math.isfinite(miou) else None}

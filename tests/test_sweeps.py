@@ -96,6 +96,21 @@ def test_a_sweep_that_was_killed_runs_only_what_is_missing(tmp_path: Path) -> No
         assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+@needs_plugins
+def test_a_sweep_in_other_processes_is_terminated_in_order(tmp_path: Path) -> None:
+    words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", "trainer.epochs=500", *TINY]
+    process = start_command(SCRIPT, "--multirun", *words, cwd=tmp_path)
+    deadline = time.monotonic() + 200
+    while len(list(tmp_path.glob("experiments/*_sweep/*/metrics.csv"))) < 2:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(timeout=120) == 143
+    (sweep,) = runs_in(tmp_path)
+    assert [s["status"] for s in summaries(sweep)] == ["interrupted"] * 2
+    assert all((job / "checkpoints" / "last.pt").exists() for job in sweep.glob("[0-9]"))
+
+
 def test_ctrl_c_ends_a_sweep_and_says_how_to_go_on(tmp_path: Path) -> None:
     words = ["seed=0,1", "trainer.epochs=500", *TINY]
     process = subprocess.Popen(
@@ -105,8 +120,9 @@ def test_ctrl_c_ends_a_sweep_and_says_how_to_go_on(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    deadline = time.monotonic() + 200
     while not list(tmp_path.glob("experiments/*_sweep/0/metrics.csv")):
-        assert process.poll() is None
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=120)
@@ -181,8 +197,8 @@ def test_a_job_of_another_config_is_left_alone(tmp_path: Path) -> None:
     (sweep / "0" / "summary.json").write_text('{"status": "finished"}')
     (sweep / "0" / "config.yaml").write_text("seed: 7\n")
     done = run_command(SCRIPT, "-m", f"sweep={sweep}", cwd=tmp_path)
-    assert done.returncode == 2 and "seed was 7 and is now 0" in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 1 and "seed was 7 and is now 0" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and "job 0: sweep/0 was trained with another config" in done.stdout
     assert (sweep / "0" / "summary.json").read_text() == '{"status": "finished"}'
     assert summaries(sweep)[1]["status"] == "finished"  # the other one was run
 

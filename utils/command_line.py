@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from utils.errors import UserError
-from utils.sweep import key_of, merged_words, recorded_words
+from utils.sweep_words import key_of, merged_words, recorded_words
 from utils.trusted import check_trusted
 
 PATH_KEYS = frozenset(
@@ -31,7 +31,6 @@ PLUGINS = {
 
 BETTER_DEFAULTS = {
     "hydra/sweeper=optuna": (
-        "hydra.sweeper.direction=maximize",  # trainer.monitor is a metric as a rule; the sweeper would take the least
         "hydra.sweeper.sampler.seed=0",  # so that sweep= tries the same values once more
         "hydra.sweeper.max_failure_rate=1",  # a failed trial ends only itself
         "hydra.sweeper.n_jobs=1",  # each trial knows all results before it
@@ -86,17 +85,11 @@ def words(given: list[str], config_name: str) -> list[str]:
     return resume_words(kept, run)
 
 
-def sweep_words(words: list[str], folder: Path) -> list[str]:
-    """The words that compose the jobs of a sweep once more, in its own folder."""
-    flags = [word for word in words if word.startswith("-") and word not in ("--multirun", "-m")]
-    typed = [word for word in words if not word.startswith("-") and key_of(word) != "sweep"]
-    said = merged_words(recorded_words(folder), typed, folder)
-    return ["--multirun", *flags, *said, f"sweep={quote(str(folder))}", f"hydra.sweep.dir={quote(str(folder))}"]
-
-
 def asks_for_a_sweep(words: list[str]) -> bool:
     """Whether these words start a sweep, or go on with one."""
-    return bool({"--multirun", "-m"} & set(words)) or value_of(words, "sweep") is not None
+    # argparse takes --multi for --multirun, too.
+    flags = {"-m", *("--multirun"[:length] for length in range(4, 11))}
+    return bool(flags & set(words)) or any(key_of(word) == "sweep" for word in words)
 
 
 def with_better_defaults(words: list[str]) -> list[str]:
@@ -105,15 +98,36 @@ def with_better_defaults(words: list[str]) -> list[str]:
     Raises:
         UserError: a plugin is not installed.
     """
-    for word in words:
-        package = PLUGINS.get(word)
-        if package and find_spec(f"hydra_plugins.{package}") is None:
-            raise UserError(f"{word}: its package is not installed; pip install -r requirements-sweep.txt")
+    check_plugins(words)
     typed = {key_of(word) for word in words}
     if "hydra/sweeper/sampler=grid" in words:  # tries all values, and takes no seed
         typed.add("hydra.sweeper.sampler.seed")
     better = [default for word in words for default in BETTER_DEFAULTS.get(word, ())]
+    if "hydra/sweeper=optuna" in words:  # which would take the least of anything
+        monitor = next((word.partition("=")[2] for word in words if key_of(word) == "trainer.monitor"), "val/miou")
+        highest = monitor.startswith(("val/iou/", "val/miou", "val/dice", "val/pixel_accuracy"))
+        better.append(f"hydra.sweeper.direction={'maximize' if highest else 'minimize'}")
     return [*words, *(word for word in better if key_of(word) not in typed)]
+
+
+def check_plugins(words: list[str]) -> None:
+    """
+    Raises:
+        UserError: a launcher or sweeper that these words choose is not installed.
+    """
+    for word in words:
+        package = PLUGINS.get(word)
+        if package and find_spec(f"hydra_plugins.{package}") is None:
+            raise UserError(f"{word}: its package is not installed; pip install -r requirements-sweep.txt")
+
+
+def sweep_words(words: list[str], folder: Path) -> list[str]:
+    """The words that compose the jobs of a sweep once more, in its own folder."""
+    flags = [word for word in words if word.startswith("-") and not asks_for_a_sweep([word])]
+    typed = [word for word in words if not word.startswith("-") and key_of(word) != "sweep"]
+    said = merged_words(recorded_words(folder), typed, folder)
+    check_plugins(said)
+    return ["--multirun", *flags, *said, f"sweep={quote(str(folder))}", f"hydra.sweep.dir={quote(str(folder))}"]
 
 
 def quote_paths(words: list[str]) -> list[str]:
@@ -156,7 +170,7 @@ def swept_groups(words: list[str]) -> set[str]:
 
 def value_of(words: list[str], key: str) -> str | None:
     """The value that the words give a path key; the last one counts, null is None."""
-    values = [word.partition("=")[2] for word in words if word.startswith(f"{key}=")]
+    values = [word.partition("=")[2] for word in words if word.lstrip("+").startswith(f"{key}=")]
     return None if not values or values[-1] == "null" else values[-1]
 
 

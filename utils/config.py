@@ -1,6 +1,6 @@
 """What the entry points make of their config: checked, plain, and built into components.
 
-Below the entry points, only this module and `utils.launch` know Hydra.
+Below the entry points, only this module, `utils.launch` and `utils.explain` know Hydra.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import psutil
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
@@ -35,13 +36,18 @@ from utils.files import only_one
 from utils.groups import CONF
 from utils.interruption import Interrupted
 from utils.run_folder import RunFolder
+from utils.sweep_words import RECORD
 
 log = logging.getLogger(__name__)
 
 Task = Callable[[DictConfig], Any]
 
+PATIENCE = 60.0
+"""Seconds that the jobs of a sweep have to save their state when it is terminated."""
+
 _made: Path | None = None  # the folder that this process made for its run or sweep
 _sweep: Path | None = None  # the folder of the sweep that this process runs
+_jobs_elsewhere = False  # whether a launcher runs its jobs in processes of their own
 _has_started = False  # whether a run is under way
 _resume_with: str | None = None  # the command that continues the run that is under way
 _full_error = False  # whether the user wants tracebacks of mistakes
@@ -58,14 +64,16 @@ def launch(task: Task, config_name: str) -> None:
     _full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise what it would print at length
     logging.captureWarnings(True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _terminate)
     codes: list[int] = []
+    complete = False
     try:
         if torchrun.launched() and (config_name != "train" or command_line.asks_for_a_sweep(sys.argv[1:])):
             raise UserError("torchrun is for one run of train_segmentation.py: start this without it")
         sys.argv[1:] = command_line.words(sys.argv[1:], config_name)
         decorate = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
         decorate(_guarded(task, config_name, codes))()
+        complete = True
     except BrokenPipeError:  # `--help | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:  # between the jobs of a sweep, or while other processes run them
@@ -78,10 +86,23 @@ def launch(task: Task, config_name: str) -> None:
         codes.append(1)
     finally:
         if _sweep is not None and _sweep.is_dir():
-            print(sweep.ending(_sweep))
+            print(sweep.ending(_sweep, complete))
     if _sweep is not None and not sweep.is_finished(_sweep):
         codes.append(1)
     sys.exit(max(codes, default=0))
+
+
+def _terminate(*_: object) -> None:
+    """Ends in order at a SIGTERM, after the jobs of a sweep that a launcher runs in other processes."""
+    if _jobs_elsewhere and _sweep is not None:
+        jobs, deadline = sweep.running(_sweep), time.monotonic() + PATIENCE
+        for child in psutil.Process().children():
+            with suppress(psutil.Error):
+                child.terminate()
+        # Not for the processes: a launcher's may go on with the next job until this one ends.
+        while jobs & sweep.running(_sweep) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    sys.exit(143)
 
 
 def overrides() -> list[str]:
@@ -125,11 +146,13 @@ class RunFolderCallback(Callback):
             sys.exit(1)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        global _sweep
+        global _sweep, _jobs_elsewhere
+        _jobs_elsewhere = not str(config.hydra.launcher._target_).endswith(".BasicLauncher")
         # For jobs that a launcher starts as programs of their own.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(CONF.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         if config.get("sweep") is not None:  # its folder is named by a word of the command line
             _sweep = Path(config.hydra.sweep.dir)
+            sweep.forget_refused(_sweep)
             return
         try:
             folder = _make_folder(config, "hydra.sweep.dir")
@@ -137,7 +160,7 @@ class RunFolderCallback(Callback):
             _refuse(error)
         _sweep = Path(folder)
         config.hydra.sweep.dir = folder
-        OmegaConf.save(config, _sweep / sweep.RECORD)  # only one of the sweepers does
+        OmegaConf.save(config, _sweep / RECORD)  # only one of the sweepers does
         # Jobs are composed anew, from these.
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir={command_line.quote(folder)}")
 
@@ -205,10 +228,10 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
             _discard_folder()
             raise
         except Occupied as error:
-            if is_job:
-                raise  # the others go on; Hydra tells it when they are done
             log.error("%s", error, exc_info=_full_error)
-            codes.append(2)
+            codes.append(1 if is_job else 2)
+            if is_job:
+                sweep.note_refused(output_folder(), str(error))
             return None
         except UserError as error:
             if torchrun.rank() > 0 and not _is_under_way():
@@ -259,7 +282,7 @@ def _folder_of(cfg: DictConfig, config_name: str) -> Iterator[None]:
 def _record_failure(cfg: DictConfig, failure: str) -> None:
     """Tells the folder of a run that it failed; of one that failed before it had begun, also what it was."""
     folder = RunFolder(output_folder())
-    with suppress(UserError):
+    with suppress(UserError, ValueError):  # of a summary.json that is damaged
         folder.update_summary(status="failed", error=failure, overrides=overrides(), options=options_chosen())
     with suppress(UserError, OmegaConfBaseException):
         if not (folder.path / "config.yaml").exists():
@@ -331,7 +354,7 @@ def _make_folder(config: DictConfig, key: str) -> str:
             if Path(OmegaConf.select(config, key)) == folder or not folder.is_dir():
                 raise UserError(f"{folder} exists already, or a file of that name is in the way") from None
         except OSError as error:
-            raise UserError(f"{folder} cannot be made: {error.strerror}; say hydra.run.dir=<a folder>") from error
+            raise UserError(f"{folder} cannot be made: {error.strerror}; say {key}=<a folder>") from error
         else:
             _made = folder.resolve()
             return str(folder)
@@ -341,5 +364,5 @@ def _discard_folder() -> None:
     """Removes the folder that this process made, unless something in it is worth keeping."""
     if _made is None or any(_made.rglob("summary.json")):
         return
-    if _sweep is None or all(path.name == sweep.RECORD for path in _made.iterdir()):  # no job has been begun
+    if _sweep is None or all(path.name == RECORD for path in _made.iterdir()):  # no job has been begun
         shutil.rmtree(_made, ignore_errors=True)

@@ -1,114 +1,74 @@
-"""The folder of a sweep: what it was started with, which of its jobs are done, and its table at the end."""
+"""The folder of a sweep: which of its jobs are done, which were turned away, and what to say of it at its end."""
 
 from __future__ import annotations
 
 import math
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from utils.checks import MAY_CHANGE, differences
-from utils.errors import Occupied, UserError
+from utils.checks import differences
+from utils.errors import Occupied
 from utils.run_folder import RunFolder
+from utils.sweep_words import MAY_BE_TYPED_ANEW
 
-RECORD = "multirun.yaml"
-"""The file that says what a sweep was started with; Hydra's basic sweeper writes it, too."""
-
-MAY_BE_TYPED_ANEW = MAY_CHANGE - {"resume", "trainer.epochs"}
-"""Keys that may be typed beside `sweep=` with another value than the sweep's; so may all of Hydra's own."""
-
-
-def recorded_words(folder: Path) -> list[str]:
-    """The words that a sweep was started with, as Hydra took them.
-
-    Raises:
-        UserError: it is not the folder of a sweep.
-    """
-    record = folder / RECORD
-    if (folder / "config.yaml").is_file():
-        raise UserError(f"sweep={folder}: a run, not a sweep; say resume={folder}")
-    if not record.is_file():
-        raise UserError(f"sweep={folder}: not the folder of a sweep: there is no {RECORD} in it")
-    try:
-        said = yaml.safe_load(record.read_text(encoding="utf-8"))["hydra"]["overrides"]
-        words = [str(word) for word in [*said["task"], *said["hydra"]]]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise UserError(f"{record}: damaged, so it cannot be told what the sweep was started with") from error
-    return [word for word in words if key_of(word) not in ("sweep", "hydra.sweep.dir", "hydra.mode")]
-
-
-def merged_words(recorded: list[str], typed: list[str], folder: Path) -> list[str]:
-    """The words of a sweep that goes on: those it was started with, and what is typed now of Hydra's own.
-
-    Raises:
-        UserError: something else is to be swept, or what was recorded could run any code.
-    """
-    known = {word.lstrip("+") for word in recorded}
-    fresh = [word for word in typed if word.lstrip("+") not in known]
-    for word in fresh:
-        key = key_of(word)
-        if not key.startswith("hydra") and key not in MAY_BE_TYPED_ANEW:
-            said = [other.lstrip("+") for other in recorded if key_of(other) == key]
-            was = f"with {said[0]}, not {word.lstrip('+')}" if said else f"without {word.lstrip('+')}"
-            raise UserError(f"sweep={folder}: it was started {was}; start a new sweep for that")
-    replaced = {key_of(word) for word in fresh}
-    if "hydra/launcher" in replaced:  # the options of the one before are not its
-        replaced |= {key_of(word) for word in recorded if key_of(word).startswith("hydra.launcher.")}
-    kept = [word for word in recorded if key_of(word) not in replaced]
-    for word in kept:
-        if _runs_code(word) and word not in typed:
-            raise UserError(
-                f"{folder / RECORD} says {word}, which can run any code; if you trust it, say it beside sweep="
-            )
-    if any(key_of(word) == "hydra.sweeper.storage" and not word.endswith("=null") for word in [*kept, *fresh]):
-        raise UserError(
-            f"sweep={folder}: its study is kept in hydra.sweeper.storage; start the same command without sweep=,"
-            " and the study goes on in a new folder"
-        )
-    return [*kept, *fresh]
-
-
-def key_of(word: str) -> str:
-    """`trainer.epochs` of `++trainer.epochs=3`."""
-    return word.partition("=")[0].lstrip("+~")
-
-
-def _runs_code(word: str) -> bool:
-    """Whether a word of a sweep from anywhere could have more run than what conf/ names."""
-    key = key_of(word)
-    groups = ("hydra/launcher", "hydra/sweeper")
-    harmless = ("hydra.sweeper", "hydra.launcher.n_jobs", "hydra.launcher.timeout_min")
-    if key.startswith("hydra") and not key.startswith((*groups, *harmless)):
-        return True
-    return "_target_" in word or "custom_search_space" in word
+REFUSED = "refused.txt"
+"""Says which jobs were turned away, for the process that started the sweep."""
 
 
 def check_same(folder: RunFolder, config: dict[str, Any]) -> None:
-    """Refuses to go on with a job that was trained with another config.
+    """Refuses to go on with a job that was trained with another config, or of which that cannot be told.
 
     Raises:
-        Occupied: it was, and its folder is to stay as it is.
+        Occupied: its folder is to stay as it is.
     """
-    has_begun = folder.last.exists() or folder.read_summary().get("status") == "finished"
-    if has_begun and (folder.path / "config.yaml").exists():
+    way_out = "delete the folder to train it anew"
+    try:
+        summary = folder.read_summary()
+        has_begun = folder.last.exists() or summary.get("status") == "finished"
+        if not has_begun or not (folder.path / "config.yaml").exists():
+            return
         before = yaml.safe_load((folder.path / "config.yaml").read_text(encoding="utf-8"))
         changed = differences(before, config, MAY_BE_TYPED_ANEW | {"sweep"})
-        if changed:
-            raise Occupied(
-                f"{folder.path} was trained with another config: {'; '.join(changed)}\n"
-                "undo that, or delete the folder to train it anew"
-            )
+    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        raise Occupied(f"{folder.path}: its summary.json or config.yaml is damaged; {way_out}") from error
+    if changed:
+        changes = "; ".join(changed)
+        raise Occupied(f"{folder.path} was trained with another config: {changes}\nundo that, or {way_out}")
+
+
+def note_refused(job: Path, reason: str) -> None:
+    """Tells the process that started the sweep, which may be another one, that a job was turned away."""
+    with suppress(OSError), (job.parent / REFUSED).open("a", encoding="utf-8") as file:
+        file.write(f"{job.name}: {' '.join(reason.split())}\n")
+
+
+def forget_refused(folder: Path) -> None:
+    """Begins a new count of the jobs that are turned away."""
+    with suppress(OSError):
+        (folder / REFUSED).unlink(missing_ok=True)
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether all jobs that a sweep has begun are finished."""
-    return all(status == "finished" for status, _ in _states(folder).values())
+    """Whether all jobs that a sweep has begun are finished, and none was turned away."""
+    states = _states(folder)
+    return bool(states) and all(status == "finished" for status, _ in states.values()) and not _refused(folder)
 
 
-def ending(folder: Path) -> str:
-    """What to say of a sweep when it ends: a table of its jobs, what went wrong, and how to go on."""
+def running(folder: Path) -> set[str]:
+    """The jobs that say that they are under way."""
+    return {job for job, (status, _) in _states(folder).items() if status == "running"}
+
+
+def ending(folder: Path, complete: bool) -> str:
+    """What to say of a sweep when it ends: a table of its jobs, what went wrong, and how to go on.
+
+    Args:
+        complete: whether all jobs had their turn.
+    """
     from comparison.runs import read_runs
     from comparison.table import differing_keys, rendered, rows_of
 
@@ -130,23 +90,39 @@ def ending(folder: Path) -> str:
     for reason, jobs in reasons.items():
         short = reason if len(reason) <= 200 else reason[:197] + "..."
         lines.append(f"job{'s' if len(jobs) > 1 else ''} {', '.join(jobs)} failed: {short}")
-    if all(status == "finished" for status, _ in states.values()) and states:
+    lines += [f"job {line}" for line in _refused(folder)]
+    if complete and is_finished(folder):
         lines.append(f"all {len(states)} finished; compare them: python compare.py {shlex.quote(f'runs={folder}')}")
     else:
-        lines.append(
-            "what is missing or unfinished: python train_segmentation.py --multirun " + shlex.quote(f"sweep={folder}")
-        )
+        go_on = shlex.quote(f"sweep={folder}")
+        lines.append(f"what is missing or unfinished: python train_segmentation.py --multirun {go_on}")
     return "\n".join(lines)
-
-
-def _states(folder: Path) -> dict[str, tuple[str, str]]:
-    """Status and error of each job, by its number."""
-    jobs = sorted((job for job in folder.iterdir() if job.name.isdigit()), key=lambda job: int(job.name))
-    summaries = {job.name: RunFolder(job).read_summary() for job in jobs}
-    return {name: (str(s.get("status", "missing")), str(s.get("error") or "")) for name, s in summaries.items()}
 
 
 def best_value(folder: RunFolder, metric: str) -> float:
     """A metric of a finished run at its best epoch, NaN where there is none."""
     value = (folder.read_summary().get("best") or {}).get(metric)
     return math.nan if value is None else float(value)
+
+
+def _states(folder: Path) -> dict[str, tuple[str, str]]:
+    """Status and error of each job, in the order of their numbers."""
+    jobs = [job for job in folder.iterdir() if (job / ".hydra").is_dir() or (job / "summary.json").exists()]
+    jobs.sort(key=lambda job: (int(job.name) if job.name.isdecimal() else math.inf, job.name))
+    return {job.name: _state(job) for job in jobs}
+
+
+def _state(job: Path) -> tuple[str, str]:
+    try:
+        summary = RunFolder(job).read_summary()
+        return str(summary.get("status", "missing")), str(summary.get("error") or "")
+    except (OSError, ValueError, AttributeError):
+        return "damaged", ""
+
+
+def _refused(folder: Path) -> list[str]:
+    """A line for each job that was turned away."""
+    try:
+        return (folder / REFUSED).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

@@ -6,7 +6,8 @@ import yaml
 from utils.command_line import with_better_defaults, words
 from utils.errors import Occupied, UserError
 from utils.run_folder import RunFolder
-from utils.sweep import check_same, ending, is_finished, merged_words, recorded_words
+from utils.sweep import check_same, ending, is_finished, note_refused
+from utils.sweep_words import merged_words, recorded_words
 
 SAID = ["seed=0,1", "++model.width=2", "data.root='a,b'", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
@@ -45,7 +46,18 @@ def test_what_is_swept_stays_as_it_was(tmp_path: Path, typed: str, fragment: str
 
 
 @pytest.mark.parametrize(
-    "word", ["model._target_=os.system", "hydra.searchpath=[file:///x]", "hydra.launcher.setup=[rm]", "hydra.job=x"]
+    "word",
+    [
+        *("model._target_=os.system", "loss={_target_: torch.load}", "loss=../../../evil/l", "loss=ce_iou,/tmp/l"),
+        *("hydra.searchpath=[file:///x]", "hydra.launcher.setup=[rm]", "hydra.job=x", "hydra/launcher=../x"),
+        *(
+            "hydra.sweeper.params=x",
+            "hydra.sweeper.custom_search_space=x",
+            "hydra.callbacks.x=y",
+            "model.x=${oc.env:A}",
+        ),
+        *("model.x=${oc.env:A}", "--experimental-rerun=/tmp/config.pickle", "--config-dir=/tmp", "-cd", "unknown=3"),
+    ],
 )
 def test_the_record_of_a_sweep_from_elsewhere_runs_no_code(tmp_path: Path, word: str) -> None:
     with pytest.raises(UserError, match="if you trust it, say it"):
@@ -95,7 +107,9 @@ def test_the_ending_shows_what_failed_and_how_to_go_on(tmp_path: Path) -> None:
         RunFolder(job).update_summary(status=status, error=error, best=best if status == "finished" else None)
         RunFolder(job).write_config({"seed": number})
     (tmp_path / "10").mkdir()  # begun, and killed before it said anything
-    text = ending(tmp_path)
+    note_refused(tmp_path / "7", "was trained\nwith another config")
+    text = ending(tmp_path, complete=True)
+    assert "job 7: was trained with another config" in text
     assert [line.split("|")[1].strip() for line in text.splitlines() if "|" in line] == ["job", "0", "1", "2", "3"]
     assert "0.5000" in text and "jobs 1, 2 failed: out of memory\n" in text and "great length" not in text
     assert text.splitlines()[-1].endswith(f"--multirun sweep={tmp_path}")
@@ -106,7 +120,48 @@ def test_a_whole_sweep_ends_with_how_to_compare_it(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     RunFolder(tmp_path / "0").update_summary(status="finished")
     assert is_finished(tmp_path)
-    assert ending(tmp_path).splitlines()[-1].endswith(f"python compare.py runs={tmp_path}")
+    assert ending(tmp_path, complete=True).splitlines()[-1].endswith(f"python compare.py runs={tmp_path}")
+
+    assert "--multirun sweep=" in ending(tmp_path, complete=False)  # not all had their turn
+    note_refused(tmp_path / "0", "another config")
+    assert not is_finished(tmp_path) and "--multirun sweep=" in ending(tmp_path, complete=True)
+
+
+def test_jobs_may_be_called_otherwise_and_damaged_ones_are_not_finished(tmp_path: Path) -> None:
+    assert not is_finished(tmp_path)  # nothing was done
+    (tmp_path / "seed=0").mkdir()
+    RunFolder(tmp_path / "seed=0").update_summary(status="failed", error="oh")
+    assert not is_finished(tmp_path) and "job seed=0 failed: oh" in ending(tmp_path, complete=True)
+    (tmp_path / "seed=0" / "summary.json").write_text("{")
+    assert not is_finished(tmp_path)
+    ending(tmp_path, complete=True)
+
+
+@pytest.mark.parametrize("file", ["summary.json", "config.yaml"])
+def test_a_damaged_job_is_left_alone(tmp_path: Path, file: str) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_config({"seed": 0})
+    folder.update_summary(status="finished")
+    (tmp_path / file).write_text("{")
+    with pytest.raises(Occupied, match="is damaged; delete the folder"):
+        check_same(folder, {"seed": 0})
+
+
+@pytest.mark.parametrize(
+    ("monitor", "direction"),
+    [
+        ("val/miou", "maximize"),
+        ("val/iou/car", "maximize"),
+        ("val/loss", "minimize"),
+        ("val/cross_entropy", "minimize"),
+    ],
+)
+def test_a_search_looks_for_the_least_loss_and_the_highest_metric(
+    monkeypatch: pytest.MonkeyPatch, monitor: str, direction: str
+) -> None:
+    monkeypatch.setattr("utils.command_line.find_spec", lambda name: name)
+    words = with_better_defaults(["hydra/sweeper=optuna", f"trainer.monitor={monitor}"])
+    assert f"hydra.sweeper.direction={direction}" in words
 
 
 def test_plugins_get_defaults_that_do_not_surprise(monkeypatch: pytest.MonkeyPatch) -> None:

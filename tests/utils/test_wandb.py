@@ -1,6 +1,7 @@
 """What W&B gets, read back from its files."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -32,9 +33,8 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # which it would look for at home
     monkeypatch.setenv("HOME", str(home))
     (tmp_path / "run").mkdir()
-    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "run"))  # put back at the end, as the logger sets it
     yield tmp_path / "run"
-    assert list(home.iterdir()) == []
+    assert list(home.iterdir()) == [] and "WANDB_CACHE_DIR" not in os.environ
 
 
 def sessions(folder: Path) -> list[list[Any]]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +28,24 @@ class Service:
 
     def __init__(self, folder: str, name: str) -> None:
         self._file, self._name = Path(folder, f"{name}.json"), name
-        stored = json.loads(self._file.read_text()) if self._file.exists() else {}
+        stored = self._stored()
         self.run_id: str | None = stored.get("id")
         self._steps: dict[str, int] = stored.get("steps", {})
         self._before = dict(self._steps)
         self._again, self._warned = 0.0, False
+
+    def _stored(self) -> dict[str, Any]:
+        """What an earlier session noted; {} where there is nothing, or a loss of power has left half a file."""
+        try:
+            stored = json.loads(self._file.read_text())
+            if isinstance(stored["id"], str | None) and all(isinstance(step, int) for step in stored["steps"].values()):
+                return stored
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        log.warning("%s is damaged: the run begins anew at %s", self._file, self._name)
+        return {}
 
     def is_new(self, kind: str, step: int) -> bool:
         """Whether the run, before it was resumed, has not told values of this kind at this step or later."""

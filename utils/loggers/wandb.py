@@ -50,9 +50,9 @@ class WandB:
         mode: Literal["online", "offline"] = "online",
         tags: list[str] | None = None,
     ) -> None:
-        os.environ.setdefault("WANDB_CACHE_DIR", str(Path(folder).absolute()))  # for its own logs
         import wandb
 
+        self._cache = os.environ.get("WANDB_CACHE_DIR")
         self._folder, self._project, self._entity, self._mode = folder, project, entity, mode
         self._tags = tags
         self._service = Service(folder, "wandb")
@@ -67,6 +67,9 @@ class WandB:
 
     def begin(self, name: str, notes: str | None, config: dict[str, Any], options: Mapping[str, str | None]) -> None:
         import wandb
+
+        if self._cache is None:  # for its own logs, which another job of a sweep must not find here
+            os.environ["WANDB_CACHE_DIR"] = str(Path(self._folder).absolute())
 
         def start(mode: Literal["online", "offline"]) -> None:
             self._run = wandb.init(
@@ -119,6 +122,8 @@ class WandB:
 
     def close(self, status: str) -> None:
         run, self._run = self._run, None
+        if self._cache is None:
+            os.environ.pop("WANDB_CACHE_DIR", None)
         if run is None:
             return
 

@@ -1,0 +1,72 @@
+"""Several looks at the same images, averaged: test-time augmentation, and dropout as a sample of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Augmentation = Literal["flip", "multiscale"]
+SCALES = (0.75, 1.0, 1.25)
+SMALLEST = 32  # pixels that every network takes
+
+
+class Averaged(nn.Module):
+    """A network whose answer is the average of several: of flipped and scaled images, with dropout or without.
+
+    Args:
+        model: a network in eval mode.
+        tta: `flip` adds the mirrored image, `multiscale` the image at 0.75 and 1.25 of its size; both make six views.
+        samples: with more than 1, dropout stays on and every view is looked at as often (Kendall et al. 2015,
+            Bayesian SegNet, arXiv 1511.02680, section 4).
+    """
+
+    def __init__(self, model: nn.Module, tta: Sequence[Augmentation] = (), samples: int = 1) -> None:
+        super().__init__()
+        self.model, self.samples = model, samples
+        self.flips = (False, True) if "flip" in tta else (False,)
+        self.scales = SCALES if "multiscale" in tta else (1.0,)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float (N, 3, H, W) -> float32 (N, C, H, W): the logarithm of the mean probability of each class, of which
+        softmax gives that mean back."""
+        total: Tensor | None = None
+        count = 0
+        self._set_dropout(self.samples > 1)
+        try:
+            for view in self._views(images):
+                total = view if total is None else total.add_(view)
+                count += 1
+        finally:
+            self._set_dropout(False)
+        assert total is not None
+        return total.div_(count).clamp_(min=torch.finfo(torch.float32).tiny).log_()
+
+    def _views(self, images: Tensor) -> Iterator[Tensor]:
+        """The probabilities (N, C, H, W) of each look."""
+        size = images.shape[-2:]
+        for scale in self.scales:
+            scaled = images if scale == 1 else _resized(images, [max(round(side * scale), SMALLEST) for side in size])
+            for flip in self.flips:
+                given = scaled.flip(-1) if flip else scaled
+                for _ in range(self.samples):
+                    logits = self.model(given).float()
+                    logits = logits.flip(-1) if flip else logits
+                    yield (logits if scale == 1 else _resized(logits, size)).softmax(1)
+
+    def _set_dropout(self, on: bool) -> None:
+        for module in self.model.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.train(on)
+
+
+def has_dropout(model: nn.Module) -> bool:
+    """Whether samples of this network differ."""
+    return any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in model.modules())
+
+
+def _resized(images: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(images, size=tuple(size), mode="bilinear", align_corners=False)

@@ -76,7 +76,10 @@ MISC = len(CLASSES)
 def label_set(classes: Literal[19, 20]) -> LabelSet:
     """The 19 classes, or those and `misc`."""
     names, colors = tuple(label.name for label in CLASSES), tuple(label.color for label in CLASSES)
-    return LabelSet(names, colors) if classes == 19 else LabelSet((*names, "misc"), (*colors, (0, 0, 0)))
+    ids = tuple(label.id for label in CLASSES)
+    if classes == 19:
+        return LabelSet(names, colors, ids)
+    return LabelSet((*names, "misc"), (*colors, (0, 0, 0)), (*ids, 0))
 
 
 def train_ids(classes: Literal[19, 20]) -> np.ndarray:

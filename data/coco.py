@@ -32,7 +32,7 @@ CATEGORIES = {
 }  # fmt: skip
 """Category ids of the annotations; ten of 1 to 90 are unused."""
 
-LABELS = LabelSet(("background", *CATEGORIES.values()), voc_colors(81))
+LABELS = LabelSet(("background", *CATEGORIES.values()), voc_colors(81), (0, *CATEGORIES))
 # VOC's names for the same things, where they differ.
 IN_VOC = {"airplane": "aeroplane", "motorcycle": "motorbike", "couch": "sofa", "tv": "tv monitor"}
 SPLITS = ("train", "val")

@@ -99,7 +99,8 @@ def read_labels(path: Path) -> tuple[list[int], LabelSet]:
         if len({tuple(color) for color in colors}) < len(colors):
             raise ValueError("two classes have the same colour")
         rgb = tuple((int(red), int(green), int(blue)) for red, green, blue in colors)
-        return ids, LabelSet(tuple(str(entries[i]["class"]) for i in ids), rgb)
+        own = tuple(ids) if ids != list(range(len(ids))) else None
+        return ids, LabelSet(tuple(str(entries[i]["class"]) for i in ids), rgb, own)
     except OSError as error:
         raise UserError(f"{path}: the labels cannot be read ({error.strerror}); expected {EXAMPLE}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -27,19 +27,24 @@ class LabelSet:
     Args:
         names: one name a class; index 0 first.
         colors: one (red, green, blue) a class, 0..255.
+        ids: the value of each class in the files of the data set, 0..255, where it is another than the class index;
+            what a benchmark's server wants to be sent.
 
     Raises:
-        ValueError: names and colours differ in number, names repeat, or there are more than 255.
+        ValueError: names, colours and ids differ in number, names repeat, or there are more than 255.
     """
 
     names: tuple[str, ...]
     colors: tuple[Color, ...]
+    ids: tuple[int, ...] | None = None
 
     ignore_index = IGNORE_INDEX
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.colors):
             raise ValueError(f"{len(self.names)} class names but {len(self.colors)} colours")
+        if self.ids is not None and len(self.ids) != len(self.names):
+            raise ValueError(f"{len(self.names)} class names but {len(self.ids)} ids")
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"class names repeat: {', '.join(self.names)}")
         if not 1 <= len(self.names) <= IGNORE_INDEX:
@@ -55,15 +60,24 @@ class LabelSet:
         palette[IGNORE_INDEX] = 255
         return palette
 
+    def id_table(self) -> np.ndarray:
+        """The value in the data set's files of each class index, uint8 (256,); what is no class stays as it is."""
+        table = np.arange(256, dtype=np.uint8)
+        if self.ids is not None:
+            table[: len(self)] = self.ids
+        return table
+
     def to_dict(self) -> dict[str, list]:
         """Plain lists, as a checkpoint stores them."""
-        return {"names": list(self.names), "colors": [list(color) for color in self.colors]}
+        stored: dict[str, list] = {"names": list(self.names), "colors": [list(color) for color in self.colors]}
+        return stored if self.ids is None else {**stored, "ids": list(self.ids)}
 
     @classmethod
     def from_dict(cls, stored: dict[str, list]) -> LabelSet:
         """The inverse of `to_dict`."""
         colors = tuple((int(r), int(g), int(b)) for r, g, b in stored["colors"])
-        return cls(tuple(stored["names"]), colors)
+        ids = tuple(int(i) for i in stored["ids"]) if stored.get("ids") else None
+        return cls(tuple(stored["names"]), colors, ids)
 
 
 def lookup_table(train_ids: Mapping[int, int], ignored: tuple[int, ...] = ()) -> np.ndarray:

@@ -26,9 +26,9 @@ def evaluate(cfg: DictConfig) -> None:
     from data.checking import checked_samples
     from engine.checkpoint import load_checkpoint
     from engine.device import choose_device
-    from engine.metrics import scores
-    from utils.figures import draw_confusion
-    from utils.run_folder import write_json
+    from engine.predictor import Predictor
+    from evaluation.measuring import measure
+    from evaluation.results import show, write_results
 
     device = choose_device(cfg.device)
     checkpoint = load_checkpoint(cfg.checkpoint)
@@ -46,20 +46,24 @@ def evaluate(cfg: DictConfig) -> None:
     folder = output_folder(cfg)
     make_writable(folder)
 
-    counted, benchmark = measure(checkpoint, dataset, samples, node, device, split)
-    show(dataset.labels.names, counted, benchmark, f"{split}, {len(samples)} samples, epoch {checkpoint.get('epoch')}")
-    found, stem = scores(counted.confusion), file_stem(cfg, split)
-    table, picture = folder / f"{stem}.json", folder / f"{stem}_confusion_matrix.png"
+    tta: list[Any] = [] if cfg.tta is None else [cfg.tta] if isinstance(cfg.tta, str) else list(cfg.tta)
+    window = (cfg.window[0], cfg.window[1]) if cfg.window else None
+    predictor = Predictor.from_checkpoint(cfg.checkpoint, device, tta=tta, window=window, overlap=cfg.overlap)
+    predictor.image_size = size
+    measured = measure(checkpoint, predictor, dataset, samples, node, split, tta)
+    how = "".join(f", {view}" for view in tta) + (f", window {window[0]}x{window[1]}" if window else "")
+    title = f"{split}, {len(samples)} samples, epoch {checkpoint.get('epoch')}{how}"
+    show(dataset.labels.names, measured, title)
     facts = {
         "checkpoint": str(cfg.checkpoint),
         "epoch": checkpoint.get("epoch"),
         "overrides": overrides(),
         "data": node,
+        "tta": tta,
+        "window": list(window) if window else None,
     }
-    write_json(table, facts | as_dict(dataset.labels.names, counted, benchmark))
-    title = f"{split}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
-    draw_confusion(counted.confusion.numpy(), dataset.labels, title, picture)
-    for path in (table, picture):
+    stem = "_".join([file_stem(cfg, split), *tta, *(["window"] if window else [])])
+    for path in write_results(folder, stem, split, facts, measured, dataset, predictor):
         log.info("wrote %s", path)
 
 
@@ -110,82 +114,6 @@ def check_classes(known: list[str], there: list[str]) -> None:
             f" {', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''} make the difference."
             " Choose the data that it was trained for"
         )
-
-
-def measure(
-    checkpoint: dict[str, Any], dataset: Any, samples: Any, node: dict[str, Any], device: Any, split: str
-) -> tuple[Any, dict[str, float]]:
-    """What a pass over the samples counted, and the scores that the data set's own benchmark defines."""
-    from tqdm import tqdm
-
-    from data.loading import ValidationLoader
-    from data.samples import HasScores
-    from data.workers import deaths_named, worker_count
-    from engine import out_of_memory
-    from engine.checkpoint import build_model
-    from engine.device import autocast_dtype
-    from engine.evaluator import evaluate as pass_over
-    from engine.normalization import Normalization
-
-    amp = checkpoint["config"].get("trainer", {}).get("amp")
-    benchmark = dataset.scores() if isinstance(dataset, HasScores) else None
-    loader = ValidationLoader(
-        samples,
-        batch_size=node["batch_size"],
-        num_workers=worker_count(node["num_workers"], device),
-        pin_memory=device.type == "cuda",
-    )
-    size = node["image_size"][0], node["image_size"][1]
-    with (
-        out_of_memory.advised(node["batch_size"], size, device),
-        deaths_named([loader.watched]),
-        tqdm(total=len(samples), desc=split, unit="img", leave=False, dynamic_ncols=True) as bar,
-    ):
-        counted = pass_over(
-            build_model(checkpoint).to(device),
-            None,
-            loader,
-            num_classes=len(dataset.labels),
-            device=device,
-            normalization=Normalization.from_dict(checkpoint["normalization"]),
-            autocast=autocast_dtype(amp if amp in ("off", "fp16", "bf16") else "auto", device),
-            after_batch=lambda images: bar.update(images),
-            after_sample=None
-            if benchmark is None
-            else lambda index, mask: benchmark.add(index, mask.byte().cpu().numpy()),
-        )
-    return counted, benchmark.results(counted.confusion.numpy(), counted.ignored.numpy()) if benchmark else {}
-
-
-def as_dict(names: tuple[str, ...], counted: Any, benchmark: dict[str, float]) -> dict[str, Any]:
-    """All metrics, as the JSON file holds them."""
-    from engine.metrics import scores
-
-    found = scores(counted.confusion)
-    by_class = {"iou": found.iou, "dice": found.dice, "accuracy": found.accuracy}
-    return {
-        "miou": found.miou,
-        "dice": found.mean_dice,
-        "pixel_accuracy": found.pixel_accuracy,
-        "class_accuracy": found.mean_accuracy,
-        "frequency_weighted_iou": found.frequency_weighted_iou,
-        "benchmark": benchmark,
-        "classes": {key: dict(zip(names, values.tolist(), strict=True)) for key, values in by_class.items()},
-        "confusion": counted.confusion.tolist(),
-    }
-
-
-def show(names: tuple[str, ...], counted: Any, benchmark: dict[str, float], title: str) -> None:
-    """Prints a table of the classes, and one of everything else."""
-    from engine.metrics import scores
-    from utils.tables import class_table, number, table
-
-    found = scores(counted.confusion)
-    columns = {"IoU": found.iou.tolist(), "Dice": found.dice.tolist(), "accuracy": found.accuracy.tolist()}
-    share = (counted.confusion.sum(1).double() / counted.confusion.sum().clamp(min=1)).tolist()
-    log.info("%s", class_table(names, columns, share, title))
-    rest = {k: v for k, v in as_dict(names, counted, benchmark).items() if isinstance(v, float)} | benchmark
-    log.info("%s", table([["metric", "value"], *([name, number(value)] for name, value in rest.items())]))
 
 
 def file_stem(cfg: DictConfig, split: str) -> str:

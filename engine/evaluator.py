@@ -44,7 +44,7 @@ def evaluate(
     autocast: torch.dtype | None = None,
     channels_last: bool = False,
     after_batch: Callable[[int], object] = lambda images: None,
-    after_sample: Callable[[int, Tensor], None] | None = None,
+    after_sample: Callable[[int, Tensor, Tensor, Tensor], None] | None = None,
 ) -> Evaluation:
     """Runs a network in eval mode over a split, one sample after the other at its mask's own size.
 
@@ -54,7 +54,8 @@ def evaluate(
 
     Args:
         after_batch: called with the number of images after each batch (progress, interruption).
-        after_sample: called with the number of each sample and its prediction, int64 (h, w) on the device.
+        after_sample: called with the number of each sample, its prediction int64 (h, w), its truth uint8 (h, w) and its
+            logits float32 (C, h, w), on the device.
     """
     was_training, pinned = model.training, device.type == "cuda"
     model.eval()
@@ -76,7 +77,7 @@ def evaluate(
                 prediction = resized.argmax(1)
                 add_to_confusion(counts, prediction, target)
                 if after_sample is not None:
-                    after_sample(done, prediction[0])
+                    after_sample(done, prediction[0], target, resized[0])
                 done += 1
                 if loss is None:
                     continue

@@ -49,6 +49,14 @@ def files_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+def files_of(name: str) -> list[str]:
+    """What an evaluation leaves."""
+    return [f"{name}.json", *(f"{name}_{file}" for file in FILES)]
+
+
+FILES = ("confusion_matrix.png", "calibration.png", "worst.png", "samples.csv")
+
+
 @pytest.fixture
 def run(tmp_path: Path, finished_run: Path) -> Path:
     """A copy of the finished run, in the folder of the test."""
@@ -113,7 +121,7 @@ def counted(predictor: Predictor, samples: list[tuple[np.ndarray, np.ndarray]]) 
 def test_the_figures_of_a_run_are_those_of_its_own_validation(tmp_path: Path, run: Path, finished_run: Path) -> None:
     done = run_command("evaluate.py", "checkpoint=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert files_in(run) - files_in(finished_run) == {"evaluation/val.json", "evaluation/val_confusion_matrix.png"}
+    assert files_in(run) - files_in(finished_run) == {f"evaluation/{name}" for name in files_of("val")}
     for name in files_in(finished_run):
         assert (run / name).read_bytes() == (finished_run / name).read_bytes(), name
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
@@ -188,6 +196,51 @@ def test_scores_agree_with_numpy_on_the_masks_that_are_predicted(tmp_path: Path,
     }
     for name, value in found["benchmark"].items():
         assert f"| {name} " in done.stderr and f" {value:.4f} |" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "name"),
+    [
+        (["tta=flip"], {"tta": ["flip"]}, "val_flip"),
+        (
+            ["tta=[flip,multiscale]", "window=[40,32]", "overlap=0.5"],
+            {"tta": ["flip", "multiscale"], "window": (40, 32), "overlap": 0.5},
+            "val_flip_multiscale_window",
+        ),
+    ],
+)
+def test_views_and_windows(tmp_path: Path, street: Path, words: list[str], settings: dict[str, Any], name: str) -> None:
+    assert evaluate_here("checkpoint=street.pt", *words, cwd=tmp_path).returncode == 0
+    found = json.loads((tmp_path / "street_evaluation" / f"{name}.json").read_text())
+    predictor = Predictor.from_checkpoint(street, **settings)
+    dataset = CamVid(str(tmp_path / "camvid"), "val")
+    samples = [(dataset[i].image, dataset[i].mask) for i in range(3)]
+    confusion = np.array(found["confusion"])
+    expected = counted(predictor, samples)[:-1]
+    assert np.abs(confusion - expected).sum() <= 4  # of pixels on the edge, sums in another order decide
+    assert np.abs(confusion - counted(Predictor.from_checkpoint(street), samples)[:-1]).sum() > 20
+
+
+def test_the_samples_one_by_one_worst_first(tmp_path: Path, street: Path) -> None:
+    assert evaluate_here("checkpoint=street.pt", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "street_evaluation"
+    with (folder / "val_samples.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    dataset, predictor = CamVid(str(tmp_path / "camvid"), "val"), Predictor.from_checkpoint(street)
+    assert {row["name"] for row in rows} == {dataset.name(i) for i in range(3)}
+    assert [float(row["miou"]) for row in rows] == sorted(float(row["miou"]) for row in rows)
+    for row in rows:
+        image, mask, name = dataset[int(row["number"])]
+        said, valid = predictor.predict(image), mask != 255
+        assert row["name"] == name
+        assert float(row["pixel_accuracy"]) == pytest.approx((said == mask)[valid].mean(), abs=1e-5)
+        classes = np.union1d(said[valid], mask[valid])
+        iou = [((said == c) & (mask == c))[valid].sum() / ((said == c) | (mask == c))[valid].sum() for c in classes]
+        assert float(row["miou"]) == pytest.approx(np.mean(iou), abs=1e-5)
+        confidence = predictor.probabilities(image).max(0)[valid].mean()
+        assert float(row["confidence"]) == pytest.approx(confidence, abs=1e-4)
+    for name in ("worst", "calibration"):
+        assert min(Image.open(folder / f"val_{name}.png").size) > 300
 
 
 def cityscapes_network(folder: Path) -> Path:
@@ -281,7 +334,7 @@ def test_where_the_figures_go(tmp_path: Path, run: Path, checkpoint: str, words:
     done = evaluate_here(f"checkpoint={checkpoint}", "data.limit=1", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     name = "val_last" if "last.pt" in checkpoint else "val"
-    written = {f"{expected}/{name}.json", f"{expected}/{name}_confusion_matrix.png"}
+    written = {f"{expected}/{file}" for file in files_of(name)}
     assert files_in(tmp_path) - before == written
     assert all(f"wrote {name}" in done.stderr for name in written)
 

@@ -110,6 +110,34 @@ def draw_predictions(samples: Sequence[Predicted], labels: LabelSet, path: Path)
     _save(figure, path)
 
 
+def draw_calibration(counts: np.ndarray, error: float, title: str, path: Path) -> None:
+    """A reliability diagram: how often a network is right, over how sure it was, and of how many pixels.
+
+    Args:
+        counts: (3, bins) as `engine.calibration.Calibration` has them.
+        error: the expected calibration error.
+    """
+    pixels, right, confidence = counts
+    there = pixels > 0
+    width = 1 / len(pixels)
+    middles = (np.arange(len(pixels)) + 0.5) * width
+    figure = Figure(figsize=(6, 7), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    accuracy = right[there] / pixels[there]
+    above.bar(middles[there], accuracy, width * 0.92, color="C0", label="share of right pixels")
+    above.plot(confidence[there] / pixels[there], accuracy, "o", color="black", markersize=4)
+    above.plot([0, 1], [0, 1], "--", color="C7", label="as often right as it says")
+    above.set_ylim(0, 1)
+    above.set_ylabel("accuracy")
+    above.set_title(f"{title}, expected error {error:.4f}")
+    above.legend(loc="upper left")
+    below.bar(middles[there], 100 * pixels[there] / pixels.sum(), width * 0.92, color="C7")
+    below.set_xlim(0, 1)
+    below.set_xlabel("confidence")
+    below.set_ylabel("% of the pixels")
+    _save(figure, path)
+
+
 def draw_sheet(
     panels: Sequence[tuple[str, np.ndarray, np.ndarray]],
     labels: LabelSet,

@@ -1,0 +1,51 @@
+"""Whether a network is as often right as it says: Guo et al. 2017, "On Calibration of Modern Neural Networks",
+arXiv 1706.04599, section 2."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BINS = 15
+
+
+class Calibration:
+    """Counts how confident a network is of its pixels and how many of them are right, in bins of equal width.
+
+    Attributes:
+        counts: float64 (3, bins): pixels, right ones, and the sum of the confidences.
+    """
+
+    def __init__(self, bins: int = BINS) -> None:
+        self.counts = torch.zeros(3, bins, dtype=torch.float64)
+
+    def add(self, logits: Tensor, truth: Tensor) -> None:
+        """Adds a sample.
+
+        Args:
+            logits: float (C, H, W).
+            truth: (H, W), class indices, and 255 where it is ignored.
+        """
+        confidence, said = logits.softmax(0).max(0)
+        valid = truth != 255
+        confidence, right = confidence[valid].double().cpu(), (said == truth)[valid].double().cpu()
+        bins = self.counts.shape[1]
+        # A bin holds its upper edge, as in the paper.
+        places = (confidence * bins).ceil().long().sub_(1).clamp_(0, bins - 1)
+        for row, weights in enumerate((torch.ones_like(right), right, confidence)):
+            self.counts[row] += torch.bincount(places, weights, minlength=bins)
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: the mean over all pixels of |accuracy - confidence| of their bin; NaN
+        without pixels."""
+        pixels, right, confidence = self.counts
+        return ((right - confidence).abs().sum() / pixels.sum()).item()
+
+    def accuracy(self) -> list[float]:
+        """The share of right pixels of each bin, NaN where it is empty."""
+        return (self.counts[1] / self.counts[0]).tolist()
+
+    def confidence(self) -> list[float]:
+        """The mean confidence of each bin, NaN where it is empty."""
+        return (self.counts[2] / self.counts[0]).tolist()

@@ -1,0 +1,114 @@
+"""A network over a split: batch by batch at the network's size, or photo by photo through windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from data.loading import ValidationLoader
+from data.samples import HasScores, SegmentationDataset
+from data.workers import deaths_named, worker_count
+from engine import out_of_memory
+from engine.checkpoint import build_model
+from engine.details import Details
+from engine.device import autocast_dtype
+from engine.evaluator import evaluate
+from engine.metrics import add_to_confusion
+from engine.normalization import Normalization
+from engine.predictor import Predictor
+from engine.views import Augmentation, Averaged
+
+
+class Measured(NamedTuple):
+    """What a pass over a split found out.
+
+    Attributes:
+        confusion: int64 (C, C), row = truth.
+        benchmark: what the data set's own benchmark defines; {} where it has none.
+        details: sample by sample, near outlines, of confidences.
+    """
+
+    confusion: Tensor
+    benchmark: dict[str, float]
+    details: Details
+
+
+def measure(
+    checkpoint: dict[str, Any],
+    predictor: Predictor,
+    dataset: SegmentationDataset,
+    samples: SegmentationDataset,
+    node: dict[str, Any],
+    split: str,
+    tta: Sequence[Augmentation],
+) -> Measured:
+    """Measures a network on a split.
+
+    Args:
+        predictor: of the checkpoint; one with a window has the photos looked at in their own size.
+        dataset: the split as it is.
+        samples: those of it that count, with images at the network's size.
+        node: the node `data`.
+        tta: views to average over.
+    """
+    classes = len(dataset.labels)
+    benchmark = dataset.scores() if isinstance(dataset, HasScores) else None
+    details = Details(classes)
+
+    def note(index: int, prediction: Tensor, truth: Tensor, scores: Tensor) -> None:
+        if benchmark is not None:
+            benchmark.add(index, prediction.byte().cpu().numpy())
+        details.add(index, prediction, truth, scores)
+
+    with tqdm(total=len(samples), desc=split, unit="img", leave=False, dynamic_ncols=True) as bar:
+        if predictor.window is not None:
+            counts = torch.zeros(classes + 1, classes, dtype=torch.int64)
+            for index in range(len(samples)):
+                sample = dataset[index]
+                scores = torch.from_numpy(predictor.probabilities(sample.image)).clamp_(min=1e-30).log_()
+                prediction, truth = scores.argmax(0), torch.from_numpy(sample.mask)
+                add_to_confusion(counts, prediction, truth)
+                note(index, prediction, truth, scores)
+                bar.update()
+            confusion, ignored = counts[:-1], counts[-1]
+        else:
+            found = _by_batches(checkpoint, predictor.device, samples, node, tta, note, bar)
+            confusion, ignored = found.confusion, found.ignored
+    results = benchmark.results(confusion.numpy(), ignored.numpy()) if benchmark else {}
+    return Measured(confusion, results, details)
+
+
+def _by_batches(
+    checkpoint: dict[str, Any],
+    device: torch.device,
+    samples: SegmentationDataset,
+    node: dict[str, Any],
+    tta: Sequence[Augmentation],
+    note: Any,
+    bar: tqdm,
+) -> Any:
+    amp = checkpoint["config"].get("trainer", {}).get("amp")
+    size = node["image_size"][0], node["image_size"][1]
+    loader = ValidationLoader(
+        samples,
+        batch_size=node["batch_size"],
+        num_workers=worker_count(node["num_workers"], device),
+        pin_memory=device.type == "cuda",
+    )
+    model = build_model(checkpoint).to(device)
+    with out_of_memory.advised(node["batch_size"], size, device), deaths_named([loader.watched]):
+        return evaluate(
+            Averaged(model.eval(), tta) if tta else model,
+            None,
+            loader,
+            num_classes=len(samples.labels),
+            device=device,
+            normalization=Normalization.from_dict(checkpoint["normalization"]),
+            autocast=autocast_dtype(amp if amp in ("off", "fp16", "bf16") else "auto", device),
+            after_batch=lambda images: bar.update(images),
+            after_sample=note,
+        )

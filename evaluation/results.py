@@ -1,0 +1,120 @@
+"""What an evaluation says and leaves: tables on the console, a JSON file, a CSV of the samples, figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+from data.samples import SegmentationDataset
+from engine.details import SampleScores
+from engine.metrics import scores
+from engine.predictor import Predictor
+from evaluation.measuring import Measured
+from utils.figures import draw_calibration, draw_confusion, draw_predictions
+from utils.run_folder import write_json, write_text
+from utils.sample_pictures import Predicted
+from utils.tables import class_table, number, table
+
+log = logging.getLogger("evaluate")
+
+WORST = 16
+"""Samples on the sheet of the worst."""
+
+
+def as_dict(names: tuple[str, ...], measured: Measured) -> dict[str, Any]:
+    """All metrics, as the JSON file holds them."""
+    found, details = scores(measured.confusion), measured.details
+    near = details.boundaries.iou().tolist()
+    known = [value for value in near if not math.isnan(value)]
+    by_class = {"iou": found.iou, "dice": found.dice, "accuracy": found.accuracy}
+    calibration = details.calibration
+    return {
+        "miou": found.miou,
+        "dice": found.mean_dice,
+        "pixel_accuracy": found.pixel_accuracy,
+        "class_accuracy": found.mean_accuracy,
+        "frequency_weighted_iou": found.frequency_weighted_iou,
+        "boundary_iou": sum(known) / len(known) if known else math.nan,
+        "calibration_error": calibration.error,
+        "benchmark": measured.benchmark,
+        "classes": {key: dict(zip(names, values.tolist(), strict=True)) for key, values in by_class.items()}
+        | {"boundary_iou": dict(zip(names, near, strict=True))},
+        "calibration": {
+            "pixels": [int(count) for count in calibration.counts[0].tolist()],
+            "confidence": calibration.confidence(),
+            "accuracy": calibration.accuracy(),
+        },
+        "confusion": measured.confusion.tolist(),
+    }
+
+
+def show(names: tuple[str, ...], measured: Measured, title: str) -> None:
+    """Prints a table of the classes, and one of everything else."""
+    found = scores(measured.confusion)
+    columns = {
+        "IoU": found.iou.tolist(),
+        "Dice": found.dice.tolist(),
+        "accuracy": found.accuracy.tolist(),
+        "boundary IoU": measured.details.boundaries.iou().tolist(),
+    }
+    share = (measured.confusion.sum(1).double() / measured.confusion.sum().clamp(min=1)).tolist()
+    log.info("%s", class_table(names, columns, share, title))
+    rest = {k: v for k, v in as_dict(names, measured).items() if isinstance(v, float)} | measured.benchmark
+    log.info("%s", table([["metric", "value"], *([name, number(value)] for name, value in rest.items())]))
+
+
+def write_results(
+    folder: Path,
+    stem: str,
+    split: str,
+    facts: dict[str, Any],
+    measured: Measured,
+    dataset: SegmentationDataset,
+    predictor: Predictor,
+) -> list[Path]:
+    """Writes all files; returns their paths.
+
+    Args:
+        facts: what was measured, for the JSON file.
+        predictor: draws the worst samples once more.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    found, labels = scores(measured.confusion), dataset.labels
+    names = ("confusion_matrix.png", "calibration.png", "worst.png", "samples.csv")
+    confusion, calibration, worst, listed = (folder / f"{stem}_{name}" for name in names)
+    write_json(folder / f"{stem}.json", facts | as_dict(labels.names, measured))
+    title = f"{split}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
+    draw_confusion(measured.confusion.numpy(), labels, title, confusion)
+    ranked = measured.details.worst_first()
+    write_text(listed, as_csv(ranked, dataset))
+    written = [folder / f"{stem}.json", listed, confusion]
+    counts = measured.details.calibration
+    if counts.counts[0].sum() > 0:  # masks that say nothing leave nothing to draw
+        draw_calibration(counts.counts.numpy(), counts.error, f"{split}: calibration", calibration)
+        draw_predictions([_drawn(sample, dataset, predictor) for sample in ranked[:WORST]], labels, worst)
+        written += [calibration, worst]
+    return written
+
+
+def as_csv(ranked: list[SampleScores], dataset: SegmentationDataset) -> str:
+    """A row a sample, an empty cell where a value is undefined."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", *SampleScores._fields])
+    for sample in ranked:
+        cells = ["" if math.isnan(value) else f"{value:.6g}" for value in sample[1:]]
+        name = dataset.name(sample.number).encode(errors="replace").decode()
+        writer.writerow([name, sample.number, *cells])
+    return text.getvalue()
+
+
+def _drawn(sample: SampleScores, dataset: SegmentationDataset, predictor: Predictor) -> Predicted:
+    image, mask, name = dataset[sample.number]
+    title = f"{name} (mIoU {sample.miou:.3f})"
+    return Predicted(sample.number, title, image, mask, predictor.predict(image))

@@ -1,4 +1,4 @@
-"""Writes masks for photos, from a trained network.
+"""Writes masks for photos and videos, from a trained network.
 
 python infer.py checkpoint=experiments/<run> input=dog.jpg output=dog_mask.png
 """
@@ -8,130 +8,141 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from utils.config import build
 from utils.errors import PartlyFailed, UserError
-from utils.files import make_writable
 from utils.launch import launch
+
+if TYPE_CHECKING:
+    from engine.predictor import Predictor
 
 log = logging.getLogger("infer")
 
-Plan = dict[Path, dict[str, Path]]
-"""Input image -> format -> file to write."""
-
 
 def infer(cfg: DictConfig) -> None:
-    """Segments an image, or every image of a folder."""
-    formats = [cfg.format] if isinstance(cfg.format, str) else list(cfg.format)
-    source = Path(cfg.input).expanduser()
-    output = Path(cfg.output).expanduser() if cfg.output else None
-    plan = plan_folder(source, output, formats) if source.is_dir() else plan_image(source, output, formats)
-    written = [path for outputs in plan.values() for path in outputs.values()]
-    refuse_collisions(plan, written)
-    existing = [path for path in written if path.exists()]
-    if existing and not cfg.overwrite:
-        raise UserError(f"{existing[0]} exists already; overwrite=true replaces it, output= writes elsewhere")
+    """Segments what `input` names."""
+    from inference.plan import VIDEO_SUFFIXES, plan_photos
+
+    formats = list(dict.fromkeys([cfg.format] if isinstance(cfg.format, str) else cfg.format))
+    if cfg.samples > 1:
+        formats.append("uncertainty")
+    if cfg.input.isdigit() or Path(cfg.input).suffix.lower() in VIDEO_SUFFIXES:
+        return infer_video(cfg, formats)
+    photos = plan_photos(cfg.input, cfg.output, formats)
+    total = len(photos)
+    existing = [path for photo in photos for path in photo.outputs.values() if path.exists()]
+    if cfg.skip_existing:
+        photos = [photo for photo in photos if not all(path.exists() for path in photo.outputs.values())]
+        log.info("%d of %d images have their files already", total - len(photos), total)
+    elif existing and not cfg.overwrite:
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise UserError(
+            f"{existing[0]} exists already{more}; overwrite=true replaces, skip_existing=true goes on with the others,"
+            " output= writes elsewhere"
+        )
+    if not photos:
+        return None
 
     # Slow to import, so only here, where there is something to do.
     from tqdm import tqdm
 
-    from data.images import read_image, write_mask
-    from engine.device import choose_device
-    from engine.predictor import Predictor
-    from utils.overlay import class_shares, overlay
-    from utils.tables import table
+    from inference.photos import segment
 
-    predictor = Predictor.from_checkpoint(cfg.checkpoint, choose_device(cfg.device))
+    predictor = predictor_of(cfg)
     shares: Counter[str] = Counter()
-    broken: list[str] = []
-    for path, outputs in tqdm(list(plan.items()), unit="img", disable=len(plan) == 1):
-        try:
-            image = read_image(path)
-        except UserError as error:
-            if len(plan) == 1:
-                raise
-            broken.append(str(error))
-            continue
-        mask = predictor.predict(image)
-        for kind, target in outputs.items():
-            if kind == "mask":
-                write_mask(target, mask, predictor.labels)
-            else:
-                overlay(image, mask, predictor.labels).save(target)
-        shares.update({name: share for name, _, share in class_shares(mask, predictor.labels)})
+    with tqdm(total=len(photos), unit="img", disable=len(photos) == 1, dynamic_ncols=True) as bar:
 
-    done = len(plan) - len(broken)
-    if done:
-        rows = [[name, f"{share / done:.2%}"] for name, share in shares.most_common()]
-        log.info("%s", table([["class", "pixels"], *rows], f"mean of {done} images" if len(plan) > 1 else None))
-    for place in written if len(plan) == 1 else sorted({path.parent for path in written}):
+        def after_photo(mask: Any) -> None:
+            bar.update()
+            if mask is not None:
+                shares.update(shares_of(mask, predictor))
+
+        broken = segment(photos, predictor, own_ids=cfg.ids == "label", after_photo=after_photo)
+    if broken and len(photos) == 1:
+        raise broken[0]
+    show_shares(shares, len(photos) - len(broken))
+    written = [path for photo in photos for path in photo.outputs.values()]
+    for place in written if len(photos) == 1 else sorted({path.parent for path in written}):
         log.info("wrote %s", place)
     if broken:
-        raise PartlyFailed("\n".join([f"{len(broken)} of {len(plan)} images could not be read:", *broken]))
+        reasons = [str(error) for error in broken]
+        raise PartlyFailed("\n".join([f"{len(broken)} of {len(photos)} images could not be read:", *reasons]))
 
 
-def refuse_collisions(plan: Plan, written: list[Path]) -> None:
-    """Refuses a plan in which two masks would be one file, a mask would replace a photo, or nothing can be written.
+def infer_video(cfg: DictConfig, formats: list[str]) -> None:
+    """Segments a video or what a camera sees: a video of each format, masks and uncertainties as a PNG a frame."""
+    from inference.plan import plan_video
 
-    Raises:
-        UserError: names the file.
-    """
-    twice = [path for path, count in Counter(written).items() if count > 1]
-    if twice:
-        raise UserError(f"{twice[0]} would be written for two images; rename one of them, or write one format alone")
-    photos = {path.resolve() for path in plan}
-    for path in written:
-        if path.resolve() in photos:
-            raise UserError(f"output={path}: this is an image to be read; write somewhere else")
-    make_writable(written[0].parent)
+    is_camera = cfg.input.isdigit()
+    source = cfg.input if is_camera else str(Path(cfg.input).expanduser())
+    if not is_camera and not Path(source).is_file():
+        raise UserError(f"input={cfg.input}: there is no such file or folder")
+    outputs = plan_video(source, cfg.output, formats)
+    for path in outputs.values():
+        if path.exists() and not cfg.overwrite:
+            raise UserError(f"{path} exists already; overwrite=true replaces it, output= writes elsewhere")
 
+    from inference.video import Frames, segment
 
-def plan_image(source: Path, output: Path | None, formats: list[str]) -> Plan:
-    """What to write for one image: `output` itself where there is one format, else the mask.
-
-    Raises:
-        UserError: there is no such image, or the output is not a .png (a mask would be lossy in .jpg).
-    """
-    if not source.is_file():
-        raise UserError(f"input={source}: there is no such file or folder")
-    if output is None:
-        output = source.with_name(f"{source.stem}_mask.png")
-        names = {kind: source.with_name(f"{source.stem}_{kind}.png") for kind in formats}
-    else:
-        if output.is_dir():
-            output = output / f"{source.stem}.png"
-        names = {kind: output.with_name(f"{output.stem}_{kind}.png") for kind in formats}
-        names[formats[0] if len(formats) == 1 else "mask"] = output
-    if output.suffix.lower() != ".png":
-        raise UserError(f"output={output}: masks are written as .png, which keeps the class ids; a .jpg would not")
-    return {source: names}
+    with Frames(int(source) if is_camera else source) as frames:
+        predictor = predictor_of(cfg)
+        shares: Counter[str] = Counter()
+        count = segment(
+            *(frames, predictor, outputs),
+            own_ids=cfg.ids == "label",
+            after_frame=lambda mask: shares.update(shares_of(mask, predictor)),
+        )
+    if count == 0:
+        raise UserError(f"input={cfg.input}: the video holds no frame that can be read")
+    show_shares(shares, count)
+    for path in outputs.values():
+        log.info("wrote %s", path)
 
 
-def plan_folder(source: Path, output: Path | None, formats: list[str]) -> Plan:
-    """What to write for the images of a folder: files of the same stems in `output`.
+def predictor_of(cfg: DictConfig) -> Predictor:
+    """The predictor of a checkpoint, or of a network and its weights."""
+    from data.folder import read_labels
+    from engine.checkpoint import load_weights
+    from engine.device import choose_device
+    from engine.normalization import IMAGENET
+    from engine.predictor import Predictor
+    from models.weights import read_state_dict
 
-    Raises:
-        UserError: there are no images, or two of them have the same stem.
-    """
-    from data.images import IMAGE_SUFFIXES
+    size = (cfg.image_size[0], cfg.image_size[1]) if cfg.image_size else None
+    options: dict[str, Any] = {
+        "tta": [] if cfg.tta is None else [cfg.tta] if isinstance(cfg.tta, str) else list(cfg.tta),
+        "samples": cfg.samples,
+        "window": (cfg.window[0], cfg.window[1]) if cfg.window else None,
+        "overlap": cfg.overlap,
+    }
+    device = choose_device(cfg.device)
+    if cfg.checkpoint is not None:
+        predictor = Predictor.from_checkpoint(cfg.checkpoint, device, **options)
+        predictor.image_size = size or predictor.image_size
+        return predictor
+    _ids, labels = read_labels(Path(cfg.labels).expanduser())
+    model = build(cfg.model, "model", num_classes=len(labels))
+    load_weights(model, read_state_dict(cfg.weights))
+    return Predictor(model.to(device).eval(), labels, size or (512, 512), IMAGENET, **options)
 
-    if output is None:
-        whole = source if source.name else source.resolve()  # '.' has no name
-        output = whole.with_name(f"{whole.name}_masks")
-    images = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not images:
-        raise UserError(f"input={source}: there are no images ({', '.join(IMAGE_SUFFIXES)}) in this folder")
-    if output.is_file():
-        raise UserError(f"output={output}: must be a folder, since the input is one")
-    twice = [stem for stem, count in Counter(path.stem for path in images).items() if count > 1]
-    if twice:
-        raise UserError(f"input={source}: several images are called '{twice[0]}'; their masks would be one file")
-    plan: Plan = {}
-    for path in images:
-        plan[path] = {kind: output / f"{path.stem}_{kind}.png" for kind in formats}
-        plan[path][formats[0] if len(formats) == 1 else "mask"] = output / f"{path.stem}.png"
-    return plan
+
+def shares_of(mask: Any, predictor: Predictor) -> dict[str, float]:
+    """The share of the pixels of each class that is in a mask."""
+    from utils.overlay import class_shares
+
+    return {name: share for name, _, share in class_shares(mask, predictor.labels)}
+
+
+def show_shares(shares: Counter[str], images: int) -> None:
+    """Prints the mean share of each class."""
+    from utils.tables import table
+
+    if images:
+        rows = [[name, f"{share / images:.2%}"] for name, share in shares.most_common()]
+        log.info("%s", table([["class", "pixels"], *rows], f"mean of {images} images" if images > 1 else None))
 
 
 if __name__ == "__main__":

@@ -154,11 +154,11 @@ def test_looking_at_the_config_is_quick_and_leaves_nothing(tmp_path: Path, scrip
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        ([], ["checkpoint is missing"]),
+        (["input=."], ["checkpoint is missing", "model=, weights= and labels="]),
         (["checkpoint=x"], ["input is missing"]),
         (["checkpoint=x", "input=nowhere.jpg"], ["input=nowhere.jpg", "no such file"]),
         (["checkpoint=x", "input=.", "formt=mask"], ["formt", "did you mean 'format'"]),
-        (["checkpoint=x", "input=.", "format=[mask,colour]"], ["format", "'mask' or 'overlay'"]),
+        (["checkpoint=x", "input=.", "format=[mask,colour]"], ["format", "'side_by_side' or 'probabilities'"]),
         (["checkpoint=x", "input=."], ["no images"]),
     ],
 )

@@ -1,17 +1,28 @@
 """Masks for photos, as a user asks for them."""
 
+import json
 import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from data.images import read_image
 from engine.predictor import Predictor
+from infer import infer
 from tests.conftest import run_command
+from tests.in_process import assert_refused, run_here
 
 RNG = np.random.default_rng(0)
+
+
+def run(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+    return run_here(infer, "infer", *words, cwd=cwd)
 
 
 @pytest.fixture
@@ -43,15 +54,15 @@ def test_one_photo(tmp_path: Path, finished_run: Path, photo: Path) -> None:
 
 
 def test_names_of_what_is_written(tmp_path: Path, finished_run: Path, photo: Path) -> None:
-    base = ["infer.py", f"checkpoint={finished_run}", f"input={photo.name}"]
-    assert run_command(*base, cwd=tmp_path).returncode == 0
+    base = [f"checkpoint={finished_run}", f"input={photo.name}"]
+    assert run(*base, cwd=tmp_path).returncode == 0
     assert {p.name for p in tmp_path.iterdir()} == {photo.name, f"{photo.stem}_mask.png", f"{photo.stem}_overlay.png"}
     before = (tmp_path / f"{photo.stem}_mask.png").stat().st_mtime_ns
-    again = run_command(*base, cwd=tmp_path)
+    again = run(*base, cwd=tmp_path)
     assert again.returncode == 2 and "overwrite=true" in again.stderr
     assert (tmp_path / f"{photo.stem}_mask.png").stat().st_mtime_ns == before
-    assert run_command(*base, "overwrite=true", cwd=tmp_path).returncode == 0
-    one = run_command(*base, "format=overlay", "output=new/only.png", cwd=tmp_path)
+    assert run(*base, "overwrite=true", cwd=tmp_path).returncode == 0
+    one = run(*base, "format=overlay", "output=new/only.png", cwd=tmp_path)
     assert one.returncode == 0 and [p.name for p in (tmp_path / "new").iterdir()] == ["only.png"]
     assert Image.open(tmp_path / "new" / "only.png").mode == "RGB"
 
@@ -63,7 +74,7 @@ def test_a_folder_with_a_broken_photo(tmp_path: Path, finished_run: Path) -> Non
         Image.fromarray(RNG.integers(0, 256, (40 + i, 50, 3), np.uint8)).save(photos / f"{i}.{suffix}")
     (photos / "broken.jpg").write_bytes(b"nothing")
     (photos / "notes.txt").write_text("not an image")
-    done = run_command("infer.py", f"checkpoint={finished_run}", "input=photos", cwd=tmp_path)
+    done = run(f"checkpoint={finished_run}", "input=photos", cwd=tmp_path)
     assert done.returncode == 1
     assert "1 of 4 images could not be read" in done.stderr and "broken.jpg" in done.stderr
     written = {p.name: Image.open(p).size for p in (tmp_path / "photos_masks").iterdir()}
@@ -84,14 +95,14 @@ def test_a_photo_is_never_overwritten_and_no_two_masks_are_one_file(tmp_path: Pa
         (["output=photos", "format=mask", "overwrite=true"], "dog.png: this is an image to be read"),
         (["output=/proc/nowhere", "format=mask"], "nothing can be written there"),
     ]:
-        done = run_command("infer.py", f"checkpoint={finished_run}", "input=photos", *words, cwd=tmp_path)
+        done = run(f"checkpoint={finished_run}", "input=photos", *words, cwd=tmp_path)
         assert done.returncode == 2 and fragment in done.stderr, done.stderr
     assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
 
 
 def test_the_checkpoint_alone_is_enough(tmp_path: Path, finished_run: Path, photo: Path) -> None:
     shutil.copy(finished_run / "checkpoints" / "best.pt", tmp_path / "moved.pt")
-    done = run_command("infer.py", "checkpoint=moved.pt", f"input={photo.name}", "output=m.png", cwd=tmp_path)
+    done = run("checkpoint=moved.pt", f"input={photo.name}", "output=m.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -122,7 +133,7 @@ def test_checkpoints_that_do_not_fit(tmp_path: Path, finished_run: Path, photo: 
     checkpoint = tmp_path / "c.pt"
     shutil.copy(finished_run / "checkpoints" / "best.pt", checkpoint)
     spoil(checkpoint, how)
-    done = run_command("infer.py", "checkpoint=c.pt", f"input={photo.name}", "output=m.png", cwd=tmp_path)
+    done = run("checkpoint=c.pt", f"input={photo.name}", "output=m.png", cwd=tmp_path)
     assert done.returncode == 2 and fragment in done.stderr, done.stderr
     assert len(done.stderr.splitlines()) <= 2
     assert not (tmp_path / "m.png").exists()
@@ -135,6 +146,178 @@ def test_photos_that_are_none(tmp_path: Path, finished_run: Path, content: bytes
         Image.fromarray(RNG.integers(0, 256, (50, 70, 3), np.uint8)).save(path)
         content = path.read_bytes()[:-100]
     path.write_bytes(content)
-    done = run_command("infer.py", f"checkpoint={finished_run}", "input=x.jpg", "output=m.png", cwd=tmp_path)
+    done = run(f"checkpoint={finished_run}", "input=x.jpg", "output=m.png", cwd=tmp_path)
     assert done.returncode == 2 and "x.jpg" in done.stderr
     assert not (tmp_path / "m.png").exists()
+
+
+def test_every_format_beside_the_other(tmp_path: Path, finished_run: Path, photo: Path) -> None:
+    words = ["format=[color,side_by_side,probabilities,mask]", "output=x.png"]
+    done = run(f"checkpoint={finished_run}", f"input={photo.name}", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    predictor = Predictor.from_checkpoint(finished_run)
+    mask = np.asarray(Image.open(tmp_path / "x.png"))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "x_color.png")), predictor.labels.palette()[mask])
+    stored = np.load(tmp_path / "x_probabilities.npz")
+    assert stored["probabilities"].shape == (len(predictor.labels), 50, 70)
+    np.testing.assert_allclose(stored["probabilities"].astype(np.float32).sum(0), 1, atol=0.01)
+    assert Image.open(tmp_path / "x_side_by_side.png").width == 140
+
+
+def test_views_and_windows_reach_the_predictor(tmp_path: Path, finished_run: Path, photo: Path) -> None:
+    settings: dict[str, Any] = {"tta": ["flip"], "window": (32, 48), "overlap": 0.5}
+    expected = Predictor.from_checkpoint(finished_run, **settings).predict(read_image(photo))
+    words = ["tta=flip", "window=[32,48]", "overlap=0.5", "format=mask", "output=x.png"]
+    done = run(f"checkpoint={finished_run}", f"input={photo.name}", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "x.png")), expected)
+    plain = Predictor.from_checkpoint(finished_run).predict(read_image(photo))
+    assert not np.array_equal(expected, plain)
+
+
+def test_samples_leave_an_uncertainty(tmp_path: Path, finished_run: Path, photo: Path) -> None:
+    words = ["samples=3", "format=mask", "output=x.png"]
+    done = run(f"checkpoint={finished_run}", f"input={photo.name}", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    grey = np.asarray(Image.open(tmp_path / "x_uncertainty.png"))
+    assert grey.shape == (50, 70) and grey.max() > 0
+
+
+def test_a_folder_goes_on_where_it_was_stopped(tmp_path: Path, finished_run: Path) -> None:
+    for i in range(3):
+        path = tmp_path / "photos" / f"{i % 2}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(RNG.integers(0, 256, (40, 50, 3), np.uint8)).save(path)
+    words = [f"checkpoint={finished_run}", "input=photos", "format=mask"]
+    assert run(*words, cwd=tmp_path).returncode == 0
+    masks = sorted((tmp_path / "photos_masks").rglob("*.png"))
+    assert [str(path.relative_to(tmp_path / "photos_masks")) for path in masks] == ["0/0.png", "0/2.png", "1/1.png"]
+    masks[1].unlink()
+    before = {path: path.stat().st_mtime_ns for path in masks if path.exists()}
+    refused = run(*words, cwd=tmp_path)
+    assert refused.returncode == 2 and "(and 1 more)" in refused.stderr and "skip_existing=true" in refused.stderr
+    done = run(*words, "skip_existing=true", cwd=tmp_path)
+    assert done.returncode == 0 and "2 of 3 images have their files already" in done.stderr
+    assert masks[1].exists() and before == {path: path.stat().st_mtime_ns for path in before}
+    assert run(*words, "skip_existing=true", cwd=tmp_path).returncode == 0  # nothing left to do
+
+
+def test_a_plain_state_dict(tmp_path: Path, finished_run: Path, photo: Path) -> None:
+    checkpoint = torch.load(finished_run / "checkpoints" / "best.pt", weights_only=True)
+    torch.save(checkpoint["model"], tmp_path / "w (1).pth")
+    names, colors = checkpoint["labels"]["names"], checkpoint["labels"]["colors"]
+    labels = {i: {"class": name, "color": color} for i, (name, color) in enumerate(zip(names, colors, strict=True))}
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    words = ["model=enet", "weights=w (1).pth", "labels=labels.json", "image_size=[32,32]", "format=mask"]
+    done = run(*words, f"input={photo.name}", "output=x.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = Predictor.from_checkpoint(finished_run).predict(read_image(photo))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "x.png")), expected)
+    other = run(*["model=fast_scnn", *words[1:]], f"input={photo.name}", "output=y.png", cwd=tmp_path)
+    assert other.returncode == 2 and "does not fit FastSCNN" in other.stderr
+
+
+def test_the_ids_that_a_benchmark_wants(tmp_path: Path, finished_run: Path, photo: Path) -> None:
+    checkpoint = torch.load(finished_run / "checkpoints" / "best.pt", weights_only=True)
+    ids = [200 + i for i in range(len(checkpoint["labels"]["names"]))]
+    checkpoint["labels"]["ids"] = ids
+    torch.save(checkpoint, tmp_path / "c.pt")
+    for word, output in (("train", "t.png"), ("label", "l.png")):
+        done = run(
+            "checkpoint=c.pt", f"input={photo.name}", f"ids={word}", "format=mask", f"output={output}", cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+    train, label = (np.asarray(Image.open(tmp_path / name)) for name in ("t.png", "l.png"))
+    assert np.array_equal(label, train + 200)
+
+
+@pytest.mark.parametrize("format_", ["[mask,overlay,color]", "side_by_side"])
+def test_a_video(tmp_path: Path, finished_run: Path, format_: str) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "drive.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    for i in range(7):
+        writer.write(np.full((48, 64, 3), 30 * i, np.uint8))
+    writer.release()
+    done = run(f"checkpoint={finished_run}", "input=drive.mp4", f"format={format_}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = {path.name for path in tmp_path.iterdir()} - {"drive.mp4"}
+    if format_ == "side_by_side":
+        assert made == {"drive_side_by_side.mp4"}
+        capture = cv2.VideoCapture(str(tmp_path / "drive_side_by_side.mp4"))
+        assert capture.get(cv2.CAP_PROP_FRAME_WIDTH) == 128 and capture.get(cv2.CAP_PROP_FPS) == 10
+        assert sum(1 for _ in iter(lambda: capture.read()[0], False)) == 7
+    else:
+        assert made == {"drive_masks", "drive_overlay.mp4", "drive_color.mp4"}
+        masks = sorted((tmp_path / "drive_masks").iterdir())
+        assert [mask.name for mask in masks] == [f"{i:06}.png" for i in range(7)]
+        assert Image.open(masks[3]).size == (64, 48)
+
+
+def pictures() -> dict[str, Image.Image]:
+    """Photos of every kind; all but the last four show the same."""
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:, 30:] = 200
+    grey = image[..., 0]
+    rgb = Image.fromarray(image)
+    turned = Image.fromarray(np.rot90(image).copy())  # EXIF says: turn it back
+    return {
+        "rgb.png": rgb,
+        "grey.png": Image.fromarray(grey),
+        "16bit.png": Image.fromarray(grey.astype(np.uint16) * 257),
+        "alpha.png": rgb.convert("RGBA"),
+        "palette.png": rgb.quantize(4),
+        "turned.jpg": turned,
+        "cmyk.jpg": rgb.convert("CMYK"),
+        "pixel.png": Image.fromarray(image[:1, :1]),
+        "line.png": Image.fromarray(np.tile(image[:1], (1, 167, 1))[:, :10_000]),
+        "column.png": Image.fromarray(np.tile(image[:1, :1], (10_000, 1, 1))),
+    }
+
+
+@pytest.mark.parametrize("window", ["null", "[32,32]"])
+def test_photos_of_every_kind(tmp_path: Path, finished_run: Path, window: str) -> None:
+    (tmp_path / "photos").mkdir()
+    for name, picture in pictures().items():
+        orientation = Image.Exif()
+        orientation[0x0112] = 6  # a quarter turn to the right
+        settings: dict[str, Any] = {"exif": orientation, "quality": 100} if name == "turned.jpg" else {}
+        picture.save(tmp_path / "photos" / name, **settings)
+    words = [f"checkpoint={finished_run}", "input=photos", "format=[mask,overlay]", f"window={window}"]
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    masks = {name: np.asarray(Image.open(tmp_path / "photos_masks" / f"{Path(name).stem}.png")) for name in pictures()}
+    for name in ("grey.png", "16bit.png", "alpha.png", "palette.png"):
+        assert np.array_equal(masks[name], masks["rgb.png"]), name
+    for name in ("turned.jpg", "cmyk.jpg"):  # lossy
+        assert masks[name].shape == (40, 60) and (masks[name] == masks["rgb.png"]).mean() > 0.9, name
+    assert [masks[n].shape for n in ("pixel.png", "line.png", "column.png")] == [(1, 1), (1, 10_000), (10_000, 1)]
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (["input=nothing.jpg"], "there is no such file or folder"),
+        (["input=nothing.mp4"], "there is no such file or folder"),
+        (["input=empty"], "there are no images"),
+        (["input=broken.mp4"], "not a video that can be read"),
+        (["input=broken.mp4", "format=probabilities"], "for photos alone"),
+        (["input=99", "format=overlay"], "there is no such camera"),
+        (["input=a.png", "format=masks"], "format=masks"),
+        (["input=a.png", "window=[16,16]"], "window"),
+        (["input=a.png", "overlap=1"], "overlap"),
+        (["input=a.png", "tta=rotate"], "tta=rotate"),
+        (["input=a.png", "output=a.png", "overwrite=true"], "an image to be read"),
+        (["input=a.png", "output=/proc/x.png"], "nothing can be written there"),
+        (["input=a.png", "weights=x.pth"], "leave out"),
+        (["input=a.png", "checkpoint=null"], "say checkpoint="),
+        (["input=a.png", "checkpoint=null", "weights=x.pth"], "model and labels missing"),
+        (["input=a.png", "checkpoint=nothing"], "there is no checkpoint"),
+    ],
+)
+def test_mistakes(tmp_path: Path, finished_run: Path, words: list[str], fragment: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.mp4").write_bytes(b"nothing")
+    Image.fromarray(RNG.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "a.png")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    checkpoint = [] if any(word.startswith("checkpoint=") for word in words) else [f"checkpoint={finished_run}"]
+    assert_refused(run(*checkpoint, *words, cwd=tmp_path), fragment)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

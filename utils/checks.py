@@ -90,6 +90,17 @@ def check_infer(config: Config, origin: Origin) -> None:
     """Checks the config of infer.py; arguments and errors as `check_train`."""
     _check_missing(config)
     _check_keys(schema.Infer, config, origin)
+    if config["checkpoint"] is None:
+        missing = [key for key in ("model", "weights", "labels") if config.get(key) is None]
+        if missing == ["model", "weights", "labels"]:
+            raise UserError(
+                "checkpoint is missing; say checkpoint=<a run folder or file>, or model=, weights=, labels="
+            )
+        if missing:
+            raise UserError(f"{' and '.join(missing)} missing: weights without a checkpoint need model= and labels=")
+        _check_target(config["model"], "model", SUPPLIED["model"], origin)
+    elif config.get("model") or config["weights"] or config["labels"]:
+        raise UserError("a checkpoint says all by itself: leave out model=, weights= and labels=, or the checkpoint")
 
 
 def check_evaluate(config: Config, origin: Origin) -> None:

@@ -14,7 +14,7 @@ from utils.trusted import check_trusted
 PATH_KEYS = frozenset(
     {
         *("input", "output", "checkpoint", "resume", "sweep", "runs", "baseline", "report"),
-        *("data.root", "data.labels", "model.weights", "model.encoder_weights"),
+        *("weights", "labels", "data.root", "data.labels", "model.weights", "model.encoder_weights"),
     }
 )
 """Keys whose values are taken as they stand, whatever Hydra's grammar says of brackets, commas or quotes."""

@@ -58,6 +58,25 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A path to write to whose file takes the name `path` when it is complete. Unlike `replacing`, a loss of power
+    may still lose it, which spares a wait for the disk a file.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Keeps a folder to this process; the lock goes with it, however it ends. File systems without locks have none.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -17,17 +18,27 @@ def class_shares(mask: np.ndarray, labels: LabelSet) -> list[tuple[str, tuple[in
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.55) -> Image.Image:
     """The photo uint8 (H, W, 3) tinted by class, with dark contours, above a legend with pixel shares."""
-    picture = Image.fromarray(tinted(image, mask, labels, opacity))
-    legend = _legend(class_shares(mask, labels), picture.width)
-    whole = Image.new("RGB", (picture.width, picture.height + legend.height), "white")
-    whole.paste(picture)
-    whole.paste(legend, (0, picture.height))
+    return _with_legend(tinted(image, mask, labels, opacity), mask, labels)
+
+
+def side_by_side(image: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Image.Image:
+    """The photo uint8 (H, W, 3) and the colours of its mask uint8 (H, W), above a legend; a wide photo on top."""
+    along = 0 if image.shape[1] > 2 * image.shape[0] else 1
+    return _with_legend(np.concatenate([image, labels.palette()[mask]], along), mask, labels)
+
+
+def _with_legend(picture: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Image.Image:
+    height, width = picture.shape[:2]
+    legend = _legend(class_shares(mask, labels), width)
+    whole = Image.new("RGB", (width, height + legend.height), "white")
+    whole.paste(Image.fromarray(picture))
+    whole.paste(legend, (0, height))
     return whole
 
 
 def tinted(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.55) -> np.ndarray:
     """The photo uint8 (H, W, 3) in the colours of its mask uint8 (H, W), with dark contours."""
-    blended = (image * (1 - opacity) + labels.palette()[mask] * opacity).astype(np.uint8)
+    blended = cv2.addWeighted(image, 1 - opacity, labels.palette()[mask], opacity, 0)
     blended[_contours(mask)] //= 3
     return blended
 

@@ -18,6 +18,10 @@ Node = dict[str, Any]
 Size = Annotated[list[Annotated[int, Field(strict=True, ge=32)]], Field(min_length=2, max_length=2)]
 
 
+Picture = Literal["mask", "color", "overlay", "side_by_side", "probabilities"]
+View = Literal["flip", "multiscale"]
+
+
 def _folder_name(name: str) -> str:
     if not 1 <= len(name) <= 100 or set(name) & set("/\\") or name.startswith("."):
         raise ValueError("should be 1 to 100 characters without / and \\, since a folder is named after it")
@@ -90,6 +94,9 @@ class Evaluate(Keys):
     checkpoint: Text
     split: Text | None
     data: Node | None = None
+    tta: list[View] | View | None
+    window: Size | None
+    overlap: Annotated[float, Field(ge=0, lt=1)]
     output: Text | None
     device: Device
 
@@ -154,9 +161,19 @@ class Benchmark(Keys):
 class Infer(Keys):
     """The config of infer.py."""
 
-    checkpoint: Text
+    checkpoint: Text | None
+    model: Node | None = None
+    weights: Text | None
+    labels: Text | None
+    image_size: Size | None
     input: Text
     output: Text | None
-    format: Annotated[list[Literal["mask", "overlay"]], Field(min_length=1)] | Literal["mask", "overlay"]
+    format: Annotated[list[Picture], Field(min_length=1)] | Picture
+    tta: list[View] | View | None
+    window: Size | None
+    overlap: Annotated[float, Field(ge=0, lt=1)]
+    samples: Positive
+    ids: Literal["train", "label"]
+    skip_existing: Flag
     overwrite: Flag
     device: Device

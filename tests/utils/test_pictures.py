@@ -19,8 +19,8 @@ def test_overlay_tints_the_photo_and_adds_a_legend() -> None:
     mask[:, 100:] = 2
     picture = np.asarray(overlay(image, mask, LABELS, opacity=0.5))
     assert picture.shape[1] == 200 and picture.shape[0] > 60
-    assert picture[30, 10].tolist() == [50, 50, 177]
-    assert picture[30, 150].tolist() == [177, 50, 50]
+    assert picture[30, 10].tolist() == [50, 50, 178]
+    assert picture[30, 150].tolist() == [178, 50, 50]
     assert picture[30, 99].max() < 100  # the contour between the two is dark
     legend = picture[60:].reshape(-1, 3)
     assert (legend == (0, 0, 255)).all(1).any() and (legend == (255, 0, 0)).all(1).any()

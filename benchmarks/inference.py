@@ -1,0 +1,116 @@
+"""infer.py: a folder of photos against the network alone, and the first mask against the import of torch.
+
+python -m benchmarks.inference
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import torch
+
+from data.synthetic import Synthetic
+from engine.checkpoint import save_checkpoint
+from engine.normalization import IMAGENET
+from engine.predictor import Predictor
+from inference.photos import segment
+from inference.plan import plan_photos
+from models.enet import ENet
+from utils.tables import table
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE, PHOTO, PHOTOS, ROUNDS, STARTS = (512, 512), (480, 640), 200, 3, 5
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint = write_checkpoint(folder / "enet.pt")
+        write_photos(folder / "photos")
+        rows = [["", "one", "the other", "ratio"], *rates(folder, checkpoint), start(folder, checkpoint)]
+    print(table(rows, f"ENet, {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads"))
+
+
+def write_checkpoint(path: Path) -> Path:
+    """An untrained ENet: what it says takes as long."""
+    scenes = Synthetic((32, 32), "val")
+    content = {
+        "config": {"model": {"_target_": "models.enet.ENet"}},
+        "model": ENet(len(scenes.labels)).state_dict(),
+        "labels": scenes.labels.to_dict(),
+        "normalization": IMAGENET.to_dict(),
+        "image_size": list(SIZE),
+    }
+    save_checkpoint(path, content)
+    return path
+
+
+def write_photos(folder: Path) -> None:
+    """Generated scenes as JPEGs."""
+    folder.mkdir()
+    scenes = Synthetic(PHOTO, "train")
+    for i in range(PHOTOS):
+        photo = cv2.cvtColor(scenes[i % 20].image, cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(folder / f"{i:03}.jpg"), photo, [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
+def rates(folder: Path, checkpoint: Path) -> list[list[str]]:
+    """Images a second of the network alone, of photos to masks, and of photos to masks and overlays."""
+    predictor = Predictor.from_checkpoint(checkpoint)
+    image = torch.randn(1, 3, *SIZE)
+
+    def network() -> None:
+        with torch.inference_mode():
+            for _ in range(PHOTOS):
+                predictor.model(image)
+
+    kinds = {"masks": ["mask"], "masks and overlays": ["mask", "overlay"]}
+    plans = {name: plan_photos(str(folder / "photos"), str(folder / name), formats) for name, formats in kinds.items()}
+    work = {"network": network} | {name: lambda plan=plan: segment(plan, predictor) for name, plan in plans.items()}
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(ROUNDS):
+        for name, run in work.items():
+            began = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - began)
+    rate = {name: PHOTOS / statistics.median(seconds) for name, seconds in times.items()}
+    return [
+        [
+            f"{PHOTOS} JPEGs of {PHOTO[1]}x{PHOTO[0]} to {name} / network on tensors in memory",
+            f"{rate[name]:.2f} img/s",
+            f"{rate['network']:.2f} img/s",
+            f"{rate[name] / rate['network']:.2f}",
+        ]
+        for name in kinds
+    ]
+
+
+def start(folder: Path, checkpoint: Path) -> list[str]:
+    """Seconds from the command to the first mask, against those of importing torch."""
+    photo = folder / "photos" / "000.jpg"
+    infer = [
+        "infer.py",
+        f"checkpoint={checkpoint}",
+        f"input={photo}",
+        f"output={folder / 'first.png'}",
+        "overwrite=true",
+    ]
+    commands = {"infer": infer, "torch": ["-c", "import torch"]}
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(STARTS):
+        for name, words in commands.items():
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *words], cwd=ROOT, check=True, capture_output=True)
+            times[name].append(time.perf_counter() - began)
+    ours, theirs = (statistics.median(times[name]) for name in ("infer", "torch"))
+    return ["infer.py, one photo / import torch", f"{ours:.2f} s", f"{theirs:.2f} s", f"{ours / theirs:.2f}"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The files of a prediction, one a format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from data.images import resize_image, resize_mask, write_mask
+from data.labels import LabelSet
+from utils.files import appearing
+from utils.overlay import overlay, side_by_side, tinted
+
+Format = Literal["mask", "color", "overlay", "side_by_side", "probabilities"]
+
+FOR_PEOPLE = 4096
+"""Pixels that the longer side of an overlay has at most: of larger photos they are shrunk."""
+
+
+def write_files(
+    outputs: Mapping[str, Path],
+    image: np.ndarray,
+    mask: np.ndarray,
+    labels: LabelSet,
+    *,
+    own_ids: bool = False,
+    probabilities: np.ndarray | None = None,
+    uncertainty: np.ndarray | None = None,
+) -> None:
+    """Writes what was asked for of a photo, each file whole or not at all.
+
+    Args:
+        outputs: format -> file.
+        image: uint8 (H, W, 3).
+        mask: class indices, uint8 (H, W).
+        own_ids: write the data set's own ids in place of class indices into the mask.
+        probabilities: float32 (C, H, W).
+        uncertainty: float32 (H, W), 0 to 1.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    for kind, path in outputs.items():
+        with appearing(path) as temporary:
+            if kind == "mask":
+                write_ids(temporary, mask, labels, own_ids)
+            elif kind == "color":
+                Image.fromarray(labels.palette()[mask]).save(temporary, format="PNG", compress_level=1)
+            elif kind in ("overlay", "side_by_side"):
+                draw = overlay if kind == "overlay" else side_by_side
+                draw(*shrunk(image, mask), labels).save(temporary, format="PNG", compress_level=1)
+            elif kind == "uncertainty" and uncertainty is not None:
+                grey = np.rint(uncertainty * 255).clip(0, 255).astype(np.uint8)
+                Image.fromarray(grey).save(temporary, format="PNG")
+            elif kind == "probabilities" and probabilities is not None:
+                with temporary.open("wb") as file:
+                    np.savez(file, probabilities=probabilities.astype(np.float16), classes=np.array(labels.names))
+
+
+def write_ids(path: Path, mask: np.ndarray, labels: LabelSet, own_ids: bool) -> None:
+    """Writes a mask as a palette PNG, of class indices or of the data set's own ids, in the classes' colours."""
+    if not own_ids or labels.ids is None:
+        write_mask(path, mask, labels)
+        return
+    table = labels.id_table()
+    palette = np.zeros((256, 3), np.uint8)
+    palette[table[: len(labels)][::-1]] = labels.colors[::-1]  # of classes with one id, the first one's colour
+    picture = Image.fromarray(table[mask])
+    picture.putpalette(palette.tobytes())
+    picture.save(path, format="PNG")
+
+
+def shrunk(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A photo and its mask at a size that is pleasant to look at."""
+    height, width = mask.shape
+    scale = min(FOR_PEOPLE / max(height, width), 1.0)
+    if scale == 1:
+        return image, mask
+    size = max(round(height * scale), 1), max(round(width * scale), 1)
+    return resize_image(image, size), resize_mask(mask, size)
+
+
+def frame(kind: str, image: np.ndarray, mask: np.ndarray, labels: LabelSet) -> np.ndarray:
+    """A frame of a video, uint8 (H, W, 3), RGB, or both beside each other, without a legend, which would jump."""
+    if kind == "overlay":
+        return tinted(image, mask, labels)
+    colors = labels.palette()[mask]
+    return colors if kind == "color" else np.concatenate([image, colors], 1)

@@ -1,0 +1,95 @@
+"""Reading, the network and writing at the same time, with no more held than a budget allows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+BUDGET = 2**26
+"""Pixels of photos that are held beside the one that is worked on: of those that are read ahead, and of those that are
+yet to be written."""
+
+
+def read_ahead(
+    items: Iterable[Item],
+    read: Callable[[Item], Value],
+    weight: Callable[[Item], int],
+    ahead: int = 3,
+    budget: int = BUDGET,
+) -> Iterator[tuple[Item, Value | Exception]]:
+    """Each item with what `read` makes of it, or the error that it raised, in their order; the next ones are read in
+    threads in the meantime.
+
+    Args:
+        weight: of an item; those that are held, the one given out included, weigh no more than the budget together,
+            unless one alone does.
+        ahead: how many are read ahead at most.
+    """
+
+    def attempt(item: Item) -> Value | Exception:
+        try:
+            return read(item)
+        except Exception as error:
+            return error
+
+    source = iter(items)
+    waiting: deque[tuple[Item, int, Future[Value | Exception]]] = deque()
+    upcoming: list[tuple[Item, int]] = []  # the next one, where the budget does not allow it yet
+    with ThreadPoolExecutor(max(ahead - 1, 1)) as threads:
+
+        def refill(held: int) -> None:
+            while len(waiting) < ahead:
+                if not upcoming:
+                    upcoming.extend((item, weight(item)) for item in _first(source))
+                together = held + sum(heavy for _, heavy, _ in waiting)
+                if not upcoming or (together and together + upcoming[0][1] > budget):
+                    return
+                item, heavy = upcoming.pop()
+                waiting.append((item, heavy, threads.submit(attempt, item)))
+
+        try:
+            refill(0)
+            while waiting:
+                item, heavy, result = waiting.popleft()
+                refill(heavy)
+                yield item, result.result()
+                refill(0)
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+def _first(source: Iterator[Item]) -> list[Item]:
+    """The next item of an iterator, [] at its end."""
+    for item in source:
+        return [item]
+    return []
+
+
+class WriteBehind:
+    """Calls functions in a thread, in their order, so that the next photo need not wait. Leave with `with`, which waits
+    until all is written."""
+
+    def __init__(self, behind: int = 3, budget: int = BUDGET) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._waiting: deque[tuple[int, Future[None]]] = deque()
+        self._behind, self._budget = behind, budget
+
+    def __enter__(self) -> WriteBehind:
+        return self
+
+    def __call__(self, write: Callable[[], None], weight: int) -> None:
+        """Has it called soon; raises what an earlier call raised."""
+        self._waiting.append((weight, self._thread.submit(write)))
+        while len(self._waiting) > self._behind or sum(w for w, _ in self._waiting) > self._budget:
+            self._waiting.popleft()[1].result()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            for _weight, result in self._waiting:
+                result.result()

@@ -1,0 +1,210 @@
+"""What to read, and what to write for it."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.images import IMAGE_SUFFIXES, stored_size
+from utils.errors import UserError
+from utils.files import make_writable
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+SUFFIXES = {"probabilities": ".npz"}
+"""Of a format's files, where it is not .png."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo to read, and the files to write for it.
+
+    Attributes:
+        outputs: format -> file.
+    """
+
+    path: Path
+    outputs: dict[str, Path]
+
+
+def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[Photo]:
+    """The photos that `input=` names: a photo, a folder with all that is in it, a pattern, or a list in a .txt file.
+
+    Without an output, a folder's files go to `<folder>_masks/` and others beside their photos; with one, they go there,
+    in the same folders below it as the photos are.
+
+    Raises:
+        UserError: there are none, two files would be one, a photo would be replaced, or nothing can be written.
+    """
+    source = Path(given).expanduser()
+    place = Path(output).expanduser() if output else None
+    if source.is_dir():
+        photos = _several(source, found_below(source, place), place or _beside(source), formats)
+    elif source.suffix.lower() == ".txt" and source.is_file():
+        photos = _several(None, listed_in(source), place, formats)
+    elif source.exists() or not glob.has_magic(str(source)):
+        photos = [_one(source, place, formats)]
+    else:
+        matching = sorted(Path(name) for name in glob.glob(str(source), recursive=True))  # noqa: PTH207 - may be absolute
+        chosen = [path for path in matching if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+        if not chosen:
+            raise UserError(f"input={given}: no image matches ({len(matching)} other files do)")
+        photos = _several(None, chosen, place, formats)
+    refuse_collisions(photos)
+    return photos
+
+
+def found_below(folder: Path, output: Path | None) -> list[Path]:
+    """The images in a folder and those below it, without what an earlier run wrote to an output in it.
+
+    Raises:
+        UserError: there are none.
+    """
+    written = output.resolve() if output is not None and output.resolve() != folder.resolve() else None
+    images = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not (written is not None and path.resolve().is_relative_to(written))
+    )
+    if not images:
+        raise UserError(f"input={folder}: there are no images ({', '.join(IMAGE_SUFFIXES)}) in this folder")
+    return images
+
+
+def listed_in(file: Path) -> list[Path]:
+    """The paths in a list, one a line, relative to the list's folder or else to the working directory.
+
+    Raises:
+        UserError: there are none.
+    """
+    lines = [line.strip() for line in file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
+    names = [line for line in lines if line and not line.startswith("#")]
+    if not names:
+        raise UserError(f"input={file}: the list is empty; it holds a path a line")
+    beside = [file.parent / name for name in names]
+    return [
+        path if path.exists() or not Path(name).exists() else Path(name)
+        for path, name in zip(beside, names, strict=True)
+    ]
+
+
+def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[str, Path]:
+    """Format -> file or folder to write for a video, or for a camera, which is a number.
+
+    Raises:
+        UserError: a format does not go with videos, the output is no .mp4, or nothing can be written.
+    """
+    if "probabilities" in formats:
+        raise UserError("format=probabilities: for photos alone; of a video they would fill the disk")
+    first = Path(output).expanduser() if output else Path("camera.mp4" if source.isdigit() else source)
+    if first.is_dir():
+        first = first / ("camera.mp4" if source.isdigit() else f"{Path(source).stem}.mp4")
+    if output and first.suffix.lower() != ".mp4":
+        raise UserError(f"output={output}: the video of an overlay is an .mp4; masks go to a folder called after it")
+    files = {
+        kind: first.with_name(f"{first.stem}_{kind}s" if kind == "mask" else f"{first.stem}_{kind}")
+        if kind in ("mask", "uncertainty")
+        else first.with_name(f"{first.stem}_{kind}.mp4")
+        for kind in formats
+    }
+    videos = [kind for kind in formats if kind not in ("mask", "uncertainty")]
+    if output and len(videos) == 1:
+        files[videos[0]] = first
+    if any(path.resolve() == Path(source).resolve() for path in files.values()):
+        raise UserError(f"output={output}: this is the video to be read; write somewhere else")
+    make_writable(first.parent)
+    return files
+
+
+def pixels(path: Path) -> int:
+    """How many a photo has, by its header; 0 where that cannot be read."""
+    try:
+        height, width = stored_size(path)
+    except UserError:
+        return 0
+    return height * width
+
+
+def refuse_collisions(photos: Sequence[Photo]) -> None:
+    """Refuses a plan in which two files would be one, a file would replace a photo, or nothing can be written.
+
+    Raises:
+        UserError: names the file.
+    """
+    written = [path for photo in photos for path in photo.outputs.values()]
+    twice = [path for path, count in Counter(written).items() if count > 1]
+    if twice:
+        raise UserError(f"{twice[0]} would be written for two images; rename one of them, or write one format alone")
+    sources = {photo.path.resolve() for photo in photos}
+    for path in written:
+        if path.resolve() in sources:
+            raise UserError(f"output={path}: this is an image to be read; write somewhere else")
+    for folder in sorted({path.parent for path in written}):
+        make_writable(folder)
+
+
+def _several(root: Path | None, paths: list[Path], output: Path | None, formats: Sequence[str]) -> list[Photo]:
+    """A plan for several photos, in the folders below `output` in which they are below `root`."""
+    if output is not None and (output.is_file() or output.suffix.lower() in (".png", ".npz")):
+        raise UserError(f"output={output}: must be a folder, since the input is several images")
+    if output is None:
+        return [Photo(path, _beside_photo(path, formats)) for path in paths]
+    if root is None:
+        root = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+        paths = [path.absolute() for path in paths]
+    return [Photo(path, named(output / path.relative_to(root).parent / f"{path.stem}.png", formats)) for path in paths]
+
+
+def _one(source: Path, output: Path | None, formats: Sequence[str]) -> Photo:
+    """The plan for one photo: `output` itself where there is one format, else the mask.
+
+    Raises:
+        UserError: there is no such photo, or the output is not a .png (a mask would be lossy in .jpg).
+    """
+    if not source.is_file():
+        raise UserError(f"input={source}: there is no such file or folder")
+    if output is None:
+        return Photo(source, _beside_photo(source, formats))
+    if output.is_dir():
+        output = output / f"{source.stem}.png"
+    suffix = suffix_of(_main(formats))
+    if output.suffix.lower() != suffix:
+        raise UserError(
+            f"output={output}: {_main(formats)} is written as {suffix}, which keeps every value; a .jpg would not"
+        )
+    return Photo(source, named(output, formats))
+
+
+def named(first: Path, formats: Sequence[str]) -> dict[str, Path]:
+    """Format -> file: `first` for the mask, or for the only format; the others are called after it."""
+    main = _main(formats)
+    files = {kind: first.with_name(f"{first.stem}_{kind}{suffix_of(kind)}") for kind in formats}
+    if main in files:
+        files[main] = first if first.suffix.lower() == suffix_of(main) else first.with_suffix(suffix_of(main))
+    return files
+
+
+def _main(formats: Sequence[str]) -> str:
+    """The format whose file is called what the user says: the mask, or the only one but for the uncertainty."""
+    asked = [kind for kind in formats if kind != "uncertainty"]
+    return asked[0] if len(asked) == 1 else "mask"
+
+
+def suffix_of(kind: str) -> str:
+    """The suffix of a format's files."""
+    return SUFFIXES.get(kind, ".png")
+
+
+def _beside_photo(path: Path, formats: Sequence[str]) -> dict[str, Path]:
+    return {kind: path.with_name(f"{path.stem}_{kind}{suffix_of(kind)}") for kind in formats}
+
+
+def _beside(folder: Path) -> Path:
+    """Where the masks of a folder go."""
+    whole = folder if folder.name else folder.resolve()  # '.' has no name
+    return whole.with_name(f"{whole.name}_masks")

@@ -1,0 +1,139 @@
+"""Videos and cameras, frame by frame."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from engine.predictor import Prediction, Predictor
+from inference.pictures import frame, write_files
+from inference.pipeline import WriteBehind
+from utils.errors import Unreadable, UserError
+from utils.interruption import StopRequest
+
+
+def segment(
+    frames: Frames,
+    predictor: Predictor,
+    outputs: Mapping[str, Path],
+    *,
+    own_ids: bool = False,
+    after_frame: Callable[[np.ndarray], None],
+) -> int:
+    """Writes what was asked for of each frame; Ctrl-C ends it in order. Returns the number of frames.
+
+    Args:
+        outputs: format -> .mp4, or a folder for masks and uncertainties, a PNG a frame.
+        after_frame: is called with each mask.
+
+    Raises:
+        UserError: something cannot be written.
+    """
+    folders = {kind: path for kind, path in outputs.items() if path.suffix != ".mp4"}
+    for path in folders.values():
+        path.mkdir(parents=True, exist_ok=True)
+    videos = {kind: VideoWriter(path, frames.rate) for kind, path in outputs.items() if kind not in folders}
+    count = 0
+
+    def write(number: int, image: np.ndarray, found: Prediction) -> None:
+        pictures = {kind: path / f"{number:06}.png" for kind, path in folders.items()}
+        write_files(*(pictures, image, found.mask, predictor.labels), own_ids=own_ids, uncertainty=found.uncertainty)
+        for kind, video in videos.items():
+            video.add(frame(kind, image, found.mask, predictor.labels))
+
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopRequest())
+        for video in videos.values():
+            stack.enter_context(video)
+        later = stack.enter_context(WriteBehind())
+        bar = stack.enter_context(tqdm(total=frames.count, unit="frame", dynamic_ncols=True))
+        for image in frames:
+            found = predictor.predict_with(image, uncertainty="uncertainty" in outputs)
+            after_frame(found.mask)
+            later(partial(write, count, image, found), found.mask.size)
+            count += 1
+            bar.update()
+            if stop.signal is not None:
+                break
+    return count
+
+
+class Frames:
+    """The frames of a video file or camera. Leave with `with`.
+
+    Args:
+        source: a file, or the number of a camera.
+
+    Raises:
+        Unreadable: it is not there, or no video.
+    """
+
+    def __init__(self, source: str | int) -> None:
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # it would tell of each way that it has tried
+        self._capture = cv2.VideoCapture(source)
+        what = f"camera {source}" if isinstance(source, int) else str(source)
+        if not self._capture.isOpened():
+            reason = "there is no such camera" if isinstance(source, int) else "not a video that can be read"
+            raise Unreadable(f"input={what}: {reason}")
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else 25.0
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.count = int(count) if isinstance(source, str) and count > 0 else None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """uint8 (H, W, 3), RGB."""
+        while True:
+            there, frame = self._capture.read()
+            if not there:
+                return
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+    def __enter__(self) -> Frames:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._capture.release()
+
+
+class VideoWriter:
+    """An .mp4 file that frames are added to. Its size is that of the first one. Leave with `with`.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, rate: float) -> None:
+        self.path, self.rate = path, rate
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def add(self, frame: np.ndarray) -> None:
+        """Adds a frame uint8 (H, W, 3), RGB; another size than the first one's is cut or filled up with white."""
+        if self._writer is None:
+            self._size = (
+                frame.shape[0] + frame.shape[0] % 2,
+                frame.shape[1] + frame.shape[1] % 2,
+            )  # even, as codecs want
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self.path), code, self.rate, self._size[::-1])
+            if not self._writer.isOpened():
+                raise UserError(f"{self.path}: the video cannot be written")
+        fitting = np.full((*self._size, 3), 255, np.uint8)
+        height, width = min(frame.shape[0], self._size[0]), min(frame.shape[1], self._size[1])
+        fitting[:height, :width] = frame[:height, :width]
+        self._writer.write(cv2.cvtColor(fitting, cv2.COLOR_RGB2BGR))
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.release()

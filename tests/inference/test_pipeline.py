@@ -1,0 +1,82 @@
+import threading
+import time
+
+import pytest
+
+from inference.pipeline import WriteBehind, read_ahead
+
+
+def test_all_come_in_order_and_errors_are_given_out() -> None:
+    def read(item: int) -> int:
+        time.sleep(0.01 * (item % 3))
+        if item == 3:
+            raise ValueError("three")
+        return item * item
+
+    found = list(read_ahead(range(7), read, weight=lambda item: 1))
+    assert [item for item, _ in found] == list(range(7))
+    assert [value for item, value in found if item != 3] == [0, 1, 4, 16, 25, 36]
+    assert isinstance(found[3][1], ValueError)
+
+
+@pytest.mark.parametrize(("weights", "most"), [([1] * 8, 3), ([4] * 8, 2), ([9, 9, 9], 1), ([9, 1, 1, 9, 1], 2)])
+def test_no_more_is_held_than_the_budget_allows(weights: list[int], most: int) -> None:
+    """Held: read or being read, and not yet worked on to its end. The budget is 8."""
+    held: list[int] = []
+    largest = 0
+    lock = threading.Lock()
+
+    def read(item: int) -> int:
+        nonlocal largest
+        with lock:
+            held.append(item)
+            if sum(weights[i] for i in held) > 8:
+                assert len(held) == 1, held
+            largest = max(largest, len(held))
+        return item
+
+    for item, value in read_ahead(range(len(weights)), read, weight=lambda i: weights[i], ahead=2, budget=8):
+        assert item == value
+        time.sleep(0.01)  # the others could be read in the meantime
+        with lock:
+            held.remove(item)
+    assert largest == most
+
+
+def test_reading_goes_on_while_the_network_works() -> None:
+    second_is_read = threading.Event()
+
+    def read(item: int) -> int:
+        if item == 1:
+            second_is_read.set()
+        return item
+
+    for item, _ in read_ahead(range(2), read, weight=lambda item: 1):
+        if item == 0:
+            assert second_is_read.wait(5)
+
+
+def test_writing_is_behind_in_order_and_within_the_budget() -> None:
+    go, written = threading.Event(), []
+
+    def write(number: int) -> None:
+        go.wait(5)
+        written.append(number)
+
+    with WriteBehind(behind=2, budget=10) as later:
+        later(lambda: write(0), 1)
+        later(lambda: write(1), 1)
+        assert written == []  # it did not wait
+        go.set()
+        later(lambda: write(2), 11)  # heavier than the budget: waits for all
+        assert written == [0, 1, 2]
+        later(lambda: write(3), 1)
+    assert written == [0, 1, 2, 3]
+
+
+def test_what_cannot_be_written_is_raised() -> None:
+    def fail() -> None:
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"), WriteBehind() as later:
+        later(fail, 1)

@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import pytest
+
+from inference.plan import Photo, plan_photos, plan_video
+from utils.errors import UserError
+
+BOTH = ["mask", "overlay"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """photos/{a.jpg, sub/{a.jpg, b.PNG}, sub/.hidden/c.jpg, notes.txt}"""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "sub/a.jpg", "sub/b.PNG", "sub/.hidden/c.jpg", "notes.txt"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def files(plan: list[Photo], kind: str = "mask") -> dict[str, str]:
+    """Photo -> file, as paths relative to the working directory."""
+    here = Path.cwd()
+    return {str(p.path.absolute().relative_to(here)): str(p.outputs[kind].absolute().relative_to(here)) for p in plan}
+
+
+def test_a_folder_is_mirrored(photos: Path) -> None:
+    assert files(plan_photos("photos", None, BOTH)) == {
+        "photos/a.jpg": "photos_masks/a.png",
+        "photos/sub/a.jpg": "photos_masks/sub/a.png",
+        "photos/sub/b.PNG": "photos_masks/sub/b.png",
+    }
+    assert files(plan_photos("photos", "out", BOTH), "overlay")["photos/sub/a.jpg"] == "out/sub/a_overlay.png"
+
+
+def test_what_an_earlier_run_wrote_into_a_folder_is_not_read(photos: Path) -> None:
+    (photos / "photos" / "masks").mkdir()
+    (photos / "photos" / "masks" / "a.png").touch()
+    assert "photos/masks/a.png" not in files(plan_photos("photos", "photos/masks", ["mask"]))
+
+
+def test_patterns_and_lists(photos: Path) -> None:
+    assert files(plan_photos("photos/**/*.jpg", None, BOTH)) == {
+        "photos/a.jpg": "photos/a_mask.png",
+        "photos/sub/a.jpg": "photos/sub/a_mask.png",
+    }
+    assert files(plan_photos("photos/**/*.jpg", "out", BOTH))["photos/sub/a.jpg"] == "out/sub/a.png"
+    (photos / "photos" / "list.txt").write_text("# of the photos\na.jpg\n\nphotos/sub/b.PNG\n")
+    assert files(plan_photos("photos/list.txt", "out", BOTH)) == {
+        "photos/a.jpg": "out/a.png",
+        "photos/sub/b.PNG": "out/sub/b.png",
+    }
+
+
+def test_one_photo_and_its_names(photos: Path) -> None:
+    (one,) = plan_photos("photos/a.jpg", "x.png", ["mask", "color", "probabilities"])
+    assert {kind: path.name for kind, path in one.outputs.items()} == {
+        "mask": "x.png",
+        "color": "x_color.png",
+        "probabilities": "x_probabilities.npz",
+    }
+    (one,) = plan_photos("photos/a.jpg", "x.npz", ["probabilities"])
+    assert one.outputs == {"probabilities": Path("x.npz")}
+    (one,) = plan_photos("photos/a.jpg", "x.png", ["color", "uncertainty"])
+    assert one.outputs == {"color": Path("x.png"), "uncertainty": Path("x_uncertainty.png")}
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "fragment"),
+    [
+        ("nothing.jpg", None, "no such file or folder"),
+        ("photos/*.tif", None, "no image matches (0 other files do)"),
+        ("photos/*.txt", None, "no image matches (1 other files do)"),
+        ("photos/sub/.hidden/empty", None, "no images"),
+        ("photos/notes.txt", None, "the list is empty"),
+        ("photos/a.jpg", "x.jpg", "mask is written as .png"),
+        ("photos", "x.png", "must be a folder"),
+        ("photos/*.jpg", "photos/a.jpg", "must be a folder"),
+    ],
+)
+def test_mistakes(photos: Path, given: str, output: str | None, fragment: str) -> None:
+    (photos / "photos/sub/.hidden/empty").mkdir()
+    with pytest.raises(UserError) as caught:
+        plan_photos(given, output, BOTH)
+    assert fragment in str(caught.value)
+
+
+def test_videos(photos: Path) -> None:
+    assert plan_video("drive.avi", None, BOTH) == {"mask": Path("drive_masks"), "overlay": Path("drive_overlay.mp4")}
+    assert plan_video("0", None, ["overlay"]) == {"overlay": Path("camera_overlay.mp4")}
+    assert plan_video("drive.avi", "out.mp4", ["overlay"]) == {"overlay": Path("out.mp4")}
+    for source, output, formats, fragment in [
+        ("a.mp4", None, ["probabilities"], "for photos alone"),
+        ("a.mp4", "b.avi", ["overlay"], "is an .mp4"),
+        ("a.mp4", "a.mp4", ["overlay"], "the video to be read"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            plan_video(source, output, formats)
+        assert fragment in str(caught.value)

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.labels import LabelSet
+from inference.pictures import FOR_PEOPLE, shrunk, write_files
+from utils.errors import UserError
+from utils.overlay import side_by_side
+
+LABELS = LabelSet(("road", "car", "misc"), ((128, 64, 128), (0, 0, 142), (9, 9, 9)), (7, 26, 7))
+RNG = np.random.default_rng(0)
+IMAGE = RNG.integers(0, 256, (40, 60, 3), np.uint8)
+MASK = RNG.integers(0, 3, (40, 60), np.uint8)
+
+
+def written(tmp_path: Path, kind: str, **settings: object) -> Path:
+    path = tmp_path / "x.png"
+    write_files({kind: path}, IMAGE, MASK, LABELS, **settings)  # type: ignore[arg-type]
+    assert [p.name for p in tmp_path.iterdir()] == ["x.png"]  # nothing temporary is left
+    return path
+
+
+def test_masks_hold_class_indices_or_the_data_sets_own_ids(tmp_path: Path) -> None:
+    picture = Image.open(written(tmp_path, "mask"))
+    assert picture.mode == "P" and np.array_equal(np.asarray(picture), MASK)
+    picture = Image.open(written(tmp_path, "mask", own_ids=True))
+    assert np.array_equal(np.asarray(picture), np.where(MASK == 1, 26, 7))
+    palette = np.array(picture.getpalette()).reshape(-1, 3)
+    assert palette[7].tolist() == [128, 64, 128] and palette[26].tolist() == [0, 0, 142]
+
+
+def test_colors(tmp_path: Path) -> None:
+    found = np.asarray(Image.open(written(tmp_path, "color")))
+    for i, color in enumerate(LABELS.colors):
+        assert (found[i == MASK] == color).all()
+
+
+def test_probabilities_and_uncertainty(tmp_path: Path) -> None:
+    probabilities = RNG.random((3, 40, 60), np.float32)
+    stored = np.load(written(tmp_path, "probabilities", probabilities=probabilities))
+    np.testing.assert_allclose(stored["probabilities"], probabilities, atol=1e-3)
+    assert stored["classes"].tolist() == list(LABELS.names)
+    uncertainty = RNG.random((40, 60), np.float32)
+    grey = np.asarray(Image.open(written(tmp_path, "uncertainty", uncertainty=uncertainty)))
+    assert np.abs(grey / 255 - uncertainty).max() <= 0.5 / 255 + 1e-6
+
+
+def test_side_by_side_holds_the_photo_and_the_colours() -> None:
+    picture = np.asarray(side_by_side(IMAGE, MASK, LABELS))
+    assert picture.shape[1] == 120 and picture.shape[0] > 40
+    assert np.array_equal(picture[:40, :60], IMAGE)
+    assert np.array_equal(picture[:40, 60:], LABELS.palette()[MASK])
+    wide = np.asarray(side_by_side(IMAGE[:20], MASK[:20], LABELS))
+    assert wide.shape[1] == 60 and np.array_equal(wide[20:40], LABELS.palette()[MASK[:20]])
+
+
+def test_pictures_for_people_are_no_larger_than_they_can_see() -> None:
+    image = np.zeros((100, 2 * FOR_PEOPLE, 3), np.uint8)
+    small, mask = shrunk(image, image[..., 0])
+    assert small.shape == (50, FOR_PEOPLE, 3) and mask.shape == (50, FOR_PEOPLE)
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        write_files({"mask": tmp_path / "gone" / "x.png"}, IMAGE, MASK, LABELS)

@@ -44,6 +44,7 @@ benchmark: setup
 	$(RUN) -m benchmarks.checkpoint_writing
 	$(RUN) -m benchmarks.processes
 	$(RUN) -m benchmarks.compare
+	$(RUN) -m benchmarks.inference
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def found_runs(runs: str) -> tuple[list[Any], list[str]]:
     from comparison.runs import read_runs
 
     pattern = str(Path(runs).expanduser())
-    names = [pattern] if Path(pattern).is_dir() else glob.glob(pattern)  # noqa: PTH207 - may be absolute
+    names = [pattern] if os.path.isdir(pattern) else glob.glob(pattern)  # noqa: PTH112, PTH207 - raises nothing, may be absolute
     return read_runs(Path(name) for name in names)
 
 

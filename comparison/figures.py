@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
+import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from comparison.reading import read_json, read_text
 from comparison.runs import Run
 
 LARGEST = 400_000  # bytes of a picture that is still taken for a small one
@@ -38,8 +39,7 @@ class Picture(NamedTuple):
 def confusion(run: Run) -> dict[str, Any] | None:
     """{"classes": names, "counts": rows of pixels, row = truth} of the best epoch; None where it cannot be read."""
     try:
-        with (run.path / "figures" / "confusion_matrix.csv").open(newline="", encoding="utf-8") as file:
-            head, *rows = csv.reader(file)
+        head, *rows = csv.reader(io.StringIO(read_text(run.path / "figures" / "confusion_matrix.csv")))
         counts = [[int(count) for count in row[1:]] for row in rows]
     except (OSError, ValueError, csv.Error):
         return None
@@ -55,13 +55,13 @@ def pictures(run: Run) -> tuple[list[Picture], list[dict[str, Any]]]:
     """
     folder = run.path / "figures" / "samples"
     try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        index = read_json(folder / "index.json")
         classes = [
             {"name": str(entry["name"]), "color": [int(part) for part in entry["color"][:3]]}
             for entry in index["classes"]
         ]
         entries = list(index["samples"])
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return [], []
     found = []
     for entry in entries:
@@ -82,7 +82,7 @@ def _data_url(folder: Path, name: str) -> str:
         ValueError: it is no whole, small PNG or JPEG.
     """
     path = folder / name
-    if path.name != name or path.stat().st_size > LARGEST:
+    if path.name != name or not path.is_file() or path.stat().st_size > LARGEST:
         raise ValueError(name)
     content = path.read_bytes()
     for start, (kind, end) in ENDINGS.items():

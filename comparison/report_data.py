@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from comparison.figures import confusion, pictures
-from comparison.runs import Run
-from comparison.table import Row, differing_keys, groups_of, number_or_none, option, rows_of, sorted_by
+from comparison.runs import Run, number_or_none
+from comparison.table import Row, differing_keys, groups_of, option, rows_of, sorted_by
 
 CELLS = 200_000  # numbers of learning curves, and of confusion matrices, that a report holds at most
 FEWEST = 20  # epochs of a run, however many runs there are
@@ -126,7 +126,7 @@ def curves(run: Run, most: int) -> Data:
     columns = dict.fromkeys(itertools.chain.from_iterable(rows))
     found = {column: [_rounded(row.get(column)) for row in rows] for column in columns}
     # The time that had passed at each epoch is a sum over all of them, those left out included.
-    passed = itertools.accumulate(row.get("seconds", 0.0) for row in run.rows)
+    passed = itertools.accumulate(number_or_none(row.get("seconds")) or 0.0 for row in run.rows)
     at = {id(row): seconds for row, seconds in zip(run.rows, passed, strict=True)}
     return found | {"time": [_rounded(at[id(row)]) for row in rows]} if "epoch" in found else {}
 

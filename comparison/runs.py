@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
+import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
+from comparison.reading import cleaned, read_json, read_text, read_yaml
 
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast
+SWEEP = "multirun.yaml"  # says what a sweep was started with
+BEGUN = ("config.yaml", ".hydra", "train.log")  # what a run has before its summary
+LARGEST_METRICS = 64_000_000  # bytes of a metrics.csv
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,11 @@ class Run:
     path: Path
     summary: Mapping[str, Any]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The folder's name; of a job of a sweep, the sweep's as well."""
-        return f"{self.path.parent.name}/{self.path.name}" if self.path.name.isdigit() else self.path.name
+        is_job = self.path.name.isdecimal() or os.path.exists(self.path.parent / SWEEP)  # noqa: PTH110 - never raises
+        return cleaned(f"{self.path.parent.name}/{self.path.name}" if is_job else self.path.name)
 
     @property
     def status(self) -> str:
@@ -60,7 +64,7 @@ class Run:
 
     def _patience(self) -> float:
         """Seconds in which a run that is alive writes something: three times what its epochs or checkpoints take."""
-        epochs = [row["seconds"] for row in self.rows[-3:] if "seconds" in row]
+        epochs = [seconds for row in self.rows[-3:] if (seconds := number_or_none(row.get("seconds"))) is not None]
         minutes = as_number(self.config.get("trainer.checkpoint_minutes"))
         waits = [*epochs, *([] if math.isnan(minutes) else [60 * minutes])]
         return max(3 * min(waits, default=600.0), 120.0)
@@ -69,17 +73,17 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The resolved config with keys as they are typed, `trainer.epochs`; {} where it cannot be read."""
         try:
-            config = yaml.load((self.path / "config.yaml").read_text(encoding="utf-8"), Loader)
-            return flat(config) if isinstance(config, dict) else {}
-        except (OSError, ValueError, RecursionError, yaml.YAMLError):  # an anchor may hold itself
+            config = read_yaml(self.path / "config.yaml")
+        except (OSError, ValueError):
             return {}
+        return flat(config) if isinstance(config, dict) else {}
 
     @cached_property
     def rows(self) -> list[dict[str, float]]:
         """The epochs of metrics.csv, without empty cells; [] where it cannot be read."""
         try:
-            with (self.path / "metrics.csv").open(newline="", encoding="utf-8") as file:
-                return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
+            table = csv.DictReader(io.StringIO(read_text(self.path / "metrics.csv", LARGEST_METRICS)))
+            return [{k: float(v) for k, v in row.items() if k and v} for row in table]
         except (OSError, ValueError, TypeError, csv.Error):
             return []
 
@@ -104,40 +108,71 @@ class Run:
 
 def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
     """The runs in some folders, those of sweeps included, by name; and why the others were left out."""
-    runs, skipped = [], []
+    runs: list[Run] = []
+    skipped: list[str] = []
     for folder in sorted(set(folders)):
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112 - which never raises
             continue
-        try:
-            jobs = _runs_in(folder)
-        except OSError as error:
-            skipped.append(f"{folder}: cannot be read ({error.strerror})")
-            continue
-        for job in jobs:
+        told = len(skipped)
+        for path in _runs_at(folder, skipped) or ([folder] if len(skipped) == told else []):
             try:
-                summary = json.loads((job / "summary.json").read_text(encoding="utf-8"))
+                summary = read_json(path / "summary.json")
+            except FileNotFoundError:
+                skipped.append(f"{path}: no run, or one that ended before it began (there is no summary.json)")
             except OSError as error:
-                skipped.append(f"{job}: no run, or one that ended before it began ({error.strerror}: summary.json)")
-            except (ValueError, RecursionError):
-                skipped.append(f"{job}: its summary.json is damaged")
+                skipped.append(f"{path}: its summary.json cannot be read ({error.strerror})")
+            except ValueError:
+                skipped.append(f"{path}: its summary.json is damaged")
             else:
                 if isinstance(summary, dict):
-                    runs.append(Run(job, summary))
+                    runs.append(Run(path, summary))
                 else:
-                    skipped.append(f"{job}: its summary.json is not one of a run")
-    return runs, skipped
+                    skipped.append(f"{path}: its summary.json is not one of a run")
+    return runs, [cleaned(reason) for reason in skipped]
 
 
-def _runs_in(folder: Path) -> list[Path]:
-    """A run itself; the runs in a folder of them, the jobs of sweeps included."""
-    if (folder / "summary.json").exists():
-        return [folder]
-    inside = sorted(child for child in folder.iterdir() if child.is_dir())
-    jobs = sorted((child for child in inside if child.name.isdigit()), key=lambda job: int(job.name))
-    if jobs:
-        return jobs
-    runs = [child for child in inside if (child / "summary.json").exists() or (child / "0").is_dir()]
-    return [run for child in runs for run in _runs_in(child)] or [folder]
+def _runs_at(folder: Path, skipped: list[str]) -> list[Path]:
+    """A run itself, or the runs in a folder; adds to `skipped` why one of the folders could not be looked into."""
+    try:
+        return [folder] if _is_there(folder / "summary.json") else _runs_in(folder, skipped)
+    except OSError as error:
+        skipped.append(f"{folder}: cannot be read ({error.strerror})")
+        return []
+
+
+def _runs_in(folder: Path, skipped: list[str], sweeps_too: bool = True) -> list[Path]:
+    """What is a run, or was to be one, in a folder and in the sweeps in it; [] in a folder of something else."""
+    children = sorted((child for child in folder.iterdir() if os.path.isdir(child)), key=_place)  # noqa: PTH112
+    is_sweep = _is_there(folder / SWEEP)
+    if not sweeps_too and not is_sweep and not all(child.name.isdecimal() for child in children):
+        return []
+    found = []
+    for child in children:
+        try:
+            if _is_there(child / "summary.json"):
+                found.append(child)
+            elif any(_is_there(child / name) for name in BEGUN) or (is_sweep and child.name.isdecimal()):
+                found.append(child)  # whoever reads it tells what is missing
+            elif sweeps_too:
+                found += _runs_in(child, skipped, sweeps_too=False)
+        except OSError as error:
+            skipped.append(f"{child}: cannot be read ({error.strerror})")
+    return found
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; raises OSError where that cannot be seen, unlike `Path.exists`."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _place(folder: Path) -> tuple[bool, int, str]:
+    """Jobs by their number, other folders by name."""
+    number = folder.name if folder.name.isdecimal() else "0"
+    return not folder.name.isdecimal(), int(number), folder.name
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -157,3 +192,9 @@ def as_number(value: Any) -> float:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:  # an integer of more than 308 digits
         return math.nan
+
+
+def number_or_none(value: Any) -> float | None:
+    """A finite number, None in place of anything else."""
+    number = as_number(value)
+    return number if math.isfinite(number) else None

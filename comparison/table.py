@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import statistics
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from comparison.runs import Run, as_number
+from comparison.runs import Run, number_or_none
 from utils.errors import UserError, did_you_mean
 from utils.tables import duration, table
 
@@ -176,12 +175,6 @@ def _row(run: Run, keys: Sequence[str]) -> Row:
 
 def _value(run: Run, key: str) -> Any:
     return option(run, key) if key in GROUPS else run.config.get(key)
-
-
-def number_or_none(value: Any) -> float | None:
-    """A finite number, None in place of anything else."""
-    number = as_number(value)
-    return number if math.isfinite(number) else None
 
 
 def _plain(value: Any) -> Any:

@@ -8,10 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from comparison.report_data import short_names
-from comparison.runs import Run
+from comparison.runs import Run, as_number, number_or_none
 from comparison.table import differing_keys
 from utils.tables import duration, number, table
 
@@ -79,14 +78,17 @@ def left(run: Run) -> str:
     if run.status != "running":
         return ""
     if run.live_status != "running":
-        seconds = run.silence()
-        return f"silent for {duration(seconds) if seconds >= 3600 else f'{seconds // 60:.0f} min'}"
-    recent = [row["seconds"] for row in run.rows[-5:] if "seconds" in row]
-    epochs: Any = run.config.get("trainer.epochs")
-    if not recent or not isinstance(epochs, int):
+        silence = run.silence()
+        return f"silent for {_lasting(silence) if silence >= 3600 else f'{silence // 60:.0f} min'}"
+    recent = [seconds for row in run.rows[-5:] if (seconds := number_or_none(row.get("seconds"))) is not None]
+    if not recent:
         return "-"
-    seconds = (epochs - run.rows[-1].get("epoch", 0)) * sum(recent) / len(recent)
-    return duration(max(seconds - run.since_last_epoch(), 0.0))
+    epochs = as_number(run.config.get("trainer.epochs")) - run.rows[-1].get("epoch", 0)
+    return _lasting(max(epochs * sum(recent) / len(recent) - run.since_last_epoch(), 0.0))
+
+
+def _lasting(seconds: float) -> str:
+    return duration(seconds) if math.isfinite(seconds) else "-"
 
 
 def _ended(run: Run) -> float:

@@ -5,7 +5,6 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -146,19 +145,3 @@ def test_flat_keys() -> None:
         "e.1": 4,
         "g": [],
     }
-
-
-def test_a_folder_that_cannot_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_run(tmp_path / "good")
-    (tmp_path / "locked").mkdir()
-    listed = Path.iterdir
-
-    def refuse(path: Path) -> Iterator[Path]:
-        if path.name == "locked":
-            raise PermissionError(13, "Permission denied")
-        return listed(path)
-
-    monkeypatch.setattr(Path, "iterdir", refuse)
-    runs, skipped = read_runs([tmp_path / "good", tmp_path / "locked"])
-    assert [run.name for run in runs] == ["good"]
-    assert skipped == [f"{tmp_path / 'locked'}: cannot be read (Permission denied)"]

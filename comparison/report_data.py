@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import time
@@ -10,12 +9,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from comparison.curves import curves, thinning
 from comparison.figures import confusion, pictures
 from comparison.runs import Run, number_or_none
-from comparison.table import Row, differing_keys, groups_of, option, rows_of, sorted_by
+from comparison.table import Row, differing_keys, groups_of, option, rows_of, shown, sorted_by
 
-CELLS = 200_000  # numbers of learning curves, and of confusion matrices, that a report holds at most
-FEWEST = 20  # epochs of a run, however many runs there are
+CELLS = 100_000  # numbers of confusion matrices that a report holds at most
+TEXTS = 200_000  # characters of errors and notes, as long as each run may have 200 of either
+LONGEST_NAME = 200  # characters
 Data = dict[str, Any]
 
 
@@ -43,7 +44,7 @@ def gathered(
     runs = ranked(runs, keys, sort)
     names = short_names(runs, keys)
     common = _common([run.config for run in runs])
-    most = max(CELLS // max(sum(len(run.rows[0]) for run in runs if run.rows), 1), FEWEST)
+    every, longest = thinning(runs), max(TEXTS // max(2 * len(runs), 1), 200)
     cells = 0
     entries = []
     for run, name, row in zip(runs, names, rows_of(runs, keys), strict=True):
@@ -53,19 +54,21 @@ def gathered(
             "label": name,
             "run": run.name,
             "folder": str(run.path),
-            "name": _text(run.summary.get("name")),
-            "notes": _text(run.summary.get("notes")),
+            "name": _text(run.summary.get("name"), LONGEST_NAME),
+            "notes": _text(run.summary.get("notes"), longest),
             "started": _text(run.summary.get("started")),
             "status": run.live_status,
-            "error": _text(run.summary.get("error")),
+            "error": _text(run.summary.get("error"), longest),
             "model": row["model"],
             "data": row["data"],
-            "values": {key: row[key] for key in keys},
-            "config": {k: v for k, v in run.config.items() if k not in common} if run.config else None,
+            "values": {key: _shortened(row[key], longest) for key in keys},
+            "config": {k: _shortened(v, longest) for k, v in run.config.items() if k not in common}
+            if run.config
+            else None,
             **{key: row[key] for key in ("parameters", "MACs", "mIoU", "epoch", "Dice", "images/s", "seconds")},
             "best": {key: number_or_none(value) for key, value in run.row("best").items() if key.startswith("val/")},
             "epochs": len(run.rows),
-            "curves": curves(run, most),
+            **curves(run, every),
             "confusion": counts if cells <= CELLS else None,
             "confusion_left_out": counts is not None and cells > CELLS,
         }
@@ -84,7 +87,7 @@ def gathered(
         "sort": sort,
         "group_by": group_by,
         "baseline": next((i for i, run in enumerate(runs) if run is baseline), None),
-        "common": common,
+        "common": {key: _shortened(value, longest) for key, value in common.items()},
         "runs": entries,
     }
     return as_json(data), runs
@@ -98,16 +101,17 @@ def ranked(runs: Sequence[Run], keys: Sequence[str], sort: str | None) -> list[R
 
 def short_names(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
     """What a person calls each run: `name`, else the model; and what tells apart those that share it."""
-    names = [_text(run.summary.get("name")) or option(run, "model") or run.name for run in runs]
+    names = [_text(run.summary.get("name"), LONGEST_NAME) or option(run, "model") or run.name for run in runs]
+    names = [name.replace("\n", " ") for name in names]
     rows, alike = rows_of(runs, keys), dict[str, list[Row]]()
     for name, row in zip(names, rows, strict=True):
         alike.setdefault(name, []).append(row)
     tells = {
-        name: [key for key in ("data", *keys) if len({_shown(row[key]) for row in others}) > 1][:3]
+        name: [key for key in ("data", *keys) if len({shown(row[key]) for row in others}) > 1][:3]
         for name, others in alike.items()
     }
     longer = [
-        ", ".join([name, *(f"{key.rpartition('.')[2]} {_shown(row[key])}" for key in tells[name])])
+        ", ".join([name, *(f"{key.rpartition('.')[2]} {shown(row[key])}" for key in tells[name])])
         for name, row in zip(names, rows, strict=True)
     ]
     shared, numbers = Counter(longer), Counter[str]()
@@ -116,19 +120,6 @@ def short_names(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
         if shared[name] > 1:
             longer[i] = f"{name} ({numbers[name]})"
     return longer
-
-
-def curves(run: Run, most: int) -> Data:
-    """The columns of metrics.csv; of more than `most` epochs, so many evenly spread ones, first and last included."""
-    rows = run.rows
-    if len(rows) > most:
-        rows = [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
-    columns = dict.fromkeys(itertools.chain.from_iterable(rows))
-    found = {column: [_rounded(row.get(column)) for row in rows] for column in columns}
-    # The time that had passed at each epoch is a sum over all of them, those left out included.
-    passed = itertools.accumulate(number_or_none(row.get("seconds")) or 0.0 for row in run.rows)
-    at = {id(row): seconds for row, seconds in zip(run.rows, passed, strict=True)}
-    return found | {"time": [_rounded(at[id(row)]) for row in rows]} if "epoch" in found else {}
 
 
 def add_pictures(data: Data, runs: Sequence[Run], budget: int) -> None:
@@ -187,14 +178,10 @@ def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {k: v for k, v in known[0].items() if all(k in c and c[k] == v and type(c[k]) is type(v) for c in known)}
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _text(value: Any, longest: int = LONGEST_NAME) -> str | None:
+    return None if value is None else _shortened(str(value), longest)
 
 
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _rounded(value: float | None) -> float | None:
-    """Five digits are more than a screen has."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")
+def _shortened(value: Any, longest: int) -> Any:
+    """A long text cut; anything else as it is."""
+    return f"{value[: longest - 1]}…" if isinstance(value, str) and len(value) > longest else value

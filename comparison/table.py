@@ -44,7 +44,7 @@ def differing_keys(runs: Sequence[Run]) -> list[str]:
         for key, value in run.config.items():
             group, _, rest = key.partition(".")
             if key not in NOT_COMPARED and rest != "_target_":
-                seen.setdefault(key, {}).setdefault(chosen.get(group, ""), set()).add(_plain_text(value))
+                seen.setdefault(key, {}).setdefault(chosen.get(group, ""), set()).add(_as_json(value))
     keys = [key for key, by_option in seen.items() if any(len(values) > 1 for values in by_option.values())]
     order = {group: place for place, group in enumerate(GROUPS)}
     return groups + sorted(keys, key=lambda key: order.get(key.partition(".")[0], -1))
@@ -93,7 +93,7 @@ def groups_of(runs: Sequence[Run], keys: Sequence[str], group_by: str) -> list[l
     for run in runs:
         others = {key: _value(run, key) for key in keys if key != group_by}
         same = {"model": option(run, "model"), "data": option(run, "data"), **others}
-        alike.setdefault(_plain_text(same), []).append(run)
+        alike.setdefault(_as_json(same), []).append(run)
     return list(alike.values())
 
 
@@ -143,7 +143,7 @@ def rendered(rows: Sequence[Row], form: Format, title: str = "", signed: bool = 
         text = io.StringIO()
         writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+        writer.writerows({key: value if value is None else shown(value) for key, value in row.items()} for row in rows)
         return text.getvalue().rstrip("\n")
     cells = [[_cell(row, c, signed and i > 1, form) for i, c in enumerate(columns)] for row in rows]
     if form == "table":
@@ -177,11 +177,12 @@ def _value(run: Run, key: str) -> Any:
     return option(run, key) if key in GROUPS else run.config.get(key)
 
 
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float) else _plain_text(value)
+def shown(value: Any) -> str:
+    """A value of a config as it is typed: a text, a number, true, a list in brackets."""
+    return value if isinstance(value, str) else _as_json(value)
 
 
-def _plain_text(value: Any) -> str:
+def _as_json(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
@@ -199,7 +200,7 @@ def _cell(row: Row, column: str, signed: bool, form: Format) -> str:
     if column == "images/s":
         return f"{value:.1f}"
     if not isinstance(value, float) or (column not in (*METRICS.values(),) and "class" not in row):
-        return f"{value:.4g}" if isinstance(value, float) else str(_plain(value))
+        return f"{value:.4g}" if isinstance(value, float) else shown(value)
     deviation = row.get(f"{column} +-")
     text = f"{value:+.4f}" if signed else f"{value:.4f}"
     return text if deviation is None else f"{text} +- {deviation:.4f}"

@@ -3,7 +3,7 @@
 const COMMON = ["val/miou", "val/loss", "train/loss", "val/dice", "val/pixel_accuracy", "lr"];
 
 function fillMetrics() {
-  const columns = [...new Set(runs.flatMap((run) => Object.keys(run.curves)))].filter((name) => !["epoch", "step", "time"].includes(name));
+  const columns = [...new Set(runs.flatMap((run) => [...Object.keys(run.curves), ...Object.keys(run.validations)]))].filter((name) => !["epoch", "step", "time"].includes(name));
   const groups = new Map([["common", []], ["terms of the loss", []], ["IoU of a class", []], ["other", []]]);
   for (const name of columns) {
     const group = COMMON.includes(name) ? "common" : name.startsWith("val/iou/") ? "IoU of a class" : /^(train|val)\//.test(name) ? "terms of the loss" : "other";
@@ -25,7 +25,8 @@ function smoothed(values, weight) {
 }
 
 function points(run, metric, over) {
-  const [xs, ys, epochs] = [run.curves[over] ?? [], run.curves[metric] ?? [], run.curves.epoch ?? []];
+  const table = metric.startsWith("val/") ? run.validations : run.curves;
+  const [xs, ys, epochs] = [over, metric, "epoch"].map((name) => (Object.hasOwn(table, name) ? table[name] : []));
   const known = ys.map((_, i) => i).filter((i) => ys[i] != null && xs[i] != null);
   return { x: known.map((i) => xs[i]), y: known.map((i) => ys[i]), epochs: known.map((i) => epochs[i]) };
 }

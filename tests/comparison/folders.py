@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from comparison.report import write_report
+from comparison.runs import read_runs
 from data.labels import LabelSet
 from utils.run_folder import RunFolder
 from utils.sample_pictures import Predicted, write_samples
@@ -84,3 +87,18 @@ def scene(number: int, seed: int, height: int = 24, width: int = 32) -> Predicte
     prediction = np.stack([np.roll(truth[:, x], edge[x]) for x in range(width)], 1)
     image = world.integers(60, 200, (height, width, 3)).astype(np.uint8)
     return Predicted(number, f"val/{number:05}", image, truth, prediction)
+
+
+def data_of(folder: Path, **choices: Any) -> dict[str, Any]:
+    """The data in the report of the runs in a folder."""
+    runs, skipped = read_runs([folder])
+    path = folder.parent / "report.html"
+    size = write_report(path, runs, skipped, "experiments", **choices)
+    assert size == path.stat().st_size
+    return embedded_in(path)
+
+
+def embedded_in(path: Path) -> dict[str, Any]:
+    found = re.findall(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(encoding="utf-8"))
+    assert len(found) == 1
+    return json.loads(found[0])

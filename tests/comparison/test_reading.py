@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from comparison import report_data
+from comparison.curves import curves
 from comparison.reading import cleaned
 from comparison.runs import Run, read_runs
 from comparison.table import differing_keys, rendered, rows_of
@@ -199,4 +200,4 @@ def test_no_time_stops_the_watch(tmp_path: Path, seconds: str, epochs: float) ->
     add_metrics(run, {"epoch": [1, 2]})
     (run / "metrics.csv").write_text(f"epoch,seconds\n1,{seconds}\n2,{seconds}\n")
     assert "mine" in drawn(read_runs([tmp_path])[0], "x", 10)
-    assert report_data.curves(Run(run, {}), 10)["epoch"] == [1, 2]
+    assert curves(Run(run, {}), 10)["curves"]["epoch"] == [1, 2]

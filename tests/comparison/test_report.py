@@ -9,36 +9,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from comparison import report, report_data
-from comparison.report import check_place, embedded, write_report
+from comparison import report
+from comparison.report import check_place, embedded
 from comparison.runs import Run, read_runs
-from tests.comparison.folders import add_figures, add_metrics, change_summary, make_run, scene
+from tests.comparison.folders import add_figures, add_metrics, change_summary, data_of, make_run, scene
 from tests.conftest import ROOT
 from utils.errors import UserError
-from utils.sample_pictures import Predicted
 
 NASTY = "</script><script>alert(1)</script><!-- & {{script}} \u2028 <img src=x onerror=alert(1)>"
-
-
-def data_of(folder: Path, **choices: Any) -> dict[str, Any]:
-    """The data in the report of the runs in a folder."""
-    runs, skipped = read_runs([folder])
-    path = folder.parent / "report.html"
-    size = write_report(path, runs, skipped, "experiments", **choices)
-    assert size == path.stat().st_size
-    return embedded_in(path)
-
-
-def embedded_in(path: Path) -> dict[str, Any]:
-    found = re.findall(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(encoding="utf-8"))
-    assert len(found) == 1
-    return json.loads(found[0])
 
 
 def test_the_best_run_comes_first_and_a_column_can_say_otherwise(tmp_path: Path) -> None:
@@ -57,12 +40,8 @@ def test_a_run_in_numbers(tmp_path: Path) -> None:
     expected = {"label": "mine", "name": "mine", "notes": "a remark", "model": "enet", "mIoU": 0.5, "epoch": 2}
     expected |= {"parameters": 360_000, "MACs": 2e8, "images/s": 12.34, "status": "finished", "epochs": 3}
     assert {key: entry[key] for key in expected} == expected
-    assert entry["curves"] == {
-        "epoch": [1, 2, 3],
-        "val/miou": [0.25, None, 0.5],
-        "seconds": [10, 20, 30.5],
-        "time": [10, 30, 60.5],
-    }
+    assert entry["curves"] == {"epoch": [1, 2, 3], "seconds": [10, 20, 30.5], "time": [10, 30, 60.5]}
+    assert entry["validations"] == {"epoch": [1, 3], "val/miou": [0.25, 0.5], "time": [10, 60.5]}
     assert entry["best"] == {"val/miou": 0.5, "val/dice": 0.6, "val/iou/sky": 0.9, "val/iou/pole": None}
     assert entry["confusion"] == {"classes": ["sky", "road", "car"], "counts": [[1, 2, 3], [4, 5, 6], [7, 8, 9]]}
 
@@ -99,18 +78,6 @@ def test_runs_alike_share_a_group(tmp_path: Path) -> None:
     assert groups == {"a": "ENet, lr 0.004", "b": "ENet, lr 0.004", "c": "ENet, lr 0.1"}
 
 
-def test_long_curves_are_thinned_and_their_times_stay_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make_run(tmp_path / "runs" / "a")
-    add_metrics(run, {"epoch": range(1, 1001), "seconds": [2.0] * 1000})
-    monkeypatch.setattr(report_data, "CELLS", 200)
-    (entry,) = data_of(tmp_path / "runs")["runs"]
-    assert len(entry["curves"]["epoch"]) == 100 and entry["epochs"] == 1000
-    assert (entry["curves"]["epoch"][0], entry["curves"]["epoch"][-1]) == (1, 1000)
-    assert all(
-        seconds == 2 * epoch for epoch, seconds in zip(*map(entry["curves"].get, ("epoch", "time")), strict=True)
-    )
-
-
 def test_the_same_samples_side_by_side_and_each_picture_once(tmp_path: Path) -> None:
     for name, miou, seed in (("a", 0.6, 1), ("b", 0.5, 2)):
         add_figures(make_run(tmp_path / "runs" / name, miou), [scene(3, seed), scene(7, seed)])
@@ -133,54 +100,6 @@ def test_the_same_samples_side_by_side_and_each_picture_once(tmp_path: Path) -> 
         colors = np.array([[70, 130, 180], [128, 64, 128], [0, 0, 142]])
         assert kind == "data:image/png" and np.array_equal(shown, colors[sample.prediction])
     assert [entry["name"] for entry in data["classes"]] == ["sky", "road", "car"]
-
-
-def test_twenty_runs_of_the_usual_length_stay_below_five_megabytes(tmp_path: Path) -> None:
-    """Cityscapes at half its size: 19 classes, 300 epochs, four samples each with predictions of their own."""
-    rng = np.random.default_rng(0)
-    blobs = rng.random((4, 20, 40)).repeat(12, 1).repeat(12, 2)
-    truths = (blobs * 3).astype(np.uint8)
-    photos = [(blob[..., None] * 200 + rng.integers(0, 30, (240, 480, 3))).astype(np.uint8) for blob in blobs]
-    names = [f"val/iou/class {i}" for i in range(19)]
-    for number in range(20):
-        run = make_run(tmp_path / "runs" / f"{number}x", number / 20, seed=number)
-        columns = {name: rng.random(300).tolist() for name in ["train/loss", "val/miou", "lr", *names, "seconds"]}
-        add_metrics(run, {"epoch": range(1, 301), **columns})
-        samples = []
-        for i, truth in enumerate(truths):
-            prediction = np.where(rng.random(truth.shape) < 0.04, rng.integers(0, 3, truth.shape), truth)
-            samples.append(Predicted(i, f"frankfurt_{i}", photos[i], truth, prediction.astype(np.uint8)))
-        add_figures(run, samples)
-    data = data_of(tmp_path / "runs")
-    assert (tmp_path / "report.html").stat().st_size < 5_000_000
-    assert len(data["samples"]) == 4
-    assert [len(run["predictions"]) for run in data["runs"]] == [4] * 20
-    assert all(len(run["curves"]["epoch"]) == 300 for run in data["runs"])
-
-
-def test_pictures_of_the_first_runs_only_where_all_would_be_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(4):
-        add_figures(make_run(tmp_path / "runs" / f"{number}x", 0.9 - number / 10), [scene(1, number), scene(2, number)])
-    pictures = data_of(tmp_path / "runs")["pictures"]
-    assert len(pictures) == 4 + 8
-    monkeypatch.setattr(report, "SIZE", 0)
-    monkeypatch.setattr(report, "LEAST", sum(map(len, pictures)) - 1)
-    entries = data_of(tmp_path / "runs")["runs"]
-    assert [len(entry["predictions"]) for entry in entries] == [2, 2, 2, 0]
-    assert [entry["pictures_left_out"] for entry in entries] == [False, False, False, True]
-
-
-def test_confusion_matrices_of_the_first_runs_only_where_all_would_be_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, miou in (("a", 0.6), ("b", 0.5), ("c", 0.4)):
-        add_figures(make_run(tmp_path / "runs" / name, miou), [])
-    monkeypatch.setattr(report_data, "CELLS", 18)  # two of 3 x 3
-    entries = data_of(tmp_path / "runs")["runs"]
-    assert [entry["confusion"] is not None for entry in entries] == [True, True, False]
-    assert [entry["confusion_left_out"] for entry in entries] == [False, False, True]
 
 
 def test_texts_cannot_leave_their_place(tmp_path: Path) -> None:

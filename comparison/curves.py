@@ -1,0 +1,51 @@
+"""Learning curves as a report holds them: metrics.csv in two tables, thinned where there are many numbers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from comparison.runs import Run, number_or_none
+
+CELLS = 200_000  # numbers of learning curves that a report holds, all runs together
+FEWEST = 20  # epochs of a run, however many runs there are
+OVER = ("epoch", "step", "time")  # what curves are drawn over
+
+Table = dict[str, list[float | None]]
+
+
+def thinning(runs: Sequence[Run]) -> int:
+    """Of how many epochs one is kept, so that the curves of the runs stay below `CELLS` numbers."""
+    return math.ceil(sum(len(row) for run in runs for row in run.rows) / CELLS) or 1
+
+
+def curves(run: Run, every: int) -> dict[str, Table]:
+    """The columns of metrics.csv by name, with the `time` passed: `curves` of training, `validations` of val/*.
+
+    They are two tables since most epochs of a run may have no validation: each has one row of `every` many, and those
+    of its last and of the best epoch.
+    """
+    # The time that had passed at each epoch is a sum over all of them, those left out included.
+    passed = itertools.accumulate(number_or_none(row.get("seconds")) or 0.0 for row in run.rows)
+    rows = [{**row, "time": time} for row, time in zip(run.rows, passed, strict=True) if "epoch" in row]
+    validated = [{k: v for k, v in row.items() if k in OVER or k.startswith("val/")} for row in rows]
+    return {
+        "curves": _thinned([{k: v for k, v in row.items() if not k.startswith("val/")} for row in rows], every, run),
+        "validations": _thinned([row for row in validated if not row.keys() <= set(OVER)], every, run),
+    }
+
+
+def _thinned(rows: Sequence[dict[str, float]], every: int, run: Run) -> Table:
+    every = min(every, len(rows) // FEWEST) or 1
+    last = len(rows) - 1
+    kept = [row for i, row in enumerate(rows) if i % every == 0 or i == last or row["epoch"] == run.best_epoch]
+    columns = dict.fromkeys(itertools.chain.from_iterable(kept))
+    return {column: [_rounded(row.get(column)) for row in kept] for column in columns}
+
+
+def _rounded(value: float | None) -> float | None:
+    """Five digits are more than a screen has; whole numbers stay as they are."""
+    if value is None or not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < 2**53 else float(f"{value:.5g}")

@@ -25,6 +25,7 @@ log = logging.getLogger("compare")
 def compare(cfg: DictConfig) -> None:
     """Prints a table of runs, and of the classes' differences to one of them; writes a report."""
     from comparison.table import against, differing_keys, grouped, rendered, rows_of, sorted_by
+    from utils.tables import terminal_width
 
     if cfg.watch:
         from comparison.watch import watch
@@ -46,11 +47,12 @@ def compare(cfg: DictConfig) -> None:
     rows = rows_of(runs, keys) if cfg.group_by is None else grouped(runs, keys, cfg.group_by)
     if cfg.sort is not None:
         rows = sorted_by(rows, cfg.sort)
-    print(rendered(rows, cfg.format, f"{len(runs)} run{'s' if len(runs) > 1 else ''}"))
+    width = terminal_width()
+    print(rendered(rows, cfg.format, f"{len(runs)} run{'s' if len(runs) > 1 else ''}", width=width))
     baseline = chosen_run(runs, cfg.baseline) if cfg.baseline is not None else None
     if baseline is not None:
         print()
-        print(rendered(against(baseline, runs), cfg.format, "IoU, and the differences to it", signed=True))
+        print(rendered(against(baseline, runs), cfg.format, "IoU, and the differences to it", signed=True, width=width))
     if report is not None:
         from comparison.report import write_report
 

@@ -11,15 +11,25 @@ from typing import Any, Literal
 
 from comparison.runs import Run, number_or_none
 from utils.errors import UserError, did_you_mean
-from utils.tables import duration, table
+from utils.tables import column_widths, duration, table
 
 Format = Literal["table", "csv", "json", "markdown", "latex"]
 GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer")
 NOT_COMPARED = {"name", "notes", "resume"}
 METRICS = {"val/miou": "mIoU", "val/dice": "Dice"}
+WEIGHTIEST = (
+    *("name", "job", "class", "n", "mIoU", "status", "model", "data", "epoch", "Dice", "seconds"),
+    *("parameters", "images/s", "MACs"),
+)
+"""Columns that a narrow table has rather than keys in which runs differ."""
+LATEX = str.maketrans(
+    {sign: rf"\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "}
+)
 
 Row = dict[str, Any]
-"""Column -> text, number, or None where there is none. A mean is followed by its deviation under `<column> +-`."""
+"""Column -> text, number, or None where there is none. A mean is followed by its deviation under `<column> +-`, and
+`n`, the runs it is of, by those there are under `n of`."""
 
 
 def option(run: Run, group: str) -> str:
@@ -58,6 +68,8 @@ def rows_of(runs: Sequence[Run], keys: Sequence[str]) -> list[Row]:
 def grouped(runs: Sequence[Run], keys: Sequence[str], group_by: str) -> list[Row]:
     """A row for all runs that differ in nothing but a key: means, with the standard deviation of the sample.
 
+    The means are of the `n` runs that have an mIoU, of all that there are (`n of`) if none has.
+
     Raises:
         UserError: no run has the key.
     """
@@ -65,19 +77,25 @@ def grouped(runs: Sequence[Run], keys: Sequence[str], group_by: str) -> list[Row
     rows = []
     for members in groups_of(runs, keys, group_by):
         each = rows_of(members, keys)
-        row: Row = {}
+        counted = [member for member in each if member["mIoU"] is not None]
+        row: Row = {"n": len(counted), "n of": len(each)}
         for column in each[0]:
-            values = [member[column] for member in each]
-            numbers = [value for value in values if isinstance(value, float)]
+            numbers = [member[column] for member in counted or each if isinstance(member[column], float)]
             if column in ("model", "data", *keys):
-                row[column] = values[0]
+                row[column] = each[0][column]
             elif column == "status":
-                row[column] = ", ".join(dict.fromkeys(values))
+                row[column] = ", ".join(dict.fromkeys(member[column] for member in each))
             elif numbers and column != "epoch":
-                row[column] = statistics.fmean(numbers)
-                row[f"{column} +-"] = statistics.stdev(numbers) if len(numbers) > 1 else None
-        rows.append({"n": len(members)} | row)
+                row[column], row[f"{column} +-"] = _mean_and_deviation(numbers)
+        rows.append(row)
     return rows
+
+
+def _mean_and_deviation(numbers: Sequence[float]) -> tuple[float | None, float | None]:
+    try:
+        return statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None
+    except OverflowError:
+        return None, None
 
 
 def groups_of(runs: Sequence[Run], keys: Sequence[str], group_by: str) -> list[list[Run]]:
@@ -134,9 +152,14 @@ def sorted_by(rows: list[Row], column: str) -> list[Row]:
     return sorted(rows, key=place)
 
 
-def rendered(rows: Sequence[Row], form: Format, title: str = "", signed: bool = False) -> str:
-    """The rows as text; `signed` shows numbers after the second column as differences."""
-    columns = list(dict.fromkeys(name for row in rows for name in row if not name.endswith(" +-")))
+def rendered(rows: Sequence[Row], form: Format, title: str = "", signed: bool = False, width: int | None = None) -> str:
+    """The rows as text.
+
+    Args:
+        signed: shows numbers after the second column as differences.
+        width: characters that a line of a `table` may have; columns that are too much for it are named below instead.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row if not name.endswith(" +-") and name != "n of"))
     if form == "json":
         return json.dumps(list(rows), indent=2, ensure_ascii=False)
     if form == "csv":
@@ -147,13 +170,31 @@ def rendered(rows: Sequence[Row], form: Format, title: str = "", signed: bool = 
         return text.getvalue().rstrip("\n")
     cells = [[_cell(row, c, signed and i > 1, form) for i, c in enumerate(columns)] for row in rows]
     if form == "table":
-        return table([columns, *cells], title)
+        return _fitted([columns, *cells], title, width)
     if form == "markdown":
         lines = [columns, ["---"] + ["--:"] * (len(columns) - 1), *cells]
-        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
     body = [" & ".join(_latex(cell) for cell in line) + r" \\" for line in [columns, *cells]]
     head = [rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}", r"\hline", body[0], r"\hline"]
     return "\n".join([*head, *body[1:], r"\hline", r"\end{tabular}"])
+
+
+def _fitted(rows: Sequence[Sequence[str]], title: str, width: int | None) -> str:
+    """A table without the columns that are too much for the width: the keys that differ go first, the last of them."""
+    columns = rows[0]
+    needed = dict(zip(columns, column_widths(rows), strict=True))
+    if width is None or sum(needed.values()) < width:
+        return table(rows, title)
+    weight = {column: place for place, column in enumerate(WEIGHTIEST)}
+    kept, used = set[str](), 1  # a border
+    for column in sorted(columns, key=lambda column: weight.get(column, len(weight))):
+        if used + needed[column] <= width or not kept:
+            kept.add(column)
+            used += needed[column]
+    lines = [[cell for column, cell in zip(columns, row, strict=True) if column in kept] for row in rows]
+    missing = ", ".join(column for column in columns if column not in kept)
+    told = f"left out for want of room: {missing}; a wider terminal, format=csv or report=report.html show them"
+    return f"{table(lines, title)}\n{told}" if missing else table(lines, title)
 
 
 def _row(run: Run, keys: Sequence[str]) -> Row:
@@ -189,6 +230,8 @@ def _as_json(value: Any) -> str:
 def _cell(row: Row, column: str, signed: bool, form: Format) -> str:
     """A value as people read it."""
     value = row.get(column)
+    if column == "n" and value != row.get("n of", value):
+        return f"{value} of {row['n of']}"
     if value is None:
         return "" if column not in row or form != "table" else "-"
     if column == "seconds":
@@ -206,7 +249,10 @@ def _cell(row: Row, column: str, signed: bool, form: Format) -> str:
     return text if deviation is None else f"{text} +- {deviation:.4f}"
 
 
+def _markdown(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
 def _latex(text: str) -> str:
-    for sign in "&%$#_{}":
-        text = text.replace(sign, f"\\{sign}")
-    return text.replace("+-", r"$\pm$").replace("~", r"\textasciitilde{}").replace("^", r"\textasciicircum{}")
+    start = "{}" if text.startswith(("[", "*")) else ""  # those would belong to the end of the line before
+    return start + text.translate(LATEX).replace("+-", r"$\pm$")

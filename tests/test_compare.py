@@ -1,11 +1,19 @@
 """compare.py, as a user types it."""
 
+import fcntl
 import json
+import os
+import pty
 import shutil
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 from compare import compare
-from tests.conftest import run_command
+from tests.comparison.folders import make_run
+from tests.conftest import ROOT, run_command
 from tests.in_process import assert_refused, run_here
 
 
@@ -37,6 +45,23 @@ def test_a_report_is_written_beside_the_table(tmp_path: Path, finished_run: Path
     assert f"report: {path.name} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser" in done.stderr
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert {entry.name for entry in tmp_path.iterdir()} == {path.name, "experiments"}
+
+
+def test_in_a_terminal_a_table_is_as_wide_as_that(tmp_path: Path) -> None:
+    for name, rate in (("one", 0.1), ("two", 0.2)):
+        make_run(tmp_path / "experiments" / name, optimizer__lr=rate)
+    whole = run_command("compare.py", cwd=tmp_path)
+    assert "| optimizer.lr |" in whole.stdout and "want of room" not in whole.stdout
+    terminal, other_end = pty.openpty()
+    fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    command = [sys.executable, str(ROOT / "compare.py")]
+    subprocess.run(command, check=True, cwd=tmp_path, env=environment, stdout=other_end, stderr=subprocess.PIPE)
+    shown = os.read(terminal, 100_000).decode().splitlines()
+    os.close(terminal)
+    os.close(other_end)
+    assert max(len(line) for line in shown if line.startswith(("+", "|"))) <= 100
+    assert shown[-1].startswith("left out for want of room: optimizer.lr")
 
 
 def test_mistakes(tmp_path: Path, finished_run: Path) -> None:

@@ -71,6 +71,7 @@ def ending(folder: Path, complete: bool) -> str:
     """
     from comparison.runs import read_runs
     from comparison.table import differing_keys, rendered, rows_of
+    from utils.tables import terminal_width
 
     runs, _ = read_runs([folder])
     states = _states(folder)
@@ -82,7 +83,8 @@ def ending(folder: Path, complete: bool) -> str:
             row["name"] = run.path.name
             for key in hidden:
                 del row[key]
-        lines.append(rendered([{"job": row.pop("name"), **row} for row in rows], "table", folder.name))
+        rows = [{"job": row.pop("name"), **row} for row in rows]
+        lines.append(rendered(rows, "table", folder.name, width=terminal_width()))
     reasons: dict[str, list[str]] = {}
     for job, (status, error) in states.items():
         if status == "failed":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 
 from terminaltables import AsciiTable
@@ -13,6 +15,16 @@ def table(rows: Sequence[Sequence[str]], title: str | None = None) -> str:
     drawn = AsciiTable([list(row) for row in rows], title)
     drawn.justify_columns = dict.fromkeys(range(1, len(rows[0])), "right")
     return drawn.table
+
+
+def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """How many characters of a line each column of such a table takes, with one of its borders."""
+    return [width + 3 for width in AsciiTable([list(row) for row in rows]).column_widths]
+
+
+def terminal_width() -> int | None:
+    """Characters of a line of the terminal that stdout is; None where it is none, or does not tell."""
+    return shutil.get_terminal_size((0, 0)).columns or None if sys.stdout.isatty() else None
 
 
 def epoch_table(row: Mapping[str, float], title: str) -> str:

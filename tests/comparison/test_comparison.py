@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import statistics
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from comparison.runs import Run, flat, read_runs
 from comparison.table import against, differing_keys, grouped, rendered, rows_of, sorted_by
-from tests.comparison.folders import make_run
+from tests.comparison.folders import change_summary, make_run
 from utils.errors import UserError
 
 
@@ -145,3 +146,52 @@ def test_flat_keys() -> None:
         "e.1": 4,
         "g": [],
     }
+
+
+def test_only_runs_with_an_miou_count(tmp_path: Path) -> None:
+    for seed, miou in enumerate((0.5, 0.7, None)):
+        make_run(tmp_path / f"a{seed}", miou, seed=seed)
+    change_summary(tmp_path / "a2", status="failed", seconds=1.0, last=None)
+    change_summary(make_run(tmp_path / "b", None, optimizer__lr=0.1), status="failed", seconds=1.0)
+    runs = runs_in(tmp_path)
+    counted, none = grouped(runs, differing_keys(runs), "seed")
+    assert (counted["n"], counted["n of"], counted["status"]) == (2, 3, "finished, failed")
+    assert counted["mIoU"] == pytest.approx(0.6) and counted["mIoU +-"] == pytest.approx(statistics.stdev([0.5, 0.7]))
+    assert (counted["seconds"], counted["images/s"]) == (75.2, 12.34)  # of the two
+    assert (none["n"], none["n of"], none["seconds"], "mIoU" in none) == (0, 1, 1.0, False)
+    text = rendered([counted, none], "table")
+    assert "| 2 of 3 |" in text and "| 0 of 1 |" in text and "n of" not in text
+    (read, _) = csv.DictReader(io.StringIO(rendered([counted, none], "csv")))
+    assert (read["n"], read["n of"]) == ("2", "3")
+    change_summary(tmp_path / "a0", seconds=1.7e308)
+    change_summary(tmp_path / "a1", seconds=1.7e308)
+    assert grouped(runs_in(tmp_path), ["optimizer.lr"], "seed")[0]["seconds"] is None
+
+
+def test_signs_of_latex_and_markdown_stay_in_their_cell() -> None:
+    rows = [{"name": "[a]\\input{x} C:\\data", "key": "a\\|b\nc & d~^", "true": True}]
+    assert rendered(rows, "latex").splitlines()[-3] == (
+        r"{}[a]\textbackslash{}input\{x\} C:\textbackslash{}data & a\textbackslash{}|b c \& d\textasciitilde{}"
+        r"\textasciicircum{} & true \\"
+    )
+    assert rendered(rows, "markdown").splitlines()[2:] == [r"| [a]\\input{x} C:\\data | a\\\|b c & d~^ | true |"]
+
+
+def test_a_narrow_table_leaves_out_what_it_has_no_room_for(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", data__batch_size=8, optimizer__lr=0.01, trainer__epochs=3)
+    make_run(tmp_path / "b", data__batch_size=16)
+    keys = ["data.batch_size", "optimizer.lr", "trainer.epochs"]
+    rows = rows_of(runs_in(tmp_path), keys)
+    whole = rendered(rows, "table")
+    full = max(map(len, whole.splitlines()))
+    assert rendered(rows, "table", width=full) == rendered(rows, "table", width=None) == whole
+    for width, missing in ((full - 1, keys[2:]), (full - 17, keys[2:]), (full - 18, keys[1:]), (full - 50, keys)):
+        *drawn, told = rendered(rows, "table", width=width).splitlines()
+        assert all(len(line) == len(drawn[0]) <= width for line in drawn)
+        head = [cell.strip() for cell in drawn[1].split("|")[1:-1]]
+        assert head == [column for column in rows[0] if column not in missing]
+        assert told.startswith(f"left out for want of room: {', '.join(missing)}; a wider terminal, format=csv or ")
+    *drawn, told = rendered(rows, "table", width=40).splitlines()
+    assert re.findall(r"\w+", drawn[1]) == ["name", "model", "mIoU", "status"] and max(map(len, drawn)) <= 40
+    for form in ("csv", "json", "markdown", "latex"):
+        assert rendered(rows, form, width=40) == rendered(rows, form)

@@ -116,6 +116,18 @@ def test_the_ending_shows_what_failed_and_how_to_go_on(tmp_path: Path) -> None:
     assert not is_finished(tmp_path)
 
 
+def test_the_ending_fits_into_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        RunFolder(tmp_path / str(number)).update_summary(status="finished")
+        RunFolder(tmp_path / str(number)).write_config({"seed": number, "of_no_account": "x" * (50 + number)})
+    assert "of_no_account" in ending(tmp_path).splitlines()[2]
+    monkeypatch.setattr("utils.tables.terminal_width", lambda: 100)
+    lines = ending(tmp_path).splitlines()
+    assert "| seed |" in lines[2] and "of_no_account" not in lines[2]
+    assert lines[-2].startswith("left out for want of room: of_no_account;")
+
+
 def test_a_whole_sweep_ends_with_how_to_compare_it(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     RunFolder(tmp_path / "0").update_summary(status="finished")

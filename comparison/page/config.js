@@ -9,7 +9,7 @@ function drawDifference() {
   byId("config-note").textContent = unread.map((run) => `${run.label} has no config.yaml that can be read.`).join(" ");
   if (!a || !b || unread.length) return;
   [a, b].forEach((run, place) => { byId("difference").tHead.rows[0].cells[place + 1].textContent = run.label; });
-  const [first, second] = [a, b].map((run) => ({ ...data.common, ...run.config }));
+  const [first, second] = [a, b].map((run) => Object.assign(Object.create(null), data.common, run.config)); // no inherited names
   const keys = [...new Set([...Object.keys(first), ...Object.keys(second)])].sort();
   const differing = keys.filter((key) => asText(first[key]) !== asText(second[key]));
   const all = byId("all-keys").checked;

@@ -19,26 +19,30 @@ function front(dots, moreIsDearer, moreIsBetter) {
   return kept;
 }
 
-/** A place for each label that covers no other label or dot, "" where there is none; in pixels of the plot. */
+const LENGTHS = [20, 32]; // characters of a label: where there is room, more
+
+/** A text and a place for each label that cover no other label or dot, "" where there is none; in pixels of the plot. */
 function placeLabels(dots, width, height) {
   const taken = dots.map((dot) => [dot.px - 6, dot.py - 6, dot.px + 6, dot.py + 6]);
-  return dots.map((dot) => {
-    const length = 6.6 * dot.label.length + 4;
-    const boxes = {
-      "top center": [dot.px - length / 2, dot.py - 24, dot.px + length / 2, dot.py - 6],
-      "bottom center": [dot.px - length / 2, dot.py + 6, dot.px + length / 2, dot.py + 24],
-      "middle right": [dot.px + 8, dot.py - 9, dot.px + 8 + length, dot.py + 9],
-      "middle left": [dot.px - 8 - length, dot.py - 9, dot.px - 8, dot.py + 9],
-    };
-    for (const [position, box] of Object.entries(boxes)) {
-      const inside = box[0] >= 0 && box[2] <= width && box[1] >= 0 && box[3] <= height;
-      if (inside && !taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) {
-        taken.push(box);
-        return position;
-      }
-    }
-    return "";
-  });
+  const labels = dots.map(() => ({ text: "", position: "", box: null }));
+  for (const most of LENGTHS) {
+    dots.forEach((dot, i) => {
+      const text = shortened(dot.run.label, most);
+      const length = 6.6 * text.length + 4;
+      const others = [...taken, ...labels.filter((label, j) => j !== i && label.box).map((label) => label.box)];
+      const boxes = {
+        "top center": [dot.px - length / 2, dot.py - 24, dot.px + length / 2, dot.py - 6],
+        "bottom center": [dot.px - length / 2, dot.py + 6, dot.px + length / 2, dot.py + 24],
+        "middle right": [dot.px + 8, dot.py - 9, dot.px + 8 + length, dot.py + 9],
+        "middle left": [dot.px - 8 - length, dot.py - 9, dot.px - 8, dot.py + 9],
+      };
+      const free = Object.entries(boxes).find(([, box]) =>
+        box[0] >= 0 && box[2] <= width && box[1] >= 0 && box[3] <= height
+        && !others.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3]));
+      if (free) labels[i] = { text, position: free[0], box: free[1] };
+    });
+  }
+  return labels;
 }
 
 function range(values, log) {
@@ -51,7 +55,7 @@ function range(values, log) {
 
 function drawCost() {
   const [gain, price, log] = [byId("gain").value, byId("price").value, byId("cost-log").checked];
-  const dots = shownRuns().map((run) => ({ run, x: run[price], y: run.best[gain], label: shortened(run.label, 26) })).filter((dot) => dot.x > 0 && dot.y != null);
+  const dots = shownRuns().map((run) => ({ run, x: run[price], y: run.best[gain] })).filter((dot) => dot.x > 0 && dot.y != null);
   const lacking = shown.size - dots.length;
   byId("cost-note").textContent = lacking ? `${plural(lacking, "shown run")} without ${gain || "a metric"} or ${price}.` : !shown.size ? "No run is shown." : "";
   if (!dots.length) return drawNothing("cost-chart");
@@ -61,13 +65,13 @@ function drawCost() {
     dot.px = (((log ? Math.log10(dot.x) : dot.x) - rangeX[0]) / (rangeX[1] - rangeX[0])) * width;
     dot.py = (1 - (dot.y - rangeY[0]) / (rangeY[1] - rangeY[0])) * height;
   }
-  const places = placeLabels(dots, width, height);
+  const labels = placeLabels(dots, width, height);
   const edge = front(dots, price !== "images/s", HIGHER_IS_BETTER.test(gain));
   const traces = [
     { x: edge.map((dot) => dot.x), y: edge.map((dot) => dot.y), mode: "lines", line: { color: css("--strong-line"), width: 1.5, dash: "dot" }, hoverinfo: "skip" },
     {
       x: dots.map((dot) => dot.x), y: dots.map((dot) => dot.y), mode: "markers+text",
-      text: dots.map((dot, i) => (places[i] ? plain(dot.label) : "")), textposition: places.map((place) => place || "top center"),
+      text: labels.map((label) => plain(label.text)), textposition: labels.map((label) => label.position || "top center"),
       marker: { size: 11, color: dots.map((dot) => look(dot.run).color), symbol: dots.map((dot) => look(dot.run).symbol), line: { color: css("--page"), width: 1.5 } },
       hovertext: dots.map((dot) => plain(dot.run.label)), hovertemplate: "%{hovertext}<br>%{y:.4f} · %{x:.4~s}<extra></extra>",
     },

@@ -31,11 +31,13 @@ function points(run, metric, over) {
   return { x: known.map((i) => xs[i]), y: known.map((i) => ys[i]), epochs: known.map((i) => epochs[i]) };
 }
 
-/** Mean and deviation of runs at each epoch that any of them has. */
+/** Mean and deviation of runs at each epoch that all have which had begun and not ended by then. */
 function meanOf(members, metric, over, weight) {
   const at = new Map();
+  const spans = [];
   for (const run of members) {
     const { x, y, epochs } = points(run, metric, over);
+    spans.push([epochs[0], epochs.at(-1)]);
     smoothed(y, weight).forEach((value, i) => {
       if (!at.has(epochs[i])) at.set(epochs[i], { x: [], y: [] });
       at.get(epochs[i]).x.push(x[i]);
@@ -43,7 +45,9 @@ function meanOf(members, metric, over, weight) {
     });
   }
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const steps = [...at.keys()].sort((a, b) => a - b).map((epoch) => {
+  const all = [...at.keys()].sort((a, b) => a - b);
+  const shared = all.filter((epoch) => at.get(epoch).y.length >= spans.filter(([from, to]) => from <= epoch && epoch <= to).length);
+  const steps = (shared.length ? shared : all).map((epoch) => {
     const { x, y } = at.get(epoch);
     const middle = mean(y);
     const spread = y.length > 1 ? Math.sqrt(y.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (y.length - 1)) : 0;
@@ -66,15 +70,18 @@ function lineOf(run, name, x, y) {
 function groupTraces(metric, over, weight) {
   const groups = new Map();
   for (const run of shownRuns()) groups.set(run.group, [...(groups.get(run.group) ?? []), run]);
-  return [...groups.values()].flatMap((members) => {
+  return [...groups.values()].flatMap((group) => {
+    const members = group.filter((run) => points(run, metric, over).x.length);
+    if (!members.length) return [];
+    const n = members.length < group.length ? `${members.length} of ${group.length}` : members.length;
     const { x, middle, spread } = meanOf(members, metric, over, weight);
     const { color } = look(members[0]);
     const edge = { mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
     return [
       { ...edge, x, y: middle.map((value, i) => value - spread[i]) },
       { ...edge, x, y: middle.map((value, i) => value + spread[i]), fill: "tonexty", fillcolor: faded(color, 0.2) },
-      { ...lineOf(members[0], `${members[0].group} (n = ${members.length})`, x, middle), customdata: spread, hovertemplate: "%{y:.4~g} ± %{customdata:.2~g}" },
-    ].filter((trace) => trace.x.length);
+      { ...lineOf(members[0], `${members[0].group} (n = ${n})`, x, middle), customdata: spread, hovertemplate: "%{y:.4~g} ± %{customdata:.2~g}" },
+    ];
   });
 }
 

@@ -114,16 +114,14 @@ byId("show-best").addEventListener("click", () => {
   const ranked = listed().filter((run) => run.mIoU != null).sort((a, b) => b.mIoU - a.mIoU);
   showOnly(ranked.slice(0, Math.max(1, byId("best-count").valueAsNumber || 1)));
 });
-if (data.sort == null) { // they come so
-  sortColumn = COLUMNS.find((column) => column.title === "mIoU");
-  ascending = false;
-  sortColumn.head.setAttribute("aria-sort", "descending");
-}
+const TITLES = new Map([[null, "mIoU"], ["val/miou", "mIoU"], ["val/dice", "Dice"], ["seconds", "duration"]]);
+const sortedBy = COLUMNS.find((column) => column.title === (TITLES.get(data.sort) ?? data.sort)); // the runs come so
+if (sortedBy) sortBy(sortedBy);
+else listRows();
 drawings.push(() => {
   rows.forEach((row, index) => { row.querySelector("input").checked = shown.has(index); });
   countRuns(listed());
 });
-listRows();
 
 byId("title").textContent = `Comparison of ${plural(runs.length, "run")}`;
 document.title = `${byId("title").textContent}: ${data.source}`;

@@ -65,20 +65,18 @@ def open_page(browser: Any, report: Path) -> Iterator[Any]:
     contexts: list[Any] = []
     complaints: list[str] = []
 
-    def opened(**options: Any) -> Any:
+    def opened(path: Path = report, **options: Any) -> Any:
         context = browser.new_context(offline=True, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on("request", lambda request: complaints.append(request.url) if is_foreign(request.url) else None)
-        page.goto(report.as_uri())
-        page.wait_for_selector("#gallery tbody tr")
+        own = ("data:", "blob:", path.as_uri())
+        page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(own) else None)
+        page.goto(path.as_uri())
+        page.wait_for_selector("#table tbody tr")
         return page
-
-    def is_foreign(url: str) -> bool:
-        return not url.startswith(("data:", "blob:", report.as_uri()))
 
     yield opened
     for context in contexts:

@@ -9,11 +9,17 @@ from PIL import Image, ImageDraw, ImageFont
 from data.labels import LabelSet
 
 
+COUNTED_AT_ONCE = 2**22  # pixels, of each of which NumPy makes eight bytes
+
+
 def class_shares(mask: np.ndarray, labels: LabelSet) -> list[tuple[str, tuple[int, int, int], float]]:
     """(name, colour, share of the pixels) of the classes in a mask uint8 (H, W), largest first."""
-    counts = np.bincount(mask.ravel(), minlength=256)[: len(labels)] / mask.size
-    order = [i for i in np.argsort(-counts, kind="stable") if counts[i] > 0]
-    return [(labels.names[i], labels.colors[i], float(counts[i])) for i in order]
+    counts = np.zeros(256, np.int64)
+    for part in np.array_split(mask, mask.size // COUNTED_AT_ONCE + 1):
+        counts += np.bincount(part.ravel(), minlength=256)
+    shares = counts[: len(labels)] / mask.size
+    order = [i for i in np.argsort(-shares, kind="stable") if shares[i] > 0]
+    return [(labels.names[i], labels.colors[i], float(shares[i])) for i in order]
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.55) -> Image.Image:

@@ -43,8 +43,11 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
     raise UserError(f"weights {path}: holds no state dict (name -> tensor)")
 
 
-def download_state_dict(url: str) -> dict[str, Tensor]:
+def download_state_dict(url: str, key: str = "model.encoder_weights") -> dict[str, Tensor]:
     """The weights at an address, kept in PyTorch's cache so that they come once.
+
+    Args:
+        key: what the user said `imagenet` to, for messages.
 
     Raises:
         UserError: they cannot be had; says where to put the file by hand.
@@ -54,10 +57,10 @@ def download_state_dict(url: str) -> dict[str, Tensor]:
         return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
     except Exception as error:
         if (folder / name).exists():
-            raise UserError(f"encoder_weights=imagenet: {folder / name} is damaged; delete it and try again") from error
+            raise UserError(f"{key}=imagenet: {folder / name} is damaged; delete it and try again") from error
         raise UserError(
-            f"encoder_weights=imagenet: {url} cannot be had ({getattr(error, 'reason', error)});"
-            f" put the file into {folder}, or say model.encoder_weights=<path of {name}>"
+            f"{key}=imagenet: {url} cannot be had ({getattr(error, 'reason', error)});"
+            f" put the file into {folder}, or say {key}=<path of {name}>"
         ) from error
 
 

@@ -5,7 +5,6 @@ python -m tools.benchmark model=[enet,espnet_s0] image_size=[512,512]
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,6 +75,4 @@ def benchmark(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    # Hydra would compose `model`, which is a group of conf/; here it is a plain key.
-    sys.argv = [f"models={word[6:]}" if word.startswith("model=") else word for word in sys.argv]
     launch(benchmark, "benchmark")

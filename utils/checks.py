@@ -28,6 +28,8 @@ OPTIONAL = {"utils.loggers.WandB": ("wandb",), "utils.loggers.MLflow": ("mlflow"
 """Packages of requirements-loggers.txt that a `_target_` needs."""
 MAY_CHANGE = {"resume", "trainer.epochs", "trainer.device", "trainer.log_every", "data.num_workers", "data.cache"}
 """Keys that may be typed beside `resume=` with another value than the run's, as those of the logger may."""
+CLASSIFIERS = tuple(f"efficientnet_b{i}" for i in range(8))
+"""What tools.classify knows, said here since the check imports no torch."""
 
 Config = dict[str, Any]
 
@@ -152,6 +154,22 @@ def check_benchmark(config: Config, origin: Origin) -> None:
     """Checks the config of tools.benchmark; arguments and errors as `check_train`."""
     _check_missing(config)
     _check_keys(schema.Benchmark, config, origin)
+
+
+def check_classify(config: Config, origin: Origin) -> None:
+    """Checks the config of tools.classify; arguments and errors as `check_train`."""
+    _check_missing(config)
+    _check_keys(schema.Classify, config, origin)
+    name = config["classifier"]
+    if name not in CLASSIFIERS:
+        said = f"model={name}: there is no such classifier" if name else "which network? Say model=<name>"
+        hint = did_you_mean(name or "", CLASSIFIERS)
+        raise UserError(f"{said}{hint}\navailable: {', '.join(CLASSIFIERS)}")
+    if config["weights"] is None:
+        raise UserError(
+            "weights is missing; say weights=imagenet, which downloads the published ones, or weights=<their file>\n"
+            "the files: https://github.com/lukemelas/EfficientNet-PyTorch/releases/tag/1.0"
+        )
 
 
 def differences(before: Config, now: Config, may_change: Collection[str] = MAY_CHANGE) -> list[str]:

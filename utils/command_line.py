@@ -19,6 +19,8 @@ PATH_KEYS = frozenset(
 )
 """Keys whose values are taken as they stand, whatever Hydra's grammar says of brackets, commas or quotes."""
 
+PLAIN_MODEL = {"benchmark": "models", "classify": "classifier"}
+"""Configs in which `model=` is a plain key, and its name there: by its own Hydra would choose from the group."""
 
 PLUGINS = {
     "hydra/launcher=joblib": "hydra_joblib_launcher",
@@ -46,6 +48,9 @@ def words(given: list[str], config_name: str) -> list[str]:
     Raises:
         UserError: `resume` names no run, or something stands beside it that does not go with it.
     """
+    if config_name in PLAIN_MODEL:
+        key = PLAIN_MODEL[config_name]
+        given = [f"{key}={word[6:]}" if word.startswith("model=") else word for word in given]
     if config_name == "evaluate":
         given = added(given, {"data"})  # as yet unknown: the checkpoint holds it
     elif asks_for_a_sweep(given):

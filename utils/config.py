@@ -36,6 +36,7 @@ CHECKS = {
     "check_data": checks.check_check_data,
     "preview_augmentation": checks.check_preview_augmentation,
     "find_lr": checks.check_find_lr,
+    "classify": checks.check_classify,
 }
 
 

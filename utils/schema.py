@@ -158,6 +158,17 @@ class Benchmark(Keys):
     format: Literal["table", "markdown"]
 
 
+class Classify(Keys):
+    """The config of tools.classify."""
+
+    classifier: Text | None
+    input: Text
+    labels: Text
+    weights: Text | None
+    format: Literal["table", "json"]
+    device: Device
+
+
 class Infer(Keys):
     """The config of infer.py."""
 

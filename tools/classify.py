@@ -1,0 +1,110 @@
+"""Says what is in a photo, with EfficientNet.
+
+python -m tools.classify model=efficientnet_b4 input=dog.jpg labels=imagenet.json weights=imagenet
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from utils.errors import PartlyFailed, Unreadable, UserError
+from utils.launch import launch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EXAMPLE = '{"0": {"class": "tench"}, "1": {"class": "goldfish"}, ...}'
+TOP = 5
+CROP_PADDING = 32
+
+
+def classify(cfg: DictConfig) -> None:
+    """Prints the likeliest classes of each photo."""
+    names = read_names(Path(cfg.labels).expanduser())
+
+    # Slow to import, so only here, where the config is known to be right.
+    import torch
+
+    from data.images import read_image
+    from engine.device import choose_device
+    from engine.normalization import IMAGENET
+    from inference.plan import found_below
+    from models.efficientnet import EfficientNet
+    from utils.tables import table
+
+    source = Path(cfg.input).expanduser()
+    paths = found_below(source, None) if source.is_dir() else [source]
+    device = choose_device(cfg.device)
+    first = read_image(paths[0]) if len(paths) == 1 else None  # a mistake in what was typed, told before a download
+    model = EfficientNet(cfg.classifier, len(names), cfg.weights).to(device).eval()
+    answers: list[dict[str, Any]] = []
+    broken: list[str] = []
+    for path in paths:
+        try:
+            photo = central_square(read_image(path) if first is None else first, model.image_size)
+        except Unreadable as error:
+            broken.append(str(error))
+            continue
+        batch = torch.from_numpy(photo).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            probabilities = model(IMAGENET(batch.to(device)))[0].softmax(0)
+        best = probabilities.topk(min(TOP, len(names)))
+        top = [
+            {"rank": rank, "id": i, "class": names[i], "probability": share}
+            for rank, (i, share) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True), 1)
+        ]
+        answers.append({"input": str(path), "top": top})
+        if cfg.format == "table":
+            rows = [[str(a["rank"]), a["class"], f"{a['probability']:.2%}"] for a in top]
+            print(table([["rank", "class", "probability"], *rows], str(path)))
+    if cfg.format == "json":
+        print(json.dumps(answers, indent=2, ensure_ascii=False))
+    if broken:
+        raise PartlyFailed("\n".join([f"{len(broken)} of {len(paths)} images could not be read:", *broken]))
+
+
+def central_square(image: np.ndarray, size: int) -> np.ndarray:
+    """What the network looks at of a photo uint8 (H, W, 3): uint8 (size, size, 3).
+
+    The square in the middle whose side is size / (size + 32) of the shorter one (0.875 at 224, 0.949 at 600), resized
+    by bicubic interpolation: `preprocessing.py` of the code published with the paper. Pillow's also averages over what
+    it shrinks, as efficientnet-pytorch and timm do with these weights.
+    """
+    import numpy as np
+    from PIL import Image
+
+    height, width = image.shape[:2]
+    side = max(size * min(height, width) // (size + CROP_PADDING), 1)
+    top, left = (height - side + 1) // 2, (width - side + 1) // 2
+    square = Image.fromarray(image[top : top + side, left : left + side])
+    return np.array(square.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def read_names(path: Path) -> list[str]:
+    """The names of the classes 0 to N - 1 in a labels file.
+
+    Raises:
+        UserError: it is not there, or not of the form {"0": {"class": "tench"}, ...} with every number once.
+    """
+    try:
+        entries: dict[int, Any] = {
+            int(key): value for key, value in json.loads(path.read_text(encoding="utf-8-sig")).items()
+        }
+        gaps = [i for i in range(len(entries)) if i not in entries]
+        if gaps or not entries:
+            raise ValueError(f"there is no class {gaps[0] if gaps else 0}")
+        return [str(entries[i]["class"]) for i in range(len(entries))]
+    except OSError as error:
+        raise UserError(f"labels={path}: cannot be read ({error.strerror}); expected {EXAMPLE}") from error
+    except KeyError as error:
+        raise UserError(f"labels={path}: an entry has no {error}; expected {EXAMPLE}") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"labels={path}: not a file of labels ({error}); expected {EXAMPLE}") from error
+
+
+if __name__ == "__main__":
+    launch(classify, "classify")

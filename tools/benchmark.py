@@ -1,77 +1,248 @@
-"""How large networks are.
+"""How large networks are, and how fast.
 
 python -m tools.benchmark model=[enet,espnet_s0] image_size=[512,512]
+python -m tools.benchmark model=[enet,espnet_s0] backends=[eager,compile,onnx] batch_size=[1,8]
 """
 
 from __future__ import annotations
 
+import logging
+import math
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import yaml
 from omegaconf import DictConfig
 
-from utils.config import build
-from utils.groups import option, options
+from tools.latency import Case, Network, Result, load, measure
+from utils.errors import PartlyFailed, UserError
+from utils.files import make_writable
+from utils.groups import CONF, option, options
 from utils.launch import launch
 
+log = logging.getLogger("benchmark")
 
-class Row(NamedTuple):
-    """What is known of a network; MACs are multiply-adds of one forward pass for one image."""
+
+class Entry(NamedTuple):
+    """What gets rows of its own in the tables: a network, or a run and its network.
+
+    Attributes:
+        parameters: of the network, all of them.
+        macs: multiply-adds of one forward pass for one image.
+        accuracy: mIoU of a run's best epoch; NaN where there is none.
+    """
 
     name: str
+    network: Network
     parameters: int
     macs: float
-    source: str
-    published: str
-
-
-def measure(file: Path, num_classes: int, image_size: tuple[int, int]) -> Row:
-    """Builds the network of a file of `conf/model/`, without memory for its weights, and counts."""
-    import torch
-
-    from engine.size import multiply_adds
-
-    text = file.read_text()
-    remarks = [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
-    published = [line.removeprefix("Published: ") for line in remarks if line.startswith("Published: ")]
-    node = yaml.safe_load(text)
-    if "freeze_encoder" in node:
-        node["freeze_encoder"] = False  # whether it is trained changes no size
-    with torch.device("meta"):
-        model = build(node, f"model {file.stem}", num_classes=num_classes).eval()
-    parameters = sum(p.numel() for p in model.parameters())
-    return Row(file.stem, parameters, multiply_adds(model, image_size), "".join(remarks[:1]), "; ".join(published))
-
-
-def as_markdown(rows: list[Row], image_size: tuple[int, int]) -> str:
-    """A table for a page, with sources and published results."""
-    lines = [
-        f"| `model=` | parameters | MACs at {image_size[0]}x{image_size[1]} | source | published |",
-        "|---|--:|--:|---|---|",
-    ]
-    lines += [
-        f"| `{row.name}` | {row.parameters / 1e6:.2f} M | {row.macs / 1e9:.2f} G | {row.source} | {row.published} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    accuracy: float = math.nan
 
 
 def benchmark(cfg: DictConfig) -> None:
-    """Prints a row for each network."""
-    wanted = cfg.models or options("model")
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
-    files = [option("model", name) for name in names]
+    """Prints what is asked of each network, and draws accuracy over speed."""
+    plot = Path(cfg.plot).expanduser() if cfg.plot is not None else None
+    if plot is not None and (plot.suffix.lower() != ".png" or plot.is_dir()):
+        raise UserError(f"plot={plot}: the picture is a .png file")
+    wanted = cfg.models or ([] if cfg.runs is not None else options("model"))
+    sources = [(name, source_of(name)) for name in listed(wanted)]  # a misspelt one is told before torch is imported
+    sizes = [cfg.image_size] if isinstance(cfg.image_size[0], int) else cfg.image_size
+    entries = [
+        entry_of(Network(name, source, (size[0], size[1]), cfg.num_classes))
+        for name, source in sources
+        for size in sizes
+    ]
+    entries += entries_of_runs(cfg.runs) if cfg.runs is not None else []
+    if plot is not None:
+        if all(math.isnan(entry.accuracy) for entry in entries):
+            raise UserError(f"runs={cfg.runs}: no run there has a val/miou that could be drawn")
+        make_writable(plot.parent)
+    if not cfg.backends:
+        print(as_text(entries, cfg.format))
+        return
 
+    from comparison.table import rendered
+
+    cases, where = cases_of(cfg, entries)
+    results = dict(zip(cases, measure(cases, cfg.seconds), strict=True))
+    pairs = [(entry, case) for entry in entries for case in cases if case.network == entry.network]
+    print(rendered([row_of(entry, case, results[case]) for entry, case in pairs], cfg.format, where))
+    if plot is not None:
+        draw([(entry, case, results[case]) for entry, case in pairs], where, plot)
+    problems = [f"{in_words(case)}: {found.problem}" for case, found in results.items() if found.problem]
+    if problems:
+        raise PartlyFailed("\n".join([f"{len(problems)} of {len(cases)} could not be timed:", *problems]))
+
+
+def listed(value: Any) -> list[Any]:
+    """One value, or a list of them, as a list."""
+    return [value] if isinstance(value, str | int) else list(value)
+
+
+def shown(size: tuple[int, int]) -> str:
+    """(512, 1024) as '512x1024'."""
+    return f"{size[0]}x{size[1]}"
+
+
+def in_words(case: Case) -> str:
+    """'enet, 512x512, onnx, batch of 1'."""
+    return f"{case.network.name}, {shown(case.network.image_size)}, {case.backend}, batch of {case.batch_size}"
+
+
+def source_of(name: str) -> Path:
+    """The file of conf/model/ of that name; else a checkpoint or run folder.
+
+    Raises:
+        UserError: there is neither.
+    """
+    path = Path(name).expanduser()
+    return path if name not in options("model") and path.exists() else option("model", name)
+
+
+def entry_of(network: Network, name: str | None = None, accuracy: float = math.nan) -> Entry:
+    """Counts, without memory for the weights of a network of conf/model/."""
+    from engine.size import multiply_adds
+
+    model = load(network.source, network.num_classes, on_meta=network.source.suffix == ".yaml")
+    parameters = sum(p.numel() for p in model.parameters())
+    return Entry(name or network.name, network, parameters, multiply_adds(model, network.image_size), accuracy)
+
+
+def entries_of_runs(pattern: str) -> list[Entry]:
+    """Runs with their networks at their own image sizes; runs of one network share it, so that it is timed once.
+
+    Raises:
+        UserError: there are none.
+    """
+    from compare import found_runs
+    from comparison.table import option as option_of
+
+    runs, skipped = found_runs(pattern)
+    networks: dict[str, Network] = {}
+    entries = []
+    for run in runs:
+        size = run.config.get("data.image_size")
+        if not (run.path / "checkpoints").is_dir() or not isinstance(size, list) or len(size) != 2:
+            skipped.append(f"{run.path}: there is no checkpoint, or no config")
+            continue
+        classes = sum(key.startswith("val/iou/") for key in run.row("best"))
+        own = {key: value for key, value in run.config.items() if key.startswith("model.")}
+        name = str(run.config.get("name") or option_of(run, "model"))
+        network = networks.setdefault(str((own, size, classes)), Network(name, run.path, (size[0], size[1]), classes))
+        entries.append(entry_of(network, name, run.best("val/miou")))
+    for reason in skipped:
+        log.warning("left out %s", reason)
+    if not entries:
+        raise UserError(f"runs={pattern}: there is no run with a checkpoint; name a folder of runs, or a pattern")
+    return entries
+
+
+def cases_of(cfg: DictConfig, entries: Sequence[Entry]) -> tuple[list[Case], str]:
+    """What is to be timed, and where, in words.
+
+    Raises:
+        UserError: the device is not there.
+    """
+    import torch
+
+    from engine.device import choose_device
+
+    wanted = cfg.device if cfg.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device, threads = choose_device(wanted).type, cfg.threads or torch.get_num_threads()
+    cases = [
+        Case(network, backend, batch_size, device, cfg.amp, threads)
+        for network in dict.fromkeys(entry.network for entry in entries)
+        for backend in listed(cfg.backends)
+        for batch_size in listed(cfg.batch_size)
+    ]
+    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+    return cases, f"{name}, amp={cfg.amp}"
+
+
+def row_of(entry: Entry, case: Case, found: Result) -> dict[str, Any]:
+    """A case in a table: times in milliseconds, memory in MiB, None where there is none."""
+    median = statistics.median(found.times) if found.times else None
+    accuracy = {} if math.isnan(entry.accuracy) else {"mIoU": entry.accuracy}
+    return {
+        "model": entry.name,
+        "size": shown(entry.network.image_size),
+        **accuracy,
+        "parameters": float(entry.parameters),
+        "MACs": entry.macs,
+        "backend": case.backend,
+        "batch": case.batch_size,
+        "median ms": None if median is None else short(median),
+        "p95 ms": None if median is None else short(percentile(found.times, 0.95)),
+        "images/s": None if median is None else 1000 * case.batch_size / median,
+        "peak MiB": None if found.memory is None else round(found.memory / 2**20),
+    }
+
+
+def short(milliseconds: float) -> float | int:
+    """Two decimals, none of a second and more."""
+    return round(milliseconds) if milliseconds >= 1000 else round(milliseconds, 2)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The least of the values that this share of them does not exceed."""
+    return sorted(values)[math.ceil(share * len(values)) - 1]
+
+
+def as_text(entries: Sequence[Entry], form: str) -> str:
+    """Sizes alone: a row a network, with a column of multiply-adds for each image size."""
+    from comparison.table import rendered
     from utils.tables import table  # with torch, slow to import, so only here
 
-    size = (cfg.image_size[0], cfg.image_size[1])
-    rows = [measure(file, cfg.num_classes, size) for file in files]
-    if cfg.format == "markdown":
-        print(as_markdown(rows, size))
-    else:
-        cells = [[row.name, f"{row.parameters:,}", f"{row.macs / 1e9:.2f} G"] for row in rows]
-        print(table([["model", "parameters", f"MACs at {size[0]}x{size[1]}"], *cells]))
+    if form in ("csv", "json"):
+        rows = [(e, {"model": e.name, "size": shown(e.network.image_size)}) for e in entries]
+        return rendered([row | {"parameters": e.parameters, "MACs": e.macs} for e, row in rows], form)  # type: ignore[arg-type]
+    sizes = list(dict.fromkeys(entry.network.image_size for entry in entries))
+    head = ["parameters", *(f"MACs at {shown(size)}" for size in sizes)]
+    by_name: dict[tuple[str, Path], dict[tuple[int, int], Entry]] = {}
+    for entry in entries:
+        by_name.setdefault((entry.name, entry.network.source), {})[entry.network.image_size] = entry
+    macs = [[f"{e[size].macs / 1e9:.2f} G" if size in e else "" for size in sizes] for e in by_name.values()]
+    parameters = [next(iter(e.values())).parameters for e in by_name.values()]
+    names = [name for name, _ in by_name]
+    if form == "table":
+        cells = zip(names, (f"{count:,}" for count in parameters), macs, strict=True)
+        return table([["model", *head], *([name, count, *columns] for name, count, columns in cells)])
+    lines = [f"| `model=` | {' | '.join(head)} | source | published |", f"|---|{'--:|' * len(head)}---|---|"]
+    for (name, source), count, columns in zip(by_name, parameters, macs, strict=True):
+        remark, published = remarks(source)
+        lines.append(f"| `{name}` | {count / 1e6:.2f} M | {' | '.join(columns)} | {remark} | {published} |")
+    return "\n".join(lines)
+
+
+def remarks(source: Path) -> tuple[str, str]:
+    """What a file of conf/model/ says of its paper and published results; of a run, nothing."""
+    if source.parent != CONF / "model":
+        return "", ""
+    lines = [line.removeprefix("#").strip() for line in source.read_text().splitlines() if line.startswith("#")]
+    published = [line.removeprefix("Published: ") for line in lines if line.startswith("Published: ")]
+    return "".join(lines[:1]), "; ".join(published)
+
+
+def draw(found: Sequence[tuple[Entry, Case, Result]], where: str, path: Path) -> None:
+    """Draws each run's mIoU over the median time of its network, for the smallest of the batches."""
+    from utils.figures import draw_speed
+
+    batch = min(case.batch_size for _, case, _ in found)
+    sizes = {shown(case.network.image_size) for _, case, _ in found}
+    times: dict[Entry, dict[str, float]] = {}
+    for entry, case, result in found:
+        if case.batch_size == batch and result.times and not math.isnan(entry.accuracy):
+            times.setdefault(entry, {})[case.backend] = statistics.median(result.times)
+    if not times:  # what failed is told
+        return
+    points = [
+        (entry.name if len(sizes) == 1 else f"{entry.name}, {shown(entry.network.image_size)}", entry.accuracy, each)
+        for entry, each in times.items()
+    ]
+    size = f", {sizes.pop()}" if len(sizes) == 1 else ""
+    draw_speed(points, f"{where}, batch of {batch}{size}", path)
+    log.info("wrote %s", path)
 
 
 if __name__ == "__main__":

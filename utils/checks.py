@@ -26,6 +26,10 @@ SUPPLIED = {
 }
 OPTIONAL = {"utils.loggers.WandB": ("wandb",), "utils.loggers.MLflow": ("mlflow", "sqlalchemy", "alembic")}
 """Packages of requirements-loggers.txt that a `_target_` needs."""
+EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""What requirements-export.txt brings."""
+TIMING_KEYS = ("batch_size", "device", "threads", "amp", "seconds", "plot")
+"""Keys of tools.benchmark that say nothing where nothing is timed."""
 MAY_CHANGE = {"resume", "trainer.epochs", "trainer.device", "trainer.log_every", "data.num_workers", "data.cache"}
 """Keys that may be typed beside `resume=` with another value than the run's, as those of the logger may."""
 CLASSIFIERS = tuple(f"efficientnet_b{i}" for i in range(8))
@@ -154,6 +158,16 @@ def check_benchmark(config: Config, origin: Origin) -> None:
     """Checks the config of tools.benchmark; arguments and errors as `check_train`."""
     _check_missing(config)
     _check_keys(schema.Benchmark, config, origin)
+    idle = [key for key in TIMING_KEYS if key in origin.typed and not config["backends"]]
+    if idle:
+        raise UserError(f"{idle[0]}={_shown(config[idle[0]])}: is for timings; say backends=[eager] besides")
+    if config["plot"] is not None and config["runs"] is None:
+        raise UserError(f"plot={config['plot']}: draws the accuracy of runs; say runs=<a folder of runs> besides")
+    absent = [package for package in EXPORT_PACKAGES if find_spec(package) is None]
+    if "onnx" in config["backends"] and absent:
+        raise UserError(
+            f"backends=onnx: {' and '.join(absent)} not installed; say pip install -r requirements-export.txt"
+        )
 
 
 def check_classify(config: Config, origin: Origin) -> None:

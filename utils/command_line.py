@@ -13,7 +13,7 @@ from utils.trusted import check_trusted
 
 PATH_KEYS = frozenset(
     {
-        *("input", "output", "checkpoint", "resume", "sweep", "runs", "baseline", "report"),
+        *("input", "output", "checkpoint", "resume", "sweep", "runs", "baseline", "report", "plot"),
         *("weights", "labels", "data.root", "data.labels", "model.weights", "model.encoder_weights"),
     }
 )

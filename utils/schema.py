@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Positive = Annotated[int, Field(strict=True, ge=1)]
 NonNegative = Annotated[int, Field(strict=True, ge=0)]
@@ -20,12 +20,21 @@ Size = Annotated[list[Annotated[int, Field(strict=True, ge=32)]], Field(min_leng
 
 Picture = Literal["mask", "color", "overlay", "side_by_side", "probabilities"]
 View = Literal["flip", "multiscale"]
+Backend = Literal["eager", "compile", "onnx"]
 
 
 def _folder_name(name: str) -> str:
     if not 1 <= len(name) <= 100 or set(name) & set("/\\") or name.startswith("."):
         raise ValueError("should be 1 to 100 characters without / and \\, since a folder is named after it")
     return name
+
+
+def _several(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _several_sizes(value: Any) -> Any:
+    return [value] if isinstance(value, list) and value and not isinstance(value[0], list) else value
 
 
 class Keys(BaseModel):
@@ -153,9 +162,17 @@ class Benchmark(Keys):
     """The config of tools.benchmark."""
 
     models: Text | Annotated[list[Text], Field(min_length=1)] | None
-    image_size: Size
+    image_size: Annotated[list[Size], Field(min_length=1), BeforeValidator(_several_sizes)]
     num_classes: Positive
-    format: Literal["table", "markdown"]
+    backends: Annotated[list[Backend], BeforeValidator(_several)]
+    batch_size: Annotated[list[Positive], Field(min_length=1), BeforeValidator(_several)]
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Positive | None
+    amp: Literal["auto", "off", "fp16", "bf16"]
+    seconds: Rate
+    runs: Text | None
+    plot: Text | None
+    format: Literal["table", "csv", "markdown", "json"]
 
 
 class Classify(Keys):

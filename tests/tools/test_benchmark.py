@@ -1,16 +1,43 @@
 from __future__ import annotations
 
+import csv
+import io
+import json
+import shutil
 import subprocess
 import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
+import torch
+from PIL import Image
 
 from tests.conftest import ROOT
+from tests.in_process import assert_refused, run_here
+from tools import latency
+from tools.benchmark import benchmark as task
+from tools.benchmark import percentile
+from tools.latency import Case, Network, Result, load, prepared, timed, warm_up
+from utils.groups import option
 
 
 def benchmark(*words: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "tools.benchmark", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def benchmark_here(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    return run_here(task, "benchmark", *words, cwd=cwd)
+
+
+def case_of(name: str, backend: Any = "eager", batch_size: int = 1, size: tuple[int, int] = (64, 96)) -> Case:
+    network = Network(name, option("model", name), size, 19)
+    return Case(network, backend, batch_size, "cpu", "off", torch.get_num_threads())
 
 
 def test_a_table_of_the_models_asked_for() -> None:
@@ -30,18 +57,220 @@ def test_the_table_of_the_readme_is_true() -> None:
     assert len(done.stdout.splitlines()) == 2 + len(list((ROOT / "conf" / "model").glob("*.yaml")))
 
 
+def test_several_sizes() -> None:
+    """Of a fully convolutional network with sizes that need no rounding, multiply-adds go with the pixels."""
+    done = benchmark_here("model=unet", "image_size=[[64,64],[128,192]]")
+    assert done.returncode == 0, done.stderr
+    assert "MACs at 64x64 | MACs at 128x192" in done.stdout
+    rows = json.loads(benchmark_here("model=unet", "image_size=[[64,64],[128,192]]", "format=json").stdout)
+    assert [row["size"] for row in rows] == ["64x64", "128x192"]
+    assert rows[1]["MACs"] / rows[0]["MACs"] == pytest.approx(6)
+    assert rows[0]["parameters"] == rows[1]["parameters"] == pytest.approx(31.04e6, rel=1e-3)
+
+
+def test_times_as_csv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Median and 95th percentile of what was measured; a row for each backend and batch."""
+    found = [[3.0, 1.0, 2.0, *[2.0] * 96, 50.0], [1500.0, 1600.0, 9999.0]]
+    monkeypatch.setattr("tools.benchmark.measure", lambda cases, seconds: [Result(t, 3 << 20) for t in found])
+    done = benchmark_here("model=enet", "backends=eager", "batch_size=[1,8]", "device=cpu", "format=csv")
+    assert done.returncode == 0, done.stderr
+    one, eight = csv.DictReader(io.StringIO(done.stdout))
+    assert (one["batch"], one["median ms"], one["p95 ms"], one["images/s"], one["peak MiB"]) == (
+        *("1", "2.0", "2.0", "500.0", "3"),
+    )
+    assert (eight["batch"], eight["median ms"], eight["p95 ms"], eight["images/s"]) == ("8", "1600", "9999", "5.0")
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 19, 20, 21, 100])
+def test_percentile(count: int) -> None:
+    values = np.random.default_rng(0).permutation(count).astype(float).tolist()
+    assert percentile(values, 0.95) == np.percentile(values, 95, method="inverted_cdf")
+
+
+def test_real_times_and_memory(tmp_path: Path) -> None:
+    """Memory is no less than the weights, the images and two of the largest maps, and of that order."""
+    done = benchmark_here(
+        *("model=separable_unet", "image_size=[128,128]", "backends=[eager,onnx]", "batch_size=[1,8]"),
+        *("device=cpu", "threads=1", "seconds=0.3", "format=json"),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(row["backend"], row["batch"]) for row in rows] == [
+        *(("eager", 1), ("eager", 8), ("onnx", 1), ("onnx", 8)),
+    ]
+    for one, eight in (rows[:2], rows[2:]):
+        assert 0 < one["median ms"] <= one["p95 ms"] and 0 < eight["median ms"] <= eight["p95 ms"]
+        assert eight["images/s"] == pytest.approx(8000 / eight["median ms"], rel=0.01)
+        least = (4 * one["parameters"] + 4 * 8 * (3 + 2 * 16) * 128 * 128) / 2**20
+        assert least < eight["peak MiB"] < 20 * least and one["peak MiB"] < eight["peak MiB"]
+
+
+def test_onnx_says_the_same(tmp_path: Path) -> None:
+    case = case_of("espnet_s0", "onnx", batch_size=2)
+    call: Any = prepared(case, tmp_path / "network.onnx")
+    (name, images), (logits,) = next(iter(call.args[1].items())), call()
+    assert onnxruntime.InferenceSession(tmp_path / "network.onnx").get_inputs()[0].shape == [2, 3, 64, 96]
+    with torch.inference_mode():
+        expected = load(case.network.source, 19)(torch.from_numpy(images))
+    assert name and np.abs(logits - expected.numpy()).max() < 1e-4
+
+
+def test_a_compiled_network_is_what_is_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiled: list[Any] = []
+
+    def compile(model: torch.nn.Module, **options: Any) -> Any:
+        compiled.append((type(model).__name__, options))
+        return lambda images: compiled.append((tuple(images.shape), torch.is_inference_mode_enabled()))
+
+    monkeypatch.setattr(torch, "compile", compile)
+    call = prepared(case_of("enet", "compile", batch_size=3), tmp_path / "none")
+    call()
+    assert compiled == [("ENet", {"dynamic": False}), ((3, 3, 64, 96), True)]
+
+
+def test_autocast_is_as_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen = []
+    monkeypatch.setattr(torch, "compile", lambda model, **_: lambda images: seen.append(model(images).dtype))
+    for amp in ("off", "bf16"):
+        prepared(replace(case_of("enet", "compile"), amp=amp), tmp_path / "none")()
+    assert seen == [torch.float32, torch.bfloat16]
+
+
+def test_cases_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is timed once a round, after a call that is not timed."""
+    calls: list[str] = []
+    monkeypatch.setattr(latency, "prepared", lambda case, file: lambda: calls.append(case.network.name))
+    monkeypatch.setattr(latency, "warm_up", lambda *_: None)
+    monkeypatch.setattr(latency, "peak_memory", lambda *_: None)
+    results = latency.measure([case_of("enet"), case_of("unet")], seconds=1e-9)
+    assert calls == ["enet", "enet", "unet", "unet"] * latency.ROUNDS
+    assert [len(result.times) for result in results] == [5, 5]
+
+
+def test_times_are_those_of_the_calls() -> None:
+    times = timed(lambda: time.sleep(0.02), "cpu", 0.1)
+    assert 1 <= len(times) <= 5 and min(times) >= 20
+    assert len(timed(lambda: time.sleep(0.02), "cpu", 0)) == 1
+
+
+def test_warm_up_ends_when_calls_take_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([9.0, 5.0, 5.1, 3.0, 2.1, 2.0, 2.05, 7.0])
+    monkeypatch.setattr(latency, "timed", lambda *_: [next(times)])
+    calls: list[int] = []
+    warm_up(lambda: calls.append(1), "cpu", 60)
+    assert next(times) == 7 and calls == [1]  # the last three differ by less than a tenth; the first call compiles
+
+
+def test_a_backend_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row has no numbers, the reason comes after the table, and the others go on."""
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError("no such operator\nand much more")
+
+    monkeypatch.setattr(latency, "_export", fails)
+    monkeypatch.setattr(latency, "peak_memory", lambda *_: None)
+    words = ["model=enet", "image_size=[32,32]", "backends=[onnx,eager]", "device=cpu", "seconds=0.01"]
+    done = benchmark_here(*words)
+    assert done.returncode == 1
+    onnx, eager = (line.split("|")[1:-1] for line in done.stdout.splitlines() if "enet" in line)
+    assert [cell.strip() for cell in onnx[4:]] == ["onnx", "1", "-", "-", "-", "-"]
+    assert float(eager[6]) > 0
+    assert done.stderr.splitlines()[-2:] == [
+        "error: 1 of 2 could not be timed:",
+        "enet, 32x32, onnx, batch of 1: RuntimeError: no such operator",
+    ]
+    done = benchmark_here(*words, "amp=bf16")
+    assert done.returncode == 1 and "ONNX Runtime is timed on the CPU in float32" in done.stderr
+
+
+def test_runs_and_their_picture(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's network at the run's own size; two of the same are timed once. One without a checkpoint is left out."""
+    from utils import figures
+
+    runs = tmp_path / "runs"
+    for name in ("first", "second", "third"):
+        shutil.copytree(finished_run, runs / name)
+    summary = json.loads((runs / "second" / "summary.json").read_text())
+    summary["best"]["val/miou"] = 0.75
+    (runs / "second" / "summary.json").write_text(json.dumps(summary))
+    shutil.rmtree(runs / "third" / "checkpoints")
+    drawn: list[Any] = []
+    timed_cases: list[Case] = []
+    real, measured = figures.draw_speed, [7.0, 8.0, 9.0]
+
+    def measure(cases: list[Case], seconds: float) -> list[Result]:
+        timed_cases.extend(cases)
+        return [Result(measured) for _ in cases]
+
+    def draw(points: Any, title: str, path: Path) -> None:
+        drawn.append(points)
+        real(points, title, path)
+
+    monkeypatch.setattr("tools.benchmark.measure", measure)
+    monkeypatch.setattr(figures, "draw_speed", draw)
+    words = ["runs=runs", "backends=eager", "device=cpu", "plot=out (1).png", "format=json"]
+    done = benchmark_here(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "left out" in done.stderr and "third: there is no checkpoint" in done.stderr
+    (case,) = timed_cases
+    assert case.network.image_size == (32, 32) and case.network.num_classes == 9
+    best = json.loads((finished_run / "summary.json").read_text())["best"]["val/miou"]
+    rows = json.loads(done.stdout)
+    assert [(row["mIoU"], row["median ms"], row["size"]) for row in rows] == [(best, 8, "32x32"), (0.75, 8, "32x32")]
+    assert drawn == [[("tiny", best, {"eager": 8.0}), ("tiny", 0.75, {"eager": 8.0})]]
+    pixels = np.asarray(Image.open(tmp_path / "out (1).png").convert("RGB")).astype(int)
+    assert (pixels[..., 2] - pixels[..., 0] > 100).sum() > 100  # the points
+
+
+def test_a_run_in_place_of_a_name(finished_run: Path) -> None:
+    """Its network has its own classes, at the size asked for."""
+    words = ["image_size=[64,64]", "format=json"]
+    (found,) = json.loads(benchmark_here(f"model={finished_run}", *words).stdout)
+    (same,) = json.loads(benchmark_here("model=enet", "num_classes=9", *words).stdout)
+    assert (found["parameters"], found["MACs"]) == (same["parameters"], same["MACs"])
+
+
+def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    from utils import checks
+
+    monkeypatch.setattr(checks, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    assert_refused(
+        benchmark_here("backends=[onnx]"), "onnxruntime not installed", "pip install -r requirements-export.txt"
+    )
+
+
 @pytest.mark.parametrize(
-    ("word", "fragments"),
+    ("words", "fragments"),
     [
         ("model=enett", ["model=enett", "did you mean 'enet'"]),
         ("modle=enet", ["modle", "unknown key"]),
         ("image_size=[16,16]", ["image_size.0=16", "greater than or equal to 32"]),
+        ("image_size=[[64,64],[16,64]]", ["image_size.1.0=16", "greater than or equal to 32"]),
         ("num_classes=0", ["num_classes=0", "greater than or equal to 1"]),
-        ("format=csv", ["format=csv", "'table' or 'markdown'"]),
+        ("format=latex", ["format=latex", "'table', 'csv', 'markdown' or 'json'"]),
+        ("backends=[eager,onnxx]", ["onnxx", "'eager', 'compile' or 'onnx'"]),
+        ("backends=eager batch_size=[0]", ["batch_size.0=0"]),
+        ("backends=eager seconds=0", ["seconds=0", "greater than 0"]),
+        ("batch_size=8", ["batch_size=8: is for timings; say backends=[eager]"]),
+        ("plot=out.png runs=experiments", ["plot=out.png: is for timings"]),
+        ("plot=out.png backends=eager", ["plot=out.png", "say runs="]),
+        ("plot=out.jpg backends=eager runs=experiments", ["plot=out.jpg: the picture is a .png file"]),
+        ("runs=nowhere", ["runs=nowhere: there is no run"]),
     ],
 )
-def test_mistakes(word: str, fragments: list[str]) -> None:
-    done = benchmark(word)
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) <= 2
-    assert all(fragment in done.stderr for fragment in fragments), done.stderr
+def test_mistakes(words: str, fragments: list[str]) -> None:
+    assert_refused(benchmark_here(*words.split()), *fragments)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is for machines without CUDA")
+def test_cuda_where_there_is_none() -> None:
+    assert_refused(benchmark_here("model=enet", "backends=eager", "device=cuda"), "'cuda' is not available")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_cuda() -> None:
+    done = benchmark_here("model=enet", "backends=eager", "device=cuda", "seconds=0.3", "format=json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["median ms"] > 0 and row["peak MiB"] > 4 * row["parameters"] / 2**20

@@ -8,7 +8,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data.labels import LabelSet
 
-
 COUNTED_AT_ONCE = 2**22  # pixels, of each of which NumPy makes eight bytes
 
 

@@ -4,9 +4,8 @@ Architectures for Scene Understanding", arXiv 1511.02680."""
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from models.layers import BatchNorm, MaxUnpool, check_images, check_num_classes
+from models.layers import BatchNorm, MaxPool, MaxUnpool, check_images, check_num_classes
 from models.weights import load_model_weights
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # of VGG-16
@@ -47,7 +46,7 @@ class BayesianSegNet(nn.Module):
         self.decoder = nn.ModuleList(convs(stage[-1], mirror) for stage, mirror in zip(STAGES, mirrored, strict=True))
         self.classifier = nn.Conv2d(STAGES[0][0], num_classes, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
-        self.unpool = MaxUnpool()
+        self.pool, self.unpool = MaxPool(), MaxUnpool()
         load_model_weights(self, weights, num_classes, reset_classifier)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -57,7 +56,7 @@ class BayesianSegNet(nn.Module):
         for depth, block in enumerate(self.encoder):
             x = block(x)
             size = x.shape[-2:]
-            x, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+            x, indices = self.pool(x)
             x = self.dropout(x) if depth >= CENTRAL else x
             pooled.append((indices, size))
         for depth, block in reversed(list(enumerate(self.decoder))):

@@ -84,5 +84,5 @@ class EfficientSegNet(nn.Module):
         height, width = images.shape[-2:]
         *skips, x = self.encoder.features(images)
         for decoder, skip, stride in zip(self.decoders, [*reversed(skips), None], (16, 8, 4, 2, 1), strict=True):
-            x = decoder(x, skip, (-(-height // stride), -(-width // stride)))
+            x = decoder(x, skip, ((height + stride - 1) // stride, (width + stride - 1) // stride))
         return self.classifier(x)

@@ -69,7 +69,7 @@ class TopDownHead(nn.Module):
         *finer, x = levels
         for step, level in zip(self.steps, reversed(finer), strict=True):
             x = torch.cat([step(x)[..., : level.shape[-2], : level.shape[-1]], level], dim=1)
-        x = self.to_half(x)[..., : -(-height // 2), : -(-width // 2)]
+        x = self.to_half(x)[..., : (height + 1) // 2, : (width + 1) // 2]
         return self.classifier(self.to_full(x)[..., :height, :width])
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import MaxUnpool, check_images, check_num_classes, pad_to_even
+from models.layers import Doubling, MaxPool, MaxUnpool, PReLU, check_images, check_num_classes, pad_to_even
 from models.weights import load_model_weights
 
 
@@ -19,7 +19,7 @@ class InitialBlock(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels - in_channels, 3, stride=2, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.norm = nn.BatchNorm2d(out_channels)
-        self.activation = nn.PReLU(out_channels)
+        self.activation = PReLU(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 16, ceil(H/2), ceil(W/2))."""
@@ -28,7 +28,7 @@ class InitialBlock(nn.Module):
 
 def _activation(channels: int, decoder: bool) -> nn.Module:
     """PReLU in the encoder, ReLU in the decoder (section 4 and 5.1)."""
-    return nn.ReLU() if decoder else nn.PReLU(channels)
+    return nn.ReLU() if decoder else PReLU(channels)
 
 
 def _projection(in_channels: int, out_channels: int, decoder: bool) -> nn.Sequential:
@@ -94,18 +94,18 @@ class Downsampling(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
         super().__init__()
         inner = in_channels // 4
-        self.pool = nn.MaxPool2d(2, ceil_mode=True, return_indices=True)
+        self.pool = MaxPool()
         self.reduce = nn.Sequential(
-            nn.Conv2d(in_channels, inner, 2, stride=2, bias=False), nn.BatchNorm2d(inner), nn.PReLU(inner)
+            nn.Conv2d(in_channels, inner, 2, stride=2, bias=False), nn.BatchNorm2d(inner), PReLU(inner)
         )
         self.branch = nn.Sequential(
             nn.Conv2d(inner, inner, 3, padding=1, bias=False),
             nn.BatchNorm2d(inner),
-            nn.PReLU(inner),
+            PReLU(inner),
             _expansion(inner, out_channels, dropout),
         )
         self.extra_channels = out_channels - in_channels
-        self.activation = nn.PReLU(out_channels)
+        self.activation = PReLU(out_channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) -> ((N, C', ceil(H/2), ceil(W/2)), indices of the max pooling)."""
@@ -124,7 +124,7 @@ class Upsampling(nn.Module):
         self.shortcut = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
         self.unpool = MaxUnpool()
         self.reduce = _projection(in_channels, inner, decoder=True)
-        self.deconv = nn.ConvTranspose2d(inner, inner, 3, stride=2, padding=1, bias=False)
+        self.deconv = Doubling(inner, inner, bias=False)
         self.norm = nn.Sequential(nn.BatchNorm2d(inner), nn.ReLU())
         self.expand = _expansion(inner, out_channels, dropout)
         self.activation = nn.ReLU()
@@ -132,7 +132,7 @@ class Upsampling(nn.Module):
     def forward(self, x: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
         """(N, C, h, w) and the pooling's indices -> (N, C', H, W) for `size` = (H, W)."""
         shortcut = self.unpool(self.shortcut(x), indices, size)
-        branch = self.norm(self.deconv(self.reduce(x), output_size=size))
+        branch = self.norm(self.deconv(self.reduce(x), size))
         return self.activation(shortcut + self.expand(branch))
 
 
@@ -167,7 +167,7 @@ class ENet(nn.Module):
         self.stage4 = nn.Sequential(*[Bottleneck(64, dropout, decoder=True) for _ in range(2)])
         self.up5 = Upsampling(64, 16, dropout)
         self.stage5 = Bottleneck(16, dropout, decoder=True)
-        self.fullconv = nn.ConvTranspose2d(16, num_classes, 3, stride=2, padding=1)
+        self.fullconv = Doubling(16, num_classes)
         load_model_weights(self, weights, num_classes, reset_classifier)
 
     @staticmethod
@@ -194,4 +194,4 @@ class ENet(nn.Module):
         eighth = self.stage3(self.stage2(eighth))
         x = self.stage4(self.up4(eighth, indices2, quarter.shape[-2:]))
         x = self.stage5(self.up5(x, indices1, half.shape[-2:]))
-        return self.fullconv(x, output_size=images.shape[-2:])
+        return self.fullconv(x, images.shape[-2:])

@@ -10,7 +10,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.encoders import EfficientNetEncoder
 from models.layers import (
@@ -19,6 +18,7 @@ from models.layers import (
     check_images,
     check_num_classes,
     conv_norm_act,
+    pool_to_bins,
     resize,
     separable_norm_act,
 )
@@ -38,9 +38,7 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C + 320, H, W)."""
-        pooled = [
-            resize(conv(F.adaptive_avg_pool2d(x, bins)), like=x) for bins, conv in zip(BINS, self.branches, strict=True)
-        ]
+        pooled = [resize(conv(pool_to_bins(x, bins)), like=x) for bins, conv in zip(BINS, self.branches, strict=True)]
         return torch.cat([x, *pooled], dim=1)
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from models.layers import BatchNorm, check_images, check_num_classes, conv_norm_act, resize
+from models.layers import BatchNorm, check_images, check_num_classes, conv_norm_act, pool_to_bins, resize
 from models.weights import load_model_weights
 
 BINS = (1, 2, 3, 6)
@@ -53,9 +52,7 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        pooled = [
-            resize(conv(F.adaptive_avg_pool2d(x, bins)), like=x) for bins, conv in zip(BINS, self.branches, strict=True)
-        ]
+        pooled = [resize(conv(pool_to_bins(x, bins)), like=x) for bins, conv in zip(BINS, self.branches, strict=True)]
         return self.out(torch.cat([x, *pooled], dim=1))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -77,6 +79,55 @@ def resize(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def pool_to_bins(x: Tensor, bins: int) -> Tensor:
+    """Averages over bins x bins regions: (N, C, H, W) -> (N, C, bins, bins), as `F.adaptive_avg_pool2d`.
+
+    For ONNX, which has no such operation, as two matrix products that fit every size of the map.
+    """
+    if bins == 1 or not torch.onnx.is_in_onnx_export():
+        return F.adaptive_avg_pool2d(x, bins)
+    rows, columns = (_regions(bins, size).to(x) for size in x.shape[-2:])
+    return rows @ x @ columns.T
+
+
+def _regions(bins: int, length: int) -> Tensor:
+    """What each place of a side counts in each region, float32 (bins, length); regions may overlap by a place."""
+    region, place = torch.arange(bins)[:, None], torch.arange(length)
+    inside = (place >= region * length // bins) & (place < ((region + 1) * length + bins - 1) // bins)
+    return inside / inside.sum(1, keepdim=True)
+
+
+class PReLU(nn.PReLU):
+    """As it is in PyTorch. In ONNX it is written as two 1x1 convolutions of a channel each, a * x + (1 - a) * relu(x),
+    which ONNX Runtime makes one with what stands around them; of its PRelu it makes a third of ENet's time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.onnx.is_in_onnx_export():
+            return super().forward(x)
+        slope, channels = self.weight.view(-1, 1, 1, 1), self.num_parameters
+        return F.conv2d(x, slope, groups=channels) + F.conv2d(F.relu(x), 1 - slope, groups=channels)
+
+
+class MaxPool(nn.Module):
+    """Max pooling 2x2 of stride 2 to ceil(size / 2) places, with what `MaxUnpool` needs."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> values and their indices, int64: positions in the flattened map of each channel, in ONNX in
+        the whole flattened tensor."""
+        if not torch.onnx.is_in_onnx_export():
+            return F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+        rows, columns = ((size - 1) // 2 + 1 for size in x.shape[-2:])
+        shape = (*x.shape[:2], rows, columns)
+        values, indices = torch.onnx.ops.symbolic_multi_out(
+            "MaxPool",
+            (x,),
+            {"kernel_shape": (2, 2), "strides": (2, 2), "ceil_mode": 1},
+            dtypes=(x.dtype, torch.int64),
+            shapes=(shape, shape),
+        )
+        return values, indices
+
+
 class MaxUnpool(nn.Module):
     """Puts pooled values back where a max pooling took them from; zeros elsewhere.
 
@@ -88,16 +139,33 @@ class MaxUnpool(nn.Module):
         """
         Args:
             x: values (N, C, h, w).
-            indices: int64 (N, C, h, w) from `max_pool2d(..., return_indices=True)`, positions in the
-                flattened map that was pooled.
+            indices: int64 (N, C, h, w) from `MaxPool`.
             size: (H, W) of the map that was pooled.
 
         Returns:
             (N, C, H, W).
         """
         n, c = x.shape[:2]
+        if torch.onnx.is_in_onnx_export():
+            whole = torch.zeros(n * c * size[0] * size[1], dtype=x.dtype)
+            return whole.scatter(0, indices.flatten(), x.flatten()).view(n, c, *size)
         flat = torch.zeros(n, c, size[0] * size[1], dtype=x.dtype, device=x.device)
         return flat.scatter(2, indices.flatten(2), x.flatten(2)).view(n, c, *size)
+
+
+class Doubling(nn.ConvTranspose2d):
+    """A transposed 3x3 convolution of stride 2, to a size that may be odd.
+
+    What is too much is cut off: no exporter understands PyTorch's own `output_size` where sizes are not fixed.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=bias)
+
+    def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """(N, C, ceil(H/2), ceil(W/2)) -> (N, C', H, W) for `output_size` = (H, W)."""
+        doubled = super().forward(x)
+        return doubled if output_size is None else doubled[..., : output_size[0], : output_size[1]]
 
 
 def pad_to_even(x: Tensor) -> Tensor:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from models.layers import MaxUnpool, pad_to_even
+from models.encoders import SameConv2d
+from models.layers import Doubling, MaxPool, MaxUnpool, PReLU, pad_to_even, pool_to_bins
 
 SIZES = pytest.mark.parametrize("size", [(8, 8), (7, 9), (6, 11), (1, 1), (33, 2)], ids=lambda s: f"{s[0]}x{s[1]}")
 
@@ -58,3 +62,69 @@ def test_pad_to_even(size: tuple[int, int], expected: tuple[int, int]) -> None:
     assert padded.shape[-2:] == expected
     assert torch.equal(padded[..., : size[0], : size[1]], x)
     assert padded.sum() == x.sum()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (6, 11), (1, 1), (33, 2)])
+def test_doubling_equals_the_transposed_convolution_of_torch(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    ours, theirs = Doubling(4, 3), nn.ConvTranspose2d(4, 3, 3, stride=2, padding=1)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 4, -(-size[0] // 2), -(-size[1] // 2))
+    torch.testing.assert_close(ours(x, size), theirs(x, output_size=list(size)))
+
+
+class InOnnx(nn.Module):
+    """One of the layers that are written otherwise in ONNX."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.prelu, self.pool, self.unpool = PReLU(3), MaxPool(), MaxUnpool()
+        self.deconv = Doubling(3, 2)
+        self.narrow = SameConv2d(3, 6, 3, stride=2)
+        self.wide = SameConv2d(3, 6, 5, stride=2, groups=3, bias=False)
+        nn.init.normal_(self.prelu.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.shape[-2:]
+        if self.name == "prelu":
+            return self.prelu(x)
+        if self.name == "unpool":
+            values, indices = self.pool(x)
+            return self.unpool(values + 1, indices, size)
+        if self.name == "double":
+            return self.deconv(x[..., : (size[0] + 1) // 2, : (size[1] + 1) // 2], size)
+        if self.name == "bins":
+            return torch.cat([pool_to_bins(x, bins).flatten(2) for bins in (1, 2, 3, 6)], dim=2)
+        return self.narrow(x) + self.wide(x)
+
+
+@pytest.mark.parametrize("name", ["prelu", "unpool", "double", "bins", "same"])
+def test_layers_in_onnx_at_any_size(name: str) -> None:
+    """As in PyTorch, where each has a test of its own."""
+    torch.manual_seed(0)
+    layer, free = InOnnx(name).eval(), torch.export.Dim.DYNAMIC
+    program = torch.onnx.export(
+        layer,
+        (torch.zeros(2, 3, 97, 131),),
+        dynamo=True,
+        verbose=False,
+        dynamic_shapes=({0: free, 2: free, 3: free},),
+    )
+    assert program is not None
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    for shape in [(1, 3, 8, 8), (3, 3, 7, 9), (2, 3, 6, 11), (2, 3, 33, 18)]:
+        x = torch.randn(shape)
+        (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        with torch.inference_mode():
+            np.testing.assert_allclose(found, layer(x).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 4), (5, 17), (6, 6), (13, 32)])
+@pytest.mark.parametrize("bins", [1, 2, 3, 6])
+def test_pooling_to_bins(size: tuple[int, int], bins: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in ONNX, and without."""
+    x = torch.randn(2, 4, *size)
+    assert torch.equal(pool_to_bins(x, bins), F.adaptive_avg_pool2d(x, bins))
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    torch.testing.assert_close(pool_to_bins(x, bins), F.adaptive_avg_pool2d(x, bins))

@@ -58,6 +58,8 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         file = best_of(file)
     if not file.exists():
         raise UserError(f"there is no checkpoint {file}; give a run folder or a .pt file")
+    if file.name.endswith((".onnx", ".pt2", ".ts.pt")):
+        raise UserError(f"{file}: an exported file, not a checkpoint; of these, infer.py runs .onnx files alone")
     try:
         checkpoint = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:

@@ -16,6 +16,7 @@ from data.images import resize_image
 from data.labels import LabelSet
 from engine.checkpoint import build_model, load_checkpoint
 from engine.normalization import Normalization
+from engine.onnx_model import OnnxModel
 from engine.views import Augmentation, Averaged, has_dropout
 from engine.windows import bands
 from utils.errors import UserError
@@ -86,7 +87,7 @@ class Predictor:
         self.model = Averaged(model, tta, samples) if tta or samples > 1 else model
         self.labels, self.image_size, self.normalization = labels, image_size, normalization
         self.window, self.overlap = window, overlap
-        self.device = next(model.parameters()).device
+        self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
     @classmethod
     def from_checkpoint(
@@ -99,11 +100,24 @@ class Predictor:
         window: tuple[int, int] | None = None,
         overlap: float = 0.25,
     ) -> Predictor:
-        """The predictor of a checkpoint file or run folder, which is all that it needs; arguments as the class.
+        """The predictor of a checkpoint file, run folder or exported .onnx file, which is all that it needs; arguments
+        as the class.
 
         Raises:
-            UserError: as the class, `engine.checkpoint.load_checkpoint` and `build_model`.
+            UserError: as the class, `engine.checkpoint.load_checkpoint`, `build_model` and `OnnxModel`.
         """
+        if Path(path).suffix == ".onnx":
+            network = OnnxModel(Path(path).expanduser(), device)
+            return cls(
+                network,
+                network.facts.labels,
+                network.facts.image_size,
+                network.normalization,
+                tta=tta,
+                samples=samples,
+                window=window,
+                overlap=overlap,
+            )
         checkpoint = load_checkpoint(path)
         if checkpoint.get("epoch") == 0:
             log.warning("%s was stopped in its first epoch: expect poor masks", path)

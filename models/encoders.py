@@ -168,7 +168,7 @@ class SameConv2d(nn.Conv2d):
     def _in_onnx(self, x: Tensor) -> Tensor:
         """What exporters write for `forward`; its numbers mean nothing."""
         rows, columns = ((size - 1) // self.stride[0] + 1 for size in x.shape[-2:])
-        attributes = {
+        attributes: dict[str, Any] = {
             "auto_pad": "SAME_UPPER",
             "dilations": self.dilation,
             "group": self.groups,

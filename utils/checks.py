@@ -144,6 +144,17 @@ def check_find_lr(config: Config, origin: Origin) -> None:
         raise UserError(f"min_lr={config['min_lr']}: must be less than max_lr={config['max_lr']}")
 
 
+def check_export(config: Config, origin: Origin) -> None:
+    """Checks the config of tools.export; arguments and errors as `check_train`.
+
+    `data` is checked later, when it is known what the checkpoint says.
+    """
+    _check_missing(config)
+    _check_keys(schema.Export, config, origin)
+    if config["quantize"] and config["format"] != "onnx":
+        raise UserError(f"quantize={config['quantize']}: is for format=onnx, not {config['format']}")
+
+
 def check_compare(config: Config, origin: Origin) -> None:
     """Checks the config of compare.py; arguments and errors as `check_train`."""
     _check_missing(config)

@@ -13,7 +13,7 @@ from utils.trusted import check_trusted
 
 PATH_KEYS = frozenset(
     {
-        *("input", "output", "checkpoint", "resume", "sweep", "runs", "baseline", "report", "plot"),
+        *("input", "output", "checkpoint", "resume", "sweep", "runs", "baseline", "report", "plot", "images"),
         *("weights", "labels", "data.root", "data.labels", "model.weights", "model.encoder_weights"),
     }
 )
@@ -51,7 +51,7 @@ def words(given: list[str], config_name: str) -> list[str]:
     if config_name in PLAIN_MODEL:
         key = PLAIN_MODEL[config_name]
         given = [f"{key}={word[6:]}" if word.startswith("model=") else word for word in given]
-    if config_name == "evaluate":
+    if config_name in ("evaluate", "export"):
         given = added(given, {"data"})  # as yet unknown: the checkpoint holds it
     elif asks_for_a_sweep(given):
         given = with_better_defaults(added(given, swept_groups(given)))

@@ -37,6 +37,7 @@ CHECKS = {
     "preview_augmentation": checks.check_preview_augmentation,
     "find_lr": checks.check_find_lr,
     "classify": checks.check_classify,
+    "export": checks.check_export,
 }
 
 

@@ -146,6 +146,22 @@ class FindLr(Keys):
     output: Text
 
 
+class Export(Keys):
+    """The config of tools.export."""
+
+    checkpoint: Text
+    format: Literal["onnx", "torch_export", "torchscript"]
+    output: Text | None
+    overwrite: Flag
+    preprocessing: Flag
+    dynamic: Flag
+    image_size: Size | None
+    quantize: Literal["int8"] | None
+    calibration: Positive
+    images: Text | None
+    data: Node | None = None
+
+
 class Compare(Keys):
     """The config of compare.py."""
 

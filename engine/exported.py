@@ -1,0 +1,129 @@
+"""Networks as files that run without this program: ONNX, `torch.export`, TorchScript."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.fx.experimental._config
+from torch import Tensor, nn
+
+from engine.exported_facts import Facts
+from engine.normalization import Normalization
+from engine.onnx_model import OnnxModel
+
+Format = Literal["onnx", "torch_export", "torchscript"]
+EXAMPLE = (2, 97, 131)
+"""Batch, height and width that dynamic graphs are traced with: sizes of which nothing is a special case."""
+
+
+class WithPreprocessing(nn.Module):
+    """A network that takes pixels as a camera gives them, and gives class ids."""
+
+    def __init__(self, model: nn.Module, normalization: Normalization) -> None:
+        super().__init__()
+        self.model = model
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", 255 * torch.tensor(normalization.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(normalization.std).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 RGB (N, H, W, 3) -> ids uint8 (N, H, W), logits (N, C, H, W)."""
+        # A layout that is left open would be a question of its own for batches of one.
+        floats = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        logits = self.model((floats - self.mean) / self.std)
+        return logits.argmax(1).to(torch.uint8), logits
+
+
+@torch.no_grad()
+def as_bytes(kind: Format, model: nn.Module, facts: Facts) -> bytes:
+    """A network as the content of a file.
+
+    Args:
+        model: on the CPU, in eval mode, without preprocessing.
+        facts: whether it is to be dynamic, and to have preprocessing, among them.
+
+    Raises:
+        torch.export's and the ONNX exporter's errors, where they cannot see through the network.
+    """
+    graph = WithPreprocessing(model, facts.normalization).eval() if facts.preprocessing else model
+    batch, height, width = EXAMPLE if facts.dynamic else (1, *facts.image_size)
+    shape = (batch, height, width, 3) if facts.preprocessing else (batch, 3, height, width)
+    images = torch.zeros(shape, dtype=torch.uint8 if facts.preprocessing else torch.float32)
+    free = torch.export.Dim.DYNAMIC
+    axes = {0: free, 1: free, 2: free} if facts.preprocessing else {0: free, 2: free, 3: free}
+    dynamic_shapes = (axes,) if facts.dynamic else None
+    texts = facts.to_texts()
+    file = io.BytesIO()
+    # Sizes that happen to be equal or odd in the example are not taken to be so always.
+    with _without_chatter(), torch.fx.experimental._config.patch(backed_size_oblivious=facts.dynamic):  # type: ignore[attr-defined]
+        if kind == "onnx":
+            program = torch.onnx.export(
+                graph,
+                (images,),
+                dynamo=True,
+                verbose=False,
+                input_names=["images"],
+                output_names=["ids", "logits"] if facts.preprocessing else ["logits"],
+                dynamic_shapes=dynamic_shapes,
+            )
+            assert program is not None
+            return with_texts(program.model_proto, texts)
+        if kind == "torch_export":
+            exported = torch.export.export(graph, (images,), dynamic_shapes=dynamic_shapes, strict=False)
+            torch.export.save(exported, file, extra_files={"facts.json": json.dumps(texts)})
+        else:
+            torch.jit.save(torch.jit.trace(graph, images), file, _extra_files={"facts.json": json.dumps(texts)})
+    return file.getvalue()
+
+
+def load(kind: Format, path: Path, facts: Facts) -> Callable[[Tensor], Tensor]:
+    """A file that `as_bytes` gave the content of, as a function of images uint8 (N, 3, H, W) that gives logits."""
+    if kind == "onnx":
+        network = OnnxModel(path)
+        return lambda images: network(network.normalization(images))
+    with path.open("rb") as file, _without_chatter():
+        program = torch.jit.load(file) if kind == "torchscript" else torch.export.load(file).module()
+
+    @torch.inference_mode()
+    def run(images: Tensor) -> Tensor:
+        given = images.permute(0, 2, 3, 1).contiguous() if facts.preprocessing else facts.normalization(images)
+        found = [program(part) for part in ([given] if facts.dynamic else given.split(1))]
+        return torch.cat([logits[1] if facts.preprocessing else logits for logits in found])
+
+    return run
+
+
+def with_texts(proto: Any, texts: dict[str, str]) -> bytes:
+    """An ONNX model as bytes, with these texts as its metadata; the exporter's, with paths of this machine, are left
+    out."""
+    for node in (*proto.graph.node, *(node for function in proto.functions for node in function.node)):
+        del node.metadata_props[:]
+        node.ClearField("doc_string")
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info, *proto.graph.initializer):
+        del value.metadata_props[:]
+    del proto.graph.metadata_props[:]
+    del proto.metadata_props[:]
+    for key, value in texts.items():
+        proto.metadata_props.add(key=key, value=value)
+    return proto.SerializeToString()
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Exporters warn of what is theirs to mend."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,83 @@
+"""Exported ONNX files as networks, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engine.exported_facts import Facts
+from engine.normalization import Normalization
+from utils.errors import UserError
+
+AS_PIXELS = Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
+"""For a file that prepares images itself: floats with the values of the bytes."""
+
+
+class OnnxModel(nn.Module):
+    """The network of an ONNX file that this program exported.
+
+    Args:
+        path: of the file.
+        device: `cuda` runs it there; whatever it is, tensors go in and come out on the CPU.
+
+    Attributes:
+        facts: what the file says of itself.
+        normalization: what its `forward` wants images to be prepared with.
+
+    Raises:
+        UserError: ONNX Runtime is not installed or has no such device, or the file is missing, damaged or of another
+            program.
+    """
+
+    def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
+        super().__init__()
+        self.path = path
+        self.session = _session(path, torch.device(device))
+        self.facts = Facts.from_texts(self.session.get_modelmeta().custom_metadata_map, path)
+        self.normalization = AS_PIXELS if self.facts.preprocessing else self.facts.normalization
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float32 (N, 3, H, W), prepared by `normalization` -> logits float32 (N, C, H, W).
+
+        Raises:
+            UserError: the file is for another size.
+        """
+        size = tuple(images.shape[-2:])
+        if not self.facts.dynamic and size != self.facts.image_size:
+            own = "x".join(map(str, self.facts.image_size))
+            raise UserError(
+                f"{self.path}: takes images of {own} alone, not {size[0]}x{size[1]}; export it with dynamic=true"
+            )
+        given = images.cpu()
+        if self.facts.preprocessing:
+            given = given.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        batches = [given] if self.facts.dynamic else given.split(1)
+        found = [self.session.run(["logits"], {"images": np.ascontiguousarray(part.numpy())})[0] for part in batches]
+        return torch.from_numpy(found[0] if len(found) == 1 else np.concatenate(found))
+
+
+def _session(path: Path, device: torch.device) -> Any:
+    """An ONNX Runtime session with as many threads as PyTorch has."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(f"{path}: ONNX Runtime is not installed; pip install -r requirements-export.txt") from error
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    provider = {"cuda": "CUDAExecutionProvider"}.get(device.type, "CPUExecutionProvider")
+    if provider not in onnxruntime.get_available_providers():
+        raise UserError(
+            f"device={device.type}: this ONNX Runtime has none; pip install onnxruntime-gpu in place of onnxruntime,"
+            " or say device=cpu"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors; it warns of what the exporter has left unused
+    try:
+        return onnxruntime.InferenceSession(path.read_bytes(), options, [provider])
+    except Exception as error:  # its classes are not documented
+        raise UserError(f"{path}: not an ONNX file, or a damaged one") from error

@@ -1,0 +1,264 @@
+"""Writes a trained network to a file that runs without this program, and compares the two on images.
+
+python -m tools.export checkpoint=experiments/<run> format=onnx output=model.onnx
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from evaluate import check_classes, data_node
+from utils.config import build_dataset
+from utils.errors import PartlyFailed, UserError
+from utils.files import make_writable, replacing
+from utils.launch import launch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from data.resized import ResizedSamples
+    from engine.agreement import Network
+    from engine.exported_facts import Facts
+
+log = logging.getLogger("export")
+
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "torchscript": ".ts.pt"}
+COMPARED = 4  # photos
+AGREEING = 0.999  # least share of pixels with the same class, where nothing is quantised
+
+
+def export(cfg: DictConfig) -> None:
+    """Writes the file, reads it again, and prints how it compares."""
+    output = output_file(cfg)
+    if output.exists() and not cfg.overwrite:
+        raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
+    if cfg.format == "onnx":
+        missing = [package for package in ("onnx", "onnxscript", "onnxruntime") if find_spec(package) is None]
+        if missing:
+            raise UserError(f"{', '.join(missing)}: not installed; pip install -r requirements-export.txt")
+    make_writable(output.parent)
+
+    # Slow to import, so only here, where the config is known to be right.
+    from engine.checkpoint import build_model, load_checkpoint
+    from engine.exported import load
+    from engine.exported_facts import facts_of
+
+    checkpoint = load_checkpoint(cfg.checkpoint)
+    model = build_model(checkpoint).eval()
+    height, width = cfg.image_size or checkpoint["image_size"]
+    dynamic = cfg.dynamic and cfg.format != "torchscript"  # a trace is of one size
+    facts = facts_of(checkpoint, model, (height, width), dynamic, cfg.preprocessing)
+    photos, source = photos_to_compare_on(cfg, checkpoint, facts)
+    node = data_node(cfg, checkpoint) if cfg.quantize else {}
+    training = samples(node, node["train_split"], facts) if node else None
+    validation = samples(node, node["val_split"], facts) if node else None
+
+    log.info("exporting %s, which may take a minute or two", facts.model)
+    plain, facts = exported(cfg.format, model, facts)
+    content = plain
+    if training is not None:
+        content, facts = quantized(plain, facts, training, cfg.calibration)
+    with replacing(output) as file:  # a file that does not agree leaves nothing behind
+        file.write(content)
+        file.flush()
+        network = load(cfg.format, Path(file.name), facts)
+        equal = show_agreement(model, network, facts, photos, source)
+        if equal < AGREEING and not facts.quantized:
+            raise PartlyFailed(
+                f"{output} is not written: its masks are those of PyTorch in {equal:.2%} of the pixels only"
+                + ("; say dynamic=false" if facts.dynamic else "")
+            )
+    if validation is not None:
+        show_cost(model, plain, output, facts, validation)
+    sizes = "any batch and size from 32x32" if facts.dynamic else f"one image of {height}x{width}"
+    log.info("wrote %s: %.2f MB, for %s", output, len(content) / 1e6, sizes)
+
+
+def output_file(cfg: DictConfig) -> Path:
+    """Where to write to.
+
+    Raises:
+        UserError: the suffix is that of another format.
+    """
+    suffix = SUFFIXES[cfg.format]
+    if cfg.output is None:
+        given = Path(cfg.checkpoint).expanduser()
+        in_run = given.parent.name == "checkpoints" and (given.parent.parent / "config.yaml").is_file()
+        folder = given if given.is_dir() else given.parent.parent if in_run else given.parent
+        return folder / f"model{suffix}"
+    output = Path(cfg.output).expanduser()
+    if not output.name.endswith(suffix) or output.is_dir():
+        raise UserError(f"output={output}: a file of format={cfg.format} is called <name>{suffix}")
+    return output
+
+
+def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Facts) -> tuple[list[np.ndarray], str]:
+    """Photos uint8 (H, W, 3), and what they are: those that were named, else validation samples, else generated ones.
+
+    Raises:
+        UserError: those that were named are not there.
+    """
+    from data.images import IMAGE_SUFFIXES, read_image
+    from data.synthetic import Synthetic
+
+    if cfg.images is not None:
+        given = Path(cfg.images).expanduser()
+        paths = [given] if given.is_file() else []
+        if given.is_dir():
+            paths = sorted(path for path in given.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise UserError(f"images={given}: there is no such photo, or no photo in this folder")
+        return [read_image(path) for path in paths[:COMPARED]], f"photos of {given}"
+    try:
+        node = data_node(cfg, checkpoint)
+        found = samples(node, node["val_split"], facts)
+        source = f"validation samples of {type(found.dataset).__name__}"
+        return [found.dataset[i].image for i in range(min(COMPARED, len(found)))], source
+    except UserError as error:
+        if cfg.get("data") or cfg.quantize:
+            raise
+        log.warning("%s\n... compared on generated scenes instead; images=<folder of photos> takes others", error)
+    scenes = Synthetic(facts.image_size, "val", val_length=COMPARED)
+    return [scenes[i].image for i in range(COMPARED)], "generated scenes"
+
+
+def samples(node: dict[str, Any], split: str, facts: Facts) -> ResizedSamples:
+    """The samples of a split, with images of the network's size.
+
+    Raises:
+        UserError: there are none, or their classes are not those of the network.
+    """
+    from data.checking import check_files
+    from data.resized import ResizedSamples
+
+    dataset = build_dataset(node, split)
+    check_classes(list(facts.labels.names), list(dataset.labels.names))
+    found = ResizedSamples(dataset, facts.image_size, masks=False, limit=node["limit"])
+    check_files(found, split)
+    return found
+
+
+def exported(kind: Any, model: nn.Module, facts: Facts) -> tuple[bytes, Facts]:
+    """The content of the file, and the facts that came out: a network that allows it only has one size."""
+    from engine.exported import as_bytes
+
+    if facts.dynamic:
+        try:
+            return as_bytes(kind, model, facts), facts
+        except Exception as error:  # torch names no classes
+            reason = (str(error.__cause__ or error).strip().splitlines() or [""])[0]
+            log.warning("%s cannot be exported for any size (%s), so it is for one", facts.model, reason)
+    fixed = dataclasses.replace(facts, dynamic=False)
+    return as_bytes(kind, model, fixed), fixed
+
+
+def quantized(plain: bytes, facts: Facts, training: ResizedSamples, count: int) -> tuple[bytes, Facts]:
+    """An ONNX file's content with 8 bits, calibrated on samples from all over the training split."""
+    import torch
+
+    from engine.exported import with_texts
+    from engine.quantization import quantize_onnx
+
+    def inputs(index: int) -> np.ndarray:
+        image = torch.from_numpy(training[index].image)[None]
+        return (image if facts.preprocessing else facts.normalization(image.permute(0, 3, 1, 2))).contiguous().numpy()
+
+    chosen = np.unique(np.linspace(0, len(training) - 1, count).round().astype(int)).tolist()
+    log.info("calibrating on %d training samples", len(chosen))
+    small = dataclasses.replace(facts, quantized="int8")
+    return with_texts(quantize_onnx(plain, map(inputs, chosen)), small.to_texts()), small
+
+
+def show_agreement(model: nn.Module, network: Network, facts: Facts, photos: list[np.ndarray], source: str) -> float:
+    """Prints how a file compares with PyTorch, at two sizes where it takes them; returns the least share of pixels
+    with the same class."""
+    import torch
+
+    from engine.agreement import compare
+    from utils.tables import table
+
+    sizes = [facts.image_size]
+    if facts.dynamic:  # another, which is odd
+        height, width = (max(side * 3 // 4 | 1, 33) for side in facts.image_size)
+        sizes.append((height, width))
+    rows = [
+        [
+            "size",
+            "batch",
+            "largest difference",
+            "logits' deviation",
+            "equal pixels",
+            "an image in PyTorch",
+            "in the file",
+        ]
+    ]
+    least = 1.0
+    for size in sizes:
+        for batch in (1, 2):
+            found = compare(lambda images: model(facts.normalization(images)), network, photos, size, batch)
+            least = min(least, found.equal)
+            times = [f"{seconds * 1000:.1f} ms" for seconds in found.seconds]
+            shown = [f"{found.difference:.2g}", f"{found.spread:.2g}", f"{found.equal:.3%}"]
+            rows.append([f"{size[0]}x{size[1]}", str(batch), *shown, *times])
+    log.info("compared on %d %s, threads: %d", len(photos), source, torch.get_num_threads())
+    log.info("%s", table(rows))
+    return least
+
+
+def show_cost(model: nn.Module, plain: bytes, output: Path, facts: Facts, validation: ResizedSamples) -> None:
+    """Prints what 8 bits cost in mIoU, and what they save in time and size."""
+    from engine.agreement import compare
+    from engine.onnx_model import OnnxModel
+    from utils.tables import table
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        path.write_bytes(plain)
+        before, after = OnnxModel(path), OnnxModel(output)
+    photos = [validation[i].image for i in range(min(COMPARED, len(validation)))]
+    times = compare(
+        lambda images: before(before.normalization(images)),
+        lambda images: after(after.normalization(images)),
+        photos,
+        facts.image_size,
+        batch=1,
+    ).seconds
+    scores = [miou(model, facts.normalization, validation), miou(after, after.normalization, validation)]
+    rows = [["", "mIoU", "an image", "size"]]
+    for name, score, seconds, size in zip(
+        ("float32", "int8"), scores, times, (len(plain), output.stat().st_size), strict=True
+    ):
+        rows.append([name, f"{score:.4f}", f"{seconds * 1000:.1f} ms", f"{size / 1e6:.2f} MB"])
+    rows.append(["difference", f"{scores[1] - scores[0]:+.4f}", f"{times[1] / times[0]:.2f} x", ""])
+    log.info("%d validation samples:\n%s", len(validation), table(rows))
+
+
+def miou(model: nn.Module, normalization: Any, validation: ResizedSamples) -> float:
+    """The mean IoU of a network, on the CPU."""
+    import torch
+
+    from data.loading import ValidationLoader
+    from engine.evaluator import evaluate
+    from engine.metrics import scores
+
+    counted = evaluate(
+        model,
+        None,
+        ValidationLoader(validation, batch_size=1),
+        num_classes=len(validation.labels),
+        device=torch.device("cpu"),
+        normalization=normalization,
+    )
+    return float(scores(counted.confusion).miou)
+
+
+if __name__ == "__main__":
+    launch(export, "export")

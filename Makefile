@@ -39,6 +39,7 @@ benchmark: setup
 	$(RUN) -m benchmarks.metrics
 	$(RUN) -m benchmarks.trainer_overhead
 	$(RUN) -m benchmarks.models
+	$(RUN) -m benchmarks.backends
 	$(RUN) -m benchmarks.data
 	$(RUN) -m benchmarks.checkpointing
 	$(RUN) -m benchmarks.checkpoint_writing

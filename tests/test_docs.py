@@ -7,7 +7,9 @@ import pytest
 from tests.conftest import ROOT
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/reliability.md", "docs/data.md", "benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/reliability.md", "docs/data.md", "docs/export.md", "benchmarks/README.md"]
+)
 def test_files_and_tests_that_are_named_exist(page: str) -> None:
     text = (ROOT / page).read_text()
     file = None
@@ -23,7 +25,7 @@ def test_files_and_tests_that_are_named_exist(page: str) -> None:
         assert (ROOT / page).parent.joinpath(link).exists(), f"{page}: {link}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/data.md", "benchmarks/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/data.md", "docs/export.md", "benchmarks/README.md"])
 def test_commands_that_are_named_exist(page: str) -> None:
     text = (ROOT / page).read_text()
     for module in re.findall(r"python -m ((?:tools|benchmarks)\.\w+)", text):

@@ -1,0 +1,86 @@
+"""Latency of networks by backend: eager PyTorch, torch.compile and ONNX Runtime, 1 image of 512x512, float32, CPU.
+
+python -m benchmarks.backends
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.timing import interleaved, milliseconds
+from data.synthetic import Synthetic
+from engine.exported import as_bytes
+from engine.exported_facts import Facts
+from engine.normalization import IMAGENET
+from engine.onnx_model import OnnxModel
+from models.efficientdet_seg import EfficientDetSeg
+from models.enet import ENet
+from models.espnet import ESPNet
+from utils.tables import table
+
+SIZE, ROUNDS = (512, 512), 15
+LABELS = Synthetic.labels
+NETWORKS = {
+    "ENet": lambda: ENet(len(LABELS)),
+    "ESPNet S0": lambda: ESPNet(len(LABELS)),
+    "EfficientDet-D0-seg": lambda: EfficientDetSeg(len(LABELS), compound=0),
+}
+
+
+def scene(index: int) -> Tensor:
+    """A generated scene, normalised: (1, 3, *SIZE)."""
+    image = Synthetic(SIZE, "val")[index].image
+    return IMAGENET(torch.from_numpy(image).permute(2, 0, 1)[None]).contiguous()
+
+
+def settled(model: nn.Module) -> nn.Module:
+    """In eval mode, with the statistics of a few scenes: those that it is made with let all signals fade, to numbers so
+    small that processors are slow with them."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.3
+    model.train()
+    with torch.no_grad():
+        for index in range(8):
+            model(scene(index))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return model.eval()
+
+
+def in_onnx(model: nn.Module) -> OnnxModel:
+    """The network as tools.export writes it."""
+    facts = Facts(LABELS, IMAGENET, SIZE, True, False, "", type(model).__name__, "", "{}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        path.write_bytes(as_bytes("onnx", model, facts))
+        return OnnxModel(path)
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    rows = [["", "eager", "compiled", "ONNX Runtime", "eager / compiled", "eager / ONNX Runtime", "equal pixels"]]
+    for name, build in NETWORKS.items():
+        eager = settled(build())
+        exported = in_onnx(eager)
+        compiled = torch.compile(eager)
+        images = scene(20)
+        with torch.inference_mode():
+            rivals: dict[str, Callable[[Tensor], Tensor]] = {"eager": eager, "compiled": compiled, "onnx": exported}
+            times = interleaved({key: functools.partial(model, images) for key, model in rivals.items()}, ROUNDS)
+            masks = {key: model(images).argmax(1) for key, model in rivals.items()}
+        ratios = [f"{times['eager'] / times[key]:.2f}" for key in ("compiled", "onnx")]
+        equal = min((masks[key] == masks["eager"]).float().mean().item() for key in ("compiled", "onnx"))
+        rows.append([name, *(milliseconds(times[key]) for key in rivals), *ratios, f"{equal:.3%}"])
+    print(table(rows, f"1 x {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads"))
+
+
+if __name__ == "__main__":
+    main()

@@ -30,6 +30,8 @@ def compare(cfg: DictConfig) -> None:
     if cfg.watch:
         from comparison.watch import watch
 
+        if not glob.has_magic(cfg.runs) and not Path(cfg.runs).expanduser().exists():
+            raise UserError(f"runs={cfg.runs}: there is no such folder")
         return watch(lambda: found_runs(cfg.runs)[0], str(cfg.runs))
     report = Path(cfg.report).expanduser() if cfg.report is not None else None
     if report is not None:
@@ -38,18 +40,20 @@ def compare(cfg: DictConfig) -> None:
         check_place(report)
     runs, skipped = found_runs(cfg.runs)
     for reason in skipped:
-        log.warning("left out %s", reason)
+        if runs or not reason.startswith(f"{cfg.runs}:"):  # the folder itself is spoken of below
+            log.warning("left out %s", reason)
     if not runs:
         raise UserError(
-            f"runs={cfg.runs}: there is no run; name a folder of runs, or a pattern as 'experiments/2026-11*'"
+            f"runs={cfg.runs}: there is no run; train one first, or name a folder of runs, or a pattern as"
+            " 'experiments/2026-11*'"
         )
+    baseline = chosen_run(runs, cfg.baseline) if cfg.baseline is not None else None
     keys = differing_keys(runs)
     rows = rows_of(runs, keys) if cfg.group_by is None else grouped(runs, keys, cfg.group_by)
     if cfg.sort is not None:
         rows = sorted_by(rows, cfg.sort)
     width = terminal_width()
     print(rendered(rows, cfg.format, f"{len(runs)} run{'s' if len(runs) > 1 else ''}", width=width))
-    baseline = chosen_run(runs, cfg.baseline) if cfg.baseline is not None else None
     if baseline is not None:
         print()
         print(rendered(against(baseline, runs), cfg.format, "IoU, and the differences to it", signed=True, width=width))
@@ -76,7 +80,9 @@ def chosen_run(runs: list[Any], baseline: str) -> Any:
     for run in runs:
         if run.path.resolve() == wanted:
             return run
-    raise UserError(f"baseline={baseline}: none of the {len(runs)} runs compared")
+    if not wanted.exists():
+        raise UserError(f"baseline={baseline}: there is no such folder")
+    raise UserError(f"baseline={baseline}: none of the {len(runs)} runs compared; name one of them, as {runs[0].path}")
 
 
 if __name__ == "__main__":

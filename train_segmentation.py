@@ -118,7 +118,8 @@ def train(cfg: DictConfig) -> float:
         distributed.leave()
         return progress.best
 
-    started(resume_with=resume_command(run, distributed.processes()) if first else None)
+    # A sweep says itself how it goes on.
+    started(resume_with=resume_command(run, distributed.processes()) if first and not in_sweep() else None)
     if not first:
         with run.recording_failure(distributed.rank()):
             return fit(None)
@@ -130,7 +131,8 @@ def train(cfg: DictConfig) -> float:
             report(run, validation_set, len(validation_samples), trainer.device, cfg.trainer.monitor)
     finally:
         logger.close(run.read_summary().get("status", "failed"))
-    log.info("masks for your own photos: python infer.py checkpoint=%s input=<photo or folder>", run.path)
+    if not in_sweep():
+        log.info("masks for your own photos: python infer.py checkpoint=%s input=<photo or folder>", run.path)
     return best
 
 

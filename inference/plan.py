@@ -80,17 +80,20 @@ def listed_in(file: Path) -> list[Path]:
     """The paths in a list, one a line, relative to the list's folder or else to the working directory.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or no such files.
     """
     lines = [line.strip() for line in file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise UserError(f"input={file}: the list is empty; it holds a path a line")
     beside = [file.parent / name for name in names]
-    return [
+    found = [
         path if path.exists() or not Path(name).exists() else Path(name)
         for path, name in zip(beside, names, strict=True)
     ]
+    if not any(path.is_file() for path in found):
+        raise UserError(f"input={file}: a .txt is read as a list, a path a line, and none of its {len(names)} is there")
+    return found
 
 
 def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[str, Path]:

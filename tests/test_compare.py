@@ -69,7 +69,9 @@ def test_mistakes(tmp_path: Path, finished_run: Path) -> None:
     for words, fragment in (
         (["runs=nowhere/*"], "runs=nowhere/*: there is no run"),
         (["sort=val/mio"], "did you mean 'val/miou'"),
-        (["baseline=experiments/two"], "baseline=experiments/two: none of the 1 runs"),
+        (["baseline=experiments/two"], "baseline=experiments/two: there is no such folder"),
+        (["baseline=experiments"], "baseline=experiments: none of the 1 runs compared; name one of them"),
+        (["watch=true", "runs=nowhere"], "runs=nowhere: there is no such folder"),
         (["group_by=optimizer.l"], "did you mean 'optimizer.lr'"),
         (["format=html"], "format=html"),
         (["report=x.pdf"], "report=x.pdf: should end in .html"),

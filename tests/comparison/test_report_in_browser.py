@@ -68,6 +68,7 @@ def test_sorting_by_mouse_and_keyboard(page: Page) -> None:
         ('"note 2"', [NASTY]),
         ("optimizer.lr=0.01", ["unet"]),
         ("nonfinite", ["broken"]),
+        ("status=failed", ["broken"]),
         ("finished note", ["unet", "enet", NASTY]),
         ("onerror=alert(1)>", [NASTY]),
         ("nothing has this", []),

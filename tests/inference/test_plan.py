@@ -74,6 +74,7 @@ def test_one_photo_and_its_names(photos: Path) -> None:
         ("photos/*.txt", None, "no image matches (1 other files do)"),
         ("photos/sub/.hidden/empty", None, "no images"),
         ("photos/notes.txt", None, "the list is empty"),
+        ("prose.txt", None, "none of its 2 is there"),
         ("photos/a.jpg", "x.jpg", "mask is written as .png"),
         ("photos", "x.png", "must be a folder"),
         ("photos/*.jpg", "photos/a.jpg", "must be a folder"),
@@ -81,6 +82,7 @@ def test_one_photo_and_its_names(photos: Path) -> None:
 )
 def test_mistakes(photos: Path, given: str, output: str | None, fragment: str) -> None:
     (photos / "photos/sub/.hidden/empty").mkdir()
+    (photos / "prose.txt").write_text("hello\nworld\n")
     with pytest.raises(UserError) as caught:
         plan_photos(given, output, BOTH)
     assert fragment in str(caught.value)

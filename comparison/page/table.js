@@ -21,7 +21,7 @@ const isNumber = (column) => column.kind === "number" || Boolean(column.best);
 const words = runs.map((run) => {
   const config = run.config ? { ...data.common, ...run.config } : {};
   const keys = Object.entries(config).map(([key, value]) => `${key}=${asText(value)}`);
-  const cells = COLUMNS.map((column) => `${column.title}=${asText(column.value(run) ?? "")}`);
+  const cells = COLUMNS.filter((column) => column.value(run) != null).map((column) => `${column.title}=${asText(column.value(run))}`);
   return [run.label, run.run, run.name, run.notes, run.status, run.error, run.model, run.data, ...cells, ...keys].join("\n").toLowerCase();
 });
 

@@ -30,7 +30,8 @@ def compare(cfg: DictConfig) -> None:
     if cfg.watch:
         from comparison.watch import watch
 
-        if not glob.has_magic(cfg.runs) and not Path(cfg.runs).expanduser().exists():
+        # The usual folder comes with the first run.
+        if cfg.runs != "experiments" and not glob.has_magic(cfg.runs) and not Path(cfg.runs).expanduser().exists():
             raise UserError(f"runs={cfg.runs}: there is no such folder")
         return watch(lambda: found_runs(cfg.runs)[0], str(cfg.runs))
     report = Path(cfg.report).expanduser() if cfg.report is not None else None

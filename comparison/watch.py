@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from datetime import datetime
 from comparison.report_data import short_names
 from comparison.runs import Run, as_number, number_or_none
 from comparison.table import differing_keys
+from utils.interruption import StopRequest
 from utils.tables import duration, number, table
 
 INTERVAL = 2.0  # seconds
@@ -27,8 +29,8 @@ def watch(find: Callable[[], Sequence[Run]], source: str) -> None:
         source: what they are chosen by.
     """
     terminal, before = sys.stdout.isatty(), ""
-    try:
-        while True:
+    with StopRequest() as stop:  # which is asked: a reader of files may take an exception for damage
+        while stop.signal is None:
             room = shutil.get_terminal_size().lines - 6 if terminal else 40
             text = drawn(find(), source, max(room, 5))
             if terminal:
@@ -36,9 +38,11 @@ def watch(find: Callable[[], Sequence[Run]], source: str) -> None:
             elif text != before:
                 print(text, flush=True)
             before = text
-            time.sleep(INTERVAL)
-    except KeyboardInterrupt:
-        return
+            until = time.monotonic() + INTERVAL
+            while stop.signal is None and time.monotonic() < until:
+                time.sleep(0.05)
+    if stop.signal == signal.SIGTERM:
+        sys.exit(128 + signal.SIGTERM)
 
 
 def drawn(runs: Sequence[Run], source: str, room: int) -> str:

@@ -17,11 +17,10 @@ Format = Literal["table", "csv", "json", "markdown", "latex"]
 GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer")
 NOT_COMPARED = {"name", "notes", "resume"}
 METRICS = {"val/miou": "mIoU", "val/dice": "Dice"}
-WEIGHTIEST = (
-    *("name", "job", "class", "n", "mIoU", "status", "model", "data", "epoch", "Dice", "seconds"),
-    *("parameters", "images/s", "MACs"),
-)
-"""Columns that a narrow table has rather than keys in which runs differ."""
+WEIGHTIEST = ("name", "job", "class", "n", "mIoU", "status", "model")
+"""Columns that a narrow table has before all, then the keys in which runs differ."""
+LIGHTEST = ("data", "epoch", "Dice", "seconds", "parameters", "images/s", "MACs")
+"""Columns that it has after those; what is the same in all rows comes last."""
 LATEX = str.maketrans(
     {sign: rf"\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "}
@@ -180,14 +179,19 @@ def rendered(rows: Sequence[Row], form: Format, title: str = "", signed: bool = 
 
 
 def _fitted(rows: Sequence[Sequence[str]], title: str, width: int | None) -> str:
-    """A table without the columns that are too much for the width: the keys that differ go first, the last of them."""
+    """A table without the columns that are too much for the width, the lightest first."""
     columns = rows[0]
     needed = dict(zip(columns, column_widths(rows), strict=True))
     if width is None or sum(needed.values()) < width:
         return table(rows, title)
-    weight = {column: place for place, column in enumerate(WEIGHTIEST)}
+    places = {column: place for place, column in enumerate([*WEIGHTIEST, "a key", *LIGHTEST])}
+    same = {column for column, cells in zip(columns, zip(*rows[1:], strict=True), strict=True) if len(set(cells)) == 1}
+
+    def lightness(column: str) -> tuple[bool, int]:
+        return column in same - set(WEIGHTIEST[:4]) and len(rows) > 2, places.get(column, places["a key"])
+
     kept, used = set[str](), 1  # a border
-    for column in sorted(columns, key=lambda column: weight.get(column, len(weight))):
+    for column in sorted(columns, key=lightness):
         if used + needed[column] <= width or not kept:
             kept.add(column)
             used += needed[column]

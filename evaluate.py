@@ -23,13 +23,18 @@ log = logging.getLogger("evaluate")
 def evaluate(cfg: DictConfig) -> None:
     """Prints the metrics of a checkpoint on a split, and writes them to files."""
     # Slow to import, so only here, where the config is known to be right.
+    import cv2
+
     from data.checking import checked_samples
     from engine.checkpoint import load_checkpoint
     from engine.device import choose_device
     from engine.predictor import Predictor
     from evaluation.measuring import measure
     from evaluation.results import show, write_results
+    from utils.memory import keep_freed_memory
 
+    keep_freed_memory()
+    cv2.setNumThreads(1)  # it works beside the network, which needs the cores
     device = choose_device(cfg.device)
     checkpoint = load_checkpoint(cfg.checkpoint)
     node = data_node(cfg, checkpoint)

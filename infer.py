@@ -104,13 +104,18 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
 
 def predictor_of(cfg: DictConfig) -> Predictor:
     """The predictor of a checkpoint, or of a network and its weights."""
+    import cv2
+
     from data.folder import read_labels
     from engine.checkpoint import load_weights
     from engine.device import choose_device
     from engine.normalization import IMAGENET
     from engine.predictor import Predictor
     from models.weights import read_state_dict
+    from utils.memory import keep_freed_memory
 
+    keep_freed_memory()
+    cv2.setNumThreads(1)  # it works beside the network, which needs the cores
     size = (cfg.image_size[0], cfg.image_size[1]) if cfg.image_size else None
     options: dict[str, Any] = {
         "tta": [] if cfg.tta is None else [cfg.tta] if isinstance(cfg.tta, str) else list(cfg.tta),

@@ -10,9 +10,9 @@ import sys
 
 import torch
 
-from benchmarks.memory import memory
 from benchmarks.timing import seconds
 from models.efficientdet_seg import EfficientDetSeg
+from utils.memory import memory
 from utils.tables import table
 
 SHAPE, CLASSES = (2, 3, 512, 512), 21

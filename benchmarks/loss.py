@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.memory import memory
 from benchmarks.timing import interleaved, milliseconds
 from data.labels import IGNORE_INDEX
 from losses.combinations import ce_iou, soft_iou
 from losses.weighted_sum import WeightedSum
+from utils.memory import memory
 from utils.tables import table
 
 SHAPE = (4, 21, 512, 512)

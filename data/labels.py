@@ -60,6 +60,10 @@ class LabelSet:
         palette[IGNORE_INDEX] = 255
         return palette
 
+    def painted(self, mask: np.ndarray) -> np.ndarray:
+        """A mask uint8 (H, W) in the classes' colours, uint8 (H, W, 3)."""
+        return self.palette().take(mask, axis=0)  # several times as fast as indexing
+
     def id_table(self) -> np.ndarray:
         """The value in the data set's files of each class index, uint8 (256,); what is no class stays as it is."""
         table = np.arange(256, dtype=np.uint8)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from data.loading import ValidationBatch
 from engine import distributed
+from engine.logits import likeliest, resize_logits
 from engine.metrics import add_to_confusion
 from engine.normalization import Normalization
-from engine.predictor import resize_logits
 from engine.running_loss import named_losses
 from losses.class_sums import widest_float
 from losses.weighted_sum import WeightedSum
@@ -54,7 +54,7 @@ def evaluate(
 
     Args:
         after_batch: called with the number of images after each batch (progress, interruption).
-        after_sample: called with the number of each sample, its prediction int64 (h, w), its truth uint8 (h, w) and its
+        after_sample: called with the number of each sample, its prediction uint8 (h, w), its truth uint8 (h, w) and its
             logits float32 (C, h, w), on the device.
     """
     was_training, pinned = model.training, device.type == "cuda"
@@ -74,7 +74,7 @@ def evaluate(
             for sample_logits, mask in zip(logits.split(1), batch.masks, strict=True):
                 target = mask.to(device, non_blocking=pinned)
                 resized = resize_logits(sample_logits, (target.shape[0], target.shape[1]))
-                prediction = resized.argmax(1)
+                prediction = likeliest(resized, 1)
                 add_to_confusion(counts, prediction, target)
                 if after_sample is not None:
                     after_sample(done, prediction[0], target, resized[0])

@@ -8,6 +8,7 @@ from torch import nn
 
 from data.images import resize_image, resize_mask
 from data.samples import SegmentationDataset
+from engine.logits import likeliest
 from engine.normalization import IMAGENET, Normalization
 
 LONGEST_SIDE = 320
@@ -56,12 +57,12 @@ class Pictures:
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).unsqueeze(0).to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             logits = model(self.normalization(pixels, self.channels_last))
-        prediction = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
+        prediction = likeliest(logits, 1)[0].cpu().numpy()
         height, width = image.shape[:2]
         scale = min(1.0, LONGEST_SIDE / max(height, width))
         size = max(1, round(height * scale)), max(1, round(width * scale))
-        palette = self.samples.labels.palette()
-        panels = [resize_image(image, size), *(palette[resize_mask(m, size)] for m in (mask, prediction))]
+        painted = self.samples.labels.painted
+        panels = [resize_image(image, size), *(painted(resize_mask(m, size)) for m in (mask, prediction))]
         return _joined(panels, axis=1)
 
 

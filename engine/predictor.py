@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from data.images import resize_image
 from data.labels import LabelSet
 from engine.checkpoint import build_model, load_checkpoint
+from engine.logits import likeliest_at, resize_logits
 from engine.normalization import Normalization
 from engine.onnx_model import OnnxModel
 from engine.views import Augmentation, Averaged, has_dropout
@@ -27,13 +27,6 @@ LARGEST = 2**26
 """Numbers of logits at a photo's size that are held at once; of larger photos, row by row."""
 
 
-def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits (1, C, h, w) -> float32 (1, C, *size), bilinear."""
-    if logits.shape[-2:] == size:
-        return logits.float()
-    return F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
-
-
 class Prediction(NamedTuple):
     """What a network says of a photo.
 
@@ -41,10 +34,12 @@ class Prediction(NamedTuple):
         mask: uint8 (H, W), the likeliest class of each pixel.
         uncertainty: float32 (H, W), the entropy of the classes' probabilities as a share of the largest one there is,
             from 0 (certain) to 1; None where it was not asked for.
+        probabilities: float32 (C, H, W), of each class; None where they were not asked for.
     """
 
     mask: np.ndarray
     uncertainty: np.ndarray | None
+    probabilities: np.ndarray | None
 
 
 class Predictor:
@@ -135,45 +130,69 @@ class Predictor:
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """The class of each pixel, uint8 (H, W), of a photo uint8 (H, W, 3), RGB."""
-        return self.predict_with(image, uncertainty=False).mask
+        return self.predict_with(image).mask
 
-    @torch.inference_mode()
-    def predict_with(self, image: np.ndarray, uncertainty: bool = True) -> Prediction:
-        """The class of each pixel of a photo uint8 (H, W, 3), RGB, and how uncertain it is."""
-        mask = np.empty(image.shape[:2], np.uint8)
-        entropy = np.empty(image.shape[:2], np.float32) if uncertainty else None
-        for rows, columns, scores, are_logits in self._parts(image):
-            mask[rows, columns] = scores.argmax(0).to(torch.uint8).cpu().numpy()
-            if entropy is not None:
-                probabilities = scores.softmax(0) if are_logits else scores
-                terms = torch.special.entr(probabilities).sum(0) / np.log(max(len(self.labels), 2))
-                entropy[rows, columns] = terms.cpu().numpy()
-        return Prediction(mask, entropy)
-
-    @torch.inference_mode()
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """The probability of each class, float32 (C, H, W), of a photo uint8 (H, W, 3), RGB."""
-        whole = np.empty((len(self.labels), *image.shape[:2]), np.float32)
-        for rows, columns, scores, are_logits in self._parts(image):
-            whole[:, rows, columns] = (scores.softmax(0) if are_logits else scores).cpu().numpy()
-        return whole
+        found = self.predict_with(image, probabilities=True).probabilities
+        assert found is not None
+        return found
 
-    def _parts(self, image: np.ndarray) -> Iterator[tuple[slice, slice, Tensor, bool]]:
-        """Rows, columns, float32 (C, rows, columns), and whether these are logits or probabilities."""
+    def resized(self, image: np.ndarray) -> Tensor | None:
+        """What the network looks at of a photo uint8 (H, W, 3): uint8 (1, 3, h, w) on the CPU; None with a window."""
+        if self.window is not None:
+            return None
+        pixels = resize_image(image, self.image_size).transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(0)
+
+    @torch.inference_mode()
+    def predict_with(
+        self,
+        image: np.ndarray,
+        resized: Tensor | None = None,
+        *,
+        uncertainty: bool = False,
+        probabilities: bool = False,
+    ) -> Prediction:
+        """The class of each pixel of a photo uint8 (H, W, 3), RGB, and what else is asked for.
+
+        Args:
+            resized: what `resized` gives for it, where a thread has called that already.
+        """
+        mask = np.empty(image.shape[:2], np.uint8)
+        entropy = np.empty(image.shape[:2], np.float32) if uncertainty else None
+        whole = np.empty((len(self.labels), *image.shape[:2]), np.float32) if probabilities else None
+        for rows, columns, scores, are_logits in self._parts(image, resized):
+            part = mask[rows, columns]
+            part[:] = likeliest_at(scores, part.shape).cpu().numpy()
+            if entropy is None and whole is None:
+                continue
+            shares = resize_logits(scores, part.shape)[0]
+            shares = shares.softmax(0) if are_logits else shares
+            if entropy is not None:
+                terms = torch.special.entr(shares).sum(0) / np.log(max(len(self.labels), 2))
+                entropy[rows, columns] = terms.cpu().numpy()
+            if whole is not None:
+                whole[:, rows, columns] = shares.cpu().numpy()
+        return Prediction(mask, entropy, whole)
+
+    def _parts(self, image: np.ndarray, resized: Tensor | None) -> Iterator[tuple[slice, slice, Tensor, bool]]:
+        """Rows, columns, what is to be resized to them (1, C, h, w), and whether these are logits or probabilities."""
         if self.window is not None:
             for rows, columns, probabilities in bands(image, self._scores, self.window, self.overlap):
-                yield rows, columns, probabilities, False
+                yield rows, columns, probabilities.unsqueeze(0), False
             return
-        resized = resize_image(image, self.image_size).transpose(2, 0, 1)
-        logits = self._scores(torch.from_numpy(np.ascontiguousarray(resized)).unsqueeze(0))
+        pixels = self.resized(image) if resized is None else resized
+        assert pixels is not None
+        logits = self._scores(pixels)
         height, width = image.shape[:2]
-        if logits.shape[1] * height * width <= LARGEST:
-            yield slice(None), slice(None), resize_logits(logits, (height, width))[0], True
-            return
         rows_at_once = max(LARGEST // (logits.shape[1] * width), 1)
+        if rows_at_once >= height:
+            yield slice(None), slice(None), logits, True
+            return
         for top in range(0, height, rows_at_once):
             rows = slice(top, min(top + rows_at_once, height))
-            yield rows, slice(None), resize_logits(_stretched(logits, rows, height), (rows.stop - top, width))[0], True
+            yield rows, slice(None), _stretched(logits, rows, height), True
 
     def _scores(self, images: Tensor) -> Tensor:
         """Images uint8 (n, 3, h, w) -> logits (n, C, h, w)."""

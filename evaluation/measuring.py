@@ -17,6 +17,7 @@ from engine.checkpoint import build_model
 from engine.details import Details
 from engine.device import autocast_dtype
 from engine.evaluator import evaluate
+from engine.logits import likeliest
 from engine.metrics import add_to_confusion
 from engine.normalization import Normalization
 from engine.predictor import Predictor
@@ -70,7 +71,7 @@ def measure(
             for index in range(len(samples)):
                 sample = dataset[index]
                 scores = torch.from_numpy(predictor.probabilities(sample.image)).clamp_(min=1e-30).log_()
-                prediction, truth = scores.argmax(0), torch.from_numpy(sample.mask)
+                prediction, truth = likeliest(scores, 0), torch.from_numpy(sample.mask)
                 add_to_confusion(counts, prediction, truth)
                 note(index, prediction, truth, scores)
                 bar.update()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+from torch import Tensor
 
 from data.images import read_image
 from engine.predictor import Predictor
@@ -31,18 +32,24 @@ def segment(
     Raises:
         UserError: a file cannot be written.
     """
-    broken = []
+    broken: list[UserError] = []
+
+    def read(photo: Photo) -> tuple[np.ndarray, Tensor | None]:
+        image = read_image(photo.path)
+        return image, predictor.resized(image)
+
     with WriteBehind() as later:
-        for photo, image in read_ahead(photos, lambda photo: read_image(photo.path), lambda photo: pixels(photo.path)):
-            if isinstance(image, UserError):
-                broken.append(image)
+        for photo, found in read_ahead(photos, read, lambda photo: pixels(photo.path)):
+            if isinstance(found, UserError):
+                broken.append(found)
                 after_photo(None)
                 continue
-            if isinstance(image, Exception):
-                raise image
-            found = predictor.predict_with(image, uncertainty="uncertainty" in photo.outputs)
-            probabilities = predictor.probabilities(image) if "probabilities" in photo.outputs else None
-            write = partial(write_files, own_ids=own_ids, probabilities=probabilities, uncertainty=found.uncertainty)
-            later(partial(write, photo.outputs, image, found.mask, predictor.labels), found.mask.size)
-            after_photo(found.mask)
+            if isinstance(found, Exception):
+                raise found
+            image, resized = found
+            wanted = {kind: kind in photo.outputs for kind in ("uncertainty", "probabilities")}
+            prediction = predictor.predict_with(image, resized, **wanted)
+            write = partial(write_files, photo.outputs, image, prediction, predictor.labels, own_ids)
+            later(write, prediction.mask.size)
+            after_photo(prediction.mask)
     return broken

@@ -11,6 +11,7 @@ from PIL import Image
 
 from data.images import resize_image, resize_mask, write_mask
 from data.labels import LabelSet
+from engine.predictor import Prediction
 from utils.files import appearing
 from utils.overlay import overlay, side_by_side, tinted
 
@@ -23,32 +24,28 @@ FOR_PEOPLE = 4096
 def write_files(
     outputs: Mapping[str, Path],
     image: np.ndarray,
-    mask: np.ndarray,
+    found: Prediction,
     labels: LabelSet,
-    *,
     own_ids: bool = False,
-    probabilities: np.ndarray | None = None,
-    uncertainty: np.ndarray | None = None,
 ) -> None:
     """Writes what was asked for of a photo, each file whole or not at all.
 
     Args:
         outputs: format -> file.
         image: uint8 (H, W, 3).
-        mask: class indices, uint8 (H, W).
+        found: with what the formats need.
         own_ids: write the data set's own ids in place of class indices into the mask.
-        probabilities: float32 (C, H, W).
-        uncertainty: float32 (H, W), 0 to 1.
 
     Raises:
         UserError: a file cannot be written.
     """
+    mask, uncertainty, probabilities = found
     for kind, path in outputs.items():
         with appearing(path) as temporary:
             if kind == "mask":
                 write_ids(temporary, mask, labels, own_ids)
             elif kind == "color":
-                Image.fromarray(labels.palette()[mask]).save(temporary, format="PNG", compress_level=1)
+                Image.fromarray(labels.painted(mask)).save(temporary, format="PNG", compress_level=1)
             elif kind in ("overlay", "side_by_side"):
                 draw = overlay if kind == "overlay" else side_by_side
                 draw(*shrunk(image, mask), labels).save(temporary, format="PNG", compress_level=1)
@@ -87,5 +84,5 @@ def frame(kind: str, image: np.ndarray, mask: np.ndarray, labels: LabelSet) -> n
     """A frame of a video, uint8 (H, W, 3), RGB, or both beside each other, without a legend, which would jump."""
     if kind == "overlay":
         return tinted(image, mask, labels)
-    colors = labels.palette()[mask]
+    colors = labels.painted(mask)
     return colors if kind == "color" else np.concatenate([image, colors], 1)

@@ -26,8 +26,8 @@ def read_ahead(
     threads in the meantime.
 
     Args:
-        weight: of an item; those that are held, the one given out included, weigh no more than the budget together,
-            unless one alone does.
+        weight: of an item, which a thread finds out, too; those that are held, the one given out included, weigh no
+            more than the budget together, unless one alone does.
         ahead: how many are read ahead at most.
     """
 
@@ -39,18 +39,24 @@ def read_ahead(
 
     source = iter(items)
     waiting: deque[tuple[Item, int, Future[Value | Exception]]] = deque()
-    upcoming: list[tuple[Item, int]] = []  # the next one, where the budget does not allow it yet
-    with ThreadPoolExecutor(max(ahead - 1, 1)) as threads:
+    with ThreadPoolExecutor(max(ahead - 1, 1)) as readers, ThreadPoolExecutor(1) as scales:
+
+        def weighed() -> tuple[Item, Future[int]] | None:
+            for item in source:
+                return item, scales.submit(weight, item)
+            return None
+
+        upcoming = weighed()
 
         def refill(held: int) -> None:
-            while len(waiting) < ahead:
-                if not upcoming:
-                    upcoming.extend((item, weight(item)) for item in _first(source))
-                together = held + sum(heavy for _, heavy, _ in waiting)
-                if not upcoming or (together and together + upcoming[0][1] > budget):
+            nonlocal upcoming
+            while upcoming is not None and len(waiting) < ahead:
+                item, heavy = upcoming[0], upcoming[1].result()
+                together = held + sum(other for _, other, _ in waiting)
+                if together and together + heavy > budget:
                     return
-                item, heavy = upcoming.pop()
-                waiting.append((item, heavy, threads.submit(attempt, item)))
+                waiting.append((item, heavy, readers.submit(attempt, item)))
+                upcoming = weighed()
 
         try:
             refill(0)
@@ -60,14 +66,7 @@ def read_ahead(
                 yield item, result.result()
                 refill(0)
         finally:
-            threads.shutdown(cancel_futures=True)
-
-
-def _first(source: Iterator[Item]) -> list[Item]:
-    """The next item of an iterator, [] at its end."""
-    for item in source:
-        return [item]
-    return []
+            readers.shutdown(cancel_futures=True)
 
 
 class WriteBehind:

@@ -45,7 +45,7 @@ def segment(
 
     def write(number: int, image: np.ndarray, found: Prediction) -> None:
         pictures = {kind: path / f"{number:06}.png" for kind, path in folders.items()}
-        write_files(*(pictures, image, found.mask, predictor.labels), own_ids=own_ids, uncertainty=found.uncertainty)
+        write_files(pictures, image, found, predictor.labels, own_ids)
         for kind, video in videos.items():
             video.add(frame(kind, image, found.mask, predictor.labels))
 

@@ -269,7 +269,7 @@ def _weights(network: Network) -> int:
 
 def _rise(case: Case, file: Path) -> int:
     """The bytes of a case on a CPU, in a process that has done nothing else, see `peak_memory`."""
-    from benchmarks.memory import memory
+    from utils.memory import memory
 
     if case.backend == "onnx":
         import numpy as np

@@ -89,7 +89,6 @@ def draw_predictions(samples: Sequence[Predicted], labels: LabelSet, path: Path)
     height, width = samples[0].truth.shape
     figure = Figure(figsize=(16, 4 * len(samples) * height / width + 1.6), layout="constrained")
     grid = figure.subplots(len(samples), 4, squeeze=False)
-    palette = labels.palette()
     for axes, (_, name, image, truth, prediction) in zip(grid, samples, strict=True):
         valid = truth != IGNORE_INDEX
         wrong = (prediction != truth) & valid
@@ -97,8 +96,8 @@ def draw_predictions(samples: Sequence[Predicted], labels: LabelSet, path: Path)
         error[wrong] = (200, 30, 30)
         panels = {
             _short(name): image,
-            "truth": palette[truth],
-            "prediction": palette[prediction],
+            "truth": labels.painted(truth),
+            "prediction": labels.painted(prediction),
             f"wrong (red): {wrong.sum() / max(valid.sum(), 1):.1%} of the pixels": error,
         }
         for ax, (title, picture) in zip(axes, panels.items(), strict=True):

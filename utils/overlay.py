@@ -8,15 +8,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data.labels import LabelSet
 
-COUNTED_AT_ONCE = 2**22  # pixels, of each of which NumPy makes eight bytes
-
 
 def class_shares(mask: np.ndarray, labels: LabelSet) -> list[tuple[str, tuple[int, int, int], float]]:
     """(name, colour, share of the pixels) of the classes in a mask uint8 (H, W), largest first."""
-    counts = np.zeros(256, np.int64)
-    for part in np.array_split(mask, mask.size // COUNTED_AT_ONCE + 1):
-        counts += np.bincount(part.ravel(), minlength=256)
-    shares = counts[: len(labels)] / mask.size
+    shares = np.array(Image.fromarray(mask).histogram()[: len(labels)]) / mask.size
     order = [i for i in np.argsort(-shares, kind="stable") if shares[i] > 0]
     return [(labels.names[i], labels.colors[i], float(shares[i])) for i in order]
 
@@ -29,7 +24,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: floa
 def side_by_side(image: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Image.Image:
     """The photo uint8 (H, W, 3) and the colours of its mask uint8 (H, W), above a legend; a wide photo on top."""
     along = 0 if image.shape[1] > 2 * image.shape[0] else 1
-    return _with_legend(np.concatenate([image, labels.palette()[mask]], along), mask, labels)
+    return _with_legend(np.concatenate([image, labels.painted(mask)], along), mask, labels)
 
 
 def _with_legend(picture: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Image.Image:
@@ -43,7 +38,7 @@ def _with_legend(picture: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Ima
 
 def tinted(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.55) -> np.ndarray:
     """The photo uint8 (H, W, 3) in the colours of its mask uint8 (H, W), with dark contours."""
-    blended = cv2.addWeighted(image, 1 - opacity, labels.palette()[mask], opacity, 0)
+    blended = cv2.addWeighted(image, 1 - opacity, labels.painted(mask), opacity, 0)
     blended[_contours(mask)] //= 3
     return blended
 

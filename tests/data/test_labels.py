@@ -12,6 +12,11 @@ def test_palette() -> None:
     assert palette[[0, 1, 2, 255]].tolist() == [[1, 2, 3], [4, 5, 6], [0, 0, 0], [255, 255, 255]]
 
 
+def test_painted() -> None:
+    colors = LABELS.painted(np.array([[0, 1], [2, 255]], np.uint8))
+    assert colors.tolist() == [[[1, 2, 3], [4, 5, 6]], [[0, 0, 0], [255, 255, 255]]]
+
+
 def test_survives_a_checkpoint() -> None:
     assert LabelSet.from_dict(LABELS.to_dict()) == LABELS
 

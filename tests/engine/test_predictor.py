@@ -50,12 +50,23 @@ def test_probabilities_through_windows_and_views() -> None:
 def test_uncertainty_is_the_entropy_of_what_is_said() -> None:
     image = RNG.integers(0, 256, (33, 47, 3), np.uint8)
     for settings in ({}, {"window": (32, 32)}):
-        mask, uncertainty = predictor(**settings).predict_with(image)
+        mask, uncertainty, probabilities = predictor(**settings).predict_with(image, uncertainty=True)
         said = predictor(**settings).probabilities(image).astype(np.float64)
+        assert probabilities is None
         expected = -(said * np.log(said)).sum(0) / np.log(3)
         assert uncertainty is not None
         np.testing.assert_allclose(uncertainty, expected, atol=1e-4)
         np.testing.assert_array_equal(mask, said.argmax(0))
+
+
+def test_a_photo_goes_through_the_network_once_for_all_that_is_asked() -> None:
+    """So that the samples behind a mask, its uncertainty and its probabilities are the same ones."""
+    image = RNG.integers(0, 256, (33, 47, 3), np.uint8)
+    sampled = Predictor(small_network(0.5), LABELS, (32, 40), Normalization(), samples=5)
+    mask, uncertainty, said = sampled.predict_with(image, uncertainty=True, probabilities=True)
+    assert said is not None and uncertainty is not None
+    np.testing.assert_array_equal(mask, said.argmax(0))
+    np.testing.assert_allclose(uncertainty, -(said * np.log(said)).sum(0) / np.log(3), atol=1e-4)
 
 
 def test_samples_need_dropout() -> None:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from data.labels import LabelSet
+from engine.predictor import Prediction
 from inference.pictures import FOR_PEOPLE, shrunk, write_files
 from utils.errors import UserError
 from utils.overlay import side_by_side
@@ -13,11 +14,12 @@ LABELS = LabelSet(("road", "car", "misc"), ((128, 64, 128), (0, 0, 142), (9, 9, 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (40, 60, 3), np.uint8)
 MASK = RNG.integers(0, 3, (40, 60), np.uint8)
+FOUND = Prediction(MASK, None, None)
 
 
-def written(tmp_path: Path, kind: str, **settings: object) -> Path:
+def written(tmp_path: Path, kind: str, found: Prediction = FOUND, own_ids: bool = False) -> Path:
     path = tmp_path / "x.png"
-    write_files({kind: path}, IMAGE, MASK, LABELS, **settings)  # type: ignore[arg-type]
+    write_files({kind: path}, IMAGE, found, LABELS, own_ids)
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]  # nothing temporary is left
     return path
 
@@ -39,11 +41,11 @@ def test_colors(tmp_path: Path) -> None:
 
 def test_probabilities_and_uncertainty(tmp_path: Path) -> None:
     probabilities = RNG.random((3, 40, 60), np.float32)
-    stored = np.load(written(tmp_path, "probabilities", probabilities=probabilities))
+    stored = np.load(written(tmp_path, "probabilities", FOUND._replace(probabilities=probabilities)))
     np.testing.assert_allclose(stored["probabilities"], probabilities, atol=1e-3)
     assert stored["classes"].tolist() == list(LABELS.names)
     uncertainty = RNG.random((40, 60), np.float32)
-    grey = np.asarray(Image.open(written(tmp_path, "uncertainty", uncertainty=uncertainty)))
+    grey = np.asarray(Image.open(written(tmp_path, "uncertainty", FOUND._replace(uncertainty=uncertainty))))
     assert np.abs(grey / 255 - uncertainty).max() <= 0.5 / 255 + 1e-6
 
 
@@ -64,4 +66,4 @@ def test_pictures_for_people_are_no_larger_than_they_can_see() -> None:
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
-        write_files({"mask": tmp_path / "gone" / "x.png"}, IMAGE, MASK, LABELS)
+        write_files({"mask": tmp_path / "gone" / "x.png"}, IMAGE, FOUND, LABELS)

@@ -81,7 +81,7 @@ class Predictor:
             raise UserError(f"overlap={overlap}: must be from 0 to below 1")
         self.model = Averaged(model, tta, samples) if tta or samples > 1 else model
         self.labels, self.image_size, self.normalization = labels, image_size, normalization
-        self.window, self.overlap = window, overlap
+        self.samples, self.window, self.overlap = samples, window, overlap
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
     @classmethod

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from data.images import read_image
-from engine.predictor import Predictor
+from engine.predictor import Prediction, Predictor
 from inference.pictures import write_files
 from inference.pipeline import WriteBehind, read_ahead
 from inference.plan import Photo, pixels
-from utils.errors import UserError
+from utils.errors import Unreadable
+
+Result = np.ndarray | Unreadable
+"""The mask of a photo, uint8 (H, W), or why it cannot be read."""
+AT_ONCE = 2
+"""Photos in the network at the same time on a CPU; more would take more memory."""
 
 
 def segment(
@@ -22,7 +29,7 @@ def segment(
     *,
     own_ids: bool = False,
     after_photo: Callable[[np.ndarray | None], object] = lambda mask: None,
-) -> list[UserError]:
+) -> list[Unreadable]:
     """Writes what was asked for of each photo; returns why others could not be read.
 
     Args:
@@ -32,24 +39,71 @@ def segment(
     Raises:
         UserError: a file cannot be written.
     """
-    broken: list[UserError] = []
+    # Samples of dropout would depend on which thread is first.
+    together = predictor.device.type == "cpu" and predictor.samples == 1 and len(photos) > 1
+    broken = []
+    for result in (_side_by_side if together else _in_turn)(photos, predictor, own_ids):
+        if isinstance(result, Unreadable):
+            broken.append(result)
+            after_photo(None)
+        else:
+            after_photo(result)
+    return broken
+
+
+def _in_turn(photos: Sequence[Photo], predictor: Predictor, own_ids: bool) -> Iterator[Result]:
+    """One photo after the other through the network, while others are read and written."""
 
     def read(photo: Photo) -> tuple[np.ndarray, Tensor | None]:
-        image = read_image(photo.path)
-        return image, predictor.resized(image)
+        return _read(photo, predictor)
 
     with WriteBehind() as later:
         for photo, found in read_ahead(photos, read, lambda photo: pixels(photo.path)):
-            if isinstance(found, UserError):
-                broken.append(found)
-                after_photo(None)
+            if isinstance(found, Unreadable):
+                yield found
                 continue
             if isinstance(found, Exception):
                 raise found
             image, resized = found
-            wanted = {kind: kind in photo.outputs for kind in ("uncertainty", "probabilities")}
-            prediction = predictor.predict_with(image, resized, **wanted)
+            prediction = _predict(photo, image, resized, predictor)
             write = partial(write_files, photo.outputs, image, prediction, predictor.labels, own_ids)
             later(write, prediction.mask.size)
-            after_photo(prediction.mask)
-    return broken
+            yield prediction.mask
+
+
+def _side_by_side(photos: Sequence[Photo], predictor: Predictor, own_ids: bool) -> Iterator[Result]:
+    """Photos from file to file in threads, each with its share of the cores: these would else wait for each other in
+    each layer, and all of them for the one that has a photo to read."""
+
+    def whole(photo: Photo) -> np.ndarray:
+        image, resized = _read(photo, predictor)
+        prediction = _predict(photo, image, resized, predictor)
+        write_files(photo.outputs, image, prediction, predictor.labels, own_ids)
+        return prediction.mask
+
+    with _cores_shared():
+        for _photo, found in read_ahead(photos, whole, lambda photo: pixels(photo.path), AT_ONCE + 1):
+            if isinstance(found, Exception) and not isinstance(found, Unreadable):
+                raise found
+            yield found
+
+
+def _read(photo: Photo, predictor: Predictor) -> tuple[np.ndarray, Tensor | None]:
+    image = read_image(photo.path)
+    return image, predictor.resized(image)
+
+
+def _predict(photo: Photo, image: np.ndarray, resized: Tensor | None, predictor: Predictor) -> Prediction:
+    wanted = {kind: kind in photo.outputs for kind in ("uncertainty", "probabilities")}
+    return predictor.predict_with(image, resized, **wanted)
+
+
+@contextmanager
+def _cores_shared() -> Iterator[None]:
+    """Gives threads that are begun in it a share of torch's threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads // AT_ONCE, 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -22,6 +22,7 @@ from engine.onnx_model import OnnxModel
 from models.efficientdet_seg import EfficientDetSeg
 from models.enet import ENet
 from models.espnet import ESPNet
+from utils.memory import keep_freed_memory
 from utils.tables import table
 
 SIZE, ROUNDS = (512, 512), 15
@@ -65,6 +66,14 @@ def in_onnx(model: nn.Module) -> OnnxModel:
 
 
 def main() -> None:
+    print(table(compared(), f"1 x {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads, torch as it is"))
+    keep_freed_memory()
+    torch._dynamo.reset()
+    print(table(compared(), "the same with freed memory kept, as infer.py and the Trainer do"))
+
+
+def compared() -> list[list[str]]:
+    """A row a network."""
     torch.manual_seed(0)
     rows = [["", "eager", "compiled", "ONNX Runtime", "eager / compiled", "eager / ONNX Runtime", "equal pixels"]]
     for name, build in NETWORKS.items():
@@ -79,7 +88,7 @@ def main() -> None:
         ratios = [f"{times['eager'] / times[key]:.2f}" for key in ("compiled", "onnx")]
         equal = min((masks[key] == masks["eager"]).float().mean().item() for key in ("compiled", "onnx"))
         rows.append([name, *(milliseconds(times[key]) for key in rivals), *ratios, f"{equal:.3%}"])
-    print(table(rows, f"1 x {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads"))
+    return rows
 
 
 if __name__ == "__main__":

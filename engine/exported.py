@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,26 +63,36 @@ def as_bytes(kind: Format, model: nn.Module, facts: Facts) -> bytes:
     dynamic_shapes = (axes,) if facts.dynamic else None
     texts = facts.to_texts()
     file = io.BytesIO()
-    # Sizes that happen to be equal or odd in the example are not taken to be so always.
-    with _without_chatter(), torch.fx.experimental._config.patch(backed_size_oblivious=facts.dynamic):  # type: ignore[attr-defined]
-        if kind == "onnx":
-            program = torch.onnx.export(
-                graph,
-                (images,),
-                dynamo=True,
-                verbose=False,
-                input_names=["images"],
-                output_names=["ids", "logits"] if facts.preprocessing else ["logits"],
-                dynamic_shapes=dynamic_shapes,
-            )
-            assert program is not None
-            return with_texts(program.model_proto, texts)
+    if kind == "onnx":
+        outputs = ["ids", "logits"] if facts.preprocessing else ["logits"]
+        return with_texts(to_onnx(graph, images, outputs, dynamic_shapes), texts)
+    with _without_chatter(), _any_size(facts.dynamic):
         if kind == "torch_export":
             exported = torch.export.export(graph, (images,), dynamic_shapes=dynamic_shapes, strict=False)
             torch.export.save(exported, file, extra_files={"facts.json": json.dumps(texts)})
         else:
             torch.jit.save(torch.jit.trace(graph, images), file, _extra_files={"facts.json": json.dumps(texts)})
     return file.getvalue()
+
+
+@torch.no_grad()
+def to_onnx(
+    model: nn.Module, images: Tensor, outputs: Sequence[str], dynamic_shapes: tuple[dict[int, Any]] | None = None
+) -> Any:
+    """A network as an onnx.ModelProto with the input `images`, for images of just this shape or for what
+    `dynamic_shapes` says of their axes."""
+    with _without_chatter(), _any_size(dynamic_shapes is not None):
+        program = torch.onnx.export(
+            model,
+            (images,),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=list(outputs),
+            dynamic_shapes=dynamic_shapes,
+        )
+    assert program is not None
+    return program.model_proto
 
 
 def load(kind: Format, path: Path, facts: Facts) -> Callable[[Tensor], Tensor]:
@@ -115,6 +125,11 @@ def with_texts(proto: Any, texts: dict[str, str]) -> bytes:
     for key, value in texts.items():
         proto.metadata_props.add(key=key, value=value)
     return proto.SerializeToString()
+
+
+def _any_size(dynamic: bool) -> contextlib.AbstractContextManager[Any]:
+    """With sizes that happen to be equal or odd in the example not taken to be so always."""
+    return torch.fx.experimental._config.patch(backed_size_oblivious=dynamic)  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ class OnnxModel(nn.Module):
     def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
         super().__init__()
         self.path = path
-        self.session = _session(path, torch.device(device))
+        self.session = open_session(path, torch.device(device), torch.get_num_threads())
         self.facts = Facts.from_texts(self.session.get_modelmeta().custom_metadata_map, path)
         self.normalization = AS_PIXELS if self.facts.preprocessing else self.facts.normalization
 
@@ -60,8 +60,12 @@ class OnnxModel(nn.Module):
         return torch.from_numpy(found[0] if len(found) == 1 else np.concatenate(found))
 
 
-def _session(path: Path, device: torch.device) -> Any:
-    """An ONNX Runtime session with as many threads as PyTorch has."""
+def open_session(path: Path, device: torch.device, threads: int) -> Any:
+    """An ONNX Runtime session.
+
+    Raises:
+        UserError: as `OnnxModel`, but for files of other programs.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -75,7 +79,7 @@ def _session(path: Path, device: torch.device) -> Any:
             " or say device=cpu"
         )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors; it warns of what the exporter has left unused
     try:
         return onnxruntime.InferenceSession(path.read_bytes(), options, [provider])

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import logging
 import multiprocessing
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -115,6 +113,9 @@ def measure(cases: Sequence[Case], seconds: float) -> list[Result]:
     """
     from tqdm import tqdm
 
+    from utils.memory import keep_freed_memory
+
+    keep_freed_memory()  # as infer.py and the Trainer do
     results = [Result([]) for _ in cases]
     calls: dict[int, Call] = {}
 
@@ -157,6 +158,7 @@ def prepared(case: Case, file: Path) -> Call:
     import torch
 
     from engine.device import autocast_dtype
+    from engine.exported import to_onnx
 
     torch.set_num_threads(case.threads)
     device = torch.device(case.device)
@@ -165,7 +167,7 @@ def prepared(case: Case, file: Path) -> Call:
     if case.backend == "onnx":
         if case.device != "cpu" or case.amp in ("fp16", "bf16"):
             raise UserError("ONNX Runtime is timed on the CPU in float32: say device=cpu amp=off")
-        _export(model, images, file)
+        file.write_bytes(to_onnx(model, images, ["logits"]).SerializeToString())
         return _session(file, images.numpy(), case.threads)
     images, model = images.to(device), model.to(device)
     call: Any = model
@@ -182,27 +184,14 @@ def prepared(case: Case, file: Path) -> Call:
     return forward
 
 
-def _export(model: nn.Module, images: Any, file: Path) -> None:
-    """Writes a network as ONNX, for images of just this shape."""
-    import torch
-
-    logging.disable(logging.WARNING)  # hundreds of lines on what was made simpler
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(model, (images,), str(file), dynamo=True, verbose=False)
-    finally:
-        logging.disable(logging.NOTSET)
-
-
 def _session(file: Path, images: Any, threads: int) -> Call:
     """A forward pass of an exported network on images float32 (N, 3, H, W) of NumPy."""
-    import onnxruntime
+    import torch
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    return functools.partial(session.run, None, {session.get_inputs()[0].name: images})
+    from engine.onnx_model import open_session
+
+    session = open_session(file, torch.device("cpu"), threads)
+    return functools.partial(session.run, None, {"images": images})
 
 
 def warm_up(call: Call, device: str, seconds: float) -> None:
@@ -274,6 +263,8 @@ def _rise(case: Case, file: Path) -> int:
     if case.backend == "onnx":
         import numpy as np
         import onnxruntime  # noqa: F401 - not what the network takes
+
+        import engine.onnx_model  # noqa: F401
 
         weights = 0
     else:

@@ -117,6 +117,8 @@ def spoil(checkpoint: Path, how: str) -> None:
         content["model"] = torch.nn.Linear(2, 2).state_dict()
     if how == "target":
         content["config"]["model"]["_target_"] = "models.enet.torch.os.system"
+    if how == "newer":
+        content["version"] += 1
     torch.save(content, checkpoint)
 
 
@@ -127,6 +129,7 @@ def spoil(checkpoint: Path, how: str) -> None:
         ("class count", "does not fit ENet: fullconv.weight"),
         ("model", "does not fit ENet"),
         ("target", "not a model of this project"),
+        ("newer", "newer version"),
     ],
 )
 def test_checkpoints_that_do_not_fit(tmp_path: Path, finished_run: Path, photo: Path, how: str, fragment: str) -> None:

@@ -1,3 +1,7 @@
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -100,3 +104,31 @@ def test_videos(photos: Path) -> None:
         with pytest.raises(UserError) as caught:
             plan_video(source, output, formats)
         assert fragment in str(caught.value)
+
+
+@pytest.fixture
+def forbidden() -> Iterator[Path]:
+    """A folder with a photo that this user may read and not write to, as somebody else where this is root."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "a.jpg").touch()
+    folder.chmod(0o555)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_a_folder_without_permission_to_write(forbidden: Path) -> None:
+    """Told before anything is computed: masks beside the photo, in a folder of their own there, and a video."""
+    for output in (None, str(forbidden / "masks")):
+        with pytest.raises(UserError, match="nothing can be written there") as caught:
+            plan_photos(str(forbidden / "*.jpg"), output, BOTH)
+        assert str(forbidden) in str(caught.value) and "Permission denied" in str(caught.value)
+    with pytest.raises(UserError, match="Permission denied"):
+        plan_video(str(forbidden / "drive.mp4"), None, ["overlay"])

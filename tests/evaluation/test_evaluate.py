@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from data.camvid import LABELS as CAMVID_LABELS
 from data.camvid import CamVid
 from data.cityscapes import Cityscapes
 from data.cityscapes_labels import label_set
 from data.folder import Folder
-from data.images import read_image
-from data.labels import LabelSet
 from data.synthetic import Synthetic
 from data.voc import LABELS as VOC_LABELS
-from engine.checkpoint import save_checkpoint
-from engine.normalization import Normalization
 from engine.predictor import Predictor
-from evaluate import evaluate
-from models.enet import ENet
 from tests.conftest import run_command
-from tests.data.layouts import blocks, make_cityscapes, make_coco, make_folder, make_voc, photo, write
-from tests.in_process import assert_refused, run_here
-
-SIZE = [32, 48]
-"""Of the input of the networks made here: other than that of any mask, so that all is resized."""
-LOADER = {"train_split": "train", "val_split": "val", "image_size": SIZE, "batch_size": 2, "num_workers": 0,
-          "cache": "none", "limit": None}  # fmt: skip
-
-
-def evaluate_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:
-    """On the CPU, which gives the same on every machine."""
-    return run_here(evaluate, "evaluate", "device=cpu", *words, cwd=cwd)
+from tests.data.layouts import make_cityscapes, make_coco, make_folder, make_voc, photo, write
+from tests.evaluation.networks import evaluate_here, write_network
+from tests.in_process import assert_refused
 
 
 def files_in(folder: Path) -> set[str]:
@@ -55,58 +36,6 @@ def files_of(name: str) -> list[str]:
 
 
 FILES = ("confusion_matrix.png", "calibration.png", "worst.png", "samples.csv")
-
-
-@pytest.fixture
-def run(tmp_path: Path, finished_run: Path) -> Path:
-    """A copy of the finished run, in the folder of the test."""
-    return shutil.copytree(finished_run, tmp_path / "run")
-
-
-def write_network(path: Path, labels: LabelSet, data: dict[str, Any], photos: list[np.ndarray]) -> Path:
-    """A checkpoint of an untrained ENet that finds many classes in these photos."""
-    torch.manual_seed(0)
-    model = ENet(num_classes=len(labels))
-    arguments = {"model": {"_target_": "models.enet.ENet"}, "data": {**LOADER, **data}}
-    content = {
-        "config": arguments,
-        "labels": labels.to_dict(),
-        "normalization": Normalization().to_dict(),
-        "image_size": SIZE,
-        "epoch": 3,
-    }
-    save_checkpoint(path, {**content, "model": model.state_dict()})
-    predictor = Predictor.from_checkpoint(path)
-    images = torch.from_numpy(np.stack([photo[: SIZE[0], : SIZE[1]] for photo in photos])).permute(0, 3, 1, 2)
-    with torch.no_grad():
-        logits = predictor.model(predictor.normalization(images))
-        weights = model.state_dict()
-        spread = logits.std((0, 2, 3))
-        weights["fullconv.weight"] /= spread[None, :, None, None]
-        weights["fullconv.bias"] -= logits.mean((0, 2, 3))
-        weights["fullconv.bias"] /= spread
-    save_checkpoint(path, {**content, "model": weights})
-    return path
-
-
-@pytest.fixture(scope="module")
-def original_street(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("street")
-    root = folder / "camvid"
-    for split in ("train", "val"):
-        for i in range(3):
-            write(root / split / f"{i}.png", photo(i))
-            write(root / f"{split}annot" / f"{i}.png", blocks(i, [*range(9), 11]))
-    data = {"_target_": "data.camvid.CamVid", "root": "camvid"}
-    write_network(folder / "street.pt", CAMVID_LABELS, data, [photo(i) for i in range(3)])
-    return folder
-
-
-@pytest.fixture
-def street(tmp_path: Path, original_street: Path) -> Path:
-    """A network for a CamVid beside it, whose masks lack two classes and have void pixels."""
-    shutil.copytree(original_street, tmp_path, dirs_exist_ok=True)
-    return tmp_path / "street.pt"
 
 
 def counted(predictor: Predictor, samples: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -378,93 +307,6 @@ def test_a_broken_file_is_named(tmp_path: Path, street: Path) -> None:
     (tmp_path / "camvid" / "val" / "1.png").write_bytes(b"")
     assert_refused(evaluate_here("checkpoint=street.pt", cwd=tmp_path), "camvid/val/1.png: the file is empty")
     assert not (tmp_path / "street_evaluation").exists()
-
-
-def spoil(checkpoint: Path, keys: dict[str, Any]) -> None:
-    """Sets keys of the node `data` in a checkpoint's config."""
-    content = torch.load(checkpoint, weights_only=True)
-    content["config"]["data"] |= keys
-    torch.save(content, checkpoint)
-
-
-class Pickled:
-    """Makes a folder when it is read, as what is malicious may do anything."""
-
-    def __reduce__(self) -> tuple[Callable, tuple[str]]:
-        return os.mkdir, ("ran",)
-
-
-@pytest.fixture
-def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """What the code left behind that a checkpoint must not start."""
-    torch.save(Pickled(), tmp_path / "evil.pt")
-    calls: list[str] = []
-
-    def download_voc(root: Path) -> None:
-        calls.append("download_voc")
-
-    def spied_read_image(path: str) -> np.ndarray:
-        calls.append("read_image")
-        return read_image(path)
-
-    monkeypatch.setattr("data.voc_download.download_voc", download_voc)
-    monkeypatch.setattr("data.images.read_image", spied_read_image)
-    return lambda: [*calls, *(path.name for path in tmp_path.glob("ran*"))]
-
-
-@pytest.mark.parametrize(
-    ("target", "arguments"),
-    [
-        ("os.system", {"command": "touch ran"}),
-        ("torch.load", {"f": "evil.pt", "weights_only": False}),
-        ("torch.nn.Linear", {"in_features": 1, "out_features": 1}),
-        ("data.images.read_image", {"path": "evil.pt"}),
-        ("data.voc_download.download_voc", {"root": "voc"}),
-        ("data.voc_download.SBDataset", {"root": "ran"}),  # of torchvision, only imported there
-        ("data.camvid.PairedFiles", {}),
-        ("data.download.os.mkdir", {"path": "ran"}),
-        ("tests.data.layouts.make_voc", {"root": "ran"}),
-        ("data", {}),
-        (["data.camvid.CamVid"], {}),
-        (None, {}),
-    ],
-)
-def test_a_checkpoint_does_not_say_what_is_run(
-    tmp_path: Path, street: Path, traces: Callable[[], list[str]], target: Any, arguments: dict[str, Any]
-) -> None:
-    spoil(street, {"_target_": target, **arguments})
-    done = evaluate_here("checkpoint=street.pt", cwd=tmp_path)
-    assert_refused(done, f"trained on '{target}', which is not a data set of this project", "say data=")
-    assert traces() == []
-
-
-def test_data_that_the_user_names_need_nothing_of_the_checkpoint(
-    tmp_path: Path, street: Path, traces: Callable[[], list[str]]
-) -> None:
-    spoil(street, {"_target_": "os.system", "command": "touch ran"})
-    words = ["checkpoint=street.pt", "data=camvid", "data.root=camvid", "data.image_size=[32,48]", "data.num_workers=0"]
-    done = evaluate_here(*words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert traces() == []
-
-
-@pytest.mark.parametrize(
-    "node",
-    [
-        {"_target_": "shutil.copytree", "src": "camvid", "dst": "ran"},
-        {"x": {"_target_": "os.mkdir", "path": "ran"}},
-        {"x": [{"_target_": "torch.load", "f": "evil.pt", "weights_only": False}]},
-        {"x": {"_target_": "data.voc_download.download_voc", "root": "voc"}},
-        {"x": {"_target_": "os.system", "_args_": ["touch ran"]}},
-        "${oc.create:${oc.decode:'{_tar${.split}_: os.mkdir, path: ran}'}}",
-    ],
-)
-def test_nor_inside_its_data(tmp_path: Path, run: Path, traces: Callable[[], list[str]], node: dict[str, Any]) -> None:
-    (tmp_path / "camvid").mkdir()
-    spoil(run / "checkpoints" / "best.pt", {"train_length": node})
-    done = evaluate_here("checkpoint=run", cwd=tmp_path)
-    assert traces() == []
-    assert_refused(done)
 
 
 def test_one_class_too_many_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Checkpoints to be evaluated, and the command that does it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.labels import LabelSet
+from engine.checkpoint import save_checkpoint
+from engine.normalization import Normalization
+from engine.predictor import Predictor
+from evaluate import evaluate
+from models.enet import ENet
+from tests.in_process import run_here
+
+SIZE = [32, 48]
+"""Of the input of the networks made here: other than that of any mask, so that all is resized."""
+LOADER = {"train_split": "train", "val_split": "val", "image_size": SIZE, "batch_size": 2, "num_workers": 0,
+          "cache": "none", "limit": None}  # fmt: skip
+
+
+def evaluate_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+    """On the CPU, which gives the same on every machine."""
+    return run_here(evaluate, "evaluate", "device=cpu", *words, cwd=cwd)
+
+
+def write_network(path: Path, labels: LabelSet, data: dict[str, Any], photos: list[np.ndarray]) -> Path:
+    """A checkpoint of an untrained ENet that finds many classes in these photos."""
+    torch.manual_seed(0)
+    model = ENet(num_classes=len(labels))
+    arguments = {"model": {"_target_": "models.enet.ENet"}, "data": {**LOADER, **data}}
+    content = {
+        "config": arguments,
+        "labels": labels.to_dict(),
+        "normalization": Normalization().to_dict(),
+        "image_size": SIZE,
+        "epoch": 3,
+    }
+    save_checkpoint(path, {**content, "model": model.state_dict()})
+    predictor = Predictor.from_checkpoint(path)
+    images = torch.from_numpy(np.stack([photo[: SIZE[0], : SIZE[1]] for photo in photos])).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        logits = predictor.model(predictor.normalization(images))
+        weights = model.state_dict()
+        spread = logits.std((0, 2, 3))
+        weights["fullconv.weight"] /= spread[None, :, None, None]
+        weights["fullconv.bias"] -= logits.mean((0, 2, 3))
+        weights["fullconv.bias"] /= spread
+    save_checkpoint(path, {**content, "model": weights})
+    return path

@@ -53,9 +53,10 @@ def evaluate(cfg: DictConfig) -> None:
 
     tta: list[Any] = [] if cfg.tta is None else [cfg.tta] if isinstance(cfg.tta, str) else list(cfg.tta)
     window = (cfg.window[0], cfg.window[1]) if cfg.window else None
-    predictor = Predictor.from_checkpoint(cfg.checkpoint, device, tta=tta, window=window, overlap=cfg.overlap)
+    predictor = Predictor.from_loaded(checkpoint, device, tta=tta, window=window, overlap=cfg.overlap)
     predictor.image_size = size
-    measured = measure(checkpoint, predictor, dataset, samples, node, split, tta)
+    amp = checkpoint["config"].get("trainer", {}).get("amp")
+    measured = measure(predictor, dataset, samples, node, split, amp)
     how = "".join(f", {view}" for view in tta) + (f", window {window[0]}x{window[1]}" if window else "")
     title = f"{split}, {len(samples)} samples, epoch {checkpoint.get('epoch')}{how}"
     show(dataset.labels.names, measured, title)
@@ -67,8 +68,7 @@ def evaluate(cfg: DictConfig) -> None:
         "tta": tta,
         "window": list(window) if window else None,
     }
-    stem = "_".join([file_stem(cfg, split), *tta, *(["window"] if window else [])])
-    for path in write_results(folder, stem, split, facts, measured, dataset, predictor):
+    for path in write_results(folder, file_stem(cfg, node, split, tta), split, facts, measured, dataset, predictor):
         log.info("wrote %s", path)
 
 
@@ -121,11 +121,23 @@ def check_classes(known: list[str], there: list[str]) -> None:
         )
 
 
-def file_stem(cfg: DictConfig, split: str) -> str:
-    """What the files are called: after the split, and what else is not the run's own: the checkpoint, the data."""
+def file_stem(cfg: DictConfig, node: dict[str, Any], split: str, tta: list[str]) -> str:
+    """What the files are called: after the split, and what else is not as in the run, so that no measurement takes the
+    place of another one."""
     given = Path(cfg.checkpoint)
-    which = [given.stem] if given.parent.name == "checkpoints" and given.stem != "best" else []
-    return "_".join([split.replace("/", "_"), *which, *([option] if (option := chosen("data")) else [])])
+    typed = {word.partition("=")[0] for word in overrides()}
+    window = cfg.window or []
+    parts = [
+        split.replace("/", "_"),
+        given.stem if given.parent.name == "checkpoints" and given.stem != "best" else None,
+        chosen("data"),
+        "x".join(map(str, node["image_size"])) if "data.image_size" in typed else None,
+        f"limit{node['limit']}" if "data.limit" in typed else None,
+        *tta,
+        f"window{window[0]}x{window[1]}" if window else None,
+        f"overlap{cfg.overlap}" if "overlap" in typed else None,
+    ]
+    return "_".join(part for part in parts if part)
 
 
 def output_folder(cfg: DictConfig) -> Path:

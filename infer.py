@@ -107,6 +107,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     import cv2
 
     from data.folder import read_labels
+    from engine import onnx_model
     from engine.checkpoint import load_weights
     from engine.device import choose_device
     from engine.normalization import IMAGENET
@@ -123,15 +124,15 @@ def predictor_of(cfg: DictConfig) -> Predictor:
         "window": (cfg.window[0], cfg.window[1]) if cfg.window else None,
         "overlap": cfg.overlap,
     }
-    device = choose_device(cfg.device)
     if cfg.checkpoint is not None:
-        predictor = Predictor.from_checkpoint(cfg.checkpoint, device, **options)
+        choose = onnx_model.choose_device if cfg.checkpoint.endswith(".onnx") else choose_device
+        predictor = Predictor.from_checkpoint(cfg.checkpoint, choose(cfg.device), **options)
         predictor.image_size = size or predictor.image_size
         return predictor
     _ids, labels = read_labels(Path(cfg.labels).expanduser())
     model = build(cfg.model, "model", num_classes=len(labels))
     load_weights(model, read_state_dict(cfg.weights))
-    return Predictor(model.to(device).eval(), labels, size or (512, 512), IMAGENET, **options)
+    return Predictor(model.to(choose_device(cfg.device)).eval(), labels, size or (512, 512), IMAGENET, **options)
 
 
 def shares_of(mask: Any, predictor: Predictor) -> dict[str, float]:

@@ -14,6 +14,7 @@ Color = tuple[int, int, int]
 """Red, green, blue; 0 to 255."""
 
 IGNORE_INDEX = 255
+PAINTED_AT_ONCE = 2**22  # pixels, of each of which NumPy makes eight bytes
 """Value of a mask pixel that belongs to no class; losses and metrics skip it."""
 
 
@@ -62,7 +63,10 @@ class LabelSet:
 
     def painted(self, mask: np.ndarray) -> np.ndarray:
         """A mask uint8 (H, W) in the classes' colours, uint8 (H, W, 3)."""
-        return self.palette().take(mask, axis=0)  # several times as fast as indexing
+        colors, parts = np.empty((*mask.shape, 3), np.uint8), mask.size // PAINTED_AT_ONCE + 1
+        for some, place in zip(np.array_split(mask, parts), np.array_split(colors, parts), strict=True):
+            place[:] = self.palette().take(some, axis=0)  # several times as fast as indexing
+        return colors
 
     def id_table(self) -> np.ndarray:
         """The value in the data set's files of each class index, uint8 (256,); what is no class stays as it is."""

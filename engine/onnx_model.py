@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,24 @@ class OnnxModel(nn.Module):
         batches = [given] if self.facts.dynamic else given.split(1)
         found = [self.session.run(["logits"], {"images": np.ascontiguousarray(part.numpy())})[0] for part in batches]
         return torch.from_numpy(found[0] if len(found) == 1 else np.concatenate(found))
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA where this ONNX Runtime has it, else the CPU.
+
+    Raises:
+        UserError: it is Apple's MPS, which ONNX Runtime does not know.
+    """
+    if name == "mps":
+        raise UserError("device=mps: ONNX Runtime runs .onnx files on cpu or cuda")
+    if name != "auto":
+        return torch.device(name)
+    with suppress(ImportError):  # told when the file is opened
+        import onnxruntime
+
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            return torch.device("cuda")
+    return torch.device("cpu")
 
 
 def open_session(path: Path, device: torch.device, threads: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from engine.checkpoint import build_model, load_checkpoint
 from engine.logits import likeliest_at, resize_logits
 from engine.normalization import Normalization
 from engine.onnx_model import OnnxModel
-from engine.views import Augmentation, Averaged, has_dropout
+from engine.views import SMALLEST, Augmentation, Averaged, has_dropout
 from engine.windows import bands
 from utils.errors import UserError
 
@@ -55,8 +55,13 @@ class Predictor:
         window: (H, W) of windows at the photo's own resolution, which take the place of resizing.
         overlap: share of a window that its neighbour has in common with it.
 
+    Attributes:
+        in_threads: whether several threads may each have a photo looked at, with a share of torch's threads: on a CPU,
+            without chance, which would fall upon another photo each time, and not where ONNX Runtime has its own.
+
     Raises:
-        UserError: samples of a network without dropout, a window that no network takes, or an overlap out of range.
+        UserError: samples of a network without dropout, a window that the network does not take, or an overlap out of
+            range.
     """
 
     def __init__(
@@ -79,10 +84,19 @@ class Predictor:
             raise UserError(f"window={list(window)}: must be at least 32 pixels high and wide")
         if not 0 <= overlap < 1:
             raise UserError(f"overlap={overlap}: must be from 0 to below 1")
+        own_threads = isinstance(model, OnnxModel)
+        only_size = model.facts.image_size if isinstance(model, OnnxModel) and not model.facts.dynamic else None
+        if only_size is not None and ("multiscale" in tta or window not in (None, only_size)):
+            raise UserError(
+                f"{model.path}: takes images of {only_size[0]}x{only_size[1]} alone: no tta=multiscale, no other"
+                " window; export it with dynamic=true"
+            )
         self.model = Averaged(model, tta, samples) if tta or samples > 1 else model
         self.labels, self.image_size, self.normalization = labels, image_size, normalization
-        self.samples, self.window, self.overlap = samples, window, overlap
+        self.window, self.overlap = window, overlap
+        self.least = only_size or (SMALLEST, SMALLEST)
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        self.in_threads = self.device.type == "cpu" and samples == 1 and not own_threads
 
     @classmethod
     def from_checkpoint(
@@ -116,6 +130,24 @@ class Predictor:
         checkpoint = load_checkpoint(path)
         if checkpoint.get("epoch") == 0:
             log.warning("%s was stopped in its first epoch: expect poor masks", path)
+        return cls.from_loaded(checkpoint, device, tta=tta, samples=samples, window=window, overlap=overlap)
+
+    @classmethod
+    def from_loaded(
+        cls,
+        checkpoint: dict[str, Any],
+        device: torch.device | str = "cpu",
+        *,
+        tta: Sequence[Augmentation] = (),
+        samples: int = 1,
+        window: tuple[int, int] | None = None,
+        overlap: float = 0.25,
+    ) -> Predictor:
+        """The predictor of what `engine.checkpoint.load_checkpoint` gives; arguments as the class.
+
+        Raises:
+            UserError: as the class and `build_model`.
+        """
         height, width = checkpoint["image_size"]
         return cls(
             build_model(checkpoint).to(device).eval(),
@@ -158,7 +190,12 @@ class Predictor:
 
         Args:
             resized: what `resized` gives for it, where a thread has called that already.
+
+        Raises:
+            ValueError: it is no such photo.
         """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, and not {image.dtype} {image.shape}")
         mask = np.empty(image.shape[:2], np.uint8)
         entropy = np.empty(image.shape[:2], np.float32) if uncertainty else None
         whole = np.empty((len(self.labels), *image.shape[:2]), np.float32) if probabilities else None
@@ -179,7 +216,7 @@ class Predictor:
     def _parts(self, image: np.ndarray, resized: Tensor | None) -> Iterator[tuple[slice, slice, Tensor, bool]]:
         """Rows, columns, what is to be resized to them (1, C, h, w), and whether these are logits or probabilities."""
         if self.window is not None:
-            for rows, columns, probabilities in bands(image, self._scores, self.window, self.overlap):
+            for rows, columns, probabilities in bands(image, self._scores, self.window, self.overlap, self.least):
                 yield rows, columns, probabilities.unsqueeze(0), False
             return
         pixels = self.resized(image) if resized is None else resized

@@ -34,6 +34,7 @@ def bands(
     scores: Callable[[Tensor], Tensor],
     window: tuple[int, int],
     overlap: float,
+    least: tuple[int, int] = (SMALLEST, SMALLEST),
     batch: int = 4,
     strip: int = STRIP,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
@@ -45,7 +46,8 @@ def bands(
     Args:
         image: uint8 (H, W, 3).
         scores: images uint8 (n, 3, h, w) -> logits (n, C, h, w), on any device.
-        window: height and width; not larger than the photo, which is continued with its border up to 32 pixels.
+        window: height and width; not larger than the photo, but for `least`.
+        least: height and width that the network takes; a smaller photo is continued with its border.
         overlap: share of a window that the next one has in common with it, from 0 to below 1.
         batch: windows at a time.
         strip: its width in pixels.
@@ -54,7 +56,7 @@ def bands(
         rows, columns and float32 (C, rows, columns), which together are the photo, each pixel once.
     """
     height, width = image.shape[:2]
-    tall, wide = (min(side, max(whole, SMALLEST)) for side, whole in zip(window, (height, width), strict=True))
+    tall, wide = (min(window[0], max(height, least[0])), min(window[1], max(width, least[1])))
     down, across = (max(round(side * (1 - overlap)), 1) for side in (tall, wide))
     for left, right in strips(width, strip):
         reaching = [x for x in starts(width, wide, across) if x < right and x + wide > left]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,15 +12,12 @@ from data.loading import ValidationLoader
 from data.samples import HasScores, SegmentationDataset
 from data.workers import deaths_named, worker_count
 from engine import out_of_memory
-from engine.checkpoint import build_model
 from engine.details import Details
 from engine.device import autocast_dtype
-from engine.evaluator import evaluate
+from engine.evaluator import Evaluation, evaluate
 from engine.logits import likeliest
 from engine.metrics import add_to_confusion
-from engine.normalization import Normalization
 from engine.predictor import Predictor
-from engine.views import Augmentation, Averaged
 
 
 class Measured(NamedTuple):
@@ -39,22 +35,21 @@ class Measured(NamedTuple):
 
 
 def measure(
-    checkpoint: dict[str, Any],
     predictor: Predictor,
     dataset: SegmentationDataset,
     samples: SegmentationDataset,
     node: dict[str, Any],
     split: str,
-    tta: Sequence[Augmentation],
+    amp: str | None = None,
 ) -> Measured:
     """Measures a network on a split.
 
     Args:
-        predictor: of the checkpoint; one with a window has the photos looked at in their own size.
+        predictor: one with a window has the photos looked at in their own size.
         dataset: the split as it is.
         samples: those of it that count, with images at the network's size.
         node: the node `data`.
-        tta: views to average over.
+        amp: the precision that the run had, as `engine.device.autocast_dtype`; None for `auto`.
     """
     classes = len(dataset.labels)
     benchmark = dataset.scores() if isinstance(dataset, HasScores) else None
@@ -77,38 +72,30 @@ def measure(
                 bar.update()
             confusion, ignored = counts[:-1], counts[-1]
         else:
-            found = _by_batches(checkpoint, predictor.device, samples, node, tta, note, bar)
+            found = _by_batches(predictor, samples, node, amp, note, bar)
             confusion, ignored = found.confusion, found.ignored
     results = benchmark.results(confusion.numpy(), ignored.numpy()) if benchmark else {}
     return Measured(confusion, results, details)
 
 
 def _by_batches(
-    checkpoint: dict[str, Any],
-    device: torch.device,
-    samples: SegmentationDataset,
-    node: dict[str, Any],
-    tta: Sequence[Augmentation],
-    note: Any,
-    bar: tqdm,
-) -> Any:
-    amp = checkpoint["config"].get("trainer", {}).get("amp")
-    size = node["image_size"][0], node["image_size"][1]
+    predictor: Predictor, samples: SegmentationDataset, node: dict[str, Any], amp: str | None, note: Any, bar: tqdm
+) -> Evaluation:
+    size, device = (node["image_size"][0], node["image_size"][1]), predictor.device
     loader = ValidationLoader(
         samples,
         batch_size=node["batch_size"],
         num_workers=worker_count(node["num_workers"], device),
         pin_memory=device.type == "cuda",
     )
-    model = build_model(checkpoint).to(device)
     with out_of_memory.advised(node["batch_size"], size, device), deaths_named([loader.watched]):
         return evaluate(
-            Averaged(model.eval(), tta) if tta else model,
+            predictor.model,
             None,
             loader,
             num_classes=len(samples.labels),
             device=device,
-            normalization=Normalization.from_dict(checkpoint["normalization"]),
+            normalization=predictor.normalization,
             autocast=autocast_dtype(amp if amp in ("off", "fp16", "bf16") else "auto", device),
             after_batch=lambda images: bar.update(images),
             after_sample=note,

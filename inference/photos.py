@@ -39,8 +39,7 @@ def segment(
     Raises:
         UserError: a file cannot be written.
     """
-    # Samples of dropout would depend on which thread is first.
-    together = predictor.device.type == "cpu" and predictor.samples == 1 and len(photos) > 1
+    together = predictor.in_threads and len(photos) > 1 and torch.get_num_threads() >= AT_ONCE
     broken = []
     for result in (_side_by_side if together else _in_turn)(photos, predictor, own_ids):
         if isinstance(result, Unreadable):
@@ -102,7 +101,7 @@ def _predict(photo: Photo, image: np.ndarray, resized: Tensor | None, predictor:
 def _cores_shared() -> Iterator[None]:
     """Gives threads that are begun in it a share of torch's threads."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(threads // AT_ONCE, 1))
+    torch.set_num_threads(threads // AT_ONCE)
     try:
         yield
     finally:

@@ -107,6 +107,14 @@ def check_infer(config: Config, origin: Origin) -> None:
         _check_target(config["model"], "model", SUPPLIED["model"], origin)
     elif config.get("model") or config["weights"] or config["labels"]:
         raise UserError("a checkpoint says all by itself: leave out model=, weights= and labels=, or the checkpoint")
+    if config["window"] and config["image_size"]:
+        raise UserError("image_size= is for photos that are resized; with window= they are not: leave one of them out")
+    _check_overlap(config, origin)
+
+
+def _check_overlap(config: Config, origin: Origin) -> None:
+    if not config["window"] and "overlap" in origin.typed:
+        raise UserError("overlap= is that of windows: say window=[512,512] too, or leave it out")
 
 
 def check_evaluate(config: Config, origin: Origin) -> None:
@@ -116,6 +124,7 @@ def check_evaluate(config: Config, origin: Origin) -> None:
     """
     _check_missing(config)
     _check_keys(schema.Evaluate, config, origin)
+    _check_overlap(config, origin)
 
 
 def check_check_data(config: Config, origin: Origin) -> None:

@@ -69,6 +69,22 @@ def test_a_photo_goes_through_the_network_once_for_all_that_is_asked() -> None:
     np.testing.assert_allclose(uncertainty, -(said * np.log(said)).sum(0) / np.log(3), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "photo",
+    [
+        RNG.random((33, 47, 3), np.float32),
+        RNG.integers(0, 65536, (33, 47, 3), np.uint16),
+        RNG.integers(0, 256, (33, 47), np.uint8),
+        RNG.integers(0, 256, (33, 47, 4), np.uint8),
+        np.zeros((0, 47, 3), np.uint8),
+    ],
+)
+def test_what_is_no_photo_is_refused(photo: np.ndarray) -> None:
+    for ask in (predictor().predict, predictor().probabilities):
+        with pytest.raises(ValueError, match=r"expected a photo uint8 \(H, W, 3\)"):
+            ask(photo)
+
+
 def test_samples_need_dropout() -> None:
     with pytest.raises(UserError, match="no dropout"):
         predictor(samples=5)

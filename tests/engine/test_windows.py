@@ -1,10 +1,15 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from engine.windows import bands, starts, strips
+from engine.windows import STRIP, bands, starts, strips
 
+ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(0)
 
 
@@ -15,9 +20,9 @@ def scores(images: Tensor) -> Tensor:
     return torch.stack([values + rows, -values], 1)
 
 
-def whole(image: np.ndarray, window: tuple[int, int], overlap: float, **settings: int) -> np.ndarray:
+def whole(image: np.ndarray, window: tuple[int, int], overlap: float, batch: int = 4, strip: int = STRIP) -> np.ndarray:
     found = np.full((2, *image.shape[:2]), np.nan, np.float32)
-    for rows, columns, part in bands(image, scores, window, overlap, **settings):
+    for rows, columns, part in bands(image, scores, window, overlap, batch=batch, strip=strip):
         assert np.isnan(found[:, rows, columns]).all()  # each pixel once
         found[:, rows, columns] = part.numpy()
     return found
@@ -67,10 +72,41 @@ def test_strips_and_batches_change_nothing(strip: int, batch: int) -> None:
 
 
 def test_what_is_held_does_not_grow_with_the_photo() -> None:
-    """The parts that are given out are no larger than a window's height and a strip's width."""
-    image = np.zeros((400, 1000, 3), np.uint8)
-    shapes = [tuple(part.shape) for _, _, part in bands(image, scores, (64, 64), 0.25, strip=200)]
-    assert max(rows for _, rows, _ in shapes) <= 64 and max(columns for _, _, columns in shapes) == 200
+    """In a fresh process: of what it takes besides the photo and its mask, as Linux counts it."""
+    code = """
+import sys
+import numpy as np
+import torch
+from engine.windows import bands
+from utils.memory import memory
+side = int(sys.argv[1])
+image, mask = np.ones((side, side, 3), np.uint8), np.ones((side, side), np.uint8)
+torch.ones(64, 64) @ torch.ones(64, 64)
+open("/proc/self/clear_refs", "w").write("5")
+before = memory("VmRSS")
+for rows, columns, part in bands(image, lambda x: x.float(), (128, 128), 0.0, strip=512):
+    mask[rows, columns] = part.argmax(0).byte().numpy()
+print(memory("VmHWM") - before)
+"""
+    held = []
+    for side in (1536, 4096):
+        done = subprocess.run([sys.executable, "-c", code, str(side)], cwd=ROOT, check=True, capture_output=True)
+        held.append(int(done.stdout))
+    assert held[1] < 1.5 * held[0], held  # of seven times as many pixels
+
+
+def test_a_network_of_one_size_has_small_photos_continued() -> None:
+    image = RNG.integers(0, 256, (40, 33, 3), np.uint8)
+    sizes = []
+
+    def noted(images: Tensor) -> Tensor:
+        sizes.append(tuple(images.shape[2:]))
+        return scores(images)
+
+    (part,) = (part for _, _, part in bands(image, noted, (64, 48), 0.25, least=(64, 48)))
+    assert sizes == [(64, 48)] and part.shape == (2, 40, 33)
+    padded = np.pad(image, ((0, 24), (0, 15), (0, 0)), mode="edge")
+    np.testing.assert_allclose(part.numpy(), reference(padded, (64, 48), 0.25)[:, :40, :33], atol=1e-5)
 
 
 def test_starts_by_hand() -> None:

@@ -134,7 +134,7 @@ def test_scores_agree_with_numpy_on_the_masks_that_are_predicted(tmp_path: Path,
         (
             ["tta=[flip,multiscale]", "window=[40,32]", "overlap=0.5"],
             {"tta": ["flip", "multiscale"], "window": (40, 32), "overlap": 0.5},
-            "val_flip_multiscale_window",
+            "val_flip_multiscale_window40x32_overlap0.5",
         ),
     ],
 )
@@ -225,7 +225,16 @@ def test_keys_of_the_data_are_those_of_the_run_until_typed(tmp_path: Path, run: 
         count = np.sum(found[name]["confusion"]) // 32**2
         assert f"{path.stem.partition('_')[0]}, {count} samples" in done.stderr
         assert count == {"limit": 2, "split": 3}.get(name, 8)
-        assert path.stem == {"split": "train", "option": "val_synthetic"}.get(name, "val")
+        assert (
+            path.stem
+            == {
+                "as it was": "val",
+                "limit": "val_limit2",
+                "split": "train_limit3",
+                "option": "val_synthetic_32x32_limit8",
+                "size": "val_32x64",
+            }[name]
+        )
     assert found["as it was"]["confusion"] == found["option"]["confusion"] != found["size"]["confusion"]
     assert found["limit"]["data"] == {**found["as it was"]["data"], "limit": 2}
     assert found["size"]["data"]["image_size"] == [32, 64]
@@ -262,7 +271,7 @@ def test_where_the_figures_go(tmp_path: Path, run: Path, checkpoint: str, words:
     before = files_in(tmp_path)
     done = evaluate_here(f"checkpoint={checkpoint}", "data.limit=1", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    name = "val_last" if "last.pt" in checkpoint else "val"
+    name = "val_last_limit1" if "last.pt" in checkpoint else "val_limit1"
     written = {f"{expected}/{file}" for file in files_of(name)}
     assert files_in(tmp_path) - before == written
     assert all(f"wrote {name}" in done.stderr for name in written)
@@ -288,6 +297,7 @@ ABSENT = "cuda" if torch.backends.mps.is_available() else "mps"
         (["checkpoint=street.pt", "data=synthetic"], ["11 classes", "has 9", "tree, fence", "Choose the data"]),
         (["checkpoint=street.pt", "data.image_size=[8,8]"], ["data.image_size", "greater than or equal to 32"]),
         (["checkpoint=street.pt", f"device={ABSENT}"], [f"the device '{ABSENT}' is not available"]),
+        (["checkpoint=street.pt", "overlap=0.5"], ["overlap= is that of windows"]),
         (["checkpoint=street.pt", "device=gpu"], ["device=gpu", "'auto', 'cpu', 'cuda' or 'mps'"]),
     ],
 )

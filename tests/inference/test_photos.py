@@ -86,7 +86,23 @@ def test_what_cannot_be_written_ends_it(tmp_path: Path, photos: Path, monkeypatc
         raise UserError("3.png: cannot be written (No space left on device)")
 
     monkeypatch.setattr(inference.photos, "write_files", full)
-    for samples in (1, 2):  # side by side, and in turn
-        with pytest.raises(UserError, match="No space left"):
-            segment(plan_photos(str(photos), str(tmp_path / "out"), ["mask"]), predictor(samples=samples))
-    assert torch.get_num_threads() >= 1
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for samples in (1, 2):  # side by side, and in turn
+            with pytest.raises(UserError, match="No space left"):
+                segment(plan_photos(str(photos), str(tmp_path / "out"), ["mask"]), predictor(samples=samples))
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_one_thread_has_one_photo_at_a_time(tmp_path: Path, photos: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        network = predictor()
+        segment(plan_photos(str(photos), str(tmp_path / "out"), ["mask"]), network)
+    finally:
+        torch.set_num_threads(threads)
+    assert isinstance(network.model, Watched) and network.model.callers == {threading.get_ident()}

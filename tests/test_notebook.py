@@ -1,7 +1,10 @@
 """The notebook runs from top to bottom."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,3 +30,33 @@ def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = list((tmp_path / "experiments").iterdir())
     assert sorted(run.name.rpartition("_")[2] for run in runs) == ["dice", "iou"]
     assert (tmp_path / "report.html").stat().st_size > 1e6
+
+
+def test_it_fetches_the_repository_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Colab; pip is left out."""
+    pip = []
+    run = subprocess.run
+
+    def without_pip(command: list[str], **options: Any) -> None:
+        if "pip" in command:
+            pip.append(command)
+        else:
+            run(command, **options)
+
+    origin, here = tmp_path / "origin", tmp_path / "here"
+    here.mkdir()
+    origin.mkdir()
+    (origin / "train_segmentation.py").touch()
+    for words in ("init -q", "add .", "-c user.name=a -c user.email=a@b.c commit -q -m first"):
+        run(["git", *words.split()], cwd=origin, check=True)
+    monkeypatch.setattr(subprocess, "run", without_pip)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(here)
+    notebook = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4)
+    first = next(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    with pytest.raises(SystemExit, match="set REPOSITORY"):
+        exec(first, {})
+    found: dict[str, Any] = {}
+    exec(first.replace('REPOSITORY = ""', f'REPOSITORY = "{origin.as_uri()}"'), found)
+    assert (found["root"] / "train_segmentation.py").is_file() and found["root"].parent == here
+    assert pip == [[sys.executable, "-m", "pip", "install", "-q", "-r", str(found["root"] / "requirements.txt")]]

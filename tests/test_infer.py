@@ -234,6 +234,32 @@ def test_the_ids_that_a_benchmark_wants(tmp_path: Path, finished_run: Path, phot
     assert np.array_equal(label, train + 200)
 
 
+def test_what_the_test_servers_want(tmp_path: Path, finished_run: Path) -> None:
+    """The layouts that docs/inference.md shows the commands for."""
+    checkpoint = torch.load(finished_run / "checkpoints" / "best.pt", weights_only=True)
+    checkpoint["labels"]["ids"] = [7 + i for i in range(len(checkpoint["labels"]["names"]))]
+    torch.save(checkpoint, tmp_path / "c.pt")
+    stems = {"bonn": "bonn_000000_000019_leftImg8bit", "ulm": "ulm_000001_000019_leftImg8bit"}
+    for city, stem in stems.items():
+        (tmp_path / "leftImg8bit/test" / city).mkdir(parents=True)
+        picture = Image.fromarray(RNG.integers(0, 256, (40, 60, 3), np.uint8))
+        picture.save(tmp_path / "leftImg8bit/test" / city / f"{stem}.png")
+    words = ["checkpoint=c.pt", "input=leftImg8bit/test", "output=results", "format=mask", "ids=label"]
+    assert run(*words, cwd=tmp_path).returncode == 0
+    found = {path.relative_to(tmp_path / "results").as_posix() for path in (tmp_path / "results").rglob("*.png")}
+    assert found == {f"{city}/{stem}.png" for city, stem in stems.items()}
+    assert all(np.asarray(Image.open(tmp_path / "results" / name)).min() >= 7 for name in found)
+
+    (tmp_path / "JPEGImages").mkdir()
+    for name in ("2008_000006", "2008_000011", "2007_000032"):
+        picture.save(tmp_path / "JPEGImages" / f"{name}.jpg")
+    (tmp_path / "photos.txt").write_text("JPEGImages/2008_000006.jpg\nJPEGImages/2008_000011.jpg\n")
+    place = "results/VOC2012/Segmentation/comp6_test_cls"
+    done = run("checkpoint=c.pt", "input=photos.txt", f"output={place}", "format=mask", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / place).iterdir()) == ["2008_000006.png", "2008_000011.png"]
+
+
 @pytest.mark.parametrize("format_", ["[mask,overlay,color]", "side_by_side"])
 def test_a_video(tmp_path: Path, finished_run: Path, format_: str) -> None:
     writer = cv2.VideoWriter(str(tmp_path / "drive.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))

@@ -17,8 +17,10 @@ from data.labels import LabelSet
 from engine.exported import Format, as_bytes, load
 from engine.exported_facts import Facts
 from engine.normalization import Normalization
-from engine.onnx_model import OnnxModel
+from engine.onnx_model import OnnxModel, choose_device
+from engine.predictor import Predictor
 from tests.models.tester import build, noise, settled
+from utils.errors import UserError
 
 LABELS = LabelSet(("a", "b", "c"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
 NORMALIZATION = Normalization((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
@@ -145,3 +147,24 @@ def test_every_family_in_onnx_at_any_size(tmp_path: Path, name: str, options: di
         assert found.shape == expected.shape
         assert (found - expected).abs().mean() < 1e-3 * expected.std()  # ties in max pooling may be broken otherwise
         assert (found.argmax(1) == expected.argmax(1)).float().mean() > 0.999
+
+
+def test_a_file_of_one_size_is_not_asked_for_another(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(as_bytes("onnx", small_network(), facts(dynamic=False)))
+    for settings in ({"tta": ["multiscale"]}, {"window": (64, 64)}):
+        with pytest.raises(UserError, match="images of 40x48 alone"):
+            Predictor.from_checkpoint(path, **settings)
+    windows = Predictor.from_checkpoint(path, window=(40, 48))
+    for shape in [(20, 30), (90, 100)]:
+        assert windows.predict(photos(1, *shape)[0]).shape == shape
+
+
+def test_the_device_of_an_onnx_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` asks ONNX Runtime, not PyTorch, what is there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto").type == "cpu"
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    assert choose_device("auto").type == "cuda" and choose_device("cpu").type == "cpu"
+    with pytest.raises(UserError, match="device=mps"):
+        choose_device("mps")

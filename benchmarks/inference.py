@@ -1,10 +1,12 @@
-"""infer.py: a folder of photos against the network alone, and the first mask against the import of torch.
+"""infer.py: a folder of photos against the network alone, the first mask against the import of torch, and the memory
+that a photo of 20,000 x 20,000 pixels takes.
 
 python -m benchmarks.inference
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -29,7 +31,7 @@ from utils.memory import keep_freed_memory
 from utils.tables import table
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZE, PHOTO, PHOTOS, STEPS, ROUNDS, STARTS = (512, 512), (480, 640), 200, 60, 5, 5
+SIZE, PHOTO, PHOTOS, STEPS, ROUNDS, STARTS, HUGE = (512, 512), (480, 640), 200, 60, 5, 5, 20_000
 
 
 def main() -> None:
@@ -39,7 +41,9 @@ def main() -> None:
         folder = Path(name)
         checkpoint = write_checkpoint(folder / "enet.pt")
         write_photos(folder / "photos")
+        peak = huge(folder, checkpoint)
         rows = [["", "one", "the other", "ratio"], *rates(folder, checkpoint), start(folder, checkpoint)]
+    print(f"{HUGE}x{HUGE} through windows of {SIZE[0]}x{SIZE[1]} to three formats: {peak / 2**30:.2f} GiB at most")
     print(table(rows, f"ENet, {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads"))
 
 
@@ -74,6 +78,26 @@ def write_photos(folder: Path) -> None:
     for i in range(PHOTOS):
         photo = cv2.cvtColor(scenes[i % 20].image, cv2.COLOR_RGB2BGR)
         cv2.imwrite(str(folder / f"{i:03}.jpg"), photo, [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
+def huge(folder: Path, checkpoint: Path) -> int:
+    """Bytes that infer.py holds at most for a huge photo, as Linux counts them."""
+    photo = folder / "huge.jpg"
+    scene = cv2.cvtColor(Synthetic((1000, 1000), "train")[0].image, cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(photo), np.tile(scene, (HUGE // 1000, HUGE // 1000, 1)))
+    words = [
+        f"checkpoint={checkpoint}",
+        f"input={photo}",
+        "format=[mask,color,overlay]",
+        f"window={list(SIZE)}",
+        "overlap=0",
+    ]
+    with subprocess.Popen([sys.executable, "infer.py", *words], cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit("infer.py failed")
+    return usage.ru_maxrss * 1024
 
 
 def rates(folder: Path, checkpoint: Path) -> list[list[str]]:

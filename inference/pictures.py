@@ -46,9 +46,9 @@ def write_files(
             if kind == "mask":
                 write_ids(temporary, mask, labels, own_ids)
             elif kind == "color":
-                # By OpenCV: Pillow would hold another four bytes a pixel.
-                settings = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-                temporary.write_bytes(cv2.imencode(".png", labels.painted(mask)[..., ::-1], settings)[1].tobytes())
+                # By OpenCV, blue first: Pillow would hold another four bytes a pixel.
+                blue_first = LabelSet(labels.names, tuple((b, g, r) for r, g, b in labels.colors)).painted(mask)
+                cv2.imencode(".png", blue_first, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tofile(temporary)
             elif kind in ("overlay", "side_by_side"):
                 draw = overlay if kind == "overlay" else side_by_side
                 draw(*shrunk(image, mask), labels).save(temporary, format="PNG", compress_level=1)

@@ -140,12 +140,13 @@ def refuse_collisions(photos: Sequence[Photo]) -> None:
         UserError: names the file.
     """
     written = [path for photo in photos for path in photo.outputs.values()]
-    twice = [path for path, count in Counter(written).items() if count > 1]
-    if twice:
-        raise UserError(f"{twice[0]} would be written for two images; rename one of them, or write one format alone")
+    places = [path.resolve() for path in written]
+    count = Counter(places)
     sources = {photo.path.resolve() for photo in photos}
-    for path in written:
-        if path.resolve() in sources:
+    for path, place in zip(written, places, strict=True):
+        if count[place] > 1:
+            raise UserError(f"{path} would be written for two images; rename one of them, or write one format alone")
+        if place in sources:
             raise UserError(f"output={path}: this is an image to be read; write somewhere else")
     for folder in sorted({path.parent for path in written}):
         make_writable(folder)
@@ -157,10 +158,10 @@ def _several(root: Path | None, paths: list[Path], output: Path | None, formats:
         raise UserError(f"output={output}: must be a folder, since the input is several images")
     if output is None:
         return [Photo(path, _beside_photo(path, formats)) for path in paths]
-    if root is None:
-        root = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-        paths = [path.absolute() for path in paths]
-    return [Photo(path, named(output / path.relative_to(root).parent / f"{path.stem}.png", formats)) for path in paths]
+    plain = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - without '..', which leads out of `output`
+    above = os.path.abspath(root) if root else os.path.commonpath([path.parent for path in plain])  # noqa: PTH100
+    firsts = [output / path.relative_to(above).parent / f"{path.stem}.png" for path in plain]
+    return [Photo(path, named(first, formats)) for path, first in zip(paths, firsts, strict=True)]
 
 
 def _one(source: Path, output: Path | None, formats: Sequence[str]) -> Photo:

@@ -132,3 +132,23 @@ def test_a_folder_without_permission_to_write(forbidden: Path) -> None:
         assert str(forbidden) in str(caught.value) and "Permission denied" in str(caught.value)
     with pytest.raises(UserError, match="Permission denied"):
         plan_video(str(forbidden / "drive.mp4"), None, ["overlay"])
+
+
+def test_a_list_with_parents_stays_below_the_output(photos: Path) -> None:
+    """Of photos in this folder's parents, too; `..` is part of no name."""
+    (photos / "lists").mkdir()
+    (photos / "lists" / "all.txt").write_text("../photos/a.jpg\n../photos/sub/b.PNG\n")
+    (photos / "lists" / "one.txt").write_text("../photos/sub/../a.jpg\nlists/../photos/sub/a.jpg\n")
+    expected = {"a.jpg": "out/a.png", "b.PNG": "out/sub/b.png"}
+    plan = plan_photos("lists/all.txt", "out", ["mask"])
+    assert {photo.path.name: str(photo.outputs["mask"]) for photo in plan} == expected
+    assert all(photo.path.is_file() for photo in plan)
+    plan = plan_photos("lists/one.txt", "out", ["mask"])
+    assert [str(photo.outputs["mask"]) for photo in plan] == ["out/a.png", "out/sub/a.png"]
+
+
+def test_two_spellings_of_a_file_are_one(photos: Path) -> None:
+    (photos / "photos" / "a.png").touch()
+    (photos / "photos" / "list.txt").write_text("a.jpg\nsub/../a.png\n")
+    with pytest.raises(UserError, match="would be written for two images"):
+        plan_photos("photos/list.txt", None, ["mask"])

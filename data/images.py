@@ -7,8 +7,11 @@ colours or grey values.
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -66,10 +69,24 @@ def stored_size(path: str | Path) -> tuple[int, int]:
         Unreadable: the file is missing or not a picture.
     """
     try:
-        with Image.open(path) as picture:
+        with Path(path).open("rb") as file:
+            picture = _header(file)
             return picture.height, picture.width
     except Exception as error:  # what damaged bytes raise is not documented, and much
         raise Unreadable(f"{path}: cannot be read ({error})") from error
+
+
+def _header(file: BinaryIO) -> Image.Image:
+    """A picture of any size: `Image.open` warns of large ones and refuses larger ones, for what decoding them takes."""
+    Image.init()
+    start = file.read(16)
+    for read, accepts in list(Image.OPEN.values()):
+        if accepts is not None and accepts(start) is not True:
+            continue
+        file.seek(0)
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # what Image.open takes for another format
+            return read(file, "")
+    raise UnidentifiedImageError("not a picture of a known format")
 
 
 def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np.ndarray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.images import IMAGE_SUFFIXES, stored_size
+from inference.pipeline import BUDGET
 from utils.errors import UserError
 from utils.files import make_writable
 
@@ -125,11 +126,11 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
 
 
 def pixels(path: Path) -> int:
-    """How many a photo has, by its header; 0 where that cannot be read."""
+    """How many a photo has, by its header; where that cannot be read, as many as may be held at all."""
     try:
         height, width = stored_size(path)
     except UserError:
-        return 0
+        return BUDGET
     return height * width
 
 

@@ -1,10 +1,11 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data.images import read_image, read_mask, resize_image, resize_mask, write_mask
+from data.images import read_image, read_mask, resize_image, resize_mask, stored_size, write_mask
 from data.labels import LabelSet, lookup_table, to_train_ids
 from utils.errors import UserError
 
@@ -170,3 +171,29 @@ def test_written_masks_hold_ids_and_colours(tmp_path: Path) -> None:
     colors = np.asarray(picture.convert("RGB"))
     for index, color in [(0, (10, 20, 30)), (1, (200, 0, 0)), (2, (0, 0, 255)), (255, (255, 255, 255))]:
         assert (colors[mask == index] == color).all()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg", ".webp", ".gif"])
+def test_the_stored_size_is_height_and_width(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / f"a{suffix}")
+    assert stored_size(tmp_path / f"a{suffix}") == (20, 30)
+    (tmp_path / f"a{suffix}").rename(tmp_path / "other.png")
+    assert stored_size(tmp_path / "other.png") == (20, 30)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"])
+def test_what_has_no_size_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.png: cannot be read"):
+        stored_size(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("height", [5_000, 10_000])
+def test_the_size_of_a_huge_picture(tmp_path: Path, height: int) -> None:
+    """Pillow warns from 89 million pixels on, and refuses twice as many."""
+    Image.new("1", (20_000, height)).save(tmp_path / "a.png")
+    limit = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert stored_size(tmp_path / "a.png") == (height, 20_000)
+    assert limit == Image.MAX_IMAGE_PIXELS

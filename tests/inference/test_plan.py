@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from inference.plan import Photo, plan_photos, plan_video
+from inference.pipeline import BUDGET
+from inference.plan import Photo, pixels, plan_photos, plan_video
 from utils.errors import UserError
 
 BOTH = ["mask", "overlay"]
@@ -152,3 +154,11 @@ def test_two_spellings_of_a_file_are_one(photos: Path) -> None:
     (photos / "photos" / "list.txt").write_text("a.jpg\nsub/../a.png\n")
     with pytest.raises(UserError, match="would be written for two images"):
         plan_photos("photos/list.txt", None, ["mask"])
+
+
+def test_what_photos_weigh(tmp_path: Path) -> None:
+    """One beyond Pillow's limit its pixels, and one of unknown size as much as all that may be held."""
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "huge.png")
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    assert pixels(tmp_path / "huge.png") == 200_000_000
+    assert pixels(tmp_path / "broken.png") == pixels(tmp_path / "missing.png") == BUDGET

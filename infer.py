@@ -24,18 +24,20 @@ log = logging.getLogger("infer")
 
 def infer(cfg: DictConfig) -> None:
     """Segments what `input` names."""
-    from inference.plan import VIDEO_SUFFIXES, plan_photos
+    from inference.plan import VIDEO_SUFFIXES, plan_photos, still_to_write
 
     formats = list(dict.fromkeys([cfg.format] if isinstance(cfg.format, str) else cfg.format))
     if cfg.samples > 1:
         formats.append("uncertainty")
     if cfg.input.isdigit() or Path(cfg.input).suffix.lower() in VIDEO_SUFFIXES:
+        if cfg.skip_existing:
+            raise UserError("skip_existing=true: for photos alone; of a video, overwrite=true replaces what is there")
         return infer_video(cfg, formats)
     photos = plan_photos(cfg.input, cfg.output, formats)
     total = len(photos)
     existing = [path for photo in photos for path in photo.outputs.values() if path.exists()]
     if cfg.skip_existing:
-        photos = [photo for photo in photos if not all(path.exists() for path in photo.outputs.values())]
+        photos = still_to_write(photos)
         log.info("%d of %d images have their files already", total - len(photos), total)
     elif existing and not cfg.overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""

@@ -125,6 +125,14 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
     return files
 
 
+def still_to_write(photos: Sequence[Photo]) -> list[Photo]:
+    """The photos of which a file is not there yet, with such files alone: the others may have been corrected since."""
+    missing = [
+        Photo(photo.path, {kind: path for kind, path in photo.outputs.items() if not path.exists()}) for photo in photos
+    ]
+    return [photo for photo in missing if photo.outputs]
+
+
 def pixels(path: Path) -> int:
     """How many a photo has, by its header; where that cannot be read, as many as may be held at all."""
     try:

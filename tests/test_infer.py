@@ -205,6 +205,16 @@ def test_a_folder_goes_on_where_it_was_stopped(tmp_path: Path, finished_run: Pat
     assert run(*words, "skip_existing=true", cwd=tmp_path).returncode == 0  # nothing left to do
 
 
+def test_going_on_leaves_a_corrected_mask_as_it_is(tmp_path: Path, finished_run: Path, photo: Path) -> None:
+    words = [f"checkpoint={finished_run}", f"input={photo.name}", "output=m.png"]
+    (tmp_path / "m.png").write_bytes(b"corrected")
+    done = run(*words, "skip_existing=true", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m.png").read_bytes() == b"corrected"
+    assert (tmp_path / "m_overlay.png").exists()
+    assert "wrote m_overlay.png" in done.stderr and "wrote m.png" not in done.stderr
+
+
 def test_a_plain_state_dict(tmp_path: Path, finished_run: Path, photo: Path) -> None:
     checkpoint = torch.load(finished_run / "checkpoints" / "best.pt", weights_only=True)
     torch.save(checkpoint["model"], tmp_path / "w (1).pth")
@@ -329,6 +339,7 @@ def test_photos_of_every_kind(tmp_path: Path, finished_run: Path, window: str) -
         (["input=empty"], "there are no images"),
         (["input=broken.mp4"], "not a video that can be read"),
         (["input=broken.mp4", "format=probabilities"], "for photos alone"),
+        (["input=broken.mp4", "skip_existing=true"], "overwrite=true replaces"),
         (["input=99", "format=overlay"], "there is no such camera"),
         (["input=a.png", "format=masks"], "format=masks"),
         (["input=a.png", "window=[16,16]"], "window"),

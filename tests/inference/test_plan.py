@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from inference.pipeline import BUDGET
-from inference.plan import Photo, pixels, plan_photos, plan_video
+from inference.plan import Photo, pixels, plan_photos, plan_video, still_to_write
 from utils.errors import UserError
 
 BOTH = ["mask", "overlay"]
@@ -162,3 +162,14 @@ def test_what_photos_weigh(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"nothing")
     assert pixels(tmp_path / "huge.png") == 200_000_000
     assert pixels(tmp_path / "broken.png") == pixels(tmp_path / "missing.png") == BUDGET
+
+
+def test_what_is_still_to_write(photos: Path) -> None:
+    (photos / "photos_masks/sub").mkdir(parents=True)
+    for name in ("a.png", "a_overlay.png", "sub/a.png"):
+        (photos / "photos_masks" / name).touch()
+    plan = still_to_write(plan_photos("photos", None, BOTH))
+    assert [(str(photo.path), sorted(photo.outputs)) for photo in plan] == [
+        ("photos/sub/a.jpg", ["overlay"]),
+        ("photos/sub/b.PNG", ["mask", "overlay"]),
+    ]

@@ -24,12 +24,12 @@ log = logging.getLogger("infer")
 
 def infer(cfg: DictConfig) -> None:
     """Segments what `input` names."""
-    from inference.plan import VIDEO_SUFFIXES, plan_photos, still_to_write
+    from inference.plan import VIDEO_SUFFIXES, is_camera, plan_photos, still_to_write
 
     formats = list(dict.fromkeys([cfg.format] if isinstance(cfg.format, str) else cfg.format))
     if cfg.samples > 1:
         formats.append("uncertainty")
-    if cfg.input.isdigit() or Path(cfg.input).suffix.lower() in VIDEO_SUFFIXES:
+    if is_camera(cfg.input) or Path(cfg.input).suffix.lower() in VIDEO_SUFFIXES:
         if cfg.skip_existing:
             raise UserError("skip_existing=true: for photos alone; of a video, overwrite=true replaces what is there")
         return infer_video(cfg, formats)
@@ -76,11 +76,11 @@ def infer(cfg: DictConfig) -> None:
 
 def infer_video(cfg: DictConfig, formats: list[str]) -> None:
     """Segments a video or what a camera sees: a video of each format, masks and uncertainties as a PNG a frame."""
-    from inference.plan import plan_video
+    from inference.plan import is_camera, plan_video
 
-    is_camera = cfg.input.isdigit()
-    source = cfg.input if is_camera else str(Path(cfg.input).expanduser())
-    if not is_camera and not Path(source).is_file():
+    camera = is_camera(cfg.input)
+    source = cfg.input if camera else str(Path(cfg.input).expanduser())
+    if not camera and not Path(source).is_file():
         raise UserError(f"input={cfg.input}: there is no such file or folder")
     outputs = plan_video(source, cfg.output, formats)
     for path in outputs.values():
@@ -89,7 +89,7 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
 
     from inference.video import Frames, segment
 
-    with Frames(int(source) if is_camera else source) as frames:
+    with Frames(int(source) if camera else source) as frames:
         predictor = predictor_of(cfg)
         shares: Counter[str] = Counter()
         count = segment(

@@ -97,6 +97,11 @@ def listed_in(file: Path) -> list[Path]:
     return found
 
 
+def is_camera(given: str) -> bool:
+    """Whether `input=` is a camera's number, and no file or folder that is called so."""
+    return given.isascii() and given.isdigit() and not Path(given).exists()
+
+
 def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[str, Path]:
     """Format -> file or folder to write for a video, or for a camera, which is a number.
 
@@ -105,9 +110,10 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
     """
     if "probabilities" in formats:
         raise UserError("format=probabilities: for photos alone; of a video they would fill the disk")
-    first = Path(output).expanduser() if output else Path("camera.mp4" if source.isdigit() else source)
+    video = Path("camera.mp4" if is_camera(source) else source)
+    first = Path(output).expanduser() if output else video
     if first.is_dir():
-        first = first / ("camera.mp4" if source.isdigit() else f"{Path(source).stem}.mp4")
+        first = first / f"{video.stem}.mp4"
     if output and first.suffix.lower() != ".mp4":
         raise UserError(f"output={output}: the video of an overlay is an .mp4; masks go to a folder called after it")
     files = {

@@ -215,6 +215,14 @@ def test_going_on_leaves_a_corrected_mask_as_it_is(tmp_path: Path, finished_run:
     assert "wrote m_overlay.png" in done.stderr and "wrote m.png" not in done.stderr
 
 
+def test_a_folder_whose_name_is_a_number(tmp_path: Path, finished_run: Path, photo: Path) -> None:
+    (tmp_path / "2012").mkdir()
+    photo.rename(tmp_path / "2012" / "a.jpg")
+    done = run(f"checkpoint={finished_run}", "input=2012", "format=mask", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "2012_masks" / "a.png").size == (70, 50)
+
+
 def test_a_plain_state_dict(tmp_path: Path, finished_run: Path, photo: Path) -> None:
     checkpoint = torch.load(finished_run / "checkpoints" / "best.pt", weights_only=True)
     torch.save(checkpoint["model"], tmp_path / "w (1).pth")
@@ -340,6 +348,7 @@ def test_photos_of_every_kind(tmp_path: Path, finished_run: Path, window: str) -
         (["input=broken.mp4"], "not a video that can be read"),
         (["input=broken.mp4", "format=probabilities"], "for photos alone"),
         (["input=broken.mp4", "skip_existing=true"], "overwrite=true replaces"),
+        (["input=\N{SUPERSCRIPT TWO}"], "there is no such file or folder"),
         (["input=99", "format=overlay"], "there is no such camera"),
         (["input=a.png", "format=masks"], "format=masks"),
         (["input=a.png", "window=[16,16]"], "window"),

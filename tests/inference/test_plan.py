@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from inference.pipeline import BUDGET
-from inference.plan import Photo, pixels, plan_photos, plan_video, still_to_write
+from inference.plan import Photo, is_camera, pixels, plan_photos, plan_video, still_to_write
 from utils.errors import UserError
 
 BOTH = ["mask", "overlay"]
@@ -173,3 +173,14 @@ def test_what_is_still_to_write(photos: Path) -> None:
         ("photos/sub/a.jpg", ["overlay"]),
         ("photos/sub/b.PNG", ["mask", "overlay"]),
     ]
+
+
+def test_a_camera_is_a_number_that_is_no_file(photos: Path) -> None:
+    (photos / "2012").mkdir()
+    (photos / "2012" / "a.jpg").touch()
+    assert [given for given in ("0", "12", "2012", "\N{SUPERSCRIPT TWO}", "1.5", "-1", "") if is_camera(given)] == [
+        "0",
+        "12",
+    ]
+    assert plan_video("0", "photos", ["overlay"]) == {"overlay": Path("photos/camera.mp4")}
+    assert files(plan_photos("2012", None, ["mask"])) == {"2012/a.jpg": "2012_masks/a.png"}

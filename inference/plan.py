@@ -53,7 +53,7 @@ def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[
         chosen = [path for path in matching if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
         if not chosen:
             raise UserError(f"input={given}: no image matches ({len(matching)} other files do)")
-        photos = _several(None, chosen, place, formats)
+        photos = _several(None, without_earlier_outputs(chosen, place, formats), place, formats)
     refuse_collisions(photos)
     return photos
 
@@ -75,6 +75,18 @@ def found_below(folder: Path, output: Path | None) -> list[Path]:
     if not images:
         raise UserError(f"input={folder}: there are no images ({', '.join(IMAGE_SUFFIXES)}) in this folder")
     return images
+
+
+def without_earlier_outputs(matching: list[Path], output: Path | None, formats: Sequence[str]) -> list[Path]:
+    """What a pattern matches but for what an earlier run wrote: below the output, or else beside the photos.
+
+    An output with all of them below it is the photos' own folder, in which nothing tells the two apart.
+    """
+    if output is not None:
+        elsewhere = [path for path in matching if not path.resolve().is_relative_to(output.resolve())]
+        return elsewhere or matching
+    written = {file for path in matching for file in _beside_photo(path, formats).values()}
+    return [path for path in matching if path not in written]
 
 
 def listed_in(file: Path) -> list[Path]:

@@ -223,6 +223,16 @@ def test_a_folder_whose_name_is_a_number(tmp_path: Path, finished_run: Path, pho
     assert Image.open(tmp_path / "2012_masks" / "a.png").size == (70, 50)
 
 
+def test_a_pattern_is_gone_on_with(tmp_path: Path, finished_run: Path, photo: Path) -> None:
+    (tmp_path / "g").mkdir()
+    Image.open(photo).save(tmp_path / "g" / "a.png")
+    words = [f"checkpoint={finished_run}", "input=g/*.png"]
+    assert run(*words, cwd=tmp_path).returncode == 0
+    again = run(*words, "skip_existing=true", cwd=tmp_path)
+    assert again.returncode == 0 and "1 of 1 images have their files already" in again.stderr, again.stderr
+    assert sorted(path.name for path in (tmp_path / "g").iterdir()) == ["a.png", "a_mask.png", "a_overlay.png"]
+
+
 def test_a_plain_state_dict(tmp_path: Path, finished_run: Path, photo: Path) -> None:
     checkpoint = torch.load(finished_run / "checkpoints" / "best.pt", weights_only=True)
     torch.save(checkpoint["model"], tmp_path / "w (1).pth")

@@ -184,3 +184,26 @@ def test_a_camera_is_a_number_that_is_no_file(photos: Path) -> None:
     ]
     assert plan_video("0", "photos", ["overlay"]) == {"overlay": Path("photos/camera.mp4")}
     assert files(plan_photos("2012", None, ["mask"])) == {"2012/a.jpg": "2012_masks/a.png"}
+
+
+@pytest.mark.parametrize("output", [None, "g/masks", "g/sub/../masks/"])
+def test_a_pattern_matches_no_earlier_outputs(photos: Path, output: str | None) -> None:
+    for name in ("a.png", "b.jpg", "sub/a.png", "sub/a_b.png"):
+        path = photos / "g" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    first = plan_photos("g/**/*.*", output, BOTH)
+    assert [str(photo.path) for photo in first] == ["g/a.png", "g/b.jpg", "g/sub/a.png", "g/sub/a_b.png"]
+    for photo in first:
+        for path in photo.outputs.values():
+            path.touch()
+    assert plan_photos("g/**/*.*", output, BOTH) == first
+    assert plan_photos(str(photos / "g/**/*.*"), output, BOTH)[0].path == photos / "g/a.png"
+
+
+def test_a_pattern_in_the_output_itself_replaces_no_photo(photos: Path) -> None:
+    (photos / "photos" / "a.png").touch()
+    with pytest.raises(UserError, match="would be written for two images"):
+        plan_photos("photos/*", "photos", ["mask"])
+    with pytest.raises(UserError, match="this is an image to be read"):
+        plan_photos("photos/*.png", "photos", ["mask"])

@@ -69,6 +69,7 @@ def found_below(folder: Path, output: Path | None) -> list[Path]:
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.is_dir()  # a link to nothing stays, to be named when it is read
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not (written is not None and path.resolve().is_relative_to(written))
     )

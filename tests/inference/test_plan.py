@@ -207,3 +207,12 @@ def test_a_pattern_in_the_output_itself_replaces_no_photo(photos: Path) -> None:
         plan_photos("photos/*", "photos", ["mask"])
     with pytest.raises(UserError, match="this is an image to be read"):
         plan_photos("photos/*.png", "photos", ["mask"])
+
+
+def test_a_folder_called_like_a_photo_is_none(photos: Path) -> None:
+    (photos / "photos" / "x.png").mkdir()
+    (photos / "photos" / "x.png" / "y.jpg").touch()
+    expected = ["photos/a.jpg", "photos/sub/a.jpg", "photos/sub/b.PNG", "photos/x.png/y.jpg"]
+    for given in ("photos", "photos/**"):
+        assert sorted(files(plan_photos(given, "out", ["mask"]))) == expected
+    assert plan_photos("photos/x.png", None, ["mask"])[0].path.name == "y.jpg"

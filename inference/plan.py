@@ -47,7 +47,7 @@ def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[
     elif source.suffix.lower() == ".txt" and source.is_file():
         photos = _several(None, listed_in(source), place, formats)
     elif source.exists() or not glob.has_magic(str(source)):
-        photos = [_one(source, place, formats)]
+        photos = [_one(source, output, formats)]
     else:
         matching = sorted(Path(name) for name in glob.glob(str(source), recursive=True))  # noqa: PTH207 - may be absolute
         chosen = [path for path in matching if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
@@ -192,8 +192,9 @@ def _several(root: Path | None, paths: list[Path], output: Path | None, formats:
     return [Photo(path, named(first, formats)) for path, first in zip(paths, firsts, strict=True)]
 
 
-def _one(source: Path, output: Path | None, formats: Sequence[str]) -> Photo:
-    """The plan for one photo: `output` itself where there is one format, else the mask.
+def _one(source: Path, output: str | None, formats: Sequence[str]) -> Photo:
+    """The plan for one photo: `output` itself where there is one format, else the mask; or files in the folder that it
+    is, which need not be there yet.
 
     Raises:
         UserError: there is no such photo, or the output is not a .png (a mask would be lossy in .jpg).
@@ -202,14 +203,15 @@ def _one(source: Path, output: Path | None, formats: Sequence[str]) -> Photo:
         raise UserError(f"input={source}: there is no such file or folder")
     if output is None:
         return Photo(source, _beside_photo(source, formats))
-    if output.is_dir():
-        output = output / f"{source.stem}.png"
+    first = Path(output).expanduser()
     suffix = suffix_of(_main(formats))
-    if output.suffix.lower() != suffix:
+    if first.is_dir() or not first.suffix or output.endswith(("/", os.sep)):
+        first = first / f"{source.stem}{suffix}"
+    if first.suffix.lower() != suffix:
         raise UserError(
             f"output={output}: {_main(formats)} is written as {suffix}, which keeps every value; a .jpg would not"
         )
-    return Photo(source, named(output, formats))
+    return Photo(source, named(first, formats))
 
 
 def named(first: Path, formats: Sequence[str]) -> dict[str, Path]:

@@ -216,3 +216,19 @@ def test_a_folder_called_like_a_photo_is_none(photos: Path) -> None:
     for given in ("photos", "photos/**"):
         assert sorted(files(plan_photos(given, "out", ["mask"]))) == expected
     assert plan_photos("photos/x.png", None, ["mask"])[0].path.name == "y.jpg"
+
+
+@pytest.mark.parametrize("output", ["photos/sub", "new", "new/", "new/deep", "new.d/", ".new"])
+def test_one_photo_into_a_folder(photos: Path, output: str) -> None:
+    folder = Path(output)
+    (one,) = plan_photos("photos/a.jpg", output, BOTH)
+    assert one.outputs == {"mask": folder / "a.png", "overlay": folder / "a_overlay.png"}
+    (one,) = plan_photos("photos/a.jpg", output, ["probabilities"])
+    assert one.outputs == {"probabilities": folder / "a.npz"}
+    assert folder.is_dir()
+
+
+def test_a_file_is_no_folder_to_write_to(photos: Path) -> None:
+    (photos / "taken").touch()
+    with pytest.raises(UserError, match="taken: nothing can be written there"):
+        plan_photos("photos/a.jpg", "taken", BOTH)

@@ -91,12 +91,13 @@ def without_earlier_outputs(matching: list[Path], output: Path | None, formats: 
 
 
 def listed_in(file: Path) -> list[Path]:
-    """The paths in a list, one a line, relative to the list's folder or else to the working directory.
+    """The paths in a list, one a line, relative to the list's folder or else to the working directory; each file once.
 
     Raises:
         UserError: there are none, or no such files.
     """
-    lines = [line.strip() for line in file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
+    text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")  # Windows begins a file with a mark
+    lines = [line.strip() for line in text.splitlines()]
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise UserError(f"input={file}: the list is empty; it holds a path a line")
@@ -107,7 +108,10 @@ def listed_in(file: Path) -> list[Path]:
     ]
     if not any(path.is_file() for path in found):
         raise UserError(f"input={file}: a .txt is read as a list, a path a line, and none of its {len(names)} is there")
-    return found
+    once: dict[Path, Path] = {}
+    for path in found:
+        once.setdefault(path.resolve(), path)
+    return list(once.values())
 
 
 def is_camera(given: str) -> bool:

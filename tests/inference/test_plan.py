@@ -232,3 +232,12 @@ def test_a_file_is_no_folder_to_write_to(photos: Path) -> None:
     (photos / "taken").touch()
     with pytest.raises(UserError, match="taken: nothing can be written there"):
         plan_photos("photos/a.jpg", "taken", BOTH)
+
+
+def test_a_list_of_windows_with_a_photo_twice(photos: Path) -> None:
+    """Its first line begins with a byte order mark."""
+    lines = "a.jpg\r\nsub/b.PNG\r\nsub/../a.jpg\r\nphotos/sub/b.PNG\r\nsub/a.jpg\r\n"
+    (photos / "photos" / "list.txt").write_bytes(b"\xef\xbb\xbf" + lines.encode())
+    plan = plan_photos("photos/list.txt", "out", ["mask"])
+    assert [str(photo.path) for photo in plan] == ["photos/a.jpg", "photos/sub/b.PNG", "photos/sub/a.jpg"]
+    assert [str(photo.outputs["mask"]) for photo in plan] == ["out/a.png", "out/sub/b.png", "out/sub/a.png"]

@@ -81,11 +81,10 @@ def _header(file: BinaryIO) -> Image.Image:
     Image.init()
     start = file.read(16)
     for read, accepts in list(Image.OPEN.values()):
-        if accepts is not None and accepts(start) is not True:
-            continue
-        file.seek(0)
         with suppress(SyntaxError, IndexError, TypeError, struct.error):  # what Image.open takes for another format
-            return read(file, "")
+            if accepts is None or accepts(start) is True:
+                file.seek(0)
+                return read(file, "")
     raise UnidentifiedImageError("not a picture of a known format")
 
 

@@ -205,7 +205,7 @@ def _one(source: Path, output: str | None, formats: Sequence[str]) -> Photo:
     """
     if not source.is_file():
         raise UserError(f"input={source}: there is no such file or folder")
-    if output is None:
+    if not output:
         return Photo(source, _beside_photo(source, formats))
     first = Path(output).expanduser()
     suffix = suffix_of(_main(formats))

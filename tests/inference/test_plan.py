@@ -228,6 +228,11 @@ def test_one_photo_into_a_folder(photos: Path, output: str) -> None:
     assert folder.is_dir()
 
 
+def test_an_empty_output_is_none(photos: Path) -> None:
+    for given in ("photos", "photos/a.jpg", "photos/*.jpg"):
+        assert plan_photos(given, "", BOTH) == plan_photos(given, None, BOTH)
+
+
 def test_a_file_is_no_folder_to_write_to(photos: Path) -> None:
     (photos / "taken").touch()
     with pytest.raises(UserError, match="taken: nothing can be written there"):

@@ -6,6 +6,7 @@ python infer.py checkpoint=experiments/<run> input=dog.jpg output=dog_mask.png
 from __future__ import annotations
 
 import logging
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,15 +89,20 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
             raise UserError(f"{path} exists already; overwrite=true replaces it, output= writes elsewhere")
 
     from inference.video import Frames, segment
+    from utils.interruption import Interrupted
 
     with Frames(int(source) if camera else source) as frames:
         predictor = predictor_of(cfg)
         shares: Counter[str] = Counter()
-        count = segment(
-            *(frames, predictor, outputs),
-            own_ids=cfg.ids == "label",
-            after_frame=lambda mask: shares.update(shares_of(mask, predictor)),
-        )
+        try:
+            count = segment(
+                *(frames, predictor, outputs),
+                own_ids=cfg.ids == "label",
+                after_frame=lambda mask: shares.update(shares_of(mask, predictor)),
+            )
+        except Interrupted as stop:
+            signal.raise_signal(stop.signal)  # ends as a folder of photos does: not all is saved, as of a training
+            raise
     if count == 0:
         raise UserError(f"input={cfg.input}: the video holds no frame that can be read")
     show_shares(shares, count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,9 @@ from engine.predictor import Prediction, Predictor
 from inference.pictures import frame, write_files
 from inference.pipeline import WriteBehind
 from utils.errors import Unreadable, UserError
-from utils.interruption import StopRequest
+from utils.interruption import Interrupted, StopRequest
+
+log = logging.getLogger(__name__)
 
 
 def segment(
@@ -28,7 +31,7 @@ def segment(
     own_ids: bool = False,
     after_frame: Callable[[np.ndarray], None],
 ) -> int:
-    """Writes what was asked for of each frame; Ctrl-C ends it in order. Returns the number of frames.
+    """Writes what was asked for of each frame; Ctrl-C ends a camera's recording. Returns the number of frames.
 
     Args:
         outputs: format -> .mp4, or a folder for masks and uncertainties, a PNG a frame.
@@ -36,11 +39,16 @@ def segment(
 
     Raises:
         UserError: something cannot be written.
+        Interrupted: Ctrl-C or SIGTERM before the end of a video file; no .mp4 is written then.
     """
     folders = {kind: path for kind, path in outputs.items() if path.suffix != ".mp4"}
     for path in folders.values():
         path.mkdir(parents=True, exist_ok=True)
-    videos = {kind: VideoWriter(path, frames.rate) for kind, path in outputs.items() if kind not in folders}
+    videos = {
+        kind: VideoWriter(path, frames.rate, keep_part=frames.is_camera)
+        for kind, path in outputs.items()
+        if kind not in folders
+    }
     count = 0
 
     def write(number: int, image: np.ndarray, found: Prediction) -> None:
@@ -61,8 +69,12 @@ def segment(
             later(partial(write, count, image, found), found.mask.size)
             count += 1
             bar.update()
-            if stop.signal is not None:
+            if stop.signal is not None and frames.is_camera:
                 break
+            if stop.signal is not None:
+                bar.close()  # or the message would stand in its line
+                log.warning("stopped at frame %d of %s", count, frames.count or "an unknown number")
+                raise Interrupted(stop.signal)
     return count
 
 
@@ -79,14 +91,15 @@ class Frames:
     def __init__(self, source: str | int) -> None:
         os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # it would tell of each way that it has tried
         self._capture = cv2.VideoCapture(source)
-        what = f"camera {source}" if isinstance(source, int) else str(source)
+        self.is_camera = isinstance(source, int)
+        what = f"camera {source}" if self.is_camera else str(source)
         if not self._capture.isOpened():
-            reason = "there is no such camera" if isinstance(source, int) else "not a video that can be read"
+            reason = "there is no such camera" if self.is_camera else "not a video that can be read"
             raise Unreadable(f"input={what}: {reason}")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else 25.0
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.count = int(count) if isinstance(source, str) and count > 0 else None
+        self.count = int(count) if not self.is_camera and count > 0 else None
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """uint8 (H, W, 3), RGB."""
@@ -104,14 +117,19 @@ class Frames:
 
 
 class VideoWriter:
-    """An .mp4 file that frames are added to. Its size is that of the first one. Leave with `with`.
+    """An .mp4 file that frames are added to, which appears when it is complete. Its size is that of the first one.
+    Leave with `with`.
+
+    Args:
+        keep_part: let it appear also when it is left by an error: a recording cannot be repeated.
 
     Raises:
         UserError: it cannot be written.
     """
 
-    def __init__(self, path: Path, rate: float) -> None:
-        self.path, self.rate = path, rate
+    def __init__(self, path: Path, rate: float, keep_part: bool = False) -> None:
+        self.path, self.rate, self.keep_part = path, rate, keep_part
+        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")  # OpenCV goes by the suffix
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
@@ -123,7 +141,7 @@ class VideoWriter:
                 frame.shape[1] + frame.shape[1] % 2,
             )  # even, as codecs want
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self.path), code, self.rate, self._size[::-1])
+            self._writer = cv2.VideoWriter(str(self._temporary), code, self.rate, self._size[::-1])
             if not self._writer.isOpened():
                 raise UserError(f"{self.path}: the video cannot be written")
         fitting = np.full((*self._size, 3), 255, np.uint8)
@@ -134,6 +152,14 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.release()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is None:
+            return
+        self._writer.release()
+        try:
+            if kind is None or self.keep_part:
+                self._temporary.replace(self.path)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
+        finally:
+            self._temporary.unlink(missing_ok=True)

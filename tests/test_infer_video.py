@@ -1,6 +1,8 @@
 """Masks for videos, as a user asks for them."""
 
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import cv2
@@ -8,20 +10,36 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.predictor import Predictor
 from infer import infer
+from inference.video import Frames, segment
+from tests.conftest import start_command
 from tests.in_process import run_here
+from utils.interruption import Interrupted
 
 
 def run(*words: str, cwd: Path) -> subprocess.CompletedProcess:
     return run_here(infer, "infer", *words, cwd=cwd)
 
 
+def write_video(path: Path, count: int) -> None:
+    """A video whose frames get lighter."""
+    code = cv2.VideoWriter.fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))
+    writer = cv2.VideoWriter(str(path), code, 10, (64, 48))
+    for i in range(count):
+        writer.write(np.full((48, 64, 3), 30 * i % 256, np.uint8))
+    writer.release()
+
+
+def frames_in(path: Path) -> int:
+    """How many a player finds."""
+    capture = cv2.VideoCapture(str(path))
+    return sum(1 for _ in iter(lambda: capture.read()[0], False))
+
+
 @pytest.mark.parametrize("format_", ["[mask,overlay,color]", "side_by_side"])
 def test_a_video(tmp_path: Path, finished_run: Path, format_: str) -> None:
-    writer = cv2.VideoWriter(str(tmp_path / "drive.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
-    for i in range(7):
-        writer.write(np.full((48, 64, 3), 30 * i, np.uint8))
-    writer.release()
+    write_video(tmp_path / "drive.mp4", 7)
     done = run(f"checkpoint={finished_run}", "input=drive.mp4", f"format={format_}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     made = {path.name for path in tmp_path.iterdir()} - {"drive.mp4"}
@@ -29,9 +47,61 @@ def test_a_video(tmp_path: Path, finished_run: Path, format_: str) -> None:
         assert made == {"drive_side_by_side.mp4"}
         capture = cv2.VideoCapture(str(tmp_path / "drive_side_by_side.mp4"))
         assert capture.get(cv2.CAP_PROP_FRAME_WIDTH) == 128 and capture.get(cv2.CAP_PROP_FPS) == 10
-        assert sum(1 for _ in iter(lambda: capture.read()[0], False)) == 7
+        assert frames_in(tmp_path / "drive_side_by_side.mp4") == 7
     else:
         assert made == {"drive_masks", "drive_overlay.mp4", "drive_color.mp4"}
         masks = sorted((tmp_path / "drive_masks").iterdir())
         assert [mask.name for mask in masks] == [f"{i:06}.png" for i in range(7)]
         assert Image.open(masks[3]).size == (64, 48)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_video_that_is_stopped_does_not_look_finished(
+    tmp_path: Path, finished_run: Path, number: signal.Signals
+) -> None:
+    write_video(tmp_path / "drive.mp4", 3000)
+    words = [f"checkpoint={finished_run}", "input=drive.mp4", "format=[mask,overlay]"]
+    process = start_command("infer.py", *words, cwd=tmp_path)
+    deadline = time.monotonic() + 100
+    while not (tmp_path / "drive_masks" / "000002.png").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=100)
+    assert not (tmp_path / "drive_overlay.mp4").exists()
+    if number == signal.SIGKILL:
+        return
+    assert process.returncode == 128 + number, err
+    (line,) = [line for line in err.splitlines() if "stopped at frame" in line]
+    done = int(line.split("stopped at frame ")[1].split()[0])
+    assert 3 <= done < 3000 and f"stopped at frame {done} of 3000" in line
+    assert "wrote" not in err and "everything saved" not in err and "Traceback" not in err
+    assert {path.name for path in tmp_path.iterdir()} == {"drive.mp4", "drive_masks"}
+
+
+def test_an_earlier_video_outlives_one_that_is_stopped(tmp_path: Path, finished_run: Path) -> None:
+    write_video(tmp_path / "drive.mp4", 7)
+    output = tmp_path / "overlay.mp4"
+    output.write_text("the one before")
+    predictor = Predictor.from_checkpoint(finished_run)
+    with Frames(str(tmp_path / "drive.mp4")) as frames, pytest.raises(Interrupted) as stop:
+        segment(frames, predictor, {"overlay": output}, after_frame=lambda mask: signal.raise_signal(signal.SIGTERM))
+    assert stop.value.signal == signal.SIGTERM
+    assert output.read_text() == "the one before"
+    assert {path.name for path in tmp_path.iterdir()} == {"drive.mp4", "overlay.mp4"}
+
+
+def test_what_a_camera_saw_is_kept_when_it_is_stopped(tmp_path: Path, finished_run: Path) -> None:
+    write_video(tmp_path / "drive.mp4", 7)
+    seen = []
+
+    def after_frame(mask: np.ndarray) -> None:
+        seen.append(mask)
+        if len(seen) == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with Frames(str(tmp_path / "drive.mp4")) as frames:
+        frames.is_camera = True
+        outputs = {"overlay": tmp_path / "overlay.mp4"}
+        count = segment(frames, Predictor.from_checkpoint(finished_run), outputs, after_frame=after_frame)
+    assert count == 4 and frames_in(tmp_path / "overlay.mp4") == 4

@@ -108,6 +108,9 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
     show_shares(shares, count)
     for path in outputs.values():
         log.info("wrote %s", path)
+    expected = frames.count or 0
+    if expected - count > max(0.01 * expected, 1):  # headers of whole videos may be off by as much
+        raise PartlyFailed(f"input={cfg.input}: {count} of {expected} frames could be read; the video may be truncated")
 
 
 def predictor_of(cfg: DictConfig) -> Predictor:

@@ -105,3 +105,15 @@ def test_what_a_camera_saw_is_kept_when_it_is_stopped(tmp_path: Path, finished_r
         outputs = {"overlay": tmp_path / "overlay.mp4"}
         count = segment(frames, Predictor.from_checkpoint(finished_run), outputs, after_frame=after_frame)
     assert count == 4 and frames_in(tmp_path / "overlay.mp4") == 4
+
+
+def test_a_truncated_video_is_told(tmp_path: Path, finished_run: Path) -> None:
+    write_video(tmp_path / "drive.avi", 40)
+    content = (tmp_path / "drive.avi").read_bytes()
+    (tmp_path / "drive.avi").write_bytes(content[: len(content) // 2])
+    readable = frames_in(tmp_path / "drive.avi")
+    assert 0 < readable < 30
+    done = run(f"checkpoint={finished_run}", "input=drive.avi", "format=[mask,overlay]", cwd=tmp_path)
+    assert done.returncode == 1 and f"{readable} of 40 frames could be read" in done.stderr, done.stderr
+    assert len(list((tmp_path / "drive_masks").iterdir())) == readable
+    assert frames_in(tmp_path / "drive_overlay.mp4") == readable

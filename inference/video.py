@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -75,7 +76,16 @@ def segment(
                 bar.close()  # or the message would stand in its line
                 log.warning("stopped at frame %d of %s", count, frames.count or "an unknown number")
                 raise Interrupted(stop.signal)
+    for path in folders.values():
+        _remove_frames_after(path, count)
     return count
+
+
+def _remove_frames_after(folder: Path, count: int) -> None:
+    """Removes what a longer video has left in a folder, and nothing else. Without a frame, nothing was replaced."""
+    for path in folder.iterdir() if count else ():
+        if re.fullmatch(r"[0-9]{6}\.png", path.name) and int(path.stem) >= count:
+            path.unlink()
 
 
 class Frames:

@@ -117,3 +117,16 @@ def test_a_truncated_video_is_told(tmp_path: Path, finished_run: Path) -> None:
     assert done.returncode == 1 and f"{readable} of 40 frames could be read" in done.stderr, done.stderr
     assert len(list((tmp_path / "drive_masks").iterdir())) == readable
     assert frames_in(tmp_path / "drive_overlay.mp4") == readable
+
+
+def test_a_shorter_video_leaves_none_of_the_longer_ones_masks(tmp_path: Path, finished_run: Path) -> None:
+    words = [f"checkpoint={finished_run}", "input=drive.mp4", "format=mask"]
+    write_video(tmp_path / "drive.mp4", 7)
+    assert run(*words, cwd=tmp_path).returncode == 0
+    masks = tmp_path / "drive_masks"
+    others = ["notes.txt", "5.png", "0000005.png", "000005.jpg", "a000005.png"]
+    for name in others:
+        (masks / name).write_text("somebody's")
+    write_video(tmp_path / "drive.mp4", 4)
+    assert run(*words, "overwrite=true", cwd=tmp_path).returncode == 0
+    assert sorted(path.name for path in masks.iterdir()) == sorted([*others, *(f"{i:06}.png" for i in range(4))])

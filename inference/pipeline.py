@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -67,6 +67,24 @@ def read_ahead(
                 refill(0)
         finally:
             readers.shutdown(cancel_futures=True)
+
+
+def made_ahead(items: Iterable[Value], ahead: int = 3) -> Generator[Value, None, None]:
+    """The items, in their order, none of them None; the next ones are made in a thread in the meantime. An error of
+    theirs is raised where it would be without the thread, which ends with the generator.
+
+    Args:
+        ahead: how many are held at most beside the one given out.
+    """
+    source = iter(items)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, source, None) for _ in range(ahead))
+        try:
+            while (item := waiting.popleft().result()) is not None:
+                waiting.append(thread.submit(next, source, None))
+                yield item
+        finally:
+            thread.shutdown(cancel_futures=True)
 
 
 class WriteBehind:

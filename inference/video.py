@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from engine.predictor import Prediction, Predictor
 from inference.pictures import frame, write_files
-from inference.pipeline import WriteBehind
+from inference.pipeline import WriteBehind, made_ahead
 from utils.errors import Unreadable, UserError
 from utils.interruption import Interrupted, StopRequest
 
@@ -64,8 +64,9 @@ def segment(
             stack.enter_context(video)
         later = stack.enter_context(WriteBehind())
         bar = stack.enter_context(tqdm(total=frames.count, unit="frame", dynamic_ncols=True))
-        for image in frames:
-            found = predictor.predict_with(image, uncertainty="uncertainty" in outputs)
+        ready = stack.enter_context(closing(made_ahead((image, predictor.resized(image)) for image in frames)))
+        for image, resized in ready:
+            found = predictor.predict_with(image, resized, uncertainty="uncertainty" in outputs)
             after_frame(found.mask)
             later(partial(write, count, image, found), found.mask.size)
             count += 1

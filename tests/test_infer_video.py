@@ -2,12 +2,14 @@
 
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from engine.predictor import Predictor
@@ -130,3 +132,20 @@ def test_a_shorter_video_leaves_none_of_the_longer_ones_masks(tmp_path: Path, fi
     write_video(tmp_path / "drive.mp4", 4)
     assert run(*words, "overwrite=true", cwd=tmp_path).returncode == 0
     assert sorted(path.name for path in masks.iterdir()) == sorted([*others, *(f"{i:06}.png" for i in range(4))])
+
+
+def test_the_next_frame_is_read_while_the_network_works(
+    tmp_path: Path, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "drive.mp4", 5)
+    predictor = Predictor.from_checkpoint(finished_run)
+    resized, readers = predictor.resized, []
+
+    def noted(image: np.ndarray) -> torch.Tensor | None:
+        readers.append(threading.current_thread())
+        return resized(image)
+
+    monkeypatch.setattr(predictor, "resized", noted)
+    with Frames(str(tmp_path / "drive.mp4")) as frames:
+        segment(frames, predictor, {"mask": tmp_path / "masks"}, after_frame=lambda mask: None)
+    assert len(readers) == 5 and threading.main_thread() not in readers

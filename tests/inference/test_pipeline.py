@@ -1,9 +1,10 @@
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from inference.pipeline import WriteBehind, read_ahead
+from inference.pipeline import WriteBehind, made_ahead, read_ahead
 
 
 def test_all_come_in_order_and_errors_are_given_out() -> None:
@@ -54,6 +55,51 @@ def test_reading_goes_on_while_the_network_works() -> None:
     for item, _ in read_ahead(range(2), read, weight=lambda item: 1):
         if item == 0:
             assert second_is_read.wait(5)
+
+
+def test_what_an_iterator_gives_is_made_ahead_in_order() -> None:
+    third_is_made = threading.Event()
+
+    def frames() -> Iterator[int]:
+        for i in range(6):
+            if i == 2:
+                third_is_made.set()
+            yield i
+
+    found = []
+    for item in made_ahead(frames(), ahead=2):
+        assert third_is_made.wait(5)
+        found.append(item)
+    assert found == list(range(6))
+
+
+def test_an_error_comes_after_what_was_made_before_it() -> None:
+    def frames() -> Iterator[int]:
+        yield from (1, 2)
+        raise ValueError("three")
+
+    found = []
+    with pytest.raises(ValueError, match="three"):
+        for item in made_ahead(frames()):
+            found.append(item)
+    assert found == [1, 2]
+
+
+def test_no_more_is_made_than_asked_for_and_leaving_early_ends_the_thread() -> None:
+    made = []
+
+    def frames() -> Iterator[int]:
+        for i in range(100):
+            made.append(i)
+            yield i
+
+    threads = threading.active_count()
+    ready = made_ahead(frames(), ahead=2)
+    next(ready)
+    time.sleep(0.05)
+    assert made == [0, 1, 2] and threading.active_count() == threads + 1
+    ready.close()
+    assert made == [0, 1, 2] and threading.active_count() == threads
 
 
 def test_writing_is_behind_in_order_and_within_the_budget() -> None:

@@ -67,7 +67,7 @@ def infer(cfg: DictConfig) -> None:
     if broken and total == 1:
         raise broken[0]
     show_shares(shares, len(photos) - len(broken))
-    written = [path for photo in photos for path in photo.outputs.values()]
+    written = [path for photo in photos for path in photo.outputs.values() if path.exists()]
     for place in written if len(photos) == 1 else sorted({path.parent for path in written}):
         log.info("wrote %s", place)
     if broken:

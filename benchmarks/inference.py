@@ -43,7 +43,9 @@ def main() -> None:
         write_photos(folder / "photos")
         peak = huge(folder, checkpoint)
         rows = [["", "one", "the other", "ratio"], *rates(folder, checkpoint), start(folder, checkpoint)]
-    print(f"{HUGE}x{HUGE} through windows of {SIZE[0]}x{SIZE[1]} to three formats: {peak / 2**30:.2f} GiB at most")
+    print(
+        f"{HUGE}x{HUGE} through windows of {SIZE[0]}x{SIZE[1]} to a mask and an overlay: {peak / 2**30:.2f} GiB at most"
+    )
     print(table(rows, f"ENet, {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads"))
 
 
@@ -88,7 +90,7 @@ def huge(folder: Path, checkpoint: Path) -> int:
     words = [
         f"checkpoint={checkpoint}",
         f"input={photo}",
-        "format=[mask,color,overlay]",
+        "format=[mask,overlay]",
         f"window={list(SIZE)}",
         "overlap=0",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -60,8 +60,8 @@ class Predictor:
             without chance, which would fall upon another photo each time, and not where ONNX Runtime has its own.
 
     Raises:
-        UserError: samples of a network without dropout, a window that the network does not take, or an overlap out of
-            range.
+        UserError: unknown views, samples of a network without dropout, a window that the network does not take, or an
+            overlap out of range.
     """
 
     def __init__(
@@ -76,6 +76,11 @@ class Predictor:
         window: tuple[int, int] | None = None,
         overlap: float = 0.25,
     ) -> None:
+        strange = [view for view in tta if view not in get_args(Augmentation)] if not isinstance(tta, str) else [tta]
+        if strange:
+            raise UserError(f"tta={strange[0]!r}: must be a list of {', '.join(map(repr, get_args(Augmentation)))}")
+        if samples < 1:
+            raise UserError(f"samples={samples}: must be at least 1")
         if samples > 1 and not has_dropout(model):
             raise UserError(
                 f"samples={samples}: {type(model).__name__} has no dropout, so all samples would be the same"
@@ -194,6 +199,8 @@ class Predictor:
         Raises:
             ValueError: it is no such photo.
         """
+        if not isinstance(image, np.ndarray):
+            raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, and not {type(image).__name__}")
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, and not {image.dtype} {image.shape}")
         mask = np.empty(image.shape[:2], np.uint8)

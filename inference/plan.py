@@ -43,6 +43,10 @@ def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[
     source = Path(given).expanduser()
     place = Path(output).expanduser() if output else None
     if source.is_dir():
+        if place is not None and place.resolve() == source.resolve():
+            raise UserError(
+                f"output={output}: in the photos' own folder a later run would take masks for photos; name another"
+            )
         photos = _several(source, found_below(source, place), place or _beside(source), formats)
     elif source.suffix.lower() == ".txt" and source.is_file():
         photos = _several(None, listed_in(source), place, formats)
@@ -129,10 +133,11 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
         raise UserError("format=probabilities: for photos alone; of a video they would fill the disk")
     video = Path("camera.mp4" if is_camera(source) else source)
     first = Path(output).expanduser() if output else video
-    if first.is_dir():
+    is_folder = first.is_dir() or not first.suffix
+    if is_folder:
         first = first / f"{video.stem}.mp4"
     if output and first.suffix.lower() != ".mp4":
-        raise UserError(f"output={output}: the video of an overlay is an .mp4; masks go to a folder called after it")
+        raise UserError(f"output={output}: say an .mp4, which masks get a folder beside, or a folder for all of it")
     files = {
         kind: first.with_name(f"{first.stem}_{kind}s" if kind == "mask" else f"{first.stem}_{kind}")
         if kind in ("mask", "uncertainty")
@@ -140,7 +145,7 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
         for kind in formats
     }
     videos = [kind for kind in formats if kind not in ("mask", "uncertainty")]
-    if output and len(videos) == 1:
+    if output and len(videos) == 1 and not is_folder:
         files[videos[0]] = first
     if any(path.resolve() == Path(source).resolve() for path in files.values()):
         raise UserError(f"output={output}: this is the video to be read; write somewhere else")
@@ -213,7 +218,7 @@ def _one(source: Path, output: str | None, formats: Sequence[str]) -> Photo:
         first = first / f"{source.stem}{suffix}"
     if first.suffix.lower() != suffix:
         raise UserError(
-            f"output={output}: {_main(formats)} is written as {suffix}, which keeps every value; a .jpg would not"
+            f"output={output}: {_main(formats)} is written as {suffix}, which keeps every value; say that, or a folder"
         )
     return Photo(source, named(first, formats))
 
@@ -244,5 +249,5 @@ def _beside_photo(path: Path, formats: Sequence[str]) -> dict[str, Path]:
 
 def _beside(folder: Path) -> Path:
     """Where the masks of a folder go."""
-    whole = folder if folder.name else folder.resolve()  # '.' has no name
+    whole = folder if folder.name not in ("", "..") else folder.resolve()  # '.' has no name
     return whole.with_name(f"{whole.name}_masks")

@@ -91,7 +91,7 @@ def test_a_photo_is_never_overwritten_and_no_two_masks_are_one_file(tmp_path: Pa
     before = {path.name: path.read_bytes() for path in photos.iterdir()}
     for words, fragment in [
         (["output=out"], "dog_overlay.png would be written for two images"),
-        (["output=photos", "format=mask", "overwrite=true"], "dog.png: this is an image to be read"),
+        (["output=photos", "format=mask", "overwrite=true"], "in the photos' own folder"),
         (["output=/proc/nowhere", "format=mask"], "nothing can be written there"),
     ]:
         done = run(f"checkpoint={finished_run}", "input=photos", *words, cwd=tmp_path)
@@ -341,6 +341,8 @@ def test_photos_of_every_kind(tmp_path: Path, finished_run: Path, window: str) -
         (["input=a.png", "format=masks"], "format=masks"),
         (["input=a.png", "window=[16,16]"], "window"),
         (["input=a.png", "overlap=1", "window=[64,64]"], "overlap"),
+        (["input="], "input is missing"),
+        (["input=a.png", "overwrite=true", "skip_existing=true"], "leave one of them out"),
         (["input=a.png", "overlap=0.5"], "overlap= is that of windows"),
         (["input=a.png", "window=[64,64]", "image_size=[64,64]"], "leave one of them out"),
         (["input=a.png", "tta=rotate"], "tta=rotate"),

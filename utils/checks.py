@@ -96,6 +96,10 @@ def check_infer(config: Config, origin: Origin) -> None:
     """Checks the config of infer.py; arguments and errors as `check_train`."""
     _check_missing(config)
     _check_keys(schema.Infer, config, origin)
+    if not config["input"]:
+        raise UserError("input is missing; say input=<a photo, folder, pattern, list or video>")
+    if config["overwrite"] and config["skip_existing"]:
+        raise UserError("overwrite=true replaces what is there and skip_existing=true keeps it: leave one of them out")
     if config["checkpoint"] is None:
         missing = [key for key in ("model", "weights", "labels") if config.get(key) is None]
         if missing == ["model", "weights", "labels"]:

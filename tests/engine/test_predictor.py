@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -77,9 +79,10 @@ def test_a_photo_goes_through_the_network_once_for_all_that_is_asked() -> None:
         RNG.integers(0, 256, (33, 47), np.uint8),
         RNG.integers(0, 256, (33, 47, 4), np.uint8),
         np.zeros((0, 47, 3), np.uint8),
+        "street.png",
     ],
 )
-def test_what_is_no_photo_is_refused(photo: np.ndarray) -> None:
+def test_what_is_no_photo_is_refused(photo: Any) -> None:
     for ask in (predictor().predict, predictor().probabilities):
         with pytest.raises(ValueError, match=r"expected a photo uint8 \(H, W, 3\)"):
             ask(photo)
@@ -95,7 +98,14 @@ def test_samples_need_dropout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "fragment"), [({"window": (16, 64)}, "at least 32"), ({"overlap": 1.0}, "from 0 to below 1")]
+    ("settings", "fragment"),
+    [
+        ({"window": (16, 64)}, "at least 32"),
+        ({"overlap": 1.0}, "from 0 to below 1"),
+        ({"tta": ["flop"]}, "tta='flop': must be a list of 'flip', 'multiscale'"),
+        ({"tta": "flip"}, "must be a list"),
+        ({"samples": 0}, "at least 1"),
+    ],
 )
 def test_settings_out_of_range(settings: dict[str, object], fragment: str) -> None:
     with pytest.raises(UserError, match=fragment):

@@ -98,9 +98,13 @@ def test_videos(photos: Path) -> None:
     assert plan_video("drive.avi", None, BOTH) == {"mask": Path("drive_masks"), "overlay": Path("drive_overlay.mp4")}
     assert plan_video("0", None, ["overlay"]) == {"overlay": Path("camera_overlay.mp4")}
     assert plan_video("drive.avi", "out.mp4", ["overlay"]) == {"overlay": Path("out.mp4")}
+    assert plan_video("drive.avi", "new/folder", BOTH) == {
+        "mask": Path("new/folder/drive_masks"),
+        "overlay": Path("new/folder/drive_overlay.mp4"),
+    }
     for source, output, formats, fragment in [
         ("a.mp4", None, ["probabilities"], "for photos alone"),
-        ("a.mp4", "b.avi", ["overlay"], "is an .mp4"),
+        ("a.mp4", "b.avi", ["overlay"], "say an .mp4"),
         ("a.mp4", "a.mp4", ["overlay"], "the video to be read"),
     ]:
         with pytest.raises(UserError) as caught:
@@ -182,7 +186,7 @@ def test_a_camera_is_a_number_that_is_no_file(photos: Path) -> None:
         "0",
         "12",
     ]
-    assert plan_video("0", "photos", ["overlay"]) == {"overlay": Path("photos/camera.mp4")}
+    assert plan_video("0", "photos", ["overlay"]) == {"overlay": Path("photos/camera_overlay.mp4")}
     assert files(plan_photos("2012", None, ["mask"])) == {"2012/a.jpg": "2012_masks/a.png"}
 
 

@@ -68,7 +68,7 @@ def evaluate(cfg: DictConfig) -> None:
         "tta": tta,
         "window": list(window) if window else None,
     }
-    for path in write_results(folder, file_stem(cfg, node, split, tta), split, facts, measured, dataset, predictor):
+    for path in write_results(folder, file_stem(cfg, node, split, tta), facts, measured, dataset, predictor):
         log.info("wrote %s", path)
 
 

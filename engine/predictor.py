@@ -76,32 +76,14 @@ class Predictor:
         window: tuple[int, int] | None = None,
         overlap: float = 0.25,
     ) -> None:
-        strange = [view for view in tta if view not in get_args(Augmentation)] if not isinstance(tta, str) else [tta]
-        if strange:
-            raise UserError(f"tta={strange[0]!r}: must be a list of {', '.join(map(repr, get_args(Augmentation)))}")
-        if samples < 1:
-            raise UserError(f"samples={samples}: must be at least 1")
-        if samples > 1 and not has_dropout(model):
-            raise UserError(
-                f"samples={samples}: {type(model).__name__} has no dropout, so all samples would be the same"
-            )
-        if window is not None and min(window) < 32:
-            raise UserError(f"window={list(window)}: must be at least 32 pixels high and wide")
-        if not 0 <= overlap < 1:
-            raise UserError(f"overlap={overlap}: must be from 0 to below 1")
-        own_threads = isinstance(model, OnnxModel)
-        only_size = model.facts.image_size if isinstance(model, OnnxModel) and not model.facts.dynamic else None
-        if only_size is not None and ("multiscale" in tta or window not in (None, only_size)):
-            raise UserError(
-                f"{model.path}: takes images of {only_size[0]}x{only_size[1]} alone: no tta=multiscale, no other"
-                " window; export it with dynamic=true"
-            )
+        _check_looks(model, tta, samples, window, overlap)
+        only_size = _only_size(model)
         self.model = Averaged(model, tta, samples) if tta or samples > 1 else model
         self.labels, self.image_size, self.normalization = labels, image_size, normalization
         self.window, self.overlap = window, overlap
         self.least = only_size or (SMALLEST, SMALLEST)
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-        self.in_threads = self.device.type == "cpu" and samples == 1 and not own_threads
+        self.in_threads = self.device.type == "cpu" and samples == 1 and not isinstance(model, OnnxModel)
 
     @classmethod
     def from_checkpoint(
@@ -241,6 +223,42 @@ class Predictor:
     def _scores(self, images: Tensor) -> Tensor:
         """Images uint8 (n, 3, h, w) -> logits (n, C, h, w)."""
         return self.model(self.normalization(images.to(self.device)))
+
+
+def _only_size(model: nn.Module) -> tuple[int, int] | None:
+    """The one size that an exported file takes, None where it is any."""
+    return model.facts.image_size if isinstance(model, OnnxModel) and not model.facts.dynamic else None
+
+
+def _check_looks(
+    model: nn.Module,
+    tta: Sequence[Augmentation],
+    samples: int,
+    window: tuple[int, int] | None,
+    overlap: float,
+) -> None:
+    """
+    Raises:
+        UserError: as `Predictor`.
+    """
+    known = get_args(Augmentation)
+    strange = [tta] if isinstance(tta, str) else [view for view in tta if view not in known]
+    if strange:
+        raise UserError(f"tta={strange[0]!r}: must be a list of {', '.join(map(repr, known))}")
+    if samples < 1:
+        raise UserError(f"samples={samples}: must be at least 1")
+    if samples > 1 and not has_dropout(model):
+        raise UserError(f"samples={samples}: {type(model).__name__} has no dropout, so all samples would be the same")
+    if window is not None and min(window) < 32:
+        raise UserError(f"window={list(window)}: must be at least 32 pixels high and wide")
+    if not 0 <= overlap < 1:
+        raise UserError(f"overlap={overlap}: must be from 0 to below 1")
+    only_size = _only_size(model)
+    if only_size is not None and ("multiscale" in tta or window not in (None, only_size)):
+        raise UserError(
+            f"{model.path}: takes images of {only_size[0]}x{only_size[1]} alone: no tta=multiscale, no other window;"
+            " export it with dynamic=true"
+        )
 
 
 def _stretched(logits: Tensor, rows: slice, height: int) -> Tensor:

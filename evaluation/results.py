@@ -70,7 +70,6 @@ def show(names: tuple[str, ...], measured: Measured, title: str) -> None:
 def write_results(
     folder: Path,
     stem: str,
-    split: str,
     facts: dict[str, Any],
     measured: Measured,
     dataset: SegmentationDataset,
@@ -79,6 +78,7 @@ def write_results(
     """Writes all files; returns their paths.
 
     Args:
+        stem: what the files and their titles begin with.
         facts: what was measured, for the JSON file.
         predictor: draws the worst samples once more.
 
@@ -89,14 +89,14 @@ def write_results(
     names = ("confusion_matrix.png", "calibration.png", "worst.png", "samples.csv")
     confusion, calibration, worst, listed = (folder / f"{stem}_{name}" for name in names)
     write_json(folder / f"{stem}.json", facts | as_dict(labels.names, measured))
-    title = f"{split}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
+    title = f"{stem}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
     draw_confusion(measured.confusion.numpy(), labels, title, confusion)
     ranked = measured.details.worst_first()
     write_text(listed, as_csv(ranked, dataset))
     written = [folder / f"{stem}.json", listed, confusion]
     counts = measured.details.calibration
     if counts.counts[0].sum() > 0:  # masks that say nothing leave nothing to draw
-        draw_calibration(counts.counts.numpy(), counts.error, f"{split}: calibration", calibration)
+        draw_calibration(counts.counts.numpy(), counts.error, f"{stem}: calibration", calibration)
         draw_predictions([_drawn(sample, dataset, predictor) for sample in ranked[:WORST]], labels, worst)
         written += [calibration, worst]
     return written

@@ -64,7 +64,7 @@ def infer(cfg: DictConfig) -> None:
                 shares.update(shares_of(mask, predictor))
 
         broken = segment(photos, predictor, own_ids=cfg.ids == "label", after_photo=after_photo)
-    if broken and total == 1:
+    if broken and total == 1 and not Path(cfg.input).expanduser().is_dir():
         raise broken[0]
     show_shares(shares, len(photos) - len(broken))
     written = [path for photo in photos for path in photo.outputs.values() if path.exists()]

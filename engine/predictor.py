@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from data.images import resize_image
 from data.labels import LabelSet
 from engine.checkpoint import build_model, load_checkpoint
-from engine.logits import likeliest_at, resize_logits
+from engine.logits import likeliest, likeliest_at, resize_logits
 from engine.normalization import Normalization
 from engine.onnx_model import OnnxModel
 from engine.views import SMALLEST, Augmentation, Averaged, has_dropout
@@ -190,11 +190,12 @@ class Predictor:
         whole = np.empty((len(self.labels), *image.shape[:2]), np.float32) if probabilities else None
         for rows, columns, scores, are_logits in self._parts(image, resized):
             part = mask[rows, columns]
-            part[:] = likeliest_at(scores, part.shape).cpu().numpy()
             if entropy is None and whole is None:
+                part[:] = likeliest_at(scores, part.shape).cpu().numpy()
                 continue
-            shares = resize_logits(scores, part.shape)[0]
-            shares = shares.softmax(0) if are_logits else shares
+            large = resize_logits(scores, part.shape)[0]
+            part[:] = likeliest(large, 0).cpu().numpy()
+            shares = large.softmax(0) if are_logits else large
             if entropy is not None:
                 terms = torch.special.entr(shares).sum(0) / np.log(max(len(self.labels), 2))
                 entropy[rows, columns] = terms.cpu().numpy()

@@ -150,6 +150,10 @@ def test_photos_that_are_none(tmp_path: Path, finished_run: Path, content: bytes
     path.write_bytes(content)
     done = run(f"checkpoint={finished_run}", "input=x.jpg", "output=m.png", cwd=tmp_path)
     assert done.returncode == 2 and "x.jpg" in done.stderr
+    (tmp_path / "folder").mkdir()
+    path.rename(tmp_path / "folder" / "x.jpg")
+    done = run(f"checkpoint={finished_run}", "input=folder", cwd=tmp_path)
+    assert done.returncode == 1 and "1 of 1 images could not be read" in done.stderr
     assert not (tmp_path / "m.png").exists()
 
 

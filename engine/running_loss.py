@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -67,7 +69,8 @@ class RunningLoss:
 
 
 def named_losses(loss: WeightedSum, totals: Tensor, denominators: Tensor) -> dict[str, float]:
-    """{"loss": ..., <term>: ...} from the terms' totals and denominators (terms,)."""
-    values = totals / denominators.where(denominators > 0, 1)
-    total = loss.total(totals, denominators)
-    return {"loss": total.item(), **dict(zip(loss.names, values.tolist(), strict=True))}
+    """{"loss": ..., <term>: ...} from the terms' totals and denominators (terms,); NaN where there was nothing to
+    average."""
+    total = loss.total(totals, denominators).item() if (denominators > 0).any() else math.nan
+    values = totals / denominators  # 0 / 0 = NaN
+    return {"loss": total, **dict(zip(loss.names, values.tolist(), strict=True))}

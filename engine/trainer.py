@@ -314,7 +314,9 @@ class Trainer:
     def _log_step(self, bar: tqdm, norm: Tensor | None) -> None:
         loss = self.step.running.read()["loss"]
         bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-        values = {"step/loss": loss, "step/lr": self.step.optimizer.param_groups[0]["lr"]}
+        values = {"step/lr": self.step.optimizer.param_groups[0]["lr"]}
+        if not math.isnan(loss):  # no labelled pixel so far
+            values["step/loss"] = loss
         if norm is not None:
             values["step/grad_norm"] = norm.item()
         self.record.log(values, self.progress.step)

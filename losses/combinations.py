@@ -1,6 +1,6 @@
 """The losses that a config can name: each a flat function from options to a `WeightedSum`.
 
-Class weights are those of the cross-entropy: one number a class, or none. The names that a config may give
+Class weights are those of the cross-entropy: one number per class, or none. The names that a config may give
 instead stand for a formula of `losses.class_weights`; `train_segmentation.py` puts its numbers, from the
 training split, in their place. The auxiliary weight is that of a network's auxiliary logits, if it has any.
 """
@@ -45,17 +45,17 @@ def ce_dice(
 def cross_entropy(
     class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None, auxiliary_weight: float = 0.4
 ) -> WeightedSum:
-    """Cross-entropy alone."""
+    """Cross-entropy only."""
     return WeightedSum({"cross_entropy": CrossEntropy(class_weights)}, {"cross_entropy": 1.0}, auxiliary_weight)
 
 
 def soft_iou(classes: Literal["present", "all"] = "present", auxiliary_weight: float = 0.4) -> WeightedSum:
-    """Soft-IoU alone."""
+    """Soft-IoU only."""
     return WeightedSum({"soft_iou": SoftIoU(classes)}, {"soft_iou": 1.0}, auxiliary_weight)
 
 
 def soft_dice(classes: Literal["present", "all"] = "present", auxiliary_weight: float = 0.4) -> WeightedSum:
-    """Soft-Dice alone."""
+    """Soft-Dice only."""
     return WeightedSum({"soft_dice": SoftDice(classes)}, {"soft_dice": 1.0}, auxiliary_weight)
 
 
@@ -64,7 +64,7 @@ def focal(
     class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None,
     auxiliary_weight: float = 0.4,
 ) -> WeightedSum:
-    """Focal loss alone."""
+    """Focal loss only."""
     return WeightedSum({"focal": Focal(gamma, class_weights)}, {"focal": 1.0}, auxiliary_weight)
 
 
@@ -74,10 +74,10 @@ def ohem(
     class_weights: Sequence[float] | Literal["enet", "median_frequency"] | None = None,
     auxiliary_weight: float = 0.4,
 ) -> WeightedSum:
-    """Cross-entropy of the hard pixels alone."""
+    """Cross-entropy of the hard pixels only."""
     return WeightedSum({"ohem": OHEM(threshold, min_kept, class_weights)}, {"ohem": 1.0}, auxiliary_weight)
 
 
 def lovasz(auxiliary_weight: float = 0.4) -> WeightedSum:
-    """Lovasz-softmax alone."""
+    """Lovasz-softmax only."""
     return WeightedSum({"lovasz": Lovasz()}, {"lovasz": 1.0}, auxiliary_weight)

@@ -17,7 +17,7 @@ class Focal(PixelTerm):
 
     Args:
         gamma: how much easy pixels count less; 0 gives cross-entropy.
-        class_weights: one weight a class (their alpha), or None for equal ones.
+        class_weights: one weight per class (their alpha), or None for equal ones.
 
     Raises:
         ValueError: a negative gamma.

@@ -27,7 +27,7 @@ class Lovasz(LossTerm):
                 counts = present > 0
                 total = total + (errors * lovasz_gradient(own[order], present)).sum() * counts
                 classes = classes + counts
-        return Term(total / classes.clamp_min(1), torch.ones_like(total))
+        return Term(total / classes.clamp_min(1), classes.clamp(max=1))
 
 
 def lovasz_gradient(own: Tensor, present: Tensor) -> Tensor:

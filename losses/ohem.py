@@ -1,4 +1,4 @@
-"""Cross-entropy of the hard pixels alone."""
+"""Cross-entropy of the hard pixels only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from data.labels import IGNORE_INDEX
+from losses.class_sums import widest_float
 from losses.pixel_term import PixelTerm
 from losses.term import Term
 
@@ -17,12 +17,15 @@ class OHEM(PixelTerm):
     """Cross-entropy averaged over the pixels whose class has a probability below a threshold, and over the hardest
     ones in any case: online hard example mining, Shrivastava et al. 2016, arXiv 1604.03540, for pixels.
 
-    Which pixels are hard depends on the whole batch, so that micro-batches do not add up: their mean is taken.
+    Which pixels are hard depends on the whole batch, so that micro-batches do not add up: the mean over those with a
+    labelled pixel is taken.
 
     Args:
-        threshold: probability from which on a pixel is easy.
-        min_kept: share of the valid pixels that count as hard at least.
-        class_weights: one weight a class, or None for equal ones; they weigh the pixels, and choose none.
+        threshold: pixels whose class has a lower probability are hard.
+        min_kept: share of the valid pixels to keep if fewer are hard, rounded up; of pixels with equal losses, no more
+            than that.
+        class_weights: one weight per class, or None for equal ones. They weigh the pixels but do not choose them,
+            except that pixels of a class of weight 0 are ignored.
 
     Raises:
         ValueError: a threshold or share that is not between 0 and 1.
@@ -40,15 +43,17 @@ class OHEM(PixelTerm):
         self.threshold, self.min_kept = threshold, min_kept
 
     def denominator(self, target: Tensor) -> Tensor:
-        return torch.ones((), device=target.device)
+        return (super().denominator(target) > 0).float()
 
     def forward(self, logits: Tensor, target: Tensor) -> Term:
         surprise, weight = self.of_pixels(logits, target)
-        valid = target != IGNORE_INDEX
-        # The least surprise among the hardest: counted on the device, which nothing has to wait for.
-        most = max(math.ceil(self.min_kept * surprise.numel()), 1)
-        hardest = surprise.detach().where(valid, -1).flatten().topk(most).values
-        place = (valid.sum() * self.min_kept).ceil().long() - 1
-        bound = hardest.gather(0, place.clamp_min(0).unsqueeze(0)).clamp(max=-math.log(self.threshold))
-        kept = weight * (valid & (surprise.detach() >= bound))
-        return Term((surprise * kept).sum() / kept.sum().clamp_min(1e-12), torch.ones_like(bound[0]))
+        valid = weight > 0
+        hardness = surprise.detach().where(valid, -1).flatten()
+        # The number to keep stays on the device, so that nothing has to wait for it; its rank decides between ties.
+        order = hardness.topk(max(math.ceil(self.min_kept * hardness.numel()), 1)).indices
+        asked = (valid.sum().to(widest_float(logits.device)) * self.min_kept).ceil()
+        kept = hardness > -math.log(self.threshold)
+        kept[order] |= torch.arange(len(order), device=order.device) < asked
+        weight = weight * kept.view_as(weight)
+        labelled = valid.any().float()
+        return Term((surprise * weight).sum() / weight.sum().where(labelled > 0, 1), labelled)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from losses.class_sums import ClassSums
@@ -41,9 +40,10 @@ class _Overlap(SumsTerm):
     def from_sums(self, sums: ClassSums) -> Term:
         loss = 1 - self.score(sums.intersection, sums.predicted, sums.present)
         counted = (sums.present > 0).float()
+        labelled = counted.amax()  # 0 where every pixel is ignored
         if self.classes == "all":
-            counted = counted.max().expand_as(counted)  # none where every pixel is ignored
-        return Term((loss * counted).sum() / counted.sum().clamp_min(1), torch.ones_like(loss[0]))
+            counted = labelled.expand_as(counted)
+        return Term((loss * counted).sum() / counted.sum().clamp_min(1), labelled)
 
 
 class SoftIoU(_Overlap):

@@ -16,7 +16,7 @@ class PixelTerm(LossTerm):
     """A term averaged over the valid pixels or, with class weights, over their weights.
 
     Args:
-        class_weights: one weight a class, or None for equal ones.
+        class_weights: one weight per class, or None for equal ones.
 
     Raises:
         TypeError: a name in place of the numbers.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
+from data.labels import IGNORE_INDEX
 from losses.class_sums import ClassSums, class_sums
 
 
@@ -15,8 +15,9 @@ class Term(NamedTuple):
     """A term of the loss as a fraction: its value is `total / denominator`.
 
     Pixel-averaged terms return their sum over pixels and the weight of those pixels, so that several
-    micro-batches divide once, by their common denominator. Ratio terms (soft-IoU, soft-Dice), which do
-    not add up over pixels, return their value over 1: several micro-batches then give the plain mean.
+    micro-batches divide once, by their common denominator. Ratio terms (soft-IoU, soft-Dice, Lovasz) and OHEM do
+    not add up over pixels. They return their value over 1, or 0 over 0 without a labelled pixel: several
+    micro-batches then give the mean over those that hold one.
 
     Attributes:
         total: float32 scalar with gradient.
@@ -35,8 +36,9 @@ class LossTerm(nn.Module, ABC):
     """
 
     def denominator(self, target: Tensor) -> Tensor:
-        """The denominator that `forward` returns for this target, without needing the logits."""
-        return torch.ones((), device=target.device)
+        """The denominator that `forward` returns for this target, without needing the logits: 1, or 0 without a
+        labelled pixel."""
+        return (target != IGNORE_INDEX).any().float()
 
     @abstractmethod
     def forward(self, logits: Tensor, target: Tensor) -> Term: ...

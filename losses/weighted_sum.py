@@ -51,7 +51,7 @@ class WeightedSum(nn.Module):
         }
 
     def totals(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The terms' totals alone, (number of terms,)."""
+        """The terms' totals only, (number of terms,)."""
         return torch.stack([term.total for term in self(logits, target).values()])
 
     def denominators(self, target: Tensor) -> Tensor:
@@ -61,6 +61,6 @@ class WeightedSum(nn.Module):
     def total(self, totals: Tensor, denominators: Tensor) -> Tensor:
         """The loss, a scalar, from the terms' totals and denominators (number of terms,).
 
-        A term whose denominator is 0 had no valid pixel and counts as 0.
+        A term whose denominator is 0 had no labelled pixel: it adds nothing to the loss or its gradient.
         """
         return (self.weights * totals / denominators.where(denominators > 0, 1)).sum()

@@ -88,12 +88,24 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[list
 
 
 def endless_windows(batches: TrainingLoader, size: int) -> Iterator[list[TrainingBatch]]:
-    """The micro-batches of one optimiser step after the other, epoch after epoch."""
+    """The micro-batches of one optimiser step after the other, epoch after epoch. Steps without a labelled pixel, which
+    have no loss, are left out.
+
+    Raises:
+        UserError: no step of an epoch has one.
+    """
+    from data.labels import IGNORE_INDEX
     from engine.trainer import windows_of
 
     for epoch in itertools.count():
         batches.order.epoch = epoch
-        yield from windows_of(batches, size)
+        labelled = 0
+        for window in windows_of(batches, size):
+            if any((batch.masks != IGNORE_INDEX).any() for batch in window):
+                labelled += 1
+                yield window
+        if not labelled:
+            raise UserError("no mask of the training split has a labelled pixel: check data.root and the ids in labels")
 
 
 def show(rates: Sequence[float], losses: Sequence[float], configured: float, what: str, path: Path) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from torch.nn import functional as F
 
 from data.loading import ALONE, EpochBatches, InOrder, Share
 from engine.checkpoint import load_checkpoint
@@ -18,8 +17,7 @@ from engine.distributed import backends
 from engine.normalization import IMAGENET
 from engine.randomness import seed_everything
 from tests.conftest import ROOT
-from tests.engine.processes_job import ACCUMULATION, BATCH_SIZE, TRAINING, VALIDATION, WEIGHTS, Precise
-from tests.engine.small import Halves
+from tests.engine.processes_job import ACCUMULATION, BATCH_SIZE, TRAINING, VALIDATION, WEIGHTS, PartlyVoid, Precise
 from utils.run_folder import RunFolder
 
 
@@ -38,44 +36,54 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def objective(model: Precise, indices: list[int], total_weight: float, batches: int) -> torch.Tensor:
     """The share of a micro-batch in the loss of its window, in plain words."""
-    samples = [Halves(TRAINING)[index] for index in indices]
+    samples = [PartlyVoid(TRAINING)[index] for index in indices]
     images = torch.from_numpy(np.stack([s.image for s in samples])).movedim(-1, 1)
     target = torch.from_numpy(np.stack([s.mask for s in samples])).long()
     logits = model(IMAGENET(images, channels_last=False))
+    if is_void(indices):  # though batch norm has seen it
+        return 0 * logits.sum()
     weights = torch.tensor(WEIGHTS, dtype=torch.float64)
-    p = logits.softmax(1)
+    p = logits.softmax(1).movedim(1, -1)[target != 255].T
+    target = target[target != 255]
+    cross_entropy = -(weights[target] * p.gather(0, target[None])[0].log()).sum()
     overlaps = []
     for c in range(2):
         own = (target == c).double()
-        both = (p[:, c] * own).sum()
-        overlaps.append(both / (p[:, c].sum() + own.sum() - both))
+        both = (p[c] * own).sum()
+        overlaps.append(both / (p[c].sum() + own.sum() - both))
     soft_iou = 1 - torch.stack(overlaps).mean()
-    return F.cross_entropy(logits, target, weights, reduction="sum") / total_weight + soft_iou / batches
+    return cross_entropy / total_weight + soft_iou / batches
+
+
+def is_void(indices: list[int]) -> bool:
+    return all(index in PartlyVoid.VOID for index in indices)
 
 
 def test_gradients_are_those_of_as_many_micro_batches(results: tuple[Path, list[dict]]) -> None:
-    """With a last window that is shorter, so that some processes have nothing more to add."""
+    """With a last window that is shorter, so that some processes have nothing more to add, and batches without a
+    labelled pixel, which add nothing either."""
     processes = len(results[1])
     seed_everything(0)
     model = Precise().train()
-    expected = []
+    expected, void_batches = [], 0
     for epoch in range(2):
         order = EpochBatches(TRAINING, BATCH_SIZE, seed=0)
         order.epoch = epoch
         batches = [[index for _, index in batch] for batch in order]
         size = ACCUMULATION * processes
         for window in (batches[i : i + size] for i in range(0, len(batches), size)):
-            pixels = sum(len(batch) for batch in window) * 32 * 16  # of each class
-            total_weight = pixels * sum(WEIGHTS)
+            pixels = sum(not is_void([index]) for batch in window for index in batch) * 32 * 16  # of each class
+            labelled = sum(not is_void(batch) for batch in window)
+            void_batches += len(window) - labelled
             for batch in window:
-                objective(model, batch, total_weight, len(window)).backward()
+                objective(model, batch, pixels * sum(WEIGHTS), labelled).backward()
             expected.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
             with torch.no_grad():
                 for parameter in model.parameters():
                     assert parameter.grad is not None
                     parameter.sub_(0.1 * parameter.grad)
                     parameter.grad = None
-    assert len(expected) == 2 * math.ceil(7 / (ACCUMULATION * processes))
+    assert len(expected) == 2 * math.ceil(7 / (ACCUMULATION * processes)) and void_batches == 4
     for result in results[1]:
         for found, own in zip(result["gradients"], expected, strict=True):
             for a, b in zip(found, own, strict=True):
@@ -91,17 +99,24 @@ def test_all_processes_have_the_same_weights(results: tuple[Path, list[dict]]) -
             assert torch.equal(value, other["weights"][name]), name  # statistics of batch norm included
 
 
-def test_the_confusion_matrix_is_exact(results: tuple[Path, list[dict]]) -> None:
+def test_the_confusion_matrix_and_the_validation_loss_are_exact(results: tuple[Path, list[dict]]) -> None:
     folder, (first, *others) = results
     model = Precise().eval()
     model.load_state_dict(load_checkpoint(folder / "checkpoints" / "last.pt")["model"])
-    counts = np.zeros((2, 2), np.int64)
+    counts, soft_ious = np.zeros((2, 2), np.int64), []
     for index in range(VALIDATION):
-        sample = Halves(VALIDATION)[index]
+        sample = PartlyVoid(VALIDATION)[index]
         with torch.no_grad():
             logits = model(IMAGENET(torch.from_numpy(sample.image).movedim(-1, 0)[None], channels_last=False))
-        np.add.at(counts, (sample.mask.ravel(), logits.argmax(1).numpy().ravel()), 1)
-    assert counts.sum() == VALIDATION * 32 * 32
+        valid = sample.mask != 255
+        np.add.at(counts, (sample.mask[valid], logits.argmax(1)[0].numpy()[valid]), 1)
+        if valid.any():
+            p = logits.softmax(1)[0].numpy()
+            own = [sample.mask == c for c in range(2)]
+            both = [p[c][own[c]].sum() for c in range(2)]
+            soft_ious.append(1 - np.mean([both[c] / (p[c].sum() + own[c].sum() - both[c]) for c in range(2)]))
+    assert counts.sum() == 4 * 32 * 32 and len(soft_ious) == 4
+    assert RunFolder(folder).read_rows()[-1]["val/soft_iou"] == pytest.approx(np.mean(soft_ious), rel=1e-5)
     for result in (first, *others):
         assert np.array_equal(result["confusion"].numpy(), counts)
 

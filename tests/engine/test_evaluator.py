@@ -1,9 +1,12 @@
 import gc
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +16,7 @@ from engine.evaluator import evaluate
 from engine.normalization import Normalization
 from engine.predictor import Predictor
 from losses.combinations import ce_iou
+from tests.conftest import ROOT
 
 CLASSES = 3
 LOSS = ce_iou({"cross_entropy": 1.0, "soft_iou": 2.0})
@@ -49,6 +53,7 @@ def batched(data: list[tuple[Tensor, Tensor]], size: int) -> Iterator[Validation
 
 def test_agrees_with_a_plain_computation() -> None:
     model, data = Net().train(), samples(5)
+    data[2][1].fill_(255)  # a sample without a labelled pixel has no loss
     found = evaluate(
         model, LOSS, batched(data, 2), num_classes=CLASSES, device=torch.device("cpu"), normalization=Normalization()
     )
@@ -61,6 +66,8 @@ def test_agrees_with_a_plain_computation() -> None:
         valid = mask != 255
         truth.append(mask[valid].numpy())
         predicted.append(logits.argmax(0)[valid].numpy())
+        if not valid.any():
+            continue
         p = logits.softmax(0)
         pixel_losses += [-p[int(c), y, x].log().item() for (y, x), c in np.ndenumerate(mask.numpy()) if c != 255]
         scores = []
@@ -73,6 +80,24 @@ def test_agrees_with_a_plain_computation() -> None:
     assert found.losses["cross_entropy"] == pytest.approx(np.mean(pixel_losses), rel=1e-5)
     assert found.losses["soft_iou"] == pytest.approx(np.mean(ious), rel=1e-5)
     assert found.losses["loss"] == pytest.approx(np.mean(pixel_losses) + 2 * np.mean(ious), rel=1e-5)
+
+
+@pytest.mark.parametrize("option", sorted(path.stem for path in (ROOT / "conf" / "loss").iterdir()))
+def test_void_samples_change_no_loss(option: str) -> None:
+    """Of any loss that can be configured; where all samples are void, there is none."""
+    node = OmegaConf.load(ROOT / "conf" / "loss" / f"{option}.yaml")
+    loss = instantiate(node, **({"class_weights": [1.0, 2.0, 3.0]} if "class_weights" in node else {}))
+    model, data = Net(), samples(3)
+    void = [(image, torch.full_like(mask, 255)) for image, mask in samples(2)]
+
+    def losses(*pairs: tuple[Tensor, Tensor]) -> dict[str, float]:
+        cpu = torch.device("cpu")
+        batches = batched(list(pairs), 2)
+        return evaluate(model, loss, batches, num_classes=CLASSES, device=cpu, normalization=Normalization()).losses
+
+    expected = losses(*data)
+    assert losses(void[0], *data, void[1]) == expected and expected["loss"] > 0
+    assert all(math.isnan(value) for value in losses(*void).values())
 
 
 def test_batch_size_changes_nothing() -> None:

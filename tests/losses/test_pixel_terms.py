@@ -93,6 +93,46 @@ def test_ohem(seed: int, threshold: float, least: float, weights: list[float] | 
     assert float(total / denominator) == pytest.approx(expected, rel=1e-5)
 
 
+def test_ohem_keeps_no_more_than_asked_for_where_the_least_loss_is_zero() -> None:
+    """898 of 900 pixels are right by a margin of 20, whose float32 loss is exactly 0; two are wrong by as much. A
+    sixteenth of them is 57: their mean is 2 * 20 / 57 = 0.70, and that of all would be 0.044."""
+    target = torch.zeros(1, 30, 30, dtype=torch.int64)
+    logits = torch.stack([torch.full((1, 30, 30), 20.0), torch.zeros(1, 30, 30)], 1)
+    logits[0, :, 3, 4], logits[0, :, 20, 8] = torch.tensor([[0.0, 20.0]] * 2)
+    total, denominator = OHEM()(logits, target)
+    assert float(total / denominator) == pytest.approx(40 / 57, rel=1e-6)
+
+
+@pytest.mark.parametrize("valid", [1, 7, 100, 128])
+@pytest.mark.parametrize("least", [1 / 16, 0.3, 1.0])
+def test_ohem_keeps_exactly_the_number_asked_for_where_losses_tie(valid: int, least: float) -> None:
+    """All valid pixels have the loss ln 5, and none of them is hard; those kept are those with a gradient."""
+    target = torch.full((2, 8, 8), IGNORE_INDEX)
+    target.view(-1)[torch.randperm(128, generator=torch.Generator().manual_seed(0))[:valid]] = 3
+    logits = torch.zeros(2, CLASSES, 8, 8, requires_grad=True)
+    total, denominator = OHEM(threshold=0.1, min_kept=least)(logits, target)
+    (total / denominator).backward()
+    assert logits.grad is not None
+    kept = (logits.grad != 0).any(1)
+    assert kept.sum() == math.ceil(least * valid)
+    assert not (kept & (target == IGNORE_INDEX)).any()
+    assert total.item() == pytest.approx(math.log(5), rel=1e-6)
+
+
+def test_ohem_ignores_classes_of_weight_zero() -> None:
+    """A quarter of the pixels of classes 0, 1 and 3 is kept; where there are none, there is nothing to average."""
+    logits, target = example(5)
+    weights = [1.0, 2.0, 0.0, 0.5, 0.0]
+    term = OHEM(0.01, 0.25, weights)
+    total, denominator = term(logits, target)
+    counted = torch.where(target == 2, IGNORE_INDEX, target)
+    assert denominator == term.denominator(target) == 1
+    assert total.item() == pytest.approx(naive_ohem(logits, counted, 0.01, 0.25, weights), rel=1e-5)
+    void = torch.where(target == IGNORE_INDEX, target, 2)
+    total, denominator = term(logits, void)
+    assert total == denominator == term.denominator(void) == 0
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_lovasz(seed: int) -> None:
     logits, target = example(seed)
@@ -137,9 +177,9 @@ def test_ignored_pixels_count_for_nothing(build: Callable[[], LossTerm]) -> None
 def test_nothing_to_learn_from_is_zero(build: Callable[[], LossTerm]) -> None:
     logits, target = example(0)
     logits.requires_grad_()
-    total, _ = build()(logits, torch.full_like(target, IGNORE_INDEX))
+    total, denominator = build()(logits, torch.full_like(target, IGNORE_INDEX))
     total.backward()
-    assert total.item() == 0
+    assert total.item() == denominator.item() == 0
     assert logits.grad is not None and (logits.grad == 0).all()
 
 

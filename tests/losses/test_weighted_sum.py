@@ -179,15 +179,47 @@ def naive_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return -chosen.sum() / max(int(valid.sum()), 1)
 
 
-def naive_soft_iou(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over the classes present in float64; 0 where there is none."""
+def naive_overlap(logits: Tensor, target: Tensor, dice: bool) -> Tensor:
+    """Mean over the classes present in float64."""
     valid = target != IGNORE_INDEX
-    if not valid.any():
-        return 0 * logits.sum()
     p, truth = logits.softmax(1).movedim(1, -1)[valid], F.one_hot(target[valid], CLASSES).double()
-    intersection = (p * truth).sum(0)
-    iou = intersection / ((p + truth).sum(0) - intersection)
-    return 1 - iou[truth.any(0)].mean()
+    intersection, both = (p * truth).sum(0), (p + truth).sum(0)
+    score = 2 * intersection / both if dice else intersection / (both - intersection)
+    return 1 - score[truth.any(0)].mean()
+
+
+def naive_lovasz(logits: Tensor, target: Tensor) -> Tensor:
+    """For each class present, each error times what its pixel adds to 1 - IoU, from the largest error on."""
+    valid = target != IGNORE_INDEX
+    p, labels = logits.softmax(1).movedim(1, -1)[valid], target[valid].tolist()
+    values = []
+    for c in sorted(set(labels)):
+        errors = [1 - p[i, c] if label == c else p[i, c] for i, label in enumerate(labels)]
+        own = {i for i, label in enumerate(labels) if label == c}
+        wrong: set[int] = set()
+        value, before = p.new_zeros(()), 0.0
+        for i in sorted(range(len(labels)), key=lambda i: -errors[i].item()):
+            wrong.add(i)
+            after = len(wrong) / len(own | wrong)
+            value, before = value + errors[i] * (after - before), after
+        values.append(value)
+    return torch.stack(values).mean()
+
+
+def naive_ohem(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over the pixels below 0.7, or over the hardest sixteenth if that is more."""
+    valid = target != IGNORE_INDEX
+    p = logits.softmax(1).movedim(1, -1)[valid].gather(1, target[valid].unsqueeze(1)).flatten().sort().values
+    return -p[: max(int((p < 0.7).sum()), -(-len(p) // 16))].log().mean()
+
+
+RATIO_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "soft_iou": lambda logits, target: naive_overlap(logits, target, dice=False),
+    "soft_dice": lambda logits, target: naive_overlap(logits, target, dice=True),
+    "lovasz": naive_lovasz,
+    "ohem": naive_ohem,
+}
+"""Terms that do not add up over micro-batches, in float64."""
 
 
 def gradient(model: nn.Module, value: Tensor) -> list[Tensor]:
@@ -213,17 +245,31 @@ def test_accumulated_cross_entropy_is_that_of_one_large_batch(
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
 
 
+def mean_of_labelled(term: str, found: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """The mean of a term over the (logits, target) that hold a labelled pixel."""
+    return torch.stack([RATIO_TERMS[term](z, t) for z, t in found if (t != IGNORE_INDEX).any()]).mean()
+
+
+@pytest.mark.parametrize("term", RATIO_TERMS)
 @ACCUMULATION
-def test_accumulated_soft_iou_is_the_mean_of_the_micro_batches(
-    accumulation_steps: int, batch_size: int, tmp_path: Path
+def test_accumulated_ratio_terms_are_the_mean_of_the_labelled_micro_batches(
+    accumulation_steps: int, batch_size: int, term: str, tmp_path: Path
 ) -> None:
+    """One sample in five is void; it counts for nothing, in the gradient and in what is reported."""
     torch.manual_seed(0)
-    model = Float64Net()
-    steps, windows = trained_gradients(model, combinations.soft_iou(), accumulation_steps, batch_size, tmp_path)
+    model, loss = Float64Net(), getattr(combinations, term)()
+    steps, windows = trained_gradients(model, loss, accumulation_steps, batch_size, tmp_path)
+    everything = []
     for found, window in zip(steps, windows, strict=True):
-        values = [naive_soft_iou(model(IMAGENET(batch.images)), batch.masks.long()) for batch in window]
-        expected = gradient(model, torch.stack(values).mean())
+        pairs = [(model(IMAGENET(batch.images)), batch.masks.long()) for batch in window]
+        everything += pairs
+        void = all((target == IGNORE_INDEX).all() for _, target in pairs)
+        expected = [torch.zeros_like(g) for g in found] if void else gradient(model, mean_of_labelled(term, pairs))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+    (row,) = RunFolder(tmp_path).read_rows()
+    assert (
+        row[f"train/{term}"] == row["train/loss"] == pytest.approx(mean_of_labelled(term, everything).item(), rel=1e-5)
+    )
 
 
 def test_a_negative_auxiliary_weight_is_refused() -> None:
@@ -257,3 +303,15 @@ def test_auxiliary_logits_are_trained_with_their_weight_and_not_reported(tmp_pat
     (row,) = RunFolder(tmp_path).read_rows()
     totals, denominators = (torch.stack(x).sum() for x in zip(*values, strict=True))
     assert row["train/cross_entropy"] == pytest.approx((totals / denominators).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("term", RATIO_TERMS)
+def test_auxiliary_logits_of_void_micro_batches_count_for_nothing(term: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TwoHeads()
+    steps, windows = trained_gradients(model, getattr(combinations, term)(auxiliary_weight=0.25), 9, 1, tmp_path)
+    ((found, window),) = zip(steps, windows, strict=True)
+    outputs = [(model.train()(IMAGENET(batch.images)), batch.masks.long()) for batch in window]
+    main, auxiliary = ([(logits[i], target) for logits, target in outputs] for i in (0, 1))
+    expected = mean_of_labelled(term, main) + 0.25 * mean_of_labelled(term, auxiliary)
+    torch.testing.assert_close(found, gradient(model, expected), rtol=1e-4, atol=1e-7)

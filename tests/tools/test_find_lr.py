@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from data.loading import TrainingBatch
 from data.resized import ResizedSamples
 from data.synthetic import Synthetic
 from engine.normalization import IMAGENET
@@ -21,7 +23,8 @@ from engine.training_step import TrainingStep
 from models.enet import ENet
 from tests.conftest import ROOT, TINY
 from tests.in_process import assert_refused, run_here
-from tools.find_lr import find
+from tools.find_lr import endless_windows, find
+from utils.errors import UserError
 
 WORDS = [*(word for word in TINY if word != "logger=none")]
 
@@ -127,6 +130,19 @@ def test_the_losses_are_those_of_the_real_network(tmp_path: Path, losses_drawn: 
             masks = torch.stack([torch.from_numpy(samples[i].mask).long() for i in batch])
             expected.append(functional.cross_entropy(model(IMAGENET(images)), masks, ignore_index=255).item())
     assert losses_drawn[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_steps_without_a_labelled_pixel_are_left_out() -> None:
+    """They have no loss, and a loss of 0 would be the lowest of all."""
+    batches = MagicMock()
+    masks = [torch.full((1, 2, 2), value, dtype=torch.uint8) for value in (255, 0, 255, 255, 1)]
+    batches.__iter__.side_effect = lambda: iter([TrainingBatch(torch.zeros(1, 3, 2, 2), m, [""]) for m in masks])
+    windows = endless_windows(batches, 2)
+    found = [[int(batch.masks[0, 0, 0]) for batch in next(windows)] for _ in range(4)]
+    assert found == [[255, 0], [1], [255, 0], [1]]
+    masks = masks[:1]
+    with pytest.raises(UserError, match="no mask of the training split has a labelled pixel"):
+        list(endless_windows(batches, 2))
 
 
 def test_divergence_ends_the_test(tmp_path: Path, losses_drawn: list[list[float]]) -> None:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from utils.errors import UserError
 from utils.launch import launch
+from utils.paths import is_there, user_path
 
 log = logging.getLogger("compare")
 
@@ -31,10 +32,10 @@ def compare(cfg: DictConfig) -> None:
         from comparison.watch import watch
 
         # The usual folder comes with the first run.
-        if cfg.runs != "experiments" and not glob.has_magic(cfg.runs) and not Path(cfg.runs).expanduser().exists():
+        if cfg.runs != "experiments" and not glob.has_magic(cfg.runs) and not is_there(user_path(cfg.runs, "runs")):
             raise UserError(f"runs={cfg.runs}: there is no such folder")
         return watch(lambda: found_runs(cfg.runs)[0], str(cfg.runs))
-    report = Path(cfg.report).expanduser() if cfg.report is not None else None
+    report = user_path(cfg.report, "report") if cfg.report is not None else None
     if report is not None:
         from comparison.report import check_place
 
@@ -70,14 +71,14 @@ def found_runs(runs: str) -> tuple[list[Any], list[str]]:
     """The runs that a folder or pattern names, and why others were left out."""
     from comparison.runs import read_runs
 
-    pattern = str(Path(runs).expanduser())
+    pattern = str(user_path(runs, "runs"))
     names = [pattern] if os.path.isdir(pattern) else glob.glob(pattern)  # noqa: PTH112, PTH207 - raises nothing, may be absolute
     return read_runs(Path(name) for name in names)
 
 
 def chosen_run(runs: list[Any], baseline: str) -> Any:
     """The run whose folder `baseline` is."""
-    wanted = Path(baseline).expanduser().resolve()
+    wanted = user_path(baseline, "baseline").resolve()
     for run in runs:
         if run.path.resolve() == wanted:
             return run

@@ -16,6 +16,7 @@ from utils.config import advice, build_dataset, chosen, plain
 from utils.errors import DataFault, UserError
 from utils.files import make_writable
 from utils.launch import launch, overrides
+from utils.paths import user_path
 
 log = logging.getLogger("evaluate")
 
@@ -143,8 +144,8 @@ def file_stem(cfg: DictConfig, node: dict[str, Any], split: str, tta: list[str])
 def output_folder(cfg: DictConfig) -> Path:
     """Where the figures go: `output`, or `evaluation/` in the run folder, or beside a file that is in none."""
     if cfg.output:
-        return Path(cfg.output).expanduser()
-    given = Path(cfg.checkpoint).expanduser()
+        return user_path(cfg.output, "output")
+    given = user_path(cfg.checkpoint, "checkpoint")
     if given.is_dir():
         return given / "evaluation"
     in_run = given.parent.name == "checkpoints" and (given.parent.parent / "config.yaml").is_file()

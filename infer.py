@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from utils.config import build
 from utils.errors import PartlyFailed, UserError
 from utils.launch import launch
+from utils.paths import is_folder, user_path
 
 if TYPE_CHECKING:
     from engine.predictor import Predictor
@@ -64,7 +65,7 @@ def infer(cfg: DictConfig) -> None:
                 shares.update(shares_of(mask, predictor))
 
         broken = segment(photos, predictor, own_ids=cfg.ids == "label", after_photo=after_photo)
-    if broken and total == 1 and not Path(cfg.input).expanduser().is_dir():
+    if broken and total == 1 and not is_folder(user_path(cfg.input, "input")):
         raise broken[0]
     show_shares(shares, len(photos) - len(broken))
     written = [path for photo in photos for path in photo.outputs.values() if path.exists()]
@@ -80,7 +81,7 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
     from inference.plan import is_camera, plan_video
 
     camera = is_camera(cfg.input)
-    source = cfg.input if camera else str(Path(cfg.input).expanduser())
+    source = cfg.input if camera else str(user_path(cfg.input, "input"))
     if not camera and not Path(source).is_file():
         raise UserError(f"input={cfg.input}: there is no such file or folder")
     outputs = plan_video(source, cfg.output, formats)
@@ -140,7 +141,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
         predictor = Predictor.from_checkpoint(cfg.checkpoint, choose(cfg.device), **options)
         predictor.image_size = size or predictor.image_size
         return predictor
-    _ids, labels = read_labels(Path(cfg.labels).expanduser())
+    _ids, labels = read_labels(user_path(cfg.labels, "labels"))
     model = build(cfg.model, "model", num_classes=len(labels))
     load_weights(model, read_state_dict(cfg.weights))
     return Predictor(model.to(choose_device(cfg.device)).eval(), labels, size or (512, 512), IMAGENET, **options)

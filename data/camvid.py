@@ -4,7 +4,6 @@ in Badrinarayanan et al. 2017, "SegNet", arXiv 1511.00561."""
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from data.images import IMAGE_SUFFIXES
 from data.labels import LabelSet, lookup_table
 from data.pairs import MASK_SUFFIXES, PairedFiles, files_by_stem, match, pick
 from utils.errors import NotThere
+from utils.paths import user_path
 
 LABELS = LabelSet(
     names=("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
@@ -50,7 +50,7 @@ class CamVid(PairedFiles):
 
     def __init__(self, root: str, split: str) -> None:
         folder, annotations = pick(split, SPLITS, "CamVid"), f"{split}annot"
-        place = Path(root).expanduser()
+        place = user_path(root, "data.root")
         for path in (place / folder, place / annotations):
             if not path.is_dir():
                 raise NotThere(

@@ -9,6 +9,7 @@ from data.cityscapes_labels import label_set, train_ids
 from data.cityscapes_scores import CityscapesScores
 from data.pairs import PairedFiles, files_by_stem, match, pick
 from utils.errors import NotThere
+from utils.paths import user_path
 
 SPLITS = ("train", "val", "test", "train_extra")
 
@@ -38,7 +39,7 @@ class Cityscapes(PairedFiles):
             raise NotThere("Cityscapes' split 'train_extra' has rough masks only; say data.coarse=true")
         kind = "gtCoarse" if coarse else "gtFine"
         masks = f"{kind}/{split}"
-        place = Path(root).expanduser()
+        place = user_path(root, "data.root")
         for path in (place / photos, place / masks):
             if not path.is_dir():
                 raise NotThere(_how_to_get(path, place, split, coarse, download))

@@ -4,7 +4,6 @@ arXiv 1611.07004, section 4 and appendix."""
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from data.packed_strings import PackedStrings
 from data.pairs import files_by_stem, pick
 from data.samples import Sample
 from utils.errors import DataFault, NotThere, SizeMismatch
+from utils.paths import user_path
 
 SPLITS = ("train", "val")
 BITS = 7  # of each channel that the table of colours tells apart
@@ -37,7 +37,7 @@ class CityscapesPairs:
     labels, splits = label_set(20), SPLITS
 
     def __init__(self, root: str, split: str) -> None:
-        self.root = Path(root).expanduser()
+        self.root = user_path(root, "data.root")
         folder = self.root / pick(split, SPLITS, "Cityscapes pairs")
         if not folder.is_dir():
             raise NotThere(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ from data.pairs import pick
 from data.samples import Sample
 from data.voc import LABELS as VOC_LABELS
 from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable
+from utils.paths import user_path
 
 CATEGORIES = {
     1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train", 8: "truck", 9: "boat",
@@ -58,7 +58,7 @@ class COCO:
     splits = SPLITS
 
     def __init__(self, root: str, split: str, classes: Literal[21, 81] = 81, download: bool = False) -> None:
-        self.root, self.labels = Path(root).expanduser(), LABELS if classes == 81 else VOC_LABELS
+        self.root, self.labels = user_path(root, "data.root"), LABELS if classes == 81 else VOC_LABELS
         self._folder = f"{pick(split, SPLITS, 'COCO')}2017"
         annotations = self.root / "annotations" / f"instances_{self._folder}.json"
         if download:

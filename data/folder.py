@@ -11,6 +11,7 @@ from data.images import IMAGE_SUFFIXES
 from data.labels import IGNORE_INDEX, Color, LabelSet, lookup_table
 from data.pairs import MASK_SUFFIXES, PairedFiles, files_by_stem, match, read_list
 from utils.errors import DataFault, MissingPair, NotThere, UserError
+from utils.paths import user_path
 
 EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
 WHITE = (255, 255, 255)  # ignored, in masks of colours
@@ -37,13 +38,13 @@ class Folder(PairedFiles):
     splits = ("train", "val", "test")
 
     def __init__(self, root: str, split: str, val_share: float = 0.2, labels: str | None = None) -> None:
-        place = Path(root).expanduser()
+        place = user_path(root, "data.root")
         for folder in ("images", "masks"):
             if not (place / folder).is_dir():
                 raise NotThere(
                     f"there is no folder {place / folder}\nSay data.root=<what holds images/, masks/ and labels.json>"
                 )
-        ids, label_set = read_labels(Path(labels).expanduser() if labels else place / "labels.json")
+        ids, label_set = read_labels(user_path(labels, "data.labels") if labels else place / "labels.json")
         table = lookup_table(
             {raw: i for i, raw in enumerate(ids)}, ignored=() if IGNORE_INDEX in ids else (IGNORE_INDEX,)
         )

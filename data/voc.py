@@ -8,6 +8,7 @@ from pathlib import Path
 from data.labels import IGNORE_INDEX, LabelSet, lookup_table, voc_colors
 from data.pairs import PairedFiles, listed, pick
 from utils.errors import NotThere
+from utils.paths import user_path
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table",
@@ -40,7 +41,7 @@ class VOC(PairedFiles):
 
     def __init__(self, root: str, split: str, download: bool = False) -> None:
         list_file = f"ImageSets/Segmentation/{pick(split, SPLITS, 'VOC')}.txt"
-        place = Path(root).expanduser()
+        place = user_path(root, "data.root")
         folder = place / FOLDER
         masks = "SegmentationClassAug" if split == "train_aug" else "SegmentationClass"
         if download:

@@ -27,6 +27,7 @@ from torch import nn
 import models
 from utils.errors import UserError
 from utils.files import replacing
+from utils.paths import user_path
 
 VERSION = 1
 NEEDED = ("version", "config", "model", "labels", "normalization", "image_size")
@@ -53,7 +54,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     Raises:
         UserError: there is none, it is damaged or not of this program, or its format is newer than this code.
     """
-    file = Path(path).expanduser()
+    file = user_path(path, "checkpoint")
     if file.is_dir():
         file = best_of(file)
     if not file.exists():

@@ -20,6 +20,7 @@ from engine.onnx_model import OnnxModel
 from engine.views import SMALLEST, Augmentation, Averaged, has_dropout
 from engine.windows import bands
 from utils.errors import UserError
+from utils.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Predictor:
             UserError: as the class, `engine.checkpoint.load_checkpoint`, `build_model` and `OnnxModel`.
         """
         if Path(path).suffix == ".onnx":
-            network = OnnxModel(Path(path).expanduser(), device)
+            network = OnnxModel(user_path(path, "checkpoint"), device)
             return cls(
                 network,
                 network.facts.labels,

@@ -13,6 +13,7 @@ from data.images import IMAGE_SUFFIXES, stored_size
 from inference.pipeline import BUDGET
 from utils.errors import UserError
 from utils.files import make_writable
+from utils.paths import user_path
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 SUFFIXES = {"probabilities": ".npz"}
@@ -40,8 +41,8 @@ def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[
     Raises:
         UserError: there are none, two files would be one, a photo would be replaced, or nothing can be written.
     """
-    source = Path(given).expanduser()
-    place = Path(output).expanduser() if output else None
+    source = user_path(given, "input")
+    place = user_path(output, "output") if output else None
     if source.is_dir():
         if place is not None and place.resolve() == source.resolve():
             raise UserError(
@@ -132,7 +133,7 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
     if "probabilities" in formats:
         raise UserError("format=probabilities: for photos alone; of a video they would fill the disk")
     video = Path("camera.mp4" if is_camera(source) else source)
-    first = Path(output).expanduser() if output else video
+    first = user_path(output, "output") if output else video
     is_folder = first.is_dir() or not first.suffix
     if is_folder:
         first = first / f"{video.stem}.mp4"
@@ -212,7 +213,7 @@ def _one(source: Path, output: str | None, formats: Sequence[str]) -> Photo:
         raise UserError(f"input={source}: there is no such file or folder")
     if not output:
         return Photo(source, _beside_photo(source, formats))
-    first = Path(output).expanduser()
+    first = user_path(output, "output")
     suffix = suffix_of(_main(formats))
     if first.is_dir() or not first.suffix or output.endswith(("/", os.sep)):
         first = first / f"{source.stem}{suffix}"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import UserError, did_you_mean
+from utils.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
     Raises:
         UserError: there is no such file, or no weights in it.
     """
-    file = Path(path).expanduser()
+    file = user_path(path, "weights")
     if file.is_dir():
         kept = [file / "checkpoints" / name for name in ("best.pt", "last.pt")]
         file = next((path for path in kept if path.is_file()), kept[0])

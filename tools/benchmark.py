@@ -20,6 +20,7 @@ from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
 from utils.groups import CONF, option, options
 from utils.launch import launch
+from utils.paths import user_path
 
 log = logging.getLogger("benchmark")
 
@@ -42,7 +43,7 @@ class Entry(NamedTuple):
 
 def benchmark(cfg: DictConfig) -> None:
     """Prints what is asked of each network, and draws accuracy over speed."""
-    plot = Path(cfg.plot).expanduser() if cfg.plot is not None else None
+    plot = user_path(cfg.plot, "plot") if cfg.plot is not None else None
     if plot is not None and (plot.suffix.lower() != ".png" or plot.is_dir()):
         raise UserError(f"plot={plot}: the picture is a .png file")
     wanted = cfg.models or ([] if cfg.runs is not None else options("model"))
@@ -96,7 +97,7 @@ def source_of(name: str) -> Path:
     Raises:
         UserError: there is neither.
     """
-    path = Path(name).expanduser()
+    path = user_path(name, "model")
     return path if name not in options("model") and path.exists() else option("model", name)
 
 

@@ -17,6 +17,7 @@ from utils.config import build_dataset, chosen, dataset_class, plain
 from utils.errors import DataFault, NotThere, PartlyFailed, UserError
 from utils.files import make_writable
 from utils.launch import launch
+from utils.paths import user_path
 
 if TYPE_CHECKING:
     from data.inspection import SplitFacts
@@ -38,7 +39,7 @@ def check(cfg: DictConfig) -> None:
     wanted = [cfg.splits] if isinstance(cfg.splits, str) else cfg.splits
     datasets, broken = splits_there(plain(cfg.data), None if wanted is None else list(wanted))
     option = chosen("data") or "data"
-    folder = Path(cfg.output).expanduser() if cfg.output else Path("outputs", "check_data", option)
+    folder = user_path(cfg.output, "output") if cfg.output else Path("outputs", "check_data", option)
     make_writable(folder)
     facts: dict[str, SplitFacts] = {}
     for split, dataset in datasets.items():

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from utils.errors import PartlyFailed, Unreadable, UserError
 from utils.launch import launch
+from utils.paths import user_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,7 @@ CROP_PADDING = 32
 
 def classify(cfg: DictConfig) -> None:
     """Prints the likeliest classes of each photo."""
-    names = read_names(Path(cfg.labels).expanduser())
+    names = read_names(user_path(cfg.labels, "labels"))
 
     # Slow to import, so only here, where the config is known to be right.
     import torch
@@ -36,7 +37,7 @@ def classify(cfg: DictConfig) -> None:
     from models.efficientnet import EfficientNet
     from utils.tables import table
 
-    source = Path(cfg.input).expanduser()
+    source = user_path(cfg.input, "input")
     paths = found_below(source, None) if source.is_dir() else [source]
     device = choose_device(cfg.device)
     first = read_image(paths[0]) if len(paths) == 1 else None  # a mistake in what was typed, told before a download

@@ -20,6 +20,7 @@ from utils.config import build_dataset
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable, replacing
 from utils.launch import launch
+from utils.paths import user_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,11 +91,11 @@ def output_file(cfg: DictConfig) -> Path:
     """
     suffix = SUFFIXES[cfg.format]
     if cfg.output is None:
-        given = Path(cfg.checkpoint).expanduser()
+        given = user_path(cfg.checkpoint, "checkpoint")
         in_run = given.parent.name == "checkpoints" and (given.parent.parent / "config.yaml").is_file()
         folder = given if given.is_dir() else given.parent.parent if in_run else given.parent
         return folder / f"model{suffix}"
-    output = Path(cfg.output).expanduser()
+    output = user_path(cfg.output, "output")
     if not output.name.endswith(suffix) or output.is_dir():
         raise UserError(f"output={output}: a file of format={cfg.format} is called <name>{suffix}")
     return output
@@ -110,7 +111,7 @@ def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Fac
     from data.synthetic import Synthetic
 
     if cfg.images is not None:
-        given = Path(cfg.images).expanduser()
+        given = user_path(cfg.images, "images")
         paths = [given] if given.is_file() else []
         if given.is_dir():
             paths = sorted(path for path in given.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)

@@ -6,7 +6,6 @@ python -m tools.preview_augmentation data=camvid augmentation=affine index=3
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -14,6 +13,7 @@ from utils.config import build, build_dataset
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.launch import launch
+from utils.paths import user_path
 
 log = logging.getLogger("preview_augmentation")
 
@@ -25,7 +25,7 @@ def preview(cfg: DictConfig) -> None:
     from data.resized import ResizedSamples
     from utils.figures import draw_sheet
 
-    path = Path(cfg.output).expanduser()
+    path = user_path(cfg.output, "output")
     if path.suffix.lower() != ".png" or path.is_dir():
         raise UserError(f"output={path}: the picture is a .png file")
     size = cfg.data.image_size[0], cfg.data.image_size[1]

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from utils.errors import UserError
+from utils.paths import user_path
 from utils.sweep_words import key_of, merged_words, recorded_words
 from utils.trusted import check_trusted
 
@@ -61,12 +62,12 @@ def words(given: list[str], config_name: str) -> list[str]:
     if swept is not None:
         if resume is not None:
             raise UserError(f"sweep={swept}: goes on with a sweep, so resume= has no place beside it")
-        return sweep_words(words, Path(swept).expanduser())
+        return sweep_words(words, user_path(swept, "sweep"))
     if resume is None:
         return words
     if asks_for_a_sweep(words):
         raise UserError(f"resume={resume}: goes on with one run, so --multirun has no place beside it")
-    run = Path(resume).expanduser()
+    run = user_path(resume, "resume")
     if not (run / "config.yaml").is_file():
         if (run / "0" / "config.yaml").is_file():
             raise UserError(f"resume={resume}: the folder of a sweep; name one of its runs, as in {run / '0'}")

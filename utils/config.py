@@ -26,6 +26,7 @@ from utils.checks import LOADER_KEYS, Origin, check_loader, differences
 from utils.errors import UserError
 from utils.explain import explain
 from utils.groups import CONF, options
+from utils.paths import user_path
 
 CHECKS = {
     "train": checks.check_train,
@@ -133,7 +134,7 @@ def check(cfg: DictConfig, config_name: str) -> None:
         raise UserError(explain(error)) from error
     CHECKS[config_name](config, origin)
     if config.get("resume"):
-        run = Path(config["resume"]).expanduser()
+        run = user_path(config["resume"], "resume")
         changed = differences(yaml.safe_load((run / "config.yaml").read_text()), config)
         if changed:
             raise UserError(f"resume={config['resume']}: a run goes on with its own config, but {'; '.join(changed)}")

@@ -82,7 +82,7 @@ def chosen_run(runs: list[Any], baseline: str) -> Any:
     for run in runs:
         if run.path.resolve() == wanted:
             return run
-    if not wanted.exists():
+    if not is_there(wanted):
         raise UserError(f"baseline={baseline}: there is no such folder")
     raise UserError(f"baseline={baseline}: none of the {len(runs)} runs compared; name one of them, as {runs[0].path}")
 

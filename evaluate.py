@@ -16,7 +16,7 @@ from utils.config import advice, build_dataset, chosen, plain
 from utils.errors import DataFault, UserError
 from utils.files import make_writable
 from utils.launch import launch, overrides
-from utils.paths import user_path
+from utils.paths import is_file, is_folder, user_path
 
 log = logging.getLogger("evaluate")
 
@@ -146,9 +146,9 @@ def output_folder(cfg: DictConfig) -> Path:
     if cfg.output:
         return user_path(cfg.output, "output")
     given = user_path(cfg.checkpoint, "checkpoint")
-    if given.is_dir():
+    if is_folder(given):
         return given / "evaluation"
-    in_run = given.parent.name == "checkpoints" and (given.parent.parent / "config.yaml").is_file()
+    in_run = given.parent.name == "checkpoints" and is_file(given.parent.parent / "config.yaml")
     return given.parent.parent / "evaluation" if in_run else given.with_name(f"{given.stem}_evaluation")
 
 

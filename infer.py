@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from utils.config import build
 from utils.errors import PartlyFailed, UserError
 from utils.launch import launch
-from utils.paths import is_folder, user_path
+from utils.paths import is_file, is_folder, is_there, user_path
 
 if TYPE_CHECKING:
     from engine.predictor import Predictor
@@ -37,7 +37,7 @@ def infer(cfg: DictConfig) -> None:
         return infer_video(cfg, formats)
     photos = plan_photos(cfg.input, cfg.output, formats)
     total = len(photos)
-    existing = [path for photo in photos for path in photo.outputs.values() if path.exists()]
+    existing = [path for photo in photos for path in photo.outputs.values() if is_there(path)]
     if cfg.skip_existing:
         photos = still_to_write(photos)
         log.info("%d of %d images have their files already", total - len(photos), total)
@@ -68,7 +68,7 @@ def infer(cfg: DictConfig) -> None:
     if broken and total == 1 and not is_folder(user_path(cfg.input, "input")):
         raise broken[0]
     show_shares(shares, len(photos) - len(broken))
-    written = [path for photo in photos for path in photo.outputs.values() if path.exists()]
+    written = [path for photo in photos for path in photo.outputs.values() if is_there(path)]
     for place in written if len(photos) == 1 else sorted({path.parent for path in written}):
         log.info("wrote %s", place)
     if broken:
@@ -82,11 +82,11 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
 
     camera = is_camera(cfg.input)
     source = cfg.input if camera else str(user_path(cfg.input, "input"))
-    if not camera and not Path(source).is_file():
+    if not camera and not is_file(source):
         raise UserError(f"input={cfg.input}: there is no such file or folder")
     outputs = plan_video(source, cfg.output, formats)
     for path in outputs.values():
-        if path.exists() and not cfg.overwrite:
+        if is_there(path) and not cfg.overwrite:
             raise UserError(f"{path} exists already; overwrite=true replaces it, output= writes elsewhere")
 
     from inference.video import Frames, segment

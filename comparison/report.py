@@ -12,6 +12,7 @@ from comparison.report_data import add_pictures, as_json, gathered
 from comparison.runs import Run
 from utils.errors import UserError
 from utils.files import make_writable
+from utils.paths import is_folder
 from utils.run_folder import write_text
 
 HERE = Path(__file__).parent
@@ -29,9 +30,9 @@ def check_place(path: Path) -> None:
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"report={path}: should end in .html, as in report=report.html")
-    if path.is_dir():
+    if is_folder(path):
         raise UserError(f"report={path}: a folder is in the way; name another file")
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise UserError(f"report={path}: there is no folder {path.parent}; make it, or name another place")
     make_writable(path.parent)
 

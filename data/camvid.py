@@ -11,7 +11,7 @@ from data.images import IMAGE_SUFFIXES
 from data.labels import LabelSet, lookup_table
 from data.pairs import MASK_SUFFIXES, PairedFiles, files_by_stem, match, pick
 from utils.errors import NotThere
-from utils.paths import user_path
+from utils.paths import is_folder, user_path
 
 LABELS = LabelSet(
     names=("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
@@ -52,7 +52,7 @@ class CamVid(PairedFiles):
         folder, annotations = pick(split, SPLITS, "CamVid"), f"{split}annot"
         place = user_path(root, "data.root")
         for path in (place / folder, place / annotations):
-            if not path.is_dir():
+            if not is_folder(path):
                 raise NotThere(
                     f"CamVid was not found: there is no folder {path}\n"
                     "Get its SegNet version (folders train/ trainannot/ val/ valannot/) and say data.root=<where it is>"

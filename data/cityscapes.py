@@ -9,7 +9,7 @@ from data.cityscapes_labels import label_set, train_ids
 from data.cityscapes_scores import CityscapesScores
 from data.pairs import PairedFiles, files_by_stem, match, pick
 from utils.errors import NotThere
-from utils.paths import user_path
+from utils.paths import is_folder, user_path
 
 SPLITS = ("train", "val", "test", "train_extra")
 
@@ -41,7 +41,7 @@ class Cityscapes(PairedFiles):
         masks = f"{kind}/{split}"
         place = user_path(root, "data.root")
         for path in (place / photos, place / masks):
-            if not path.is_dir():
+            if not is_folder(path):
                 raise NotThere(_how_to_get(path, place, split, coarse, download))
         images = files_by_stem(place, photos, (".png",), "_leftImg8bit")
         truths = files_by_stem(place, masks, (".png",), f"_{kind}_labelIds")

@@ -13,7 +13,7 @@ from data.packed_strings import PackedStrings
 from data.pairs import files_by_stem, pick
 from data.samples import Sample
 from utils.errors import DataFault, NotThere, SizeMismatch
-from utils.paths import user_path
+from utils.paths import is_folder, user_path
 
 SPLITS = ("train", "val")
 BITS = 7  # of each channel that the table of colours tells apart
@@ -39,7 +39,7 @@ class CityscapesPairs:
     def __init__(self, root: str, split: str) -> None:
         self.root = user_path(root, "data.root")
         folder = self.root / pick(split, SPLITS, "Cityscapes pairs")
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise NotThere(
                 f"Cityscapes pairs were not found: there is no folder {folder}\n"
                 "Say data.root=<what holds train/ and val/ with pictures of 512x256>"

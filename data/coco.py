@@ -15,7 +15,7 @@ from data.pairs import pick
 from data.samples import Sample
 from data.voc import LABELS as VOC_LABELS
 from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable
-from utils.paths import user_path
+from utils.paths import is_file, is_folder, user_path
 
 CATEGORIES = {
     1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train", 8: "truck", 9: "boat",
@@ -66,7 +66,7 @@ class COCO:
 
             download_coco(self.root, split)
         for path in (annotations, self.root / self._folder):
-            if not (path.is_file() if path == annotations else path.is_dir()):
+            if not (is_file(path) if path == annotations else is_folder(path)):
                 raise NotThere(
                     f"COCO 2017 was not found: there is no {path}\n"
                     f"Say data.root=<what holds annotations/ and {self._folder}/>, or data.download=true to fetch it"

@@ -11,7 +11,7 @@ from data.images import IMAGE_SUFFIXES
 from data.labels import IGNORE_INDEX, Color, LabelSet, lookup_table
 from data.pairs import MASK_SUFFIXES, PairedFiles, files_by_stem, match, read_list
 from utils.errors import DataFault, MissingPair, NotThere, UserError
-from utils.paths import user_path
+from utils.paths import is_file, is_folder, user_path
 
 EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
 WHITE = (255, 255, 255)  # ignored, in masks of colours
@@ -40,7 +40,7 @@ class Folder(PairedFiles):
     def __init__(self, root: str, split: str, val_share: float = 0.2, labels: str | None = None) -> None:
         place = user_path(root, "data.root")
         for folder in ("images", "masks"):
-            if not (place / folder).is_dir():
+            if not is_folder(place / folder):
                 raise NotThere(
                     f"there is no folder {place / folder}\nSay data.root=<what holds images/, masks/ and labels.json>"
                 )
@@ -49,7 +49,7 @@ class Folder(PairedFiles):
             {raw: i for i, raw in enumerate(ids)}, ignored=() if IGNORE_INDEX in ids else (IGNORE_INDEX,)
         )
         colors: dict[Color, int] = {WHITE: IGNORE_INDEX} | dict(zip(label_set.colors, ids, strict=True))
-        inside = f"/{split}" if (place / "images" / split).is_dir() and (place / "masks" / split).is_dir() else ""
+        inside = f"/{split}" if is_folder(place / "images" / split) and is_folder(place / "masks" / split) else ""
         images = files_by_stem(place, f"images{inside}", IMAGE_SUFFIXES)
         masks = files_by_stem(place, f"masks{inside}", MASK_SUFFIXES)
         chosen, faults = _stems(place, split, {*images, *masks}, bool(inside), val_share)
@@ -63,7 +63,7 @@ def _stems(
 ) -> tuple[set[str], list[DataFault]]:
     """The stems of a split, and what its list names in vain."""
     own, lists = root / f"{split}.txt", {path.stem: path for path in root.glob("*.txt")}
-    if own.is_file():
+    if is_file(own):
         # A list may also name the files.
         wanted = {line if line in stems else line.removesuffix(Path(line).suffix) for line in read_list(own)}
         gone: list[DataFault] = []
@@ -72,7 +72,7 @@ def _stems(
         return wanted & stems, gone
     if divided:
         return stems, []
-    folders = [name for name in Folder.splits for kind in ("images", "masks") if (root / kind / name).is_dir()]
+    folders = [name for name in Folder.splits for kind in ("images", "masks") if is_folder(root / kind / name)]
     if split not in ("train", "val") or {"train", "val"} & lists.keys() or folders:
         raise NotThere(
             f"there is no split '{split}' in {root}: neither {split}.txt nor images/{split}/ and masks/{split}/"

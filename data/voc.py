@@ -8,7 +8,7 @@ from pathlib import Path
 from data.labels import IGNORE_INDEX, LabelSet, lookup_table, voc_colors
 from data.pairs import PairedFiles, listed, pick
 from utils.errors import NotThere
-from utils.paths import user_path
+from utils.paths import is_there, user_path
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table",
@@ -51,7 +51,7 @@ class VOC(PairedFiles):
             if split == "train_aug":
                 download_sbd(place)
         for path in (folder / "JPEGImages", folder / masks, folder / list_file):
-            if not path.exists():
+            if not is_there(path):
                 raise NotThere(
                     f"VOC 2012 was not found: there is no {path}\n"
                     f"Say data.root=<what holds {FOLDER.parent}/>, or data.download=true to fetch it"

@@ -27,7 +27,7 @@ from torch import nn
 import models
 from utils.errors import UserError
 from utils.files import replacing
-from utils.paths import user_path
+from utils.paths import is_folder, is_there, user_path
 
 VERSION = 1
 NEEDED = ("version", "config", "model", "labels", "normalization", "image_size")
@@ -55,9 +55,9 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         UserError: there is none, it is damaged or not of this program, or its format is newer than this code.
     """
     file = user_path(path, "checkpoint")
-    if file.is_dir():
+    if is_folder(file):
         file = best_of(file)
-    if not file.exists():
+    if not is_there(file):
         raise UserError(f"there is no checkpoint {file}; give a run folder or a .pt file")
     if file.name.endswith((".onnx", ".pt2", ".ts.pt")):
         raise UserError(f"{file}: an exported file, not a checkpoint; of these, infer.py runs .onnx files alone")
@@ -85,11 +85,11 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 def best_of(run: Path) -> Path:
     """The best checkpoint of a run folder, or its last one where no validation has run yet."""
     best, last = run / "checkpoints" / "best.pt", run / "checkpoints" / "last.pt"
-    if (run / "0" / "checkpoints").is_dir():
+    if is_folder(run / "0" / "checkpoints"):
         raise UserError(f"{run}: the folder of a sweep; name one of its runs, as in {run / '0'}")
-    if not best.exists() and not last.exists():
+    if not is_there(best) and not is_there(last):
         raise UserError(f"{run}: not a run folder: there is no checkpoints/best.pt in it")
-    return best if best.exists() else last
+    return best if is_there(best) else last
 
 
 def build_model(checkpoint: dict[str, Any]) -> nn.Module:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from engine.exported_facts import Facts
 from engine.normalization import Normalization
 from utils.errors import UserError
+from utils.paths import is_file
 
 AS_PIXELS = Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
 """For a file that prepares images itself: floats with the values of the bytes."""
@@ -89,7 +90,7 @@ def open_session(path: Path, device: torch.device, threads: int) -> Any:
         import onnxruntime
     except ImportError as error:
         raise UserError(f"{path}: ONNX Runtime is not installed; pip install -r requirements-export.txt") from error
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(f"there is no file {path}")
     provider = {"cuda": "CUDAExecutionProvider"}.get(device.type, "CPUExecutionProvider")
     if provider not in onnxruntime.get_available_providers():

@@ -13,7 +13,7 @@ from data.images import IMAGE_SUFFIXES, stored_size
 from inference.pipeline import BUDGET
 from utils.errors import UserError
 from utils.files import make_writable
-from utils.paths import user_path
+from utils.paths import is_file, is_folder, is_there, user_path
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 SUFFIXES = {"probabilities": ".npz"}
@@ -43,19 +43,19 @@ def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[
     """
     source = user_path(given, "input")
     place = user_path(output, "output") if output else None
-    if source.is_dir():
+    if is_folder(source):
         if place is not None and place.resolve() == source.resolve():
             raise UserError(
                 f"output={output}: in the photos' own folder a later run would take masks for photos; name another"
             )
         photos = _several(source, found_below(source, place), place or _beside(source), formats)
-    elif source.suffix.lower() == ".txt" and source.is_file():
+    elif source.suffix.lower() == ".txt" and is_file(source):
         photos = _several(None, listed_in(source), place, formats)
-    elif source.exists() or not glob.has_magic(str(source)):
+    elif is_there(source) or not glob.has_magic(str(source)):
         photos = [_one(source, output, formats)]
     else:
         matching = sorted(Path(name) for name in glob.glob(str(source), recursive=True))  # noqa: PTH207 - may be absolute
-        chosen = [path for path in matching if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+        chosen = [path for path in matching if path.suffix.lower() in IMAGE_SUFFIXES and is_file(path)]
         if not chosen:
             raise UserError(f"input={given}: no image matches ({len(matching)} other files do)")
         photos = _several(None, without_earlier_outputs(chosen, place, formats), place, formats)
@@ -111,7 +111,7 @@ def listed_in(file: Path) -> list[Path]:
         path if path.exists() or not Path(name).exists() else Path(name)
         for path, name in zip(beside, names, strict=True)
     ]
-    if not any(path.is_file() for path in found):
+    if not any(is_file(path) for path in found):
         raise UserError(f"input={file}: a .txt is read as a list, a path a line, and none of its {len(names)} is there")
     once: dict[Path, Path] = {}
     for path in found:
@@ -121,7 +121,7 @@ def listed_in(file: Path) -> list[Path]:
 
 def is_camera(given: str) -> bool:
     """Whether `input=` is a camera's number, and no file or folder that is called so."""
-    return given.isascii() and given.isdigit() and not Path(given).exists()
+    return given.isascii() and given.isdigit() and not is_there(Path(given))
 
 
 def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[str, Path]:
@@ -134,8 +134,8 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
         raise UserError("format=probabilities: for photos alone; of a video they would fill the disk")
     video = Path("camera.mp4" if is_camera(source) else source)
     first = user_path(output, "output") if output else video
-    is_folder = first.is_dir() or not first.suffix
-    if is_folder:
+    into_folder = is_folder(first) or not first.suffix
+    if into_folder:
         first = first / f"{video.stem}.mp4"
     if output and first.suffix.lower() != ".mp4":
         raise UserError(f"output={output}: say an .mp4, which masks get a folder beside, or a folder for all of it")
@@ -146,7 +146,7 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
         for kind in formats
     }
     videos = [kind for kind in formats if kind not in ("mask", "uncertainty")]
-    if output and len(videos) == 1 and not is_folder:
+    if output and len(videos) == 1 and not into_folder:
         files[videos[0]] = first
     if any(path.resolve() == Path(source).resolve() for path in files.values()):
         raise UserError(f"output={output}: this is the video to be read; write somewhere else")
@@ -157,7 +157,8 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
 def still_to_write(photos: Sequence[Photo]) -> list[Photo]:
     """The photos of which a file is not there yet, with such files alone: the others may have been corrected since."""
     missing = [
-        Photo(photo.path, {kind: path for kind, path in photo.outputs.items() if not path.exists()}) for photo in photos
+        Photo(photo.path, {kind: path for kind, path in photo.outputs.items() if not is_there(path)})
+        for photo in photos
     ]
     return [photo for photo in missing if photo.outputs]
 
@@ -192,7 +193,7 @@ def refuse_collisions(photos: Sequence[Photo]) -> None:
 
 def _several(root: Path | None, paths: list[Path], output: Path | None, formats: Sequence[str]) -> list[Photo]:
     """A plan for several photos, in the folders below `output` in which they are below `root`."""
-    if output is not None and (output.is_file() or output.suffix.lower() in (".png", ".npz")):
+    if output is not None and (is_file(output) or output.suffix.lower() in (".png", ".npz")):
         raise UserError(f"output={output}: must be a folder, since the input is several images")
     if output is None:
         return [Photo(path, _beside_photo(path, formats)) for path in paths]
@@ -209,13 +210,13 @@ def _one(source: Path, output: str | None, formats: Sequence[str]) -> Photo:
     Raises:
         UserError: there is no such photo, or the output is not a .png (a mask would be lossy in .jpg).
     """
-    if not source.is_file():
+    if not is_file(source):
         raise UserError(f"input={source}: there is no such file or folder")
     if not output:
         return Photo(source, _beside_photo(source, formats))
     first = user_path(output, "output")
     suffix = suffix_of(_main(formats))
-    if first.is_dir() or not first.suffix or output.endswith(("/", os.sep)):
+    if is_folder(first) or not first.suffix or output.endswith(("/", os.sep)):
         first = first / f"{source.stem}{suffix}"
     if first.suffix.lower() != suffix:
         raise UserError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import UserError, did_you_mean
-from utils.paths import user_path
+from utils.paths import is_file, is_folder, user_path
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,10 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
         UserError: there is no such file, or no weights in it.
     """
     file = user_path(path, "weights")
-    if file.is_dir():
+    if is_folder(file):
         kept = [file / "checkpoints" / name for name in ("best.pt", "last.pt")]
-        file = next((path for path in kept if path.is_file()), kept[0])
-    if not file.is_file():
+        file = next((path for path in kept if is_file(path)), kept[0])
+    if not is_file(file):
         raise UserError(f"weights {path}: there is no file {file}")
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)

@@ -20,7 +20,7 @@ from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
 from utils.groups import CONF, option, options
 from utils.launch import launch
-from utils.paths import user_path
+from utils.paths import is_folder, is_there, user_path
 
 log = logging.getLogger("benchmark")
 
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
 def benchmark(cfg: DictConfig) -> None:
     """Prints what is asked of each network, and draws accuracy over speed."""
     plot = user_path(cfg.plot, "plot") if cfg.plot is not None else None
-    if plot is not None and (plot.suffix.lower() != ".png" or plot.is_dir()):
+    if plot is not None and (plot.suffix.lower() != ".png" or is_folder(plot)):
         raise UserError(f"plot={plot}: the picture is a .png file")
     wanted = cfg.models or ([] if cfg.runs is not None else options("model"))
     sources = [(name, source_of(name)) for name in listed(wanted)]  # a misspelt one is told before torch is imported
@@ -98,7 +98,7 @@ def source_of(name: str) -> Path:
         UserError: there is neither.
     """
     path = user_path(name, "model")
-    return path if name not in options("model") and path.exists() else option("model", name)
+    return path if name not in options("model") and is_there(path) else option("model", name)
 
 
 def entry_of(network: Network, name: str | None = None, accuracy: float = math.nan) -> Entry:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from utils.errors import PartlyFailed, Unreadable, UserError
 from utils.launch import launch
-from utils.paths import user_path
+from utils.paths import is_folder, user_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ def classify(cfg: DictConfig) -> None:
     from utils.tables import table
 
     source = user_path(cfg.input, "input")
-    paths = found_below(source, None) if source.is_dir() else [source]
+    paths = found_below(source, None) if is_folder(source) else [source]
     device = choose_device(cfg.device)
     first = read_image(paths[0]) if len(paths) == 1 else None  # a mistake in what was typed, told before a download
     model = EfficientNet(cfg.classifier, len(names), cfg.weights).to(device).eval()

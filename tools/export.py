@@ -20,7 +20,7 @@ from utils.config import build_dataset
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable, replacing
 from utils.launch import launch
-from utils.paths import user_path
+from utils.paths import is_file, is_folder, is_there, user_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +39,7 @@ AGREEING = 0.999  # least share of pixels with the same class, where nothing is 
 def export(cfg: DictConfig) -> None:
     """Writes the file, reads it again, and prints how it compares."""
     output = output_file(cfg)
-    if output.exists() and not cfg.overwrite:
+    if is_there(output) and not cfg.overwrite:
         raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
     if cfg.format == "onnx":
         missing = [package for package in ("onnx", "onnxscript", "onnxruntime") if find_spec(package) is None]
@@ -92,11 +92,11 @@ def output_file(cfg: DictConfig) -> Path:
     suffix = SUFFIXES[cfg.format]
     if cfg.output is None:
         given = user_path(cfg.checkpoint, "checkpoint")
-        in_run = given.parent.name == "checkpoints" and (given.parent.parent / "config.yaml").is_file()
-        folder = given if given.is_dir() else given.parent.parent if in_run else given.parent
+        in_run = given.parent.name == "checkpoints" and is_file(given.parent.parent / "config.yaml")
+        folder = given if is_folder(given) else given.parent.parent if in_run else given.parent
         return folder / f"model{suffix}"
     output = user_path(cfg.output, "output")
-    if not output.name.endswith(suffix) or output.is_dir():
+    if not output.name.endswith(suffix) or is_folder(output):
         raise UserError(f"output={output}: a file of format={cfg.format} is called <name>{suffix}")
     return output
 
@@ -112,8 +112,8 @@ def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Fac
 
     if cfg.images is not None:
         given = user_path(cfg.images, "images")
-        paths = [given] if given.is_file() else []
-        if given.is_dir():
+        paths = [given] if is_file(given) else []
+        if is_folder(given):
             paths = sorted(path for path in given.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         if not paths:
             raise UserError(f"images={given}: there is no such photo, or no photo in this folder")

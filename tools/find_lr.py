@@ -18,7 +18,7 @@ from utils.config import build, build_dataset, chosen
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.launch import launch
-from utils.paths import user_path
+from utils.paths import is_folder, user_path
 
 if TYPE_CHECKING:
     from data.loading import TrainingBatch, TrainingLoader
@@ -30,7 +30,7 @@ log = logging.getLogger("find_lr")
 def find(cfg: DictConfig) -> None:
     """Prints the rate suggested beside the configured one, and draws the losses over the rates."""
     path = user_path(cfg.output, "output")
-    if path.suffix.lower() != ".png" or path.is_dir():
+    if path.suffix.lower() != ".png" or is_folder(path):
         raise UserError(f"output={path}: the picture is a .png file")
 
     # Slow to import, so only here, where the config is known to be right.

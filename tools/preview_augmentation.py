@@ -13,7 +13,7 @@ from utils.config import build, build_dataset
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.launch import launch
-from utils.paths import user_path
+from utils.paths import is_folder, user_path
 
 log = logging.getLogger("preview_augmentation")
 
@@ -26,7 +26,7 @@ def preview(cfg: DictConfig) -> None:
     from utils.figures import draw_sheet
 
     path = user_path(cfg.output, "output")
-    if path.suffix.lower() != ".png" or path.is_dir():
+    if path.suffix.lower() != ".png" or is_folder(path):
         raise UserError(f"output={path}: the picture is a .png file")
     size = cfg.data.image_size[0], cfg.data.image_size[1]
     samples = ResizedSamples(build_dataset(cfg.data, cfg.data.train_split), size, masks=True, limit=cfg.data.limit)

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from utils.errors import UserError
-from utils.paths import user_path
+from utils.paths import is_file, user_path
 from utils.sweep_words import key_of, merged_words, recorded_words
 from utils.trusted import check_trusted
 
@@ -68,14 +68,14 @@ def words(given: list[str], config_name: str) -> list[str]:
     if asks_for_a_sweep(words):
         raise UserError(f"resume={resume}: goes on with one run, so --multirun has no place beside it")
     run = user_path(resume, "resume")
-    if not (run / "config.yaml").is_file():
-        if (run / "0" / "config.yaml").is_file():
+    if not is_file(run / "config.yaml"):
+        if is_file(run / "0" / "config.yaml"):
             raise UserError(f"resume={resume}: the folder of a sweep; name one of its runs, as in {run / '0'}")
         raise UserError(f"resume={resume}: not a run folder: there is no config.yaml in it")
     check_trusted(run, given)
     hydra_record = run / ".hydra" / "hydra.yaml"
     choices = {}
-    if hydra_record.is_file():
+    if is_file(hydra_record):
         choices = yaml.safe_load(hydra_record.read_text())["hydra"]["runtime"]["choices"]
     kept = []
     for word in words:

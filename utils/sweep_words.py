@@ -10,6 +10,7 @@ import yaml
 from utils.checks import MAY_CHANGE
 from utils.errors import UserError
 from utils.groups import CONF
+from utils.paths import is_file
 from utils.schema import Train
 
 RECORD = "multirun.yaml"
@@ -33,9 +34,9 @@ def recorded_words(folder: Path) -> list[str]:
         UserError: it is not the folder of a sweep.
     """
     record = folder / RECORD
-    if (folder / "config.yaml").is_file():
+    if is_file(folder / "config.yaml"):
         raise UserError(f"sweep={folder}: a run, not a sweep; say resume={folder}")
-    if not record.is_file():
+    if not is_file(record):
         raise UserError(f"sweep={folder}: not the folder of a sweep: there is no {RECORD} in it")
     try:
         said = yaml.safe_load(record.read_text(encoding="utf-8"))["hydra"]["overrides"]

@@ -12,6 +12,7 @@ from data.cache import CachedSamples
 from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
 from utils.errors import Unreadable, UserError
+from utils.paths import refuse_special
 
 FULL_CHECK_BELOW = 2000
 """Sets with fewer samples than this are decoded whole before training."""
@@ -83,6 +84,7 @@ def check_contents(dataset: SegmentationDataset, split: str) -> None:
 
 def _check_file(path: str) -> None:
     try:
+        refuse_special(path)
         if os.stat(path).st_size == 0:  # noqa: PTH116 - of 100,000 files, Path takes longer than the system
             raise Unreadable(f"{path}: the file is empty (0 bytes)")
     except OSError as error:

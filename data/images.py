@@ -15,12 +15,24 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data.labels import Color, LabelSet
 from utils.errors import UnknownId, Unreadable
+from utils.paths import read_bytes, refuse_special
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+with suppress(ImportError):  # an optional package, which teaches Pillow to read HEIC
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".gif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm"),
+    *(suffix for suffix in (".avif", ".heic", ".heif") if suffix in Image.registered_extensions()),
+)
+PILLOW_FORMATS = tuple(name for name in ("GIF", "HEIF", "AVIF") if name in Image.OPEN)
+"""What Pillow decodes where OpenCV does not: the other formats it would try include some that run programs."""
 ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B")  # of Pillow's: pictures with one number a pixel
 # What the last bytes of a whole file hold; OpenCV fills up the rest of a truncated one in silence.
 _ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
@@ -33,7 +45,7 @@ def read_image(path: str | Path) -> np.ndarray:
         Unreadable: the file is missing, empty, truncated or not an image.
     """
     try:
-        encoded = Path(path).read_bytes()
+        encoded = read_bytes(path)
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read ({error.strerror})") from error
     if not encoded:
@@ -41,13 +53,24 @@ def read_image(path: str | Path) -> np.ndarray:
     last_part = encoded[max(encoded.rfind(b"\xff\xda"), 0) :]  # of a JPEG, past its thumbnail
     if _ENDINGS.get(encoded[:2], b"") not in last_part and _is_truncated(encoded):
         raise Unreadable(f"{path}: the image is truncated; copy or download it again")
+    if encoded.startswith(b"GIF8"):  # OpenCV before 4.11 has no reader, and later ones lose pixels that are transparent
+        return _read_with_pillow(encoded, path)
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:  # a size beyond all bounds in its header, for one
         raise Unreadable(f"{path}: not an image that can be read ({error.err})") from error
-    if image is None:
-        raise Unreadable(f"{path}: not an image that can be read")
-    return image
+    return image if image is not None else _read_with_pillow(encoded, path)
+
+
+def _read_with_pillow(encoded: bytes, path: str | Path) -> np.ndarray:
+    """The first frame of a picture in one of `PILLOW_FORMATS`, as `read_image`."""
+    try:
+        with Image.open(io.BytesIO(encoded), formats=PILLOW_FORMATS) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise Unreadable(f"{path}: not an image that can be read") from error
+    except Exception as error:  # what damaged bytes raise is not documented, and much
+        raise Unreadable(f"{path}: the image is damaged or truncated; copy or download it again") from error
 
 
 def _is_truncated(encoded: bytes) -> bool:
@@ -69,11 +92,12 @@ def stored_size(path: str | Path) -> tuple[int, int]:
         Unreadable: the file is missing or not a picture.
     """
     try:
+        refuse_special(path)
         with Path(path).open("rb") as file:
             picture = _header(file)
             return picture.height, picture.width
     except Exception as error:  # what damaged bytes raise is not documented, and much
-        raise Unreadable(f"{path}: cannot be read ({error})") from error
+        raise Unreadable(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 def _header(file: BinaryIO) -> Image.Image:
@@ -103,7 +127,7 @@ def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np
     """
     try:
         # In one piece, where Pillow would read ten small ones.
-        with Image.open(io.BytesIO(Path(path).read_bytes())) as picture:
+        with Image.open(io.BytesIO(read_bytes(path))) as picture:
             if picture.mode == "F":
                 raise ValueError("its values are fractions, not ids")
             if picture.mode not in ID_MODES:
@@ -112,7 +136,8 @@ def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np
     except FileNotFoundError as error:
         raise Unreadable(f"{path}: the mask is missing") from error
     except Exception as error:  # what damaged bytes raise is not documented, and much
-        raise Unreadable(f"{path}: the mask cannot be read ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise Unreadable(f"{path}: the mask cannot be read ({reason})") from error
     if mask.ndim == 3:
         if colors is None:
             raise Unreadable(f"{path}: the mask has {mask.shape[2]} channels; expected one channel of class ids")

@@ -1,3 +1,4 @@
+import os
 import warnings
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from PIL import Image
 
 from data.images import read_image, read_mask, resize_image, resize_mask, stored_size, write_mask
 from data.labels import LabelSet, lookup_table, to_train_ids
-from utils.errors import UserError
+from utils.errors import Unreadable, UserError
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (20, 30, 3), np.uint8)
@@ -19,6 +20,47 @@ def test_photos_are_rgb(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"straße [1]{suffix}"
     Image.fromarray(PICTURE).save(path)
     np.testing.assert_array_equal(read_image(path), PICTURE)
+
+
+def test_jpeg_2000_and_netpbm(tmp_path: Path) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / "a.jp2", irreversible=False)
+    Image.fromarray(PICTURE).save(tmp_path / "a.ppm")
+    Image.fromarray(PICTURE[..., 0]).save(tmp_path / "a.pgm")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jp2"), PICTURE)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.ppm"), PICTURE)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.pgm"), np.repeat(PICTURE[..., :1], 3, 2))
+
+
+def test_the_first_frame_of_a_gif(tmp_path: Path) -> None:
+    palette = RNG.integers(0, 256, (256, 3), np.uint8)
+    frames = []
+    for seed in range(2):
+        frame = Image.fromarray(np.random.default_rng(seed).permutation(256).astype(np.uint8).reshape(16, 16))
+        frame.putpalette(palette.tobytes())
+        frames.append(frame)
+    expected = palette[np.asarray(frames[0])]
+    frames[0].save(tmp_path / "animated.gif", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(read_image(tmp_path / "animated.gif"), expected)
+    frames[0].save(tmp_path / "transparent.gif", transparency=7)
+    np.testing.assert_array_equal(read_image(tmp_path / "transparent.gif"), expected)
+    assert stored_size(tmp_path / "animated.gif") == (16, 16)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".jp2", ".ppm"])
+def test_halves_of_other_formats_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(PICTURE).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(Unreadable, match=r"a\.\w+: (the image is damaged or truncated|not an image)"):
+        read_image(path)
+
+
+def test_pipes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    os.mkfifo(path)
+    for read in (read_image, read_mask, stored_size):
+        with pytest.raises(Unreadable, match=r"a\.png: .*cannot be read \(it is a named pipe, not a file\)"):
+            read(path)
 
 
 def test_photos_of_other_modes_become_rgb(tmp_path: Path) -> None:

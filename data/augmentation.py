@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version
 
@@ -16,6 +17,8 @@ import numpy as np
 from data.labels import IGNORE_INDEX
 from utils.errors import UserError
 
+NEAREST = {cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT}
+
 
 class Augmentation:
     """A list of albumentations transforms, applied to an image and its mask together.
@@ -24,23 +27,13 @@ class Augmentation:
         transforms: in the order of their application; none leaves the samples as they are.
 
     Raises:
-        UserError: a transform would fill the mask with a class instead of 255, or average its ids.
+        UserError: a transform would fill the mask with a class instead of 255, average its ids, or move it against
+            the image.
     """
 
     def __init__(self, transforms: Sequence[A.BasicTransform] = ()) -> None:
         for transform in _leaves(transforms):
-            fill = getattr(transform, "fill_mask", None)  # None leaves the mask alone
-            if fill is not None and np.any(np.asarray(fill) != IGNORE_INDEX):
-                raise UserError(
-                    f"augmentation: {type(transform).__name__} fills uncovered mask pixels with {fill}, a class;"
-                    f" say fill_mask: {IGNORE_INDEX} (ignored)"
-                )
-            if getattr(transform, "mask_interpolation", cv2.INTER_NEAREST) not in (
-                cv2.INTER_NEAREST,
-                cv2.INTER_NEAREST_EXACT,
-            ):
-                name = type(transform).__name__
-                raise UserError(f"augmentation: {name} would average the ids of a mask; say mask_interpolation: 0")
+            _check_transform(transform)
         self.transforms = list(transforms)
         self._compose = A.Compose(self.transforms, is_check_shapes=False) if transforms else None
 
@@ -52,6 +45,47 @@ class Augmentation:
         self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         augmented = self._compose(image=image, mask=mask)
         return augmented["image"], augmented["mask"]
+
+
+def _check_transform(transform: A.BasicTransform) -> None:
+    """Check what the arguments of a transform say of the mask, and of the image's place above it.
+
+    Raises:
+        UserError: as `Augmentation`.
+    """
+    name = type(transform).__name__
+    for key in ("fill_mask", "mask_drop_value"):
+        fill = getattr(transform, key, None)  # None leaves the mask alone
+        if fill is not None and np.any(np.asarray(fill) != IGNORE_INDEX):
+            raise UserError(
+                f"augmentation: {name} fills mask pixels with {fill}, a class; set {key}: {IGNORE_INDEX} (ignored)"
+            )
+    interpolation = getattr(transform, "mask_interpolation", cv2.INTER_NEAREST)
+    nearest = cv2.INTER_NEAREST_EXACT if _resizes(transform) else cv2.INTER_NEAREST
+    if interpolation not in NEAREST:
+        raise UserError(f"augmentation: {name} would average the ids of a mask; set mask_interpolation: {nearest}")
+    if getattr(transform, "area_for_downscale", None) == "image_mask":
+        raise UserError(f"augmentation: {name} would average the ids of a mask; set area_for_downscale: image")
+    remedy = None
+    if interpolation != nearest:
+        remedy = f"mask_interpolation: {nearest} (INTER_NEAREST_EXACT)"
+    elif isinstance(transform, A.Downscale) and not NEAREST.isdisjoint(transform.interpolation_pair.values()):
+        remedy = f"interpolation_pair: {{downscale: {cv2.INTER_AREA}, upscale: {cv2.INTER_LINEAR}}}"
+    elif isinstance(transform, A.MotionBlur) and (transform.allow_shifted or any(transform.direction_range)):
+        remedy = "allow_shifted: false and direction_range: [0, 0]"
+    if remedy is not None:
+        raise UserError(f"augmentation: {name} would move the image against its mask; set {remedy}")
+
+
+def _resizes(transform: A.BasicTransform) -> bool:
+    """Whether a transform resizes masks by `cv2.resize`, whose INTER_NEAREST rounds down.
+
+    Those transforms take INTER_NEAREST_EXACT. All others warp, for which OpenCV has no such flag: there INTER_NEAREST
+    rounds to the nearest.
+    """
+    fields = getattr(getattr(type(transform), "InitSchema", None), "model_fields", {})
+    field = fields.get("mask_interpolation")
+    return field is not None and cv2.INTER_NEAREST_EXACT in get_args(field.annotation)
 
 
 def _leaves(transforms: Sequence[A.BasicTransform | A.BaseCompose]) -> Iterator[A.BasicTransform]:

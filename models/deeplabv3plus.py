@@ -54,7 +54,8 @@ class DeepLabV3Plus(nn.Module):
 
     Args:
         num_classes: channels of the output.
-        encoder: `xception65`, the aligned Xception of the paper, or any other of timm's; `efficientnet_b0` to `b7`.
+        encoder: `xception65`, the aligned Xception of the paper, or any other of timm's; `efficientnet_b0` to `b7`,
+            `efficientnet_lite0` to `lite2`.
         output_stride: 16 or 8, of the encoder's coarsest map; at 8 the pyramid's rates are doubled.
         separable: depthwise-separable convolutions in pyramid and decoder.
         dropout: after the pyramid.

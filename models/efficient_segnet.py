@@ -39,7 +39,8 @@ class EfficientSegNet(nn.Module):
 
     Args:
         num_classes: channels of the output.
-        encoder_weights: None, `imagenet` or the path of a state dict of EfficientNet-B0.
+        encoder: `efficientnet_b0`, the published one; or `b1` to `b7`, `lite0` to `lite2`.
+        encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
         freeze_encoder: train the decoders alone; `auto` does, as the recipe, where weights were loaded.
         weights: path of a checkpoint, run folder or state dict to begin with.
         reset_classifier: take all of `weights` but a classifier of another number of classes.
@@ -50,6 +51,7 @@ class EfficientSegNet(nn.Module):
     def __init__(
         self,
         num_classes: int,
+        encoder: str = "efficientnet_b0",
         encoder_weights: str | None = None,
         freeze_encoder: bool | Literal["auto"] = "auto",
         weights: str | None = None,
@@ -57,9 +59,7 @@ class EfficientSegNet(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        self.encoder = EfficientNetEncoder(
-            "efficientnet_b0", stages=(2, 3, 4, 5, 7), head=True, weights=encoder_weights
-        )
+        self.encoder = EfficientNetEncoder(encoder, stages=(2, 3, 4, 5, 7), head=True, weights=encoder_weights)
         *skips, coarse = self.encoder.channels  # 24, 40, 80, 112 and 1280
         widths = [*reversed(skips), skips[0]]
         self.decoders = nn.ModuleList(

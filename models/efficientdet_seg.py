@@ -79,6 +79,7 @@ class EfficientDetSeg(nn.Module):
     Args:
         num_classes: channels of the output.
         compound: the k of D_k: encoder B_k, and a pyramid as in `SIZES`.
+        encoder: None for B_k; or the name of another EfficientNet, as `efficientnet_lite0`.
         head: `topdown`, or `p2`, the paper's, whose logits are upsampled from stride 4.
         fusion: `fast_normalised`, or `sum`, of the pyramid's maps.
         checkpointing: spend time to save memory in training: keep what enters each block of the encoder, and compute
@@ -93,6 +94,7 @@ class EfficientDetSeg(nn.Module):
         self,
         num_classes: int,
         compound: int = 4,
+        encoder: str | None = None,
         head: Literal["topdown", "p2"] = "topdown",
         fusion: Literal["fast_normalised", "sum"] = "fast_normalised",
         checkpointing: bool = False,
@@ -107,8 +109,9 @@ class EfficientDetSeg(nn.Module):
             raise ValueError(f"compound={compound}: EfficientDet is there as D0 to D{len(SIZES) - 1}")
         if head not in ("topdown", "p2"):
             raise ValueError(f"head={head}: must be topdown or p2")
+        name = encoder or f"efficientnet_b{compound}"
         self.encoder = EfficientNetEncoder(
-            f"efficientnet_b{compound}", stages=(2, 3, 5, 7), weights=encoder_weights, checkpointing=checkpointing
+            name, stages=(2, 3, 5, 7), weights=encoder_weights, checkpointing=checkpointing
         )
         channels, layers = SIZES[compound]
         self.bifpn = BiFPN(self.encoder.channels, channels, layers, fusion, finest_only=head == "p2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from efficientnet_pytorch.utils import efficientnet_params, url_map
 from torch import Tensor, nn
 
+from models.efficientnet_lite import SCALES, packaged_weights
 from models.encoders import EfficientNetEncoder
 from models.weights import download_state_dict, misfits, read_state_dict
 from utils.errors import UserError
@@ -17,14 +18,14 @@ class EfficientNet(EfficientNetEncoder):
     the encoder with its 1x1 convolution (Table 1, stage 9), pooling over the whole map, dropout, a linear layer.
 
     Args:
-        name: `efficientnet_b0` to `efficientnet_b7`.
+        name: `efficientnet_b0` to `efficientnet_b7`, or `efficientnet_lite0` to `efficientnet_lite2`.
         num_classes: of the linear layer.
-        weights: None for the published random initialisation; `imagenet`, downloaded once, 1000 classes; or the path
-            of a state dict with the names of `efficientnet-pytorch`.
+        weights: None for the published random initialisation; `imagenet`, downloaded once (Lite: from its installed
+            package), 1000 classes; or the path of a state dict with the names of `efficientnet-pytorch`.
 
     Attributes:
         image_size: height and width in pixels of the images that the network was made for: 224, 240, 260, 300, 380,
-            456, 528 or 600. It takes others too.
+            456, 528 or 600; 224, 240 or 260 for Lite. It takes others too.
 
     Raises:
         ValueError: there is no network of that name.
@@ -36,14 +37,19 @@ class EfficientNet(EfficientNetEncoder):
 
     def __init__(self, name: str = "efficientnet_b0", num_classes: int = 1000, weights: str | None = None) -> None:
         super().__init__(name, stages=(7,), head=True)
-        _width, _depth, self.image_size, dropout = efficientnet_params(name.replace("_", "-"))
+        if name in SCALES:
+            self.image_size, dropout = SCALES[name].image_size, SCALES[name].dropout
+        else:
+            _width, _depth, self.image_size, dropout = efficientnet_params(name.replace("_", "-"))
         self._dropout = nn.Dropout(dropout)
         self._fc = nn.Linear(self.channels[-1], num_classes)
         bound = num_classes**-0.5  # uniform, as in the code published with the paper
         nn.init.uniform_(self._fc.weight, -bound, bound)
         nn.init.zeros_(self._fc.bias)
         if weights is not None:
-            self._load(weights, url_map[name.replace("_", "-")])
+            if weights == "imagenet" and name in SCALES:
+                weights = str(packaged_weights(name, "weights"))
+            self._load(weights, url_map.get(name.replace("_", "-"), ""))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W), normalised as ImageNet's -> logits (N, num_classes)."""

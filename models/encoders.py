@@ -20,11 +20,12 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from models.efficientnet_lite import SCALES, efficientnet_lite, packaged_weights
 from models.layers import BatchNorm, as_in_efficientnet
 from models.weights import load_encoder_weights, load_timm_encoder
 from utils.errors import did_you_mean
 
-EFFICIENTNETS = tuple(f"efficientnet_b{i}" for i in range(8))
+EFFICIENTNETS = (*(f"efficientnet_b{i}" for i in range(8)), *SCALES)
 
 
 class Encoder(nn.Module, ABC):
@@ -52,17 +53,17 @@ class Encoder(nn.Module, ABC):
 
 
 class EfficientNetEncoder(Encoder):
-    """EfficientNet B0 to B7 without its classifier, from `efficientnet-pytorch`, whose names of weights it keeps.
+    """EfficientNet B0 to B7 or Lite0 to Lite2 without its classifier, with the weights' names of `efficientnet-pytorch`.
 
     Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", arXiv 1905.11946.
 
     Args:
-        name: `efficientnet_b0` to `efficientnet_b7`.
+        name: `efficientnet_b0` to `efficientnet_b7`, or `efficientnet_lite0` to `efficientnet_lite2`.
         stages: which of the stages 1 to 7 give the feature maps.
         head: the 1x1 convolution after the last stage makes the coarsest map, in place of that stage.
         output_stride: 32, 16 or 8; where a stage would go beyond it, its convolutions dilate instead.
-        weights: None for the published random initialisation; `imagenet`, downloaded once; or the path of a state
-            dict with the names of `efficientnet-pytorch`.
+        weights: None for the published random initialisation; `imagenet`, downloaded once (Lite: from its installed
+            package); or the path of a state dict with the names of `efficientnet-pytorch`.
         checkpointing: keep only what enters each block, and compute the block again for the backward pass.
 
     Raises:
@@ -85,11 +86,14 @@ class EfficientNetEncoder(Encoder):
             raise ValueError(f"there is no encoder '{name}', only {', '.join(EFFICIENTNETS)}{hint}")
         if head and stages[-1] != 7:
             raise ValueError("the head takes the place of stage 7, which must be the last of `stages`")
-        name = name.replace("_", "-")
-        net = EfficientNet.from_name(name, include_top=False, image_size=None)
-        net.set_swish(memory_efficient=False)  # which neither compiles nor exports
+        lite = name in SCALES
+        if lite:
+            net = efficientnet_lite(name)
+        else:
+            net = EfficientNet.from_name(name.replace("_", "-"), include_top=False, image_size=None)
+            net.set_swish(memory_efficient=False)  # which neither compiles nor exports
         self.stages, self.head, self.checkpointing = stages, head, checkpointing
-        self.activation = nn.SiLU()
+        self.activation: nn.Module = nn.ReLU6() if lite else nn.SiLU()
         self._conv_stem, self._bn0, self._blocks = net._conv_stem, net._bn0, net._blocks
         if head:
             self._conv_head, self._bn1 = net._conv_head, net._bn1
@@ -105,8 +109,10 @@ class EfficientNetEncoder(Encoder):
         if head:
             self.channels = (*self.channels[:-1], net._conv_head.out_channels)
         as_in_efficientnet(self)
+        if weights == "imagenet" and lite:
+            weights = str(packaged_weights(name))
         if weights is not None:
-            load_encoder_weights(self, weights, url_map[name])
+            load_encoder_weights(self, weights, "" if lite else url_map[name.replace("_", "-")])
 
     def features(self, images: Tensor) -> list[Tensor]:
         x, maps = self.activation(self._bn0(self._conv_stem(images))), []

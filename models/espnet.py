@@ -62,7 +62,8 @@ class ESPNet(nn.Module):
 
     Args:
         num_classes: channels of the output.
-        encoder: `efficientnet_b0` for S0 and the final network, `efficientnet_b1` for S1, `efficientnet_b2` for S2.
+        encoder: `efficientnet_b0` for S0 and the final network, `efficientnet_b1` for S1, `efficientnet_b2` for S2;
+            any other EfficientNet, as `efficientnet_lite0`.
         fusion: the final network's feature fusion.
         dropout: of the logits, before they are upsampled.
         encoder_weights: None, `imagenet` or the path of a state dict of the encoder.

@@ -32,7 +32,7 @@ TIMING_KEYS = ("batch_size", "device", "threads", "amp", "seconds", "plot")
 """Keys of tools.benchmark that say nothing where nothing is timed."""
 MAY_CHANGE = {"resume", "trainer.epochs", "trainer.device", "trainer.log_every", "data.num_workers", "data.cache"}
 """Keys that may be typed beside `resume=` with another value than the run's, as those of the logger may."""
-CLASSIFIERS = tuple(f"efficientnet_b{i}" for i in range(8))
+CLASSIFIERS = (*(f"efficientnet_b{i}" for i in range(8)), *(f"efficientnet_lite{i}" for i in range(3)))
 """What tools.classify knows, said here since the check imports no torch."""
 
 Config = dict[str, Any]

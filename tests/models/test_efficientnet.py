@@ -87,4 +87,5 @@ def test_weights_that_do_not_fit(tmp_path: Path, theirs: str, change: dict, mess
 
 
 def test_the_tool_knows_all_of_them() -> None:
-    assert CLASSIFIERS == EFFICIENTNETS == tuple(PUBLISHED)
+    assert CLASSIFIERS == EFFICIENTNETS
+    assert CLASSIFIERS[:8] == tuple(PUBLISHED)

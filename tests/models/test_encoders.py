@@ -27,7 +27,7 @@ def batch_norms(module: nn.Module) -> list[Any]:
     return [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
-@pytest.mark.parametrize(("name", "parameters"), list(zip(EFFICIENTNETS, PARAMETERS, strict=True)))
+@pytest.mark.parametrize(("name", "parameters"), list(zip(EFFICIENTNETS, PARAMETERS, strict=False)))
 def test_number_of_parameters(name: str, parameters: int) -> None:
     with torch.device("meta"):
         assert sum(p.numel() for p in EfficientNetEncoder(name).parameters()) == parameters

@@ -53,7 +53,7 @@ class Encoder(nn.Module, ABC):
 
 
 class EfficientNetEncoder(Encoder):
-    """EfficientNet B0 to B7 or Lite0 to Lite2 without its classifier, with the weights' names of `efficientnet-pytorch`.
+    """EfficientNet B0 to B7 or Lite0 to Lite2 without its classifier, named as in `efficientnet-pytorch`.
 
     Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", arXiv 1905.11946.
 

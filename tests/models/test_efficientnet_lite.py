@@ -48,7 +48,7 @@ def test_the_classifier_equals_that_of_timm(name: str) -> None:
 @pytest.mark.parametrize("name", list(SCALES))
 def test_features_equal_those_of_timm(name: str, size: tuple[int, int]) -> None:
     encoder: Any = EfficientNetEncoder(name, weights="imagenet").eval()
-    reference = timm.create_model(f"tf_{name}", features_only=True).eval()
+    reference: Any = timm.create_model(f"tf_{name}", features_only=True).eval()
     state = reference.state_dict()
     reference.load_state_dict(dict(zip(state, published(name).values(), strict=False)))
     with torch.inference_mode():

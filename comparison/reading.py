@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from utils.text import cleaned
+
 LARGEST = 4_000_000  # bytes of a file; a config has some five thousand
 NODES, DEEPEST = 20_000, 100  # of a config or summary; one has some two hundred
 SHORT = 20_000  # characters of a text that cannot nest deeply enough to exhaust the parser's stack
 BITS = 4096  # of a whole number
-
-# What a terminal acts on rather than shows, and what cannot be encoded.
-CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C one is ten times as fast
@@ -58,11 +56,6 @@ def read_yaml(path: Path) -> Any:
         return _checked(yaml.load(text, Loader))
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path} is no YAML") from error
-
-
-def cleaned(text: str) -> str:
-    r"""A text that can be printed: what is not to be shown is spelled, `\x1b`; line feeds stay."""
-    return CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def _check_depth(text: str) -> None:

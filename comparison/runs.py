@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from comparison.reading import cleaned, read_json, read_text, read_yaml
+from comparison.reading import read_json, read_text, read_yaml
+from utils.text import cleaned
 
 SWEEP = "multirun.yaml"  # says what a sweep was started with
 BEGUN = ("config.yaml", ".hydra", "train.log")  # what a run has before its summary

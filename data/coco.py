@@ -1,21 +1,31 @@
-"""COCO 2017: Lin et al. 2014, "Microsoft COCO: Common Objects in Context", arXiv 1405.0312."""
+"""COCO 2017, and annotations of its form.
+
+Lin et al. 2014, "Microsoft COCO: Common Objects in Context", arXiv 1405.0312.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from pycocotools import mask as rle
 
-from data.coco_index import load_index
+from data.coco_index import Id, Index, load_index, told
+from data.coco_outlines import paint
 from data.images import read_image
 from data.labels import LabelSet, voc_colors
 from data.pairs import pick
 from data.samples import Sample
 from data.voc import LABELS as VOC_LABELS
-from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable
-from utils.paths import is_file, is_folder, user_path
+from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable, UserError
+from utils.paths import files_below, is_file, is_folder, user_path
+from utils.text import one_line
+
+log = logging.getLogger(__name__)
 
 CATEGORIES = {
     1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train", 8: "truck", 9: "boat",
@@ -36,19 +46,23 @@ LABELS = LabelSet(("background", *CATEGORIES.values()), voc_colors(81), (0, *CAT
 # VOC's names for the same things, where they differ.
 IN_VOC = {"airplane": "aeroplane", "motorcycle": "motorbike", "couch": "sofa", "tv": "tv monitor"}
 SPLITS = ("train", "val")
+BACKGROUND = "background"
 
 
 class COCO:
-    """Photos of everyday scenes with 80 kinds of things, and background.
+    """Photos of everyday scenes with 80 kinds of things, and background; or a user's own, in the same form.
+
+    The `categories` of the annotations decide the classes. COCO's own are found by their names, whatever their ids.
+    With other names among them, the classes are background and what the files of both splits name.
 
     Larger regions are painted first, so that a cup stays visible on its table. Regions that stand for a crowd are
-    ignored (255), since what is in them was not outlined.
+    ignored (255), since what is in them was not outlined. Annotations that cannot be used are left out with a warning.
 
     Args:
         root: holds `annotations/`, `train2017/` and `val2017/`.
         split: `train` (118,287) or `val` (5,000).
         classes: 81, or the 21 of Pascal VOC: regions of other things are not painted then, and photos without any
-            of the 20 are left out.
+            of the 20 are left out. Categories of the user's own are always used as they are.
         download: fetch what is missing of the split, 19 GB for `train` and 1 GB for `val`.
 
     Raises:
@@ -58,9 +72,9 @@ class COCO:
     splits = SPLITS
 
     def __init__(self, root: str, split: str, classes: Literal[21, 81] = 81, download: bool = False) -> None:
-        self.root, self.labels = user_path(root, "data.root"), LABELS if classes == 81 else VOC_LABELS
+        self.root = user_path(root, "data.root")
         self._folder = f"{pick(split, SPLITS, 'COCO')}2017"
-        annotations = self.root / "annotations" / f"instances_{self._folder}.json"
+        annotations = self._annotations(split)
         if download:
             from data.coco_download import download_coco
 
@@ -69,62 +83,131 @@ class COCO:
             if not (is_file(path) if path == annotations else is_folder(path)):
                 raise NotThere(
                     f"COCO 2017 was not found: there is no {path}\n"
-                    f"Say data.root=<what holds annotations/ and {self._folder}/>, or data.download=true to fetch it"
+                    f"Pass data.root=<what holds annotations/ and {self._folder}/>, or data.download=true to fetch it"
                 )
-        self._index = load_index(annotations, _train_ids(self.labels), all_photos=classes == 81)
-        there = {path.name for path in (self.root / self._folder).iterdir()}
-        self._places = np.array([i for i, name in enumerate(self._index.names) if name in there], np.int64)
+        index = load_index(annotations)
+        self.labels = self._label_set(index, split, classes)
+        self._train_ids = train_ids((name for _, name in index.categories), self.labels)
+        if index.left_out:
+            left_out = sum(count for count, _ in index.left_out.values())
+            log.warning("%s: %d annotations are left out: %s", annotations, left_out, told(index.left_out))
+        self._names, self._sizes, self._regions = index.names, index.sizes, index.regions
+        found = photos_below(self.root / self._folder, index.names)
+        places = sorted(found)
+        if classes == 21:
+            painted = [train_id is not None for train_id in self._train_ids]
+            places = [place for place in places if index.present[place, painted].any()]
+        self._places = np.array(places, np.int64)
+        self._elsewhere = {place: path for place, path in found.items() if path != index.names[place]}
+        self._damaged = dict(reversed(index.faults))
         self.faults: list[DataFault] = [
             MissingPair(f"{self.root / self._folder / name}: {annotations} lists it, but it is not there")
-            for name in self._index.names
-            if name not in there
+            for place, name in enumerate(index.names)
+            if place not in found
         ]
+        self.faults += [Unreadable(fault) for _, fault in index.faults]
+
+    def _annotations(self, split: str) -> Path:
+        return self.root / "annotations" / f"instances_{split}2017.json"
+
+    def _label_set(self, index: Index, split: str, classes: int) -> LabelSet:
+        """The classes of both splits, which may number their categories differently."""
+        official = LABELS if classes == 81 else VOC_LABELS
+        if dict(index.categories) == CATEGORIES:  # as in the original files; the other one may be large
+            return official
+        files = {name: self._annotations(name) for name in SPLITS if is_file(self._annotations(name))}
+        categories = {name: index.categories if name == split else load_index(files[name]).categories for name in files}
+        ids: dict[str, Id] = {}
+        for listed in categories.values():
+            for category, name in listed:
+                if name.lower() != BACKGROUND:
+                    ids.setdefault(name, category)
+        if ids.keys() <= set(CATEGORIES.values()):
+            return official
+        if classes != 81:
+            raise UserError(
+                f"data.classes={classes}: the categories in {files[split]} are not COCO's, such as"
+                f" {one_line(next(name for name in ids if name not in CATEGORIES.values()))}; leave data.classes out"
+            )
+        if len(ids) > 254:
+            raise UserError(f"{files[split]}: {len(ids)} categories; a mask of 8 bits holds 254 and background")
+        missing = sorted(ids.keys() - {name for _, name in categories[split]})
+        if missing:
+            some, more = ", ".join(missing[:5]), f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            log.warning("%s lacks categories of the other split: %s%s", files[split], some, more)
+        distinct = all(isinstance(i, int) and 0 < i < 255 for i in ids.values()) and len(set(ids.values())) == len(ids)
+        own = (0, *(int(i) for i in ids.values())) if distinct else None
+        return LabelSet((BACKGROUND, *ids), voc_colors(len(ids) + 1), own)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, index: int) -> Sample:
+        place = int(self._places[index])
+        if place in self._damaged:
+            raise Unreadable(self._damaged[place])
         (path,) = self.files(index)
         image = read_image(path)
         if image.shape[:2] != self.size(index):
             height, width = self.size(index)
             raise SizeMismatch(f"{path} is {image.shape[1]}x{image.shape[0]}, but {width}x{height} in its annotation")
-        try:
-            mask = paint(json.loads(self._index.regions[self._places[index]]), *image.shape[:2])
-        except Exception as error:  # what pycocotools raises for a malformed outline is not documented
-            raise Unreadable(f"{path}: its outlines in the annotations cannot be painted ({error})") from error
-        return Sample(image, mask, self.name(index))
+        regions = []
+        for category, crowd, outline in json.loads(self._regions[place]):
+            train_id = self._train_ids[category]
+            if train_id is not None:
+                regions.append((self.labels.ignore_index if crowd else train_id, outline))
+        return Sample(image, paint(regions, *image.shape[:2]), self.name(index))
 
     def name(self, index: int) -> str:
         """The photo's path below the root."""
-        return f"{self._folder}/{self._index.names[self._places[index]]}"
+        place = int(self._places[index])
+        return f"{self._folder}/{self._elsewhere.get(place) or self._names[place]}"
 
     def files(self, index: int) -> list[str]:
         return [f"{self.root}/{self.name(index)}"]
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width, as the annotations say."""
-        height, width = self._index.sizes[self._places[index]].tolist()
+        height, width = self._sizes[self._places[index]].tolist()
         return height, width
 
 
-def _train_ids(labels: LabelSet) -> dict[int, int]:
-    """Category id -> train id, 0 for what is not in the label set."""
+def train_ids(categories: Iterable[str], labels: LabelSet) -> list[int | None]:
+    """The train id of each category, None for one that is not in the label set."""
     places = {name: i for i, name in enumerate(labels.names)}
-    voc = {category: IN_VOC.get(name, name) for category, name in CATEGORIES.items()}
-    names = CATEGORIES if len(labels) == len(LABELS) else voc
-    return {category: places.get(name, 0) for category, name in names.items()}
+    if labels is VOC_LABELS:
+        places |= {coco: places[voc] for coco, voc in IN_VOC.items()}
+    return [0 if name.lower() == BACKGROUND else places.get(name) for name in categories]
 
 
-def paint(regions: list[tuple[int, Any]], height: int, width: int) -> np.ndarray:
-    """The mask uint8 (height, width) of regions (train id, polygons or run lengths), each over those before it."""
-    mask = np.zeros((height, width), np.uint8)
-    for label, outline in regions:
-        if isinstance(outline, list):  # polygons
-            encoded = rle.merge(rle.frPyObjects(outline, height, width))
-        elif isinstance(outline["counts"], list):  # run lengths
-            encoded = rle.frPyObjects(outline, height, width)
-        else:
-            encoded = outline
-        mask[rle.decode(encoded).astype(bool)] = label
-    return mask
+def photos_below(folder: Path, names: Sequence[str]) -> dict[int, str]:
+    """Where the photos of these names are: place in `names` -> path below the folder.
+
+    A name may have more folders before it than there are, or fewer, as long as only one file can be meant.
+    """
+    there = set(files_below(folder))
+    found = {
+        i: name
+        for i, name in enumerate(names)
+        if name in there or os.path.isfile(f"{folder}/{name}")  # noqa: PTH113 - of 100,000 files, Path takes longer
+    }
+    if len(found) == len(names):
+        return found
+    endings: dict[str, list[str]] = {}
+    for path in there - set(found.values()):
+        for ending in _endings(path):
+            endings.setdefault(ending, []).append(path)
+    claims: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        if i not in found:
+            wanted = name.replace("\\", "/").removeprefix("./")
+            meant = endings.get(wanted) or next(([e] for e in _endings(wanted) if e in endings.get(e, ())), [])
+            if len(meant) == 1:
+                claims.setdefault(meant[0], []).append(i)
+    return found | {claimed[0]: path for path, claimed in claims.items() if len(claimed) == 1}
+
+
+def _endings(path: str) -> list[str]:
+    """`a/b/c`, `b/c` and `c`."""
+    parts = path.split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]

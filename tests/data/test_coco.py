@@ -1,17 +1,30 @@
 import json
+import logging
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO as Official
 
 import data.coco_index
-from data.coco import CATEGORIES, COCO
-from tests.data.layouts import SIZE, make_coco
+from data.coco import CATEGORIES, COCO, LABELS, photos_below, train_ids
+from data.voc import LABELS as VOC_LABELS
+from tests.data.layouts import SIZE, box, make_coco, photo, region, write
 from utils.errors import UserError
 
 REAL = Path(os.environ.get("COCO_ROOT", Path(__file__).resolve().parents[3] / "shared" / "data" / "coco"))
+
+
+def change(root: Path, split: str, edit: Callable[[Any], object]) -> None:
+    """Edits the annotations of a split."""
+    path = root / "annotations" / f"instances_{split}2017.json"
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
 
 
 def test_smaller_regions_lie_on_larger_ones_and_crowds_are_ignored(tmp_path: Path) -> None:
@@ -40,11 +53,9 @@ def test_the_classes_of_voc(tmp_path: Path) -> None:
 
 
 def test_every_class_of_voc_has_its_category() -> None:
-    from data.coco import _train_ids
-    from data.voc import LABELS
-
-    assert sorted(i for i in _train_ids(LABELS).values() if i) == list(range(1, 21))
-    assert sorted(_train_ids(COCO.__init__.__globals__["LABELS"]).values()) == list(range(1, 81))
+    names = CATEGORIES.values()
+    assert sorted(i for i in train_ids(names, VOC_LABELS) if i is not None) == list(range(1, 21))
+    assert train_ids(names, LABELS) == list(range(1, 81))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"no COCO at {REAL}; say COCO_ROOT=")
@@ -58,10 +69,10 @@ def test_the_real_one_agrees_with_pycocotools() -> None:
         image, mask, name = dataset[i]
         regions = official.loadAnns(official.getAnnIds(int(Path(name).stem)))
         area, expected = np.full(mask.shape, np.inf), np.zeros(mask.shape, np.uint8)
-        for region in regions:
-            inside = official.annToMask(region).astype(bool) & (region["area"] < area)
-            area[inside] = region["area"]
-            expected[inside] = 255 if region["iscrowd"] else order[region["category_id"]]
+        for each in regions:
+            inside = official.annToMask(each).astype(bool) & (each["area"] < area)
+            area[inside] = each["area"]
+            expected[inside] = 255 if each["iscrowd"] else order[each["category_id"]]
         np.testing.assert_array_equal(mask, expected)
         assert image.shape[:2] == mask.shape == dataset.size(i)
 
@@ -78,37 +89,35 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     assert ["000000000002.jpg: " in str(fault) for fault in dataset.faults] == [True]
     annotations = tmp_path / "annotations" / "instances_train2017.json"
     content = json.loads(annotations.read_text())
-    content["images"][1]["height"] += 1
+    content["images"][0]["height"] += 1
     annotations.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"is 96x64, but 96x65 in its annotation"):
-        COCO(str(tmp_path), "train")[0]
-    content["annotations"][0]["category_id"] = 12
-    annotations.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="12 is missing or unknown"):
-        COCO(str(tmp_path), "train")
-    annotations.write_text("{")
-    with pytest.raises(UserError, match="cannot be read"):
-        COCO(str(tmp_path), "train")
+        COCO(str(tmp_path), "train")[1]
 
 
 def test_the_index_of_large_annotations_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data.coco_index, "LARGE", 0)
     monkeypatch.setenv("SEGMENTATION_DATA", str(tmp_path / "home"))
     root = str(make_coco(tmp_path))
+    change(tmp_path, "val", lambda content: content["annotations"][3]["segmentation"].update(counts=[-1]))
     made: list[Path] = []
     make = data.coco_index.make_index
 
-    def counted(path: Path, train_ids: dict[int, int], all_photos: bool) -> data.coco_index.Index:
+    def counted(path: Path) -> data.coco_index.Index:
         made.append(path)
-        return make(path, train_ids, all_photos)
+        return make(path)
 
     monkeypatch.setattr(data.coco_index, "make_index", counted)
+    # The file of the other split is read too, for its categories.
     first, again = COCO(root, "train"), COCO(root, "train")
-    assert len(made) == 1
+    assert len(made) == 2
     for i in range(3):
         np.testing.assert_array_equal(first[i].mask, again[i].mask)
         assert first.name(i) == again.name(i) and first.size(i) == again.size(i)
     assert len(COCO(root, "train", classes=21)) == 1 and len(made) == 2
+    damaged = COCO(root, "val")
+    assert len(made) == 2
+    assert len(damaged.faults) == 1 and "negative count" in str(damaged.faults[0])
     annotations = tmp_path / "annotations" / "instances_train2017.json"
     annotations.write_text(annotations.read_text() + " ")
     COCO(root, "train")
@@ -116,7 +125,7 @@ def test_the_index_of_large_annotations_is_made_once(tmp_path: Path, monkeypatch
     for kept in (tmp_path / "home" / ".cache").iterdir():
         kept.write_bytes(b"damaged")
     np.testing.assert_array_equal(COCO(root, "train")[0].mask, first[0].mask)
-    assert len(made) == 4
+    assert len(made) == 5
 
 
 def test_an_index_that_cannot_be_kept_is_used_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +133,257 @@ def test_an_index_that_cannot_be_kept_is_used_all_the_same(tmp_path: Path, monke
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SEGMENTATION_DATA", str(tmp_path / "file"))
     assert len(COCO(str(make_coco(tmp_path)), "val")) == 3
+
+
+OWN = [{"id": 3, "name": "dent"}, {"id": 1, "name": "scratch"}]
+
+
+def own_categories(root: Path, train: list[dict[str, Any]], val: list[dict[str, Any]]) -> Path:
+    """A photo a split: the left half of the first category of the file, a spot of the second on it."""
+    height, width = SIZE
+    for split, categories in (("train", train), ("val", val)):
+        folder = f"{split}2017"
+        write(root / folder / "a.jpg", photo(0))
+        left, spot = box(0, 0, width // 2, height), box(8, 8, 16, 16)
+        outlines = zip(categories, (left, spot), (height * width // 2, 64), strict=False)
+        content = {
+            "images": [{"id": 1, "file_name": "a.jpg", "height": height, "width": width}],
+            "annotations": [region(1, category["id"], outline, area) for category, outline, area in outlines],
+            "categories": categories,
+        }
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / "annotations" / f"instances_{folder}.json").write_text(json.dumps(content))
+    return root
+
+
+def test_categories_of_ones_own_are_the_classes(tmp_path: Path) -> None:
+    dataset = COCO(str(own_categories(tmp_path, OWN, OWN)), "train")
+    assert dataset.labels.names == ("background", "scratch", "dent")  # in the order of the ids
+    assert dataset.labels.ids == (0, 1, 3)
+    expected = np.zeros(SIZE, np.uint8)
+    expected[:, :48] = 2
+    expected[8:16, 8:16] = 1
+    np.testing.assert_array_equal(dataset[0].mask, expected)
+    with pytest.raises(UserError, match=r"data\.classes=21: the categories in .* are not COCO's, such as scratch"):
+        COCO(str(tmp_path), "train", classes=21)
+
+
+def test_splits_may_number_their_categories_differently(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    other = [{"id": 1, "name": "dent"}, {"id": 2, "name": "rust"}]
+    own_categories(tmp_path, OWN, other)
+    with caplog.at_level(logging.WARNING):
+        train, val = COCO(str(tmp_path), "train"), COCO(str(tmp_path), "val")
+    assert train.labels == val.labels and train.labels.names == ("background", "scratch", "dent", "rust")
+    assert (train[0].mask[0, 0], train[0].mask[8, 8]) == (2, 1)
+    assert (val[0].mask[0, 0], val[0].mask[8, 8]) == (2, 3)
+    assert [record.getMessage().partition("lacks")[2] for record in caplog.records] == [
+        " categories of the other split: rust",
+        " categories of the other split: scratch",
+    ]
+
+
+def test_the_names_of_coco_count_and_not_its_ids(tmp_path: Path) -> None:
+    """Exports renumber the categories."""
+    renumbered = [{"id": 1, "name": "zebra"}, {"id": 2, "name": "person"}]
+    own_categories(tmp_path, renumbered, renumbered[:1])
+    dataset = COCO(str(tmp_path), "train")
+    assert dataset.labels is LABELS
+    assert (dataset[0].mask[0, 0], dataset[0].mask[8, 8]) == (LABELS.names.index("zebra"), 1)
+    dataset = COCO(str(tmp_path), "train", classes=21)
+    assert (dataset[0].mask[0, 0], dataset[0].mask[8, 8]) == (0, VOC_LABELS.names.index("person"))
+
+
+@pytest.mark.parametrize("name", ["background", "Background"])
+def test_a_category_for_the_background_is_the_background(tmp_path: Path, name: str) -> None:
+    categories = [{"id": 7, "name": "dent"}, {"id": 0, "name": name}]
+    dataset = COCO(str(own_categories(tmp_path, categories, categories)), "train")
+    assert dataset.labels.names == ("background", "dent")
+    assert dataset[0].mask[0, 0] == 1 and not dataset[0].mask[8:16, 8:16].any()
+
+
+def test_ids_that_a_mask_cannot_hold_are_left_out_of_the_labels(tmp_path: Path) -> None:
+    categories: list[dict[str, Any]] = [{"id": 1000, "name": "dent"}, {"id": "s", "name": "scratch"}]
+    dataset = COCO(str(own_categories(tmp_path, categories, categories)), "train")
+    assert dataset.labels.names == ("background", "dent", "scratch") and dataset.labels.ids is None
+    assert (dataset[0].mask[0, 0], dataset[0].mask[8, 8]) == (1, 2)
+    many = [{"id": i, "name": f"kind {i}"} for i in range(255)]
+    with pytest.raises(UserError, match="255 categories; a mask of 8 bits holds 254 and background"):
+        COCO(str(own_categories(tmp_path, many, many)), "train")
+
+
+def test_the_original_file_is_read_alone(tmp_path: Path) -> None:
+    original = [{"id": i, "name": name} for i, name in CATEGORIES.items()]
+    own_categories(tmp_path, original, original)
+    (tmp_path / "annotations" / "instances_val2017.json").write_text("broken")
+    assert COCO(str(tmp_path), "train").labels is LABELS
+
+
+@pytest.mark.parametrize(
+    ("listed", "there", "expected"),
+    [
+        (["cam0/1.jpg", "cam1/1.jpg"], ["cam0/1.jpg", "cam1/1.jpg"], ["cam0/1.jpg", "cam1/1.jpg"]),
+        (["1.jpg", "2.jpg"], ["cam0/1.jpg", "cam1/sub/2.jpg"], ["cam0/1.jpg", "cam1/sub/2.jpg"]),
+        (["images\\1.jpg", "/home/me/train2017/cam/2.jpg"], ["1.jpg", "cam/2.jpg"], ["1.jpg", "cam/2.jpg"]),
+        (["./1.jpg", "a/1.jpg"], ["1.jpg", "a/1.jpg"], ["./1.jpg", "a/1.jpg"]),
+        (["1.jpg"], ["cam0/1.jpg", "cam1/1.jpg"], [None]),  # either could be meant
+        (["cam0/1.jpg", "x/1.jpg"], ["1.jpg"], [None, None]),
+        (["cam0/1.jpg"], ["cam1/1.jpg"], [None]),
+        (["cam0/1.jpg", "1.jpg"], ["cam0/1.jpg"], ["cam0/1.jpg", None]),
+        (["1.jpg"], ["a/1.jpg", "a/.hidden/1.jpg", "@eaDir/1.jpg", "__MACOSX/a/1.jpg"], ["a/1.jpg"]),
+        (["1.jpg", "gone.jpg"], ["1.jpg"], ["1.jpg", None]),
+    ],
+)
+def test_photos_in_subfolders_are_found(
+    tmp_path: Path, listed: list[str], there: list[str], expected: list[str | None]
+) -> None:
+    for path in there:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    found = photos_below(tmp_path, listed)
+    assert [found.get(i) for i in range(len(listed))] == expected
+
+
+def test_photos_in_a_linked_subfolder_are_read(tmp_path: Path) -> None:
+    make_coco(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "train2017" / "000000000001.jpg").rename(tmp_path / "elsewhere" / "1.jpg")
+    (tmp_path / "train2017" / "cam0").symlink_to(tmp_path / "elsewhere")
+    change(tmp_path, "train", lambda content: content["images"][1].update(file_name="cam0/1.jpg"))
+    dataset = COCO(str(tmp_path), "train")
+    assert dataset.faults == [] and dataset.name(0) == "train2017/cam0/1.jpg"
+    assert dataset[0].mask[10, 60] == 1
+
+
+def test_what_cannot_be_used_is_left_out_with_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_coco(tmp_path)
+    expected = [COCO(str(tmp_path), "train")[i].mask for i in range(3)]
+    outline = box(0, 0, 96, 64)
+    odd: list[Any] = [
+        {"id": 10, **region(1, 1, None, 9)},
+        {"id": 11, **region(1, 1, [], 9)},
+        {"id": 12, **region(2, 1, [[1, 2, 30, 40]], 9)},
+        {"id": 13, **region(999, 1, outline, 9)},
+        {"id": 14, **region(1, 0, outline, 9)},
+        {"id": 15, "image_id": 1, "category_id": 1},
+        {"id": 16, **region(1, 1, outline, 9), "iscrowd": "no"},
+        {"id": 17, "image_id": [1], "category_id": 1},
+        "annotation",
+        None,
+    ]
+    change(tmp_path, "train", lambda content: content["annotations"].extend(odd))
+    with caplog.at_level(logging.WARNING):
+        dataset = COCO(str(tmp_path), "train")
+    assert dataset.faults == []
+    for i in range(3):
+        np.testing.assert_array_equal(dataset[i].mask, expected[i])
+    (record,) = caplog.records
+    _, _, text = record.getMessage().partition("instances_train2017.json: ")
+    assert text == (
+        "10 annotations are left out: 3 without an outline (such as annotation 10 of 000000000001.jpg),"
+        " 1 with fewer than 3 points (such as annotation 12 of 000000000002.jpg),"
+        " 2 of photos that are not listed (such as annotation 13),"
+        " 1 of categories that are not listed (such as annotation 14),"
+        " 1 with an iscrowd other than 0 and 1 (such as annotation 16 of 000000000001.jpg),"
+        " 2 of another form (such as annotations[13])"
+    )
+
+
+def test_no_iscrowd_is_none_and_no_area_is_that_of_the_outline(tmp_path: Path) -> None:
+    make_coco(tmp_path)
+    expected = COCO(str(tmp_path), "train")[0].mask
+
+    def edit(content: Any) -> None:
+        for entry, area in zip(content["annotations"][:3], (None, math.nan, "big"), strict=True):
+            del entry["iscrowd"]
+            entry["area"] = area
+        content["annotations"][0]["iscrowd"] = None
+        del content["annotations"][3]["area"]
+
+    change(tmp_path, "train", edit)
+    np.testing.assert_array_equal(COCO(str(tmp_path), "train")[0].mask, expected)
+
+
+def test_a_damaged_outline_is_a_fault_of_its_photo(tmp_path: Path) -> None:
+    make_coco(tmp_path)
+    damaged = [
+        {"id": 77, **region(2, 1, [[0, 0, math.nan, 5, 5, 5]], 9)},
+        {"id": 78, **region(2, 1, {"size": list(SIZE), "counts": [1]}, 9)},
+    ]
+    change(tmp_path, "train", lambda content: content["annotations"].extend(damaged))
+    dataset = COCO(str(tmp_path), "train")
+    assert [str(fault).partition(".json: ")[2] for fault in dataset.faults] == [
+        "annotation 77 of 000000000002.jpg: its polygon has the coordinate nan; correct or remove it",
+        "annotation 78 of 000000000002.jpg: its run lengths add up to 1 pixels, the photo has 6144;"
+        " correct or remove it",
+    ]
+    assert dataset[0].mask.any()
+    with pytest.raises(UserError, match="annotation 77"):
+        dataset[1]
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "cannot be read"),
+        ("{", "cannot be read"),
+        ("\ufffe", "cannot be read"),
+        (DEEP, "nested too deeply"),
+        ('{"images": ' + DEEP, "nested too deeply"),
+        ("[]", 'no list "images" in it; expected {"images": '),
+        ("null", 'no list "images"'),
+        ('{"images": [], "categories": []}', 'no list "annotations"'),
+        ('{"images": [], "annotations": []}', 'no list "categories"'),
+        ('{"images": [], "annotations": {}, "categories": []}', 'no list "annotations"'),
+    ],
+)
+def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    make_coco(tmp_path)
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    path.write_text(content, encoding="utf-16-le" if content == "\ufffe" else "utf-8")
+    with pytest.raises(UserError, match=message) as caught:
+        COCO(str(tmp_path), "train")
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "value", "message"),
+    [
+        ("images", 1, None, r"images\[1\] is None; expected id, file_name, height and width"),
+        ("images", 1, {"id": 1}, r'images\[1\]: it has no "file_name"; expected the photo'),
+        ("images", 1, {"id": None}, r'images\[1\]: its "id" is None; expected a whole number'),
+        ("images", 1, {"id": math.nan}, r'its "id" is nan'),
+        ("images", 1, {"id": [1]}, r'its "id" is \[1\]'),
+        ("images", 1, {"id": 1, "file_name": 5}, 'its "file_name" is 5'),
+        ("images", 1, {"id": 1, "file_name": "a\0b"}, 'its "file_name" is'),
+        ("images", 1, {"id": 1, "file_name": "\ud800"}, 'its "file_name" is'),
+        ("images", 1, {"id": 1, "file_name": "a", "height": math.nan}, 'its "height" is nan; expected pixels'),
+        ("images", 1, {"id": 1, "file_name": "a", "height": -4}, 'its "height" is -4'),
+        ("images", 1, {"id": 1, "file_name": "a", "height": 4, "width": 2**40}, 'its "width" is 1099511627776'),
+        ("images", 1, {"id": 3, "file_name": "a", "height": 4, "width": 4}, r"another photo has its id \(3\)"),
+        (
+            *("images", 1, {"id": 9, "file_name": "000000000003.jpg", "height": 4, "width": 4}),
+            r"another photo has its .* file_name \(000000000003\.jpg\)",
+        ),
+        ("categories", 0, 5, r'categories\[0\] is 5; expected {"id": 1, "name": "person"}'),
+        ("categories", 0, {"id": 1}, r"categories\[0\] is {'id': 1}"),
+        ("categories", 0, {"id": 1, "name": ["person"]}, r"categories\[0\] is "),
+        ("categories", 0, {"id": True, "name": "person"}, r"categories\[0\] is "),
+        ("categories", 1, {"id": 1, "name": "dog"}, r"categories\[1\] has the id 1 of another"),
+    ],
+)
+def test_an_entry_of_another_form_is_refused(tmp_path: Path, key: str, place: int, value: Any, message: str) -> None:
+    make_coco(tmp_path)
+    change(tmp_path, "train", lambda content: content[key].__setitem__(place, value))
+    with pytest.raises(UserError, match=message) as caught:
+        COCO(str(tmp_path), "train")
+    assert "instances_train2017.json: " in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_file_without_any_annotation_that_can_be_used_is_refused(tmp_path: Path) -> None:
+    make_coco(tmp_path)
+    change(tmp_path, "train", lambda content: content["categories"].clear())
+    with pytest.raises(UserError, match="none of its 5 annotations can be used: 5 of categories that are not listed"):
+        COCO(str(tmp_path), "train")

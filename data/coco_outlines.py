@@ -1,0 +1,165 @@
+"""Outlines of COCO annotations: what is right of them, and their pixels.
+
+pycocotools trusts its input: other counts leave memory uninitialised, and coordinates far away fill it or end the
+process. So everything is checked before it gets there.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as rle
+
+Outline = list[list[float]] | dict[str, Any]
+"""Polygons (x1, y1, x2, y2, ...) in pixels, or run lengths {"size": [height, width], "counts": ...}: numbers, or text
+as pycocotools compresses them."""
+
+FURTHEST = 1e9
+"""Pixels; points further away are moved to here, so that their differences are exact."""
+
+
+class NothingToPaint(Exception):
+    """An outline without an area; the message says why."""
+
+
+def checked_outline(segmentation: Any, height: int, width: int) -> Outline:
+    """The outline that the `segmentation` of an annotation gives, for a photo of height x width pixels.
+
+    Polygons of fewer than three points have no area and are dropped.
+
+    Raises:
+        NothingToPaint: nothing is left.
+        ValueError: it is not an outline of this photo; the message says what is wrong.
+    """
+    if isinstance(segmentation, dict) and segmentation:
+        return _checked_run_lengths(segmentation, height, width)
+    if segmentation is None or segmentation in ([], {}):
+        raise NothingToPaint("without an outline")
+    if not isinstance(segmentation, list):
+        raise ValueError(f"its segmentation is {reprlib.repr(segmentation)}, expected polygons or run lengths")
+    nested = any(isinstance(part, list) for part in segmentation)
+    polygons = [part for part in (segmentation if nested else [segmentation]) if part != []]
+    for polygon in polygons:
+        _check_polygon(polygon)
+    if not polygons:
+        raise NothingToPaint("without an outline")
+    polygons = [polygon for polygon in polygons if len(polygon) >= 6]
+    if not polygons:
+        raise NothingToPaint("with fewer than 3 points")
+    return polygons
+
+
+def _check_polygon(polygon: Any) -> None:
+    if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
+        raise ValueError(f"its polygon {reprlib.repr(polygon)} is not a list of numbers")
+    if len(polygon) % 2:
+        raise ValueError(f"its polygon has {len(polygon)} numbers, expected pairs of x and y")
+    try:
+        strange = [value for value in polygon if not math.isfinite(value)]
+    except OverflowError:  # a whole number beyond all floats
+        raise ValueError("its polygon has a coordinate of more than 300 digits") from None
+    if strange:
+        raise ValueError(f"its polygon has the coordinate {strange[0]}")
+
+
+def _checked_run_lengths(segmentation: dict[str, Any], height: int, width: int) -> Outline:
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if size != [height, width]:
+        raise ValueError(f"its run lengths are of the size {reprlib.repr(size)}, the photo of {[height, width]}")
+    if isinstance(counts, str):
+        _check_counts(unpacked_counts(counts), height, width)
+        return {"size": size, "counts": counts}
+    if not isinstance(counts, list) or not all(type(c) in (int, float) and c == c // 1 for c in counts):
+        raise ValueError(f"its run lengths are {reprlib.repr(counts)}, expected whole numbers or a text")
+    whole = [int(count) for count in counts]
+    _check_counts(whole, height, width)
+    return {"size": size, "counts": whole}
+
+
+def _check_counts(counts: list[int], height: int, width: int) -> None:
+    if min(counts, default=0) < 0:
+        raise ValueError(f"its run lengths have the negative count {min(counts)}")
+    if sum(counts) != height * width:
+        raise ValueError(f"its run lengths add up to {sum(counts)} pixels, the photo has {height * width}")
+
+
+def unpacked_counts(text: str) -> list[int]:
+    """The run lengths that pycocotools' text stands for: five bits a character, differences from the fourth on.
+
+    Raises:
+        ValueError: no such text.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > 30:
+            raise ValueError(f"its compressed run lengths are not of COCO's form near {character!r}")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:  # the last of this number
+            value -= (1 << shift) if bits & 16 else 0
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("its compressed run lengths are cut off")
+    return counts
+
+
+def area(outline: Outline) -> float:
+    """Pixels within a checked outline."""
+    if isinstance(outline, dict):
+        counts = outline["counts"]
+        return float(sum((unpacked_counts(counts) if isinstance(counts, str) else counts)[1::2]))
+    total = 0.0
+    for polygon in outline:
+        x, y = np.array(polygon, float).reshape(-1, 2).clip(-FURTHEST, FURTHEST).T
+        total += abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    return total
+
+
+def paint(regions: Iterable[tuple[int, Outline]], height: int, width: int) -> np.ndarray:
+    """The mask uint8 (height, width) of regions (train id, checked outline), each over those before it."""
+    mask = np.zeros((height, width), np.uint8)
+    for label, outline in regions:
+        if isinstance(outline, list):
+            polygons = [part for part in (clipped(polygon, height, width) for polygon in outline) if part]
+            if not polygons:
+                continue
+            encoded = rle.merge(rle.frPyObjects(polygons, height, width))
+        elif isinstance(outline["counts"], list):
+            encoded = rle.frPyObjects(outline, height, width)
+        else:
+            encoded = outline
+        mask[rle.decode(encoded).astype(bool)] = label
+    return mask
+
+
+def clipped(polygon: list[float], height: int, width: int) -> list[float]:
+    """What of a polygon lies within three photos' height and width around the photo; [] if nothing.
+
+    pycocotools takes memory for each pixel along an edge, and clips to the photo itself what is left. Sutherland and
+    Hodgman 1974, "Reentrant polygon clipping".
+    """
+    xs, ys = polygon[0::2], polygon[1::2]
+    if min(xs) >= -width and max(xs) <= 2 * width and min(ys) >= -height and max(ys) <= 2 * height:
+        return polygon
+    points = np.array(polygon, float).reshape(-1, 2).clip(-FURTHEST, FURTHEST).tolist()
+    for axis, size in ((0, width), (1, height)):
+        for bound, sign in ((-size, 1), (2 * size, -1)):
+            kept = []
+            for here, there in zip(points, points[1:] + points[:1], strict=True):
+                inside = sign * (here[axis] - bound) >= 0
+                if inside:
+                    kept.append(here)
+                if inside != (sign * (there[axis] - bound) >= 0):
+                    share = (bound - here[axis]) / (there[axis] - here[axis])
+                    crossing = [a + share * (b - a) for a, b in zip(here, there, strict=True)]
+                    crossing[axis] = bound
+                    kept.append(crossing)
+            points = kept
+    return [value for point in points for value in point] if len(points) >= 3 else []

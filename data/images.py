@@ -7,17 +7,18 @@ colours or grey values.
 from __future__ import annotations
 
 import io
-import struct
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from data import tiff
 from data.labels import Color, LabelSet
+from data.mask_colors import ids_of_colors, ids_of_palette
 from utils.errors import UnknownId, Unreadable
 from utils.paths import read_bytes, refuse_special
 
@@ -33,44 +34,90 @@ IMAGE_SUFFIXES = (
 )
 PILLOW_FORMATS = tuple(name for name in ("GIF", "HEIF", "AVIF") if name in Image.OPEN)
 """What Pillow decodes where OpenCV does not: the other formats it would try include some that run programs."""
-ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B")  # of Pillow's: pictures with one number a pixel
+ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B")  # of Pillow's: pictures with one number per pixel
+COLOR_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "LA", "La", "PA")
+MASK_FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG", "PPM")
+LARGEST = 2**30  # pixels of a photo or mask; OpenCV's own limit
 # What the last bytes of a whole file hold; OpenCV fills up the rest of a truncated one in silence.
 _ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
+_SCALES = {2: 85, 4: 17}  # bits -> what Pillow multiplies grey values by
+
+# One limit for photos and masks: Pillow's own warns from 89 million pixels on and refuses twice as many.
+Image.MAX_IMAGE_PIXELS = None
+# What decoders say themselves names no file. What matters is raised here, with the file.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """A photo as uint8 (H, W, 3), RGB, turned as its EXIF orientation says.
+    """Read a photo as uint8 (H, W, 3), RGB, turned as its EXIF orientation says.
+
+    16 bits are divided by 256. Negative values are black. Transparency is left out.
 
     Raises:
-        Unreadable: the file is missing, empty, truncated or not an image.
+        Unreadable: the file is missing, empty, truncated, not an image, or a TIFF whose bands or values are not those
+            of a photo.
     """
+    encoded = _content(path)
+    last_part = encoded[max(encoded.rfind(b"\xff\xda"), 0) :]  # of a JPEG, past its thumbnail
+    if _ENDINGS.get(encoded[:2], b"") not in last_part and _is_truncated(encoded):
+        raise Unreadable(f"{path}: the image is truncated; copy or download it again")
+    if encoded.startswith(b"GIF8"):  # OpenCV before 4.11 has no reader, and later ones lose pixels that are transparent
+        return _read_with_pillow(encoded, path, PILLOW_FORMATS)
+    facts = tiff.read_facts(encoded)
+    image = _decode(encoded, path) if facts is None else _photo_of_tiff(encoded, facts, path)
+    return image if image is not None else _read_with_pillow(encoded, path, PILLOW_FORMATS)
+
+
+def _content(path: str | Path) -> bytes:
     try:
         encoded = read_bytes(path)
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read ({error.strerror})") from error
     if not encoded:
         raise Unreadable(f"{path}: the file is empty (0 bytes)")
-    last_part = encoded[max(encoded.rfind(b"\xff\xda"), 0) :]  # of a JPEG, past its thumbnail
-    if _ENDINGS.get(encoded[:2], b"") not in last_part and _is_truncated(encoded):
-        raise Unreadable(f"{path}: the image is truncated; copy or download it again")
-    if encoded.startswith(b"GIF8"):  # OpenCV before 4.11 has no reader, and later ones lose pixels that are transparent
-        return _read_with_pillow(encoded, path)
+    return encoded
+
+
+def _decode(encoded: bytes, path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray | None:
     try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+        return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error as error:  # a size beyond all bounds in its header, for one
-        raise Unreadable(f"{path}: not an image that can be read ({error.err})") from error
-    return image if image is not None else _read_with_pillow(encoded, path)
+        raise Unreadable(f"{path}: not an image that can be read, or of more than {LARGEST:,} pixels") from error
 
 
-def _read_with_pillow(encoded: bytes, path: str | Path) -> np.ndarray:
-    """The first frame of a picture in one of `PILLOW_FORMATS`, as `read_image`."""
+def _read_with_pillow(encoded: bytes, path: str | Path, formats: tuple[str, ...]) -> np.ndarray:
+    """The first frame of a picture in one of some formats, as `read_image`."""
     try:
-        with Image.open(io.BytesIO(encoded), formats=PILLOW_FORMATS) as picture:
+        with Image.open(io.BytesIO(encoded), formats=formats) as picture:
+            if picture.width * picture.height > LARGEST:
+                raise Unreadable(f"{path}: an image of more than {LARGEST:,} pixels")
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except UnidentifiedImageError as error:
         raise Unreadable(f"{path}: not an image that can be read") from error
+    except Unreadable:
+        raise
     except Exception as error:  # what damaged bytes raise is not documented, and much
         raise Unreadable(f"{path}: the image is damaged or truncated; copy or download it again") from error
+
+
+def _photo_of_tiff(encoded: bytes, facts: tiff.TiffFacts, path: str | Path) -> np.ndarray | None:
+    reason = tiff.refusal(facts, encoded)
+    if reason is None and facts.bits > 16:
+        reason = f"its values have {facts.bits} bits; save it with 8 or 16 bits, unsigned"
+    if reason is not None:
+        raise Unreadable(f"{path}: {reason}")
+    if facts.colors == 1 and facts.bits in (2, 4):  # OpenCV reads none of them
+        return _read_with_pillow(encoded, path, ("TIFF",))
+    image = _decode(tiff.as_colors(encoded) if facts.colors == 3 and _are_colors(facts) else encoded, path)
+    if image is not None and facts.format == tiff.SIGNED:
+        image[image > 127] = 0  # the upper half are the negative values, which OpenCV takes for large ones
+    return image
+
+
+def _are_colors(facts: tiff.TiffFacts) -> bool:
+    """Whether three bands are red, green and blue: GDAL tags them as grey unless they have 8 bits."""
+    return facts.is_grey or facts.photometric == tiff.RGB
 
 
 def _is_truncated(encoded: bytes) -> bool:
@@ -86,89 +133,105 @@ def _is_truncated(encoded: bytes) -> bool:
 
 
 def stored_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of a picture, which is not decoded.
+    """Height and width of a picture, which is not decoded, before its EXIF orientation turns it.
 
     Raises:
         Unreadable: the file is missing or not a picture.
     """
     try:
         refuse_special(path)
-        with Path(path).open("rb") as file:
-            picture = _header(file)
+        with Image.open(path) as picture:
             return picture.height, picture.width
+    except UnidentifiedImageError as error:
+        facts = tiff.read_facts(read_bytes(path))  # Pillow knows no TIFFs of several bands of 16 bits
+        if facts is None:
+            raise Unreadable(f"{path}: cannot be read (not a picture of a known format)") from error
+        return facts.size
     except Exception as error:  # what damaged bytes raise is not documented, and much
         raise Unreadable(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def _header(file: BinaryIO) -> Image.Image:
-    """A picture of any size: `Image.open` warns of large ones and refuses larger ones, for what decoding them takes."""
-    Image.init()
-    start = file.read(16)
-    for read, accepts in list(Image.OPEN.values()):
-        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # what Image.open takes for another format
-            if accepts is None or accepts(start) is True:
-                file.seek(0)
-                return read(file, "")
-    raise UnidentifiedImageError("not a picture of a known format")
-
-
 def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np.ndarray:
-    """The raw ids of a mask as uint8 (H, W).
+    """Read the raw ids of a mask as uint8 (H, W), or as uint16 where there are ids above 255.
 
-    They are the indices of a palette picture, or grey values of 1, 8 or 16 bits. A colour picture is decoded by
-    `colors`; transparency says nothing about a class and is left out.
+    They are grey values of 1 to 16 bits, or three equal channels of them; the indices of a palette picture; or what
+    `colors` says of the colours. A palette whose colours belong to other ids than its indices is decoded by its
+    colours. Transparency says nothing about a class and is left out.
 
     Args:
         colors: raw id of each colour.
 
     Raises:
-        Unreadable: the file is missing, empty, truncated, or a colour picture without `colors`.
-        UnknownId: a colour that `colors` does not have, or ids above 255.
+        Unreadable: the file is missing, empty, truncated, a colour picture without `colors`, or does not say which
+            of its values are ids.
+        UnknownId: a colour that `colors` does not have, or ids that 16 bits do not hold.
     """
     try:
-        # In one piece, where Pillow would read ten small ones.
-        with Image.open(io.BytesIO(read_bytes(path))) as picture:
-            if picture.mode == "F":
-                raise ValueError("its values are fractions, not ids")
-            if picture.mode not in ID_MODES:
-                picture = picture.convert("L" if picture.mode == "LA" else "RGB")
-            mask = np.asarray(picture)
+        mask = _pixels_of_mask(read_bytes(path), colors)
     except FileNotFoundError as error:
         raise Unreadable(f"{path}: the mask is missing") from error
+    except UnidentifiedImageError as error:
+        raise Unreadable(f"{path}: the mask cannot be read (not a picture of a known format)") from error
     except Exception as error:  # what damaged bytes raise is not documented, and much
         reason = getattr(error, "strerror", None) or error
         raise Unreadable(f"{path}: the mask cannot be read ({reason})") from error
     if mask.ndim == 3:
-        if colors is None:
-            raise Unreadable(f"{path}: the mask has {mask.shape[2]} channels; expected one channel of class ids")
-        return _ids_of_colors(mask, colors, path)
-    if mask.dtype != np.uint8:
-        if mask.min() < 0 or mask.max() > 255:
-            raise UnknownId(f"{path}: the mask has ids from {mask.min()} to {mask.max()}; expected 0 to 255")
-        mask = mask.astype(np.uint8)
-    return mask
+        return ids_of_colors(mask, colors, path)
+    if mask.dtype in (np.uint8, bool):
+        return mask.astype(np.uint8, copy=False)
+    if mask.size and (mask.min() < 0 or mask.max() > 65535):
+        raise UnknownId(f"{path}: the mask has ids from {mask.min()} to {mask.max()}; expected 0 to 65535")
+    return mask.astype(np.uint8 if mask.max(initial=0) <= 255 else np.uint16)
 
 
-def _ids_of_colors(mask: np.ndarray, colors: Mapping[Color, int], path: str | Path) -> np.ndarray:
-    """uint8 (H, W, 3) -> uint8 (H, W)."""
-    packed = pack_colors(mask)
-    known = {(red << 16) + (green << 8) + blue: index for (red, green, blue), index in colors.items()}
-    keys = np.array(sorted(known), np.int32)
-    places = np.searchsorted(keys, packed).clip(max=len(keys) - 1)
-    strange = packed[keys[places] != packed]
-    if strange.size:
-        color = int(strange[0])
-        raise UnknownId(
-            f"{path}: the mask has the colour ({color >> 16}, {color >> 8 & 255}, {color & 255}),"
-            f" which is of no class, in {strange.size} pixels"
-        )
-    return np.array([known[int(key)] for key in keys], np.uint8)[places]
+def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None) -> np.ndarray:
+    """Numbers (H, W), or colours uint8 (H, W, 3)."""
+    facts, scale = tiff.read_facts(encoded), 1
+    if facts is not None:
+        reason = tiff.refusal(facts, encoded)
+        if reason is None and facts.photometric == tiff.MIN_IS_WHITE and facts.bits > 1:
+            reason = "0 is white in it (MinIsWhite), so that ids could be its values or their inverse; save it as PNG"
+        if reason is not None:
+            raise ValueError(reason)
+        if facts.colors == 3 and _are_colors(facts):
+            return _colors_of_tiff(encoded, facts)
+        scale = _SCALES.get(facts.bits, 1) if facts.is_grey else 1
+    elif encoded[:4] == b"\x89PNG":
+        depth, kind = encoded[24:26]
+        if depth == 16 and kind != 0:
+            return _eight_bits(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED))
+        scale = _SCALES.get(depth, 1) if kind == 0 else 1
+    with Image.open(io.BytesIO(encoded), formats=MASK_FORMATS) as picture:
+        if picture.width * picture.height > LARGEST:
+            raise ValueError(f"it has {picture.width}x{picture.height} pixels, more than {LARGEST:,}")
+        if picture.mode == "P" and colors is not None:
+            return ids_of_palette(np.asarray(picture), picture.getpalette() or [], colors)
+        if picture.mode not in (*ID_MODES, *COLOR_MODES):
+            raise ValueError(f"its pixels are neither ids nor red, green and blue, but {picture.mode}")
+        if picture.mode in COLOR_MODES:
+            picture = picture.convert("L" if picture.mode in ("LA", "La") else "RGB")
+        mask = np.asarray(picture)
+    if facts is not None and facts.format == tiff.SIGNED and mask.dtype == np.uint8:
+        return mask.view(np.int8)
+    return mask // scale if scale > 1 else mask  # Pillow stretches grey values of 2 and 4 bits to 8
 
 
-def pack_colors(picture: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) -> int32 (H, W), 0xRRGGBB."""
-    red, green, blue = np.moveaxis(picture.astype(np.int32), -1, 0)
-    return red << 16 | green << 8 | blue
+def _colors_of_tiff(encoded: bytes, facts: tiff.TiffFacts) -> np.ndarray:
+    if facts.planar and facts.bits > 8:
+        raise ValueError("its channels of 16 bits lie one after the other; save it with 8 bits")
+    return _eight_bits(cv2.imdecode(np.frombuffer(tiff.as_colors(encoded), np.uint8), cv2.IMREAD_UNCHANGED))
+
+
+def _eight_bits(mask: np.ndarray | None) -> np.ndarray:
+    """Colours (H, W, 3 or 4) of 8 or 16 bits, blue first -> uint8 (H, W, 3), red first."""
+    if mask is None:
+        raise ValueError("not a picture of a known format")
+    rgb = mask[..., 2::-1]
+    if rgb.dtype == np.uint8:
+        return rgb
+    if rgb.dtype != np.uint16 or (rgb.max() > 255 and (rgb % 257).any()):  # 257: from 255 to 65535
+        raise ValueError("its colours are not of 8 bits; save it with 8 bits, unsigned")
+    return (rgb if rgb.max() <= 255 else rgb // 257).astype(np.uint8)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -7,7 +7,8 @@ from PIL import Image
 
 from data.folder import Folder
 from tests.data.layouts import blocks, make_folder
-from utils.errors import UserError
+from tests.data.tiff_files import write_tiff
+from utils.errors import SizeMismatch, UserError
 
 IDS = {0: 0, 1: 1, 7: 2, 255: 255}
 
@@ -154,3 +155,12 @@ def test_a_list_of_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(UserError, match=r"train\.txt: the list of the split cannot be read"):
         Folder(str(tmp_path), "train")
+
+
+def test_a_photo_that_only_opencv_reads_and_a_mask_of_another_size(tmp_path: Path) -> None:
+    make_folder(tmp_path, count=1)
+    (tmp_path / "train.txt").write_text("photo 0\n")
+    (tmp_path / "images" / "photo 0.jpg").unlink()
+    write_tiff(tmp_path / "images" / "photo 0.tif", np.zeros((32, 48, 3), np.uint16), extra=[0, 0])
+    with pytest.raises(SizeMismatch, match=r"photo 0\.tif is 48x32 but its mask .*photo 0\.png is 96x64$"):
+        Folder(str(tmp_path), "train")[0]

@@ -1,7 +1,10 @@
 import os
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -127,8 +130,89 @@ def test_sixteen_bit_masks(tmp_path: Path) -> None:
     Image.fromarray(ids).save(tmp_path / "fine.png")
     Image.fromarray(ids + 256).save(tmp_path / "large.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "fine.png"), ids)
-    with pytest.raises(UserError, match="ids from 25"):
-        read_mask(tmp_path / "large.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "large.png"), ids + 256)
+    Image.fromarray(np.array([[0, 65536]], np.int32)).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match="ids from 0 to 65536; expected 0 to 65535"):
+        read_mask(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_masks_of_few_bits(tmp_path: Path, bits: int) -> None:
+    """The ids are what the file holds, not the grey that it stands for."""
+    ids = RNG.integers(0, 2**bits, (20, 33), np.uint8)
+    write_grey_png(tmp_path / "a.png", ids, bits)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), ids)
+    grey = read_image(tmp_path / "a.png")[..., 0]
+    np.testing.assert_array_equal(grey, ids.astype(int) * 255 // (2**bits - 1))
+
+
+def write_grey_png(path: Path, values: np.ndarray, bits: int) -> None:
+    """A grey PNG by its specification, of 1, 2 or 4 bits."""
+    height, width = values.shape
+    each = (values[..., None] >> np.arange(bits)[::-1]) & 1
+    rows = np.packbits(each.reshape(height, -1), axis=1)
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    content = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    parts = ((b"IHDR", header), (b"IDAT", content), (b"IEND", b""))
+    chunks = (struct.pack(">I", len(p)) + k + p + struct.pack(">I", zlib.crc32(k + p)) for k, p in parts)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_grey_values_in_all_channels_are_ids(tmp_path: Path, channels: int) -> None:
+    ids = RNG.choice([0, 1, 7, 255], (20, 30)).astype(np.uint8)
+    picture = np.dstack([ids, ids, ids, PICTURE[..., 0]])[..., :channels]
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    for colors in (None, {(0, 0, 0): 0, (200, 0, 0): 1, (0, 0, 200): 7}):
+        np.testing.assert_array_equal(read_mask(tmp_path / "a.png", colors), ids)
+    # Where all of them are colours of the data set, they are taken for that.
+    np.testing.assert_array_equal(
+        read_mask(tmp_path / "a.png", {(0, 0, 0): 5, (1, 1, 1): 4, (7, 7, 7): 3, (255, 255, 255): 2}),
+        np.select([ids == 0, ids == 1, ids == 7], [5, 4, 3], 2),
+    )
+
+
+def test_colours_of_16_bits(tmp_path: Path) -> None:
+    ids = RNG.integers(0, 2, (20, 30))
+    colors = np.array([(0, 0, 0), (200, 0, 7)], np.uint16)
+    for name, pixels in (("small", colors[ids]), ("full", colors[ids] * 257)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.ascontiguousarray(pixels[..., ::-1]))
+        np.testing.assert_array_equal(read_mask(tmp_path / f"{name}.png", {(0, 0, 0): 3, (200, 0, 7): 1}), 3 - 2 * ids)
+    cv2.imwrite(str(tmp_path / "between.png"), np.full((2, 2, 3), 1000, np.uint16))
+    with pytest.raises(UserError, match=r"between\.png.*not of 8 bits"):
+        read_mask(tmp_path / "between.png")
+
+
+def write_palette(path: Path, indices: np.ndarray, colors: list[tuple[int, int, int]]) -> None:
+    picture = Image.fromarray(indices)
+    picture.putpalette([part for color in colors for part in color])
+    picture.save(path)
+
+
+def test_a_palette_that_was_numbered_anew_is_decoded_by_its_colours(tmp_path: Path) -> None:
+    known = {(0, 0, 0): 0, (200, 0, 0): 1, (0, 200, 0): 2, (255, 255, 255): 255}
+    indices = RNG.integers(0, 3, (20, 30), np.uint8)
+    write_palette(tmp_path / "a.png", indices, [(0, 200, 0), (255, 255, 255), (0, 0, 0)])
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known), np.array([2, 255, 0])[indices])
+    # Where a colour is of no class, neither reading is certain.
+    write_palette(tmp_path / "a.png", indices, [(0, 200, 0), (9, 9, 9), (0, 0, 0)])
+    with pytest.raises(UserError, match=r"index 0 of its palette has the colour of id 2, but index 1 .*\(9, 9, 9\)"):
+        read_mask(tmp_path / "a.png", known)
+    # What does not occur does not matter, nor do colours of no class, nor a ramp of grey.
+    write_palette(tmp_path / "a.png", indices % 2, [(0, 0, 0), (200, 0, 0), (0, 0, 0)])
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known), indices % 2)
+    write_palette(tmp_path / "a.png", indices, [(1, 2, 3), (4, 5, 6), (7, 8, 9)])
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known), indices)
+    write_palette(tmp_path / "a.gif", indices, [(i, i, i) for i in range(256)])
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.gif", {(0, 0, 0): 2, (1, 1, 1): 1}), indices)
+
+
+def test_masks_of_any_size_are_read_without_a_word(tmp_path: Path) -> None:
+    """Pillow warns from 89 million pixels on, and refuses twice as many."""
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_mask(tmp_path / "a.png").shape == (10_000, 20_000)
 
 
 def test_masks_that_are_none(tmp_path: Path) -> None:
@@ -234,8 +318,14 @@ def test_what_has_no_size_is_named(tmp_path: Path, content: bytes) -> None:
 def test_the_size_of_a_huge_picture(tmp_path: Path, height: int) -> None:
     """Pillow warns from 89 million pixels on, and refuses twice as many."""
     Image.new("1", (20_000, height)).save(tmp_path / "a.png")
-    limit = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert stored_size(tmp_path / "a.png") == (height, 20_000)
-    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "LAB", "YCbCr"])
+def test_masks_of_other_colour_spaces_are_refused(tmp_path: Path, mode: str) -> None:
+    """White and grey ones too, whose channels are equal once they are converted to RGB."""
+    Image.new(mode, (4, 4)).save(tmp_path / "a.tif")
+    with pytest.raises(Unreadable, match=rf"a\.tif.*neither ids nor red, green and blue, but {mode}"):
+        read_mask(tmp_path / "a.tif", {(0, 0, 0): 0})

@@ -1,0 +1,80 @@
+"""Masks that are coloured: what ids their colours or palettes stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.labels import Color
+from utils.errors import UnknownId, Unreadable
+
+
+def ids_of_colors(mask: np.ndarray, colors: Mapping[Color, int] | None, path: str | Path) -> np.ndarray:
+    """Raw ids (H, W) of colours uint8 (H, W, 3).
+
+    Where a colour is of no class but all three channels are equal, these are the ids.
+
+    Args:
+        colors: raw id of each colour; None where masks hold no colours.
+        path: of the mask, for messages.
+
+    Raises:
+        UnknownId: a colour that `colors` does not have.
+        Unreadable: different channels without `colors`.
+    """
+    known = {red << 16 | green << 8 | blue: index for (red, green, blue), index in (colors or {}).items()}
+    keys = np.array(sorted(known) or [-1], np.int32)
+    packed = pack_colors(mask)
+    places = np.searchsorted(keys, packed).clip(max=len(keys) - 1)
+    strange = packed[keys[places] != packed]
+    if not strange.size:
+        return np.array([known[int(key)] for key in keys], np.uint16 if max(known.values()) > 255 else np.uint8)[places]
+    if (mask[..., 0] == mask[..., 1]).all() and (mask[..., 1] == mask[..., 2]).all():
+        return np.ascontiguousarray(mask[..., 0])
+    if colors is None:
+        raise Unreadable(f"{path}: the mask has {mask.shape[2]} channels; expected one channel of class ids")
+    color = int(strange[0])
+    raise UnknownId(
+        f"{path}: the mask has the colour ({color >> 16}, {color >> 8 & 255}, {color & 255}),"
+        f" which is of no class, in {strange.size} pixels"
+    )
+
+
+def pack_colors(picture: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) -> int32 (H, W), 0xRRGGBB."""
+    red, green, blue = np.moveaxis(picture.astype(np.int32), -1, 0)
+    return red << 16 | green << 8 | blue
+
+
+def ids_of_palette(mask: np.ndarray, palette: Sequence[int], colors: Mapping[Color, int]) -> np.ndarray:
+    """Raw ids (H, W) of a palette picture.
+
+    These are its indices, whatever their colours, unless an index that occurs has the colour of another id: programs
+    that reduce the colours of a picture number them anew. The colours decide then, if each of them is known.
+
+    Args:
+        mask: indices, uint8 (H, W).
+        palette: red, green, blue of index 0, then of index 1 ...
+        colors: raw id of each colour.
+
+    Raises:
+        ValueError: some indices have the colour of another id, others a colour of none.
+    """
+    table = [tuple(palette[i : i + 3]) for i in range(0, len(palette) - 2, 3)]
+    ids = [colors.get((red, green, blue)) for red, green, blue in table]
+    if all(known is None or known == index for index, known in enumerate(ids)):
+        return mask
+    used = [index for index in np.unique(mask).tolist() if index < len(table)]
+    other = [index for index in used if ids[index] not in (None, index)]
+    if not other or all(table[index] == (index,) * 3 for index in used):  # a ramp of grey says nothing
+        return mask
+    strange = [index for index in used if ids[index] is None]
+    if strange:
+        raise ValueError(
+            f"index {other[0]} of its palette has the colour of id {ids[other[0]]}, but index {strange[0]} a colour of"
+            f" no class, {table[strange[0]]}; save it in grey, or correct the colours of the palette or the labels"
+        )
+    largest = max(known or 0 for known in ids)
+    return np.array([known or 0 for known in ids], np.uint16 if largest > 255 else np.uint8)[mask]

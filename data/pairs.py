@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from data.images import read_image, read_mask, stored_size
 from data.labels import Color, LabelSet, to_train_ids
 from data.packed_strings import PackedStrings
 from data.samples import Sample
-from utils.errors import DataFault, MissingPair, SizeMismatch, UserError, did_you_mean
+from utils.errors import DataFault, MissingPair, SizeMismatch, Unreadable, UserError, did_you_mean
 
 Pairs = list[tuple[str, str]]
 """(image, mask), relative to the root of the data set."""
@@ -72,8 +72,8 @@ class PairedFiles:
 def _other_size(image_path: str, mask_path: str, image: np.ndarray, mask: np.ndarray) -> str:
     sizes = [f"{a.shape[1]}x{a.shape[0]}" for a in (image, mask)]
     message = f"{image_path} is {sizes[0]} but its mask {mask_path} is {sizes[1]}"
-    with Image.open(image_path) as stored:
-        if stored.size == mask.shape[::-1]:  # before its EXIF orientation turned it
+    with suppress(Unreadable):  # the message must not depend on what else can read the photo
+        if stored_size(image_path) == mask.shape:  # before its EXIF orientation turned it
             return f"{message}: the photo is turned by its EXIF tag, the mask is not; save the photo without the tag"
     return message
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augmentation import Augmentation, sample_seed
 from data.samples import SegmentationDataset
-from data.workers import WatchedSamples, worker_options
+from data.workers import WatchedSamples, shared, worker_options
 from utils.errors import UserError
 
 
@@ -195,11 +195,11 @@ def _stack(images: tuple[Tensor, ...]) -> Tensor:
 
 def _collate_training(samples: list[tuple[Tensor, Tensor, str]]) -> TrainingBatch:
     images, masks, names = zip(*samples, strict=True)
-    return TrainingBatch(_stack(images), torch.stack(masks), list(names))
+    return shared(TrainingBatch(_stack(images), torch.stack(masks), list(names)))
 
 
 def _collate_validation(samples: list[tuple[Tensor, Tensor, str]]) -> ValidationBatch:
     if not samples:
         return ValidationBatch(torch.empty(0, 3, 0, 0, dtype=torch.uint8), [], [])
     images, masks, names = zip(*samples, strict=True)
-    return ValidationBatch(_stack(images), list(masks), list(names))
+    return shared(ValidationBatch(_stack(images), list(masks), list(names)))

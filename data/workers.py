@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from multiprocessing.queues import Queue
 from multiprocessing.sharedctypes import RawArray
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import cv2
 import torch
+from torch import Tensor
+from torch._utils import ExceptionWrapper
 from torch.utils.data import Dataset, get_worker_info
 
 from data.samples import SegmentationDataset
 from utils import torchrun
-from utils.errors import UserError
+from utils.errors import UserError, file_handles
 from utils.memory import keep_freed_memory
+
+Batch = TypeVar("Batch", bound=tuple)
+
+NO_SHARED_MEMORY = ("No space left on device", "Cannot allocate memory", "unable to mmap", "File too large")
+NO_FILE_HANDLES = ("Too many open files", "ancdata")  # the latter: a file handle was lost on its way
 
 
 class WatchedSamples(Dataset):
-    """Samples of which it is known, to all processes, which worker is reading which.
+    """Samples that let all processes know which worker reads which.
 
     Args:
         items: indexed by a sample's number, or a tuple that ends with it.
@@ -50,9 +60,51 @@ class WatchedSamples(Dataset):
         return None
 
 
+def shared(batch: Batch) -> Batch:
+    """Move a batch's tensors to shared memory if a worker has loaded it.
+
+    PyTorch would do so in a thread of the worker, whose errors it prints and drops with the batch.
+
+    Args:
+        batch: a tuple of tensors, lists of tensors, and anything else.
+
+    Raises:
+        UserError: there is too little shared memory, or there are too few file handles.
+    """
+    if get_worker_info() is None:
+        return batch
+    try:
+        for field in batch:
+            for tensor in field if isinstance(field, list) else [field]:
+                if isinstance(tensor, Tensor) and tensor.numel():
+                    tensor.share_memory_()
+    except (RuntimeError, OSError) as error:
+        raise _handover_failed(str(error)) from error
+    return batch
+
+
+def _handover_failed(reason: str) -> UserError:
+    """The error for a batch that did not get from a worker to the main process."""
+    if any(sign in reason for sign in NO_FILE_HANDLES):
+        return UserError(f"{file_handles()}, or pass data.num_workers=0")
+    if any(sign in reason for sign in NO_SHARED_MEMORY):
+        return UserError(
+            f"shared memory{_size_of_shared_memory()} is too small for the batches of the loader workers;"
+            " start the container with more (docker run --shm-size=8g), or pass data.num_workers=0"
+        )
+    return UserError(f"a loader worker could not hand over a batch ({reason}); pass data.num_workers=0")
+
+
+def _size_of_shared_memory() -> str:
+    try:
+        return f" (/dev/shm, {shutil.disk_usage('/dev/shm').total / 2**20:.0f} MiB)"
+    except OSError:
+        return ""
+
+
 @contextmanager
 def deaths_named(watched: Iterable[WatchedSamples]) -> Iterator[None]:
-    """Tells what a worker was reading when the system killed it, and what helps.
+    """Name the cause and the remedy when a worker dies, or a batch does not get out of it.
 
     PyTorch raises its error wherever the main process happens to be.
 
@@ -61,15 +113,18 @@ def deaths_named(watched: Iterable[WatchedSamples]) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        found = re.search(r"DataLoader worker \(pid(?:\(s\))? (\d+)[^)]*\) ([\w ]+(?:: [\w ]+)?)", str(error))
+    except (RuntimeError, OSError) as error:
+        reason = str(error)
+        found = re.search(r"DataLoader worker \(pid(?:\(s\))? (\d+)[^)]*\) ([\w ]+(?:: [\w ]+)?)", reason)
+        if any(sign in reason for sign in NO_FILE_HANDLES) or "Pin memory thread exited" in reason:
+            raise _handover_failed(reason) from error
         if found is None:
             raise
         sample = next(filter(None, (samples.read_by(int(found[1])) for samples in watched)), None)
         where = f" while it read {sample}" if sample else ""
         raise UserError(
             f"a loader worker {found[2].strip()}{where}; the system mostly does that when memory, or in a container"
-            " shared memory (--shm-size), is full: say a smaller data.num_workers"
+            " shared memory (docker run --shm-size=8g), is full: pass a smaller data.num_workers, or 0"
         ) from error
 
 
@@ -100,12 +155,21 @@ def worker_options(num_workers: int, pin_memory: bool) -> dict[str, Any]:
 
 
 def _start_worker(_: int) -> None:
-    """Workers are many already, so OpenCV needs no threads in them.
+    """Set up a worker.
 
-    They leave the process group, since Ctrl-C and SIGTERM often go to the whole of it: the main process answers,
-    and still needs its workers to end in order.
+    Workers are many already, so OpenCV needs no threads in them. They leave the process group, since Ctrl-C and
+    SIGTERM often go to the whole of it: the main process answers, and still needs its workers to end in order.
     """
     cv2.setNumThreads(0)
     keep_freed_memory()
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
+    sends_failure = property(lambda queue: functools.partial(_send_failure, queue))
+    Queue._on_queue_feeder_error = sends_failure  # type: ignore[attr-defined]
+
+
+def _send_failure(queue: Any, error: Exception, batch: tuple[int, Any]) -> None:
+    """Send an error in place of a batch that cannot be sent: multiprocessing would print the error and drop the batch,
+    and the main process would wait for it forever."""
+    failure = _handover_failed(str(error))
+    queue.put((batch[0], ExceptionWrapper((type(failure), failure, None), where="in a loader worker")))

@@ -35,7 +35,7 @@ from engine.training_state import restore_training_state, training_state
 from engine.training_step import TrainingStep
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError, did_you_mean
-from utils.interruption import Interrupted, StopRequest
+from utils.interruption import Interrupted, StopRequest, WaitEnded
 from utils.loggers import Logger
 from utils.memory import keep_freed_memory
 from utils.run_folder import RunFolder, metric_columns
@@ -218,8 +218,11 @@ class Trainer:
             self.record.begin(self.progress)
             if resume_from is None:
                 self._save_last()
-            while self.progress.epoch < self.epochs and not self._has_stalled():
-                self._run_epoch()
+            try:
+                while self.progress.epoch < self.epochs and not self._has_stalled():
+                    self._run_epoch()
+            except WaitEnded:
+                self._interrupt(cast(int, self.stop.signal))
         return self.progress
 
     def _has_stalled(self) -> bool:
@@ -270,7 +273,7 @@ class Trainer:
         self.model.train()
         with self._bar(f"epoch {epoch}/{self.epochs}", order.samples) as bar:
             bar.update(min(self.progress.batch * order.batch_size, order.samples))
-            for window in windows_of(self.train, self.accumulation_steps):
+            for window in windows_of(self.stop.answering(self.train), self.accumulation_steps):
                 counted = len(range(self.progress.batch + distributed.rank(), order.batches, distributed.processes()))
                 norm = self.step(window, min(counted, len(window)), self.progress.step + 1)
                 self.progress.step += 1
@@ -336,7 +339,7 @@ class Trainer:
             result = evaluate(
                 self.step.evaluated,
                 self.loss,
-                self.validation,
+                self.stop.answering(self.validation),
                 num_classes=len(self.labels),
                 device=self.device,
                 normalization=self.normalization,

@@ -34,6 +34,7 @@ def find(cfg: DictConfig) -> None:
         raise UserError(f"output={path}: the picture is a .png file")
 
     # Slow to import, so only here, where the config is known to be right.
+    from data.workers import deaths_named
     from engine import out_of_memory
     from engine.lr_range import rising_rates
     from engine.randomness import seed_everything
@@ -53,7 +54,11 @@ def find(cfg: DictConfig) -> None:
     # The rates are set below, also where the scaler skips a step.
     step = trainer.training_step(model, loss, optimizer, constant(optimizer, cfg.steps, cfg.steps))
     rates = rising_rates(cfg.min_lr, cfg.max_lr, cfg.steps)
-    with out_of_memory.advised(cfg.data.batch_size, batches.image_size, trainer.device, trainer.accumulation_steps):
+    size, accumulation = batches.image_size, trainer.accumulation_steps
+    with (
+        out_of_memory.advised(cfg.data.batch_size, size, trainer.device, accumulation),
+        deaths_named([batches.watched]),
+    ):
         losses = losses_at(rates, step, endless_windows(batches, trainer.accumulation_steps))
     show(rates, losses, configured, f"{type(model).__name__}, {type(optimizer).__name__}, data={chosen('data')}", path)
 

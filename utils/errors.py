@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
+NOT_WORDS = re.compile(r"\[Errno -?\d+\] | (?:object )?at 0x[0-9a-fA-F]+(?=>)")
+"""What libraries put in messages that means nothing to a user: error numbers and memory addresses."""
 
 
 class UserError(Exception):
@@ -21,7 +30,7 @@ class UserError(Exception):
     def __init__(self, message: str) -> None:
         # A DataLoader raises its worker's error anew, with the worker's traceback before the message.
         kind = type(self)
-        super().__init__(message.rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip())
+        super().__init__(in_words(message.rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip()))
 
 
 class Occupied(UserError):
@@ -64,6 +73,21 @@ class UnknownId(DataFault):
     """A mask with ids or colours outside the label set."""
 
     kind = "unknown id"
+
+
+def in_words(message: str) -> str:
+    """A library's message without error numbers and memory addresses.
+
+    '[Errno 28] No space left on device' becomes 'No space left on device', and '<_io.BytesIO object at 0x7f3a>'
+    becomes '<_io.BytesIO>'.
+    """
+    return NOT_WORDS.sub("", message)
+
+
+def file_handles() -> str:
+    """Say that the limit of open files is reached, and how to raise it."""
+    limit = f" (the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})" if resource is not None else ""
+    return f"too many open files{limit}: raise the limit with `ulimit -n 4096`"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

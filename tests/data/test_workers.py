@@ -1,16 +1,22 @@
-"""What a loader worker was at when the system killed it."""
+"""Loader workers that die, or cannot hand over what they loaded."""
 
 import os
+import resource
 import signal
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from torch.utils.data import DataLoader
 
+from data.augmentation import Augmentation
 from data.labels import LabelSet
+from data.loading import TrainingLoader, ValidationLoader
 from data.samples import Sample
 from data.workers import WatchedSamples, deaths_named, worker_options
-from tests.engine.small import Halves
+from tests.engine.small import SIZE, Halves
 from utils.errors import UserError
 
 
@@ -54,3 +60,73 @@ def test_a_worker_that_dies_between_samples_and_other_errors() -> None:
     with pytest.raises(RuntimeError, match="something else"), deaths_named([watched]):
         raise RuntimeError("something else")
     assert watched[2].name == "sample 2"  # without workers, as ever
+
+
+def loaders() -> list[Any]:
+    train = TrainingLoader(Halves(8), Augmentation(), image_size=SIZE, batch_size=2, seed=0, num_workers=2)
+    return [train, ValidationLoader(Halves(8), batch_size=2, num_workers=2)]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_batches_come_in_shared_memory(which: int) -> None:
+    """Shared by the worker itself, not by the thread that sends them."""
+    batches = list(loaders()[which])
+    assert len(batches) == 4
+    assert all(mask.is_shared() for batch in batches for mask in [batch.images, *batch.masks])
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (
+            "unable to allocate shared memory(shm) for file </torch_1_2_3>: No space left on device (28)",
+            r"^shared memory \(/dev/shm, \d+ MiB\) is too small .*--shm-size=8g\), or pass data\.num_workers=0$",
+        ),
+        (
+            "unable to open shared memory object </torch_1_2_3> in read-write mode: Too many open files (24)",
+            r"^too many open files \(the limit is \d+\): raise the limit with `ulimit -n 4096`, or pass data\.num_w",
+        ),
+        ("something else", r"^a loader worker could not hand over a batch \(something else\); pass data\.num_workers"),
+    ],
+)
+def test_memory_that_cannot_be_shared(monkeypatch: pytest.MonkeyPatch, which: int, reason: str, said: str) -> None:
+    def fail(_: torch.Tensor) -> None:
+        raise RuntimeError(reason)
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", fail)  # as the workers inherit it
+    loader = loaders()[which]
+    with pytest.raises(UserError, match=said):
+        list(loader)
+
+
+class Unsendable(Halves):
+    """Has a name that cannot be sent to another process."""
+
+    def __getitem__(self, index: int) -> Sample:
+        return super().__getitem__(index)._replace(name=(lambda: index) if index == 5 else str(index))  # type: ignore[arg-type]
+
+
+def test_a_batch_that_cannot_be_sent_ends_the_wait_for_it() -> None:
+    loader = ValidationLoader(Unsendable(8), batch_size=1, num_workers=2)
+    said = r"could not hand over a batch \(.*(pickle|lambda).*\); pass data\.num_workers=0$"
+    with pytest.raises(UserError, match=said):
+        list(loader)
+
+
+def test_too_few_file_handles() -> None:
+    """Each tensor that comes from a worker takes a file handle of the main process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(int(handle.name) for handle in Path("/proc/self/fd").iterdir())
+    loader = ValidationLoader(Halves(400), batch_size=50, num_workers=1)
+    batches = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 60, hard))
+    try:
+        with (
+            pytest.raises(UserError, match=r"^too many open files \(the limit is \d+\)"),
+            deaths_named([loader.watched]),
+        ):
+            for batch in loader:
+                batches.append(batch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -58,7 +58,7 @@ class CamVid(PairedFiles):
                     "Get its SegNet version (folders train/ trainannot/ val/ valannot/) and say data.root=<where it is>"
                 )
         images = files_by_stem(place, folder, IMAGE_SUFFIXES)
-        pairs, faults = match(place, images, files_by_stem(place, annotations, MASK_SUFFIXES))
+        pairs, faults = match(place, images, files_by_stem(place, annotations, MASK_SUFFIXES), (folder, annotations))
         super().__init__(place, pairs, LABELS, TRAIN_IDS, COLORS, faults)
 
     def scores(self) -> CamVidScores:

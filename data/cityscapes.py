@@ -45,7 +45,7 @@ class Cityscapes(PairedFiles):
                 raise NotThere(_how_to_get(path, place, split, coarse, download))
         images = files_by_stem(place, photos, (".png",), "_leftImg8bit")
         truths = files_by_stem(place, masks, (".png",), f"_{kind}_labelIds")
-        pairs, faults = match(place, images, truths)
+        pairs, faults = match(place, images, truths, (photos, masks))
         super().__init__(place, pairs, label_set(classes), train_ids(classes), faults=faults)
 
     def scores(self) -> CityscapesScores:

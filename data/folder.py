@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-import zlib
 from pathlib import Path
 from typing import Any
 
 from data.images import IMAGE_SUFFIXES
 from data.labels import IGNORE_INDEX, Color, LabelSet, lookup_table
-from data.pairs import MASK_SUFFIXES, PairedFiles, files_by_stem, match, read_list
-from utils.errors import DataFault, MissingPair, NotThere, UserError
-from utils.paths import is_file, is_folder, user_path
+from data.pairs import MASK_SUFFIXES, PairedFiles, aligned, files_by_stem, match, read_list
+from data.splits import Files, LineReader, held_out, listed_files
+from utils.errors import DataFault, NotThere, UserError
+from utils.paths import is_file, is_folder, read_bytes, user_path
 
 EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
 WHITE = (255, 255, 255)  # ignored, in masks of colours
 
 
 class Folder(PairedFiles):
-    """Images and masks that match by their stems, and a file that says what the ids mean.
+    """Images and masks that match by their stems (`data.pairs.aligned`), and a file that says what the ids mean.
 
-    A split is, in this order: what the list `<split>.txt` names (a stem a line); the files of `images/<split>/` and
-    `masks/<split>/`; or, where no split has a folder and neither `train` nor `val` has a list, a share of the files
-    that no list names, which depends on nothing but their names.
+    A split is, in this order: what the list `<split>.txt` names (`data.splits.LineReader`); the files of
+    `images/<split>/` and `masks/<split>/`; or, where no split has a folder and neither `train` nor `val` has a list, a
+    share of the files that no list names, which depends only on their names (`data.splits.held_out`).
 
     Args:
         root: holds `images/` and `masks/`, and `labels.json`.
@@ -38,6 +38,8 @@ class Folder(PairedFiles):
     splits = ("train", "val", "test")
 
     def __init__(self, root: str, split: str, val_share: float = 0.2, labels: str | None = None) -> None:
+        if not 0 < val_share < 1:
+            raise UserError(f"data.val_share={val_share}: must be above 0 and below 1")
         place = user_path(root, "data.root")
         for folder in ("images", "masks"):
             if not is_folder(place / folder):
@@ -52,35 +54,43 @@ class Folder(PairedFiles):
         inside = f"/{split}" if is_folder(place / "images" / split) and is_folder(place / "masks" / split) else ""
         images = files_by_stem(place, f"images{inside}", IMAGE_SUFFIXES)
         masks = files_by_stem(place, f"masks{inside}", MASK_SUFFIXES)
-        chosen, faults = _stems(place, split, {*images, *masks}, bool(inside), val_share)
-        pairs, more = match(place, {k: images[k] for k in chosen & images.keys()},
-                            {k: masks[k] for k in chosen & masks.keys()})  # fmt: skip
+        images, masks, faults = _of_split(place, split, images, masks, inside, val_share)
+        pairs, more = match(place, images, masks, (f"images{inside}", f"masks{inside}"))
         super().__init__(place, pairs, label_set, table, colors, [*faults, *more])
 
 
-def _stems(
-    root: Path, split: str, stems: set[str], divided: bool, val_share: float
-) -> tuple[set[str], list[DataFault]]:
-    """The stems of a split, and what its list names in vain."""
-    own, lists = root / f"{split}.txt", {path.stem: path for path in root.glob("*.txt")}
+def _of_split(
+    root: Path, split: str, images: Files, masks: Files, inside: str, val_share: float
+) -> tuple[Files, Files, list[DataFault]]:
+    """The images and masks of a split by the stems of the images, and what its list names in vain.
+
+    Raises:
+        UserError: there is no such split, or a list cannot be read.
+    """
+    own = root / f"{split}.txt"
     if is_file(own):
-        # A list may also name the files.
-        wanted = {line if line in stems else line.removesuffix(Path(line).suffix) for line in read_list(own)}
-        gone: list[DataFault] = []
-        for stem in sorted(wanted - stems):
-            gone.append(MissingPair(f"{own} lists {stem}, but there is no such file"))
-        return wanted & stems, gone
-    if divided:
-        return stems, []
+        return listed_files(own, LineReader(root, images, masks, inside), f"images{inside}")
+    masks = aligned(images, masks)
+    if inside:
+        return images, masks, []
+    lists = {path.stem: path for path in root.glob("[!.]*.txt")}
     folders = [name for name in Folder.splits for kind in ("images", "masks") if is_folder(root / kind / name)]
     if split not in ("train", "val") or {"train", "val"} & lists.keys() or folders:
         raise NotThere(
             f"there is no split '{split}' in {root}: neither {split}.txt nor images/{split}/ and masks/{split}/"
         )
-    others = {line.removesuffix(Path(line).suffix) for path in lists.values() for line in read_list(path)}
-    shared = stems - others
-    held_out = {stem for stem in shared if zlib.crc32(stem.encode("utf-8", "surrogateescape")) / 2**32 < val_share}
-    return held_out if split == "val" else shared - held_out, []
+    reader = LineReader(root, images, masks)
+    # Any .txt may be a list of another split; one in another encoding names files in that encoding, if at all.
+    elsewhere = [reader.find(line) for path in lists.values() for line in read_list(path, "surrogateescape")]
+    stems = {*images, *masks} - {pair.stem for pair in elsewhere if pair is not None}
+    if len(stems) == 1:
+        raise UserError(
+            f"{root}: one image cannot be divided into training and validation; list it in train.txt and val.txt to use"
+            " it for both"
+        )
+    validating = held_out(stems, val_share) if stems else stems
+    chosen = validating if split == "val" else stems - validating
+    return {k: v for k, v in images.items() if k in chosen}, {k: v for k, v in masks.items() if k in chosen}, []
 
 
 def read_labels(path: Path) -> tuple[list[int], LabelSet]:
@@ -91,7 +101,7 @@ def read_labels(path: Path) -> tuple[list[int], LabelSet]:
     """
     try:
         entries: dict[int, Any] = {
-            int(key): value for key, value in json.loads(path.read_text(encoding="utf-8-sig")).items()
+            int(key): value for key, value in json.loads(read_bytes(path).decode("utf-8-sig")).items()
         }
         ids = sorted(entries)
         colors = [entries[i]["color"] for i in ids]

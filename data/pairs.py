@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 
-from data.images import read_image, read_mask, stored_size
+from data.images import IMAGE_SUFFIXES, read_image, read_mask, stored_size
 from data.labels import Color, LabelSet, to_train_ids
 from data.packed_strings import PackedStrings
 from data.samples import Sample
 from utils.errors import DataFault, MissingPair, SizeMismatch, Unreadable, UserError, did_you_mean
+from utils.paths import files_below, is_folder, read_bytes
 
 Pairs = list[tuple[str, str]]
 """(image, mask), relative to the root of the data set."""
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")  # without loss
+LOSSY = "whose compression changes class ids; save the masks as PNG, from their source"
+AFFIXES = re.compile(
+    r"^(?:images?|img|photo|masks?|labels?|gt|seg)[_\-. ]+"
+    r"|[_\-. ]+(?:images?|img|photo|masks?|labels?|labelids|gt|seg|segmentation|annot|annotation)$"
+)
+"""Words around a name that say whether it is an image or a mask, in lower case."""
 
 
 class PairedFiles:
@@ -93,49 +103,127 @@ def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: st
     """Paths (relative to `root`) of the files below a folder by what they have in common with their partners.
 
     That is the path below the folder, without `ending` and the suffix: `a/b_left.png` in a search for `_left` is
-    `a/b`. Hidden files are left out. More than one path for a stem is a fault that `match` reports.
+    `a/b`. Stems are in Unicode's composed form (NFC), since macOS decomposes the names of files. More than one path for
+    a stem is a fault that `match` reports.
+
+    Raises:
+        UserError: a folder cannot be read.
     """
     found: dict[str, list[str]] = {}
-    for place, folders, names in os.walk(root / folder, followlinks=True):
-        folders.sort()
-        below = Path(place).relative_to(root / folder).as_posix()
-        for name in sorted(names):
-            stem, suffix = os.path.splitext(name)  # noqa: PTH122 - of 100,000 files, Path takes longer
-            if suffix.lower() in suffixes and stem.endswith(ending) and not name.startswith("."):
-                key = stem.removesuffix(ending)
-                path = name if below == "." else f"{below}/{name}"
-                found.setdefault(key if below == "." else f"{below}/{key}", []).append(f"{folder}/{path}")
+    for path in files_below(root / folder):
+        stem, suffix = os.path.splitext(path)  # noqa: PTH122 - of 100,000 files, Path takes longer
+        if suffix.lower() in suffixes and stem.endswith(ending):
+            found.setdefault(normalize("NFC", stem.removesuffix(ending)), []).append(f"{folder}/{path}")
     return found
 
 
-def match(root: Path, images: dict[str, list[str]], masks: dict[str, list[str]]) -> tuple[Pairs, list[DataFault]]:
-    """The pairs of files with the same stem, in the order of the stems, and what has no partner."""
+def core(stem: str) -> str:
+    """What is left of a stem without the words that tell images from masks: `a/1` of `a/1_mask` and `a/IMG_1`."""
+    folder, slash, name = normalize("NFC", stem).casefold().rpartition("/")
+    return folder + slash + (AFFIXES.sub("", name) or name)
+
+
+def aligned(images: dict[str, list[str]], masks: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The masks under the stems of their images, also where the names differ by a word such as `_mask`.
+
+    Images and masks of the same stem are pairs. Of the others, those are pairs whose stems have the same `core` and
+    which are the only image and the only mask with it.
+    """
+    alone: dict[str, list[str]] = {}
+    free: dict[str, list[str]] = {}
+    for stem in images.keys() - masks.keys():
+        alone.setdefault(core(stem), []).append(stem)
+    for stem in masks.keys() - images.keys():
+        free.setdefault(core(stem), []).append(stem)
+    renamed = {
+        stems[0]: alone[key][0] for key, stems in free.items() if len(stems) == 1 and len(alone.get(key, ())) == 1
+    }
+    return {renamed.get(stem, stem): paths for stem, paths in masks.items()}
+
+
+def match(
+    root: Path, images: dict[str, list[str]], masks: dict[str, list[str]], folders: tuple[str, str]
+) -> tuple[Pairs, list[DataFault]]:
+    """The pairs of files with the same stem, in the order of the stems, and what has no partner.
+
+    Args:
+        images, masks: paths relative to `root` by stem, as `files_by_stem` gives them.
+        folders: where images and masks were looked for, relative to `root`; faults say what is there instead.
+    """
     pairs: Pairs = []
     faults: list[DataFault] = []
+    without_mask, without_image = sorted(images.keys() - masks.keys()), sorted(masks.keys() - images.keys())
     for stem in sorted({*images, *masks}):
         photos, truths = images.get(stem, []), masks.get(stem, [])
         if len(photos) == 1 and len(truths) == 1:
             pairs.append((photos[0], truths[0]))
-        elif not truths:
-            faults.append(MissingPair(f"{root / photos[0]}: there is no mask of this name for it"))
-        elif not photos:
-            faults.append(MissingPair(f"{root / truths[0]}: there is no image of this name for it"))
-        else:
+        elif len(photos) > 1 or len(truths) > 1:
             one, other = (photos if len(photos) > 1 else truths)[:2]
             faults.append(MissingPair(f"{root / one} and {root / other}: which of them is meant? Remove one"))
+    if without_mask:
+        hints = near_misses(root, folders[1], MASK_SUFFIXES, without_mask, [masks[stem][0] for stem in without_image])
+        for stem in without_mask:
+            faults.append(MissingPair(f"{root / images[stem][0]}: there is no mask of this name for it{hints[stem]}"))
+    if without_image:
+        hints = near_misses(root, folders[0], IMAGE_SUFFIXES, without_image, [images[stem][0] for stem in without_mask])
+        for stem in without_image:
+            faults.append(MissingPair(f"{root / masks[stem][0]}: there is no image of this name for it{hints[stem]}"))
     return pairs, faults
 
 
-def read_list(path: Path) -> list[str]:
-    """The lines of a text file; blank ones, Windows' line ends and a byte order mark do no harm.
+def near_misses(
+    root: Path, folder: str, suffixes: tuple[str, ...], stems: Sequence[str], alone: Sequence[str]
+) -> dict[str, str]:
+    """For each stem without a partner in a folder: what is there instead, to be added to a message.
+
+    Args:
+        suffixes: of the files that could be partners.
+        alone: paths of files in the folder that have no partner either.
+    """
+    there: dict[str, list[str]] = {}
+    if is_folder(root / folder):
+        for path in files_below(root / folder):
+            there.setdefault(_last(core(os.path.splitext(path)[0])), []).append(path)  # noqa: PTH122 - as above
+    others = (
+        f"; without a partner there: {alone[0]}{f' and {len(alone) - 1} more' if alone[1:] else ''}" if alone else ""
+    )
+    hints = {}
+    for stem in stems:
+        near = there.get(_last(core(stem)), [])
+        useless = [path for path in near if not path.lower().endswith(suffixes)]
+        if not near:
+            hints[stem] = others
+        elif not useless:
+            hints[stem] = f"; found {' and '.join(f'{folder}/{path}' for path in near[:3])} instead"
+        elif useless[0].lower().endswith(IMAGE_SUFFIXES):
+            hints[stem] = f"; found {folder}/{useless[0]}, {LOSSY}"
+        else:
+            hints[stem] = f"; found {folder}/{useless[0]}, which is none of {', '.join(suffixes)}"
+    return hints
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def read_list(path: Path, errors: Literal["strict", "surrogateescape"] = "strict") -> list[str]:
+    """The lines of a text file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it.
+
+    Blank lines and Windows' line ends do no harm.
+
+    Args:
+        errors: what to make of bytes in another encoding: refuse them, or take them as names of files have them.
 
     Raises:
         UserError: it cannot be read.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        content = read_bytes(path)
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", errors)
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: the list of the split cannot be read ({error})") from error
+        reason = getattr(error, "strerror", None) or f"{error}; save it as UTF-8"
+        raise UserError(f"{path}: the list of the split cannot be read ({reason})") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def listed(root: Path, list_file: str, image: str, mask: str) -> tuple[Pairs, list[DataFault]]:

@@ -62,7 +62,8 @@ def test_lists_divide(tmp_path: Path) -> None:
     dataset = Folder(str(tmp_path), "train")
     assert names(dataset) == ["photo 1", "photo 5"]
     assert [str(fault) for fault in dataset.faults] == [
-        f"{tmp_path / 'train.txt'} lists photo 77, but there is no such file"
+        f"{tmp_path / 'train.txt'} lists photo 77, but there is no such file; a line is an image, or an image and its"
+        " mask, as images/a.png masks/a.png"
     ]
     with pytest.raises(UserError, match=r"no split 'val' in .*neither val\.txt nor images/val/"):
         Folder(str(tmp_path), "val")

@@ -141,7 +141,7 @@ def make_faulty(root: Path) -> Path:
 
 
 FAULTS = {  # kind -> files that its findings name, in their order
-    "missing pair": [["photo 99"], ["images/photo 1.jpg"], ["masks/photo 2.png"],
+    "missing pair": [["photo 99"], ["images/photo 1.jpg: "], ["masks/photo 2.png: "],
                      ["images/photo 3.bmp", "images/photo 3.jpg"], ["masks/photo 4.png", "masks/photo 4.tif"]],
     "unreadable": [["masks/photo 7.png"], ["masks/photo 8.png"], ["masks/photo 9.png"], ["images/photo 5.jpg"],
                    ["images/photo 6.jpg"]],

@@ -1,0 +1,140 @@
+"""How the samples of a user's folder are divided: by lists, or by a share."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from unicodedata import normalize
+
+from data.images import IMAGE_SUFFIXES
+from data.pairs import LOSSY, MASK_SUFFIXES, aligned, near_misses, read_list
+from utils.errors import DataFault, MissingPair
+
+Files = dict[str, list[str]]
+"""Paths relative to the root of a data set, by stem."""
+
+
+class Pair(NamedTuple):
+    """What a line of a list names: paths of images and masks that it can mean, one of each if all is well."""
+
+    stem: str
+    images: list[str]
+    masks: list[str]
+
+
+class LineReader:
+    """Finds what the lines of a list name.
+
+    A line is a stem, the name or path of an image, or the paths of an image and its mask, with a tab, comma, semicolon
+    or space between them. Paths are relative to the root, to its folders `images/` and `masks/`, or absolute.
+
+    Args:
+        root: of the data set.
+        images, masks: what there is.
+        inside: the folder of the split below `images/` and `masks/`, as `/train`.
+    """
+
+    def __init__(self, root: Path, images: Files, masks: Files, inside: str = "") -> None:
+        self.root, self.images, self.masks, self.by_image = root, images, masks, aligned(images, masks)
+        above = (f"{os.path.abspath(root)}/", f"{root}/", "./")  # noqa: PTH100 - a link stays as it is typed
+        self.prefixes = {kind: (*above, f"{kind}{inside}/", f"{kind}/") for kind in ("images", "masks")}
+        self.above = above
+
+    def find(self, line: str) -> Pair | None:
+        """The files that a line names, None where it names none that are there."""
+        stem = self._stem(line, "images", self.images) or self._stem(line, "masks", self.by_image)
+        if stem is not None:
+            return Pair(stem, _named(line, self.images.get(stem, [])), self.by_image.get(stem, []))
+        for image, mask in _columns(line):
+            stem, other = self._stem(image, "images", self.images), self._stem(mask, "masks", self.masks)
+            image, mask = _without(image, self.above), _without(mask, self.above)
+            if stem is not None and other is not None and (mask in self.masks[other] or not self._is_file(mask)):
+                return Pair(stem, _named(image, self.images[stem]), _named(mask, self.masks[other]))
+            if self._is_file(image) and self._is_file(mask):
+                return Pair(stem or os.path.splitext(image)[0], [image], [mask])  # noqa: PTH122 - a path as text
+        return None
+
+    def _is_file(self, path: str) -> bool:
+        return not path.startswith("/") and os.path.isfile(f"{self.root}/{path}")  # noqa: PTH113 - never raises
+
+    def _stem(self, text: str, kind: str, files: Files) -> str | None:
+        text = normalize("NFC", text)
+        path = _without(text, self.prefixes[kind])
+        names = (text, os.path.splitext(text)[0], path, os.path.splitext(path)[0])  # noqa: PTH122 - as above
+        return next((name for name in names if name in files), None)
+
+
+def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[Files, Files, list[DataFault]]:
+    """The images and masks that a list names, and what it names in vain.
+
+    Args:
+        folder: of the images, below the root; messages name what is there instead.
+
+    Raises:
+        UserError: the list cannot be read.
+    """
+    images: Files = {}
+    masks: Files = {}
+    faults: list[DataFault] = []
+    gone: dict[str, str] = {}
+    for line in dict.fromkeys(read_list(list_file)):
+        pair = reader.find(line)
+        if pair is None:
+            gone[line] = os.path.splitext(line.replace("\\", "/"))[0]  # noqa: PTH122 - as above
+            continue
+        unfit = [mask for mask in pair.masks if not mask.lower().endswith(MASK_SUFFIXES)]
+        if unfit:
+            reason = LOSSY if unfit[0].lower().endswith(IMAGE_SUFFIXES) else "which is not a picture of class ids"
+            faults.append(MissingPair(f"{list_file} lists the mask {unfit[0]}, {reason}"))
+        elif masks.get(pair.stem, pair.masks) != pair.masks:
+            faults.append(MissingPair(f"{list_file} lists two masks for {pair.stem}; remove one of the lines"))
+        else:
+            images |= {pair.stem: pair.images} if pair.images else {}
+            masks |= {pair.stem: pair.masks} if pair.masks else {}
+    if gone:
+        hints = near_misses(reader.root, folder, IMAGE_SUFFIXES, list(gone.values()), [])
+        for line, stem in sorted(gone.items()):
+            hint = hints[stem] or "; a line is an image, or an image and its mask, as images/a.png masks/a.png"
+            faults.append(MissingPair(f"{list_file} lists {line}, but there is no such file{hint}"))
+    return images, masks, faults
+
+
+def _without(path: str, prefixes: Iterable[str]) -> str:
+    path = path.replace("\\", "/")
+    for prefix in prefixes:
+        path = path.removeprefix(prefix)
+    return path
+
+
+def _named(line: str, paths: list[str]) -> list[str]:
+    """Of several files of one stem, the one that a line names with its suffix, else all."""
+    suffix = os.path.splitext(line)[1]  # noqa: PTH122 - as above
+    return [path for path in paths if suffix and path.endswith(suffix)] or paths
+
+
+def _columns(line: str) -> Iterator[tuple[str, str]]:
+    """The ways to take a line for two paths; either may hold the character between them."""
+    for separator in ("\t", ",", ";", " "):
+        parts = line.split(separator)
+        for i in range(1, len(parts)):
+            yield separator.join(parts[:i]).strip(' "'), separator.join(parts[i:]).strip(' "')
+
+
+def held_out(stems: set[str], share: float) -> set[str]:
+    """The stems that validate where nothing else divides them; they depend on the names only.
+
+    Each stem has a number from 0 to 1, a hash of it, and those below `share` are held out, so that in a large set a
+    stem stays where it is when others come or go. By chance, these may be few or many in a small set. So their number
+    is kept within 5 % of the stems around the share (exactly at it for fewer than 20 stems), and one stem at least is
+    held out and one is left; those with the lowest numbers come first.
+    """
+    ranked = sorted(
+        (zlib.crc32(normalize("NFC", stem).encode("utf-8", "surrogateescape")) / 2**32, stem) for stem in stems
+    )
+    below, goal, slack = bisect_left(ranked, (share, "")), round(share * len(stems)), len(stems) // 20
+    count = min(max(below, goal - slack, 1), max(goal + slack, 1), len(stems) - 1)
+    return {stem for _, stem in ranked[:count]}

@@ -143,7 +143,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
         return predictor
     _ids, labels = read_labels(user_path(cfg.labels, "labels"))
     model = build(cfg.model, "model", num_classes=len(labels))
-    load_weights(model, read_state_dict(cfg.weights))
+    load_weights(model, read_state_dict(cfg.weights), source=cfg.weights)
     return Predictor(model.to(choose_device(cfg.device)).eval(), labels, size or (512, 512), IMAGENET, **options)
 
 

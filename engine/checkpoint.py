@@ -15,22 +15,71 @@ A checkpoint is a dictionary of tensors and plain containers:
 from __future__ import annotations
 
 import importlib
-import pickle
-import zipfile
+import os
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from torch import nn
+from pydantic import Field
+from torch import Tensor, nn
 
 import models
+from data.labels import LabelSet
+from utils.checked import Shape, check_shape, shown
 from utils.errors import UserError
 from utils.files import replacing
 from utils.paths import is_folder, is_there, user_path
+from utils.tensor_file import check_tensors, read_tensor_file
 
 VERSION = 1
 NEEDED = ("version", "config", "model", "labels", "normalization", "image_size")
+ANOTHER = "the file is damaged or was not written by this program: use another checkpoint of the run"
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+Count = Annotated[int, Field(ge=0)]
+Pixels = Annotated[int, Field(ge=1, le=2**16)]
+Mean = Annotated[float, Field(allow_inf_nan=False)]
+Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Three = Field(min_length=3, max_length=3)
+Two = Field(min_length=2, max_length=2)
+
+
+class StoredConfig(Shape):
+    """The parts of a run's config that are used from a checkpoint."""
+
+    model: dict[str, Any] = {}
+    data: dict[str, Any] | None = None
+    trainer: dict[str, Any] | None = None
+
+
+class StoredLabels(Shape):
+    """As `LabelSet.to_dict` gives them."""
+
+    names: Annotated[list[str], Field(min_length=1, max_length=255)]
+    colors: list[Annotated[list[Byte], Three]]
+    ids: list[Byte] | None = None
+
+
+class StoredNormalization(Shape):
+    """As `Normalization.to_dict` gives it."""
+
+    mean: Annotated[list[Mean], Three]
+    std: Annotated[list[Deviation], Three]
+
+
+class Stored(Shape):
+    """The types of a checkpoint's values, but those of `training`."""
+
+    config: StoredConfig
+    model: dict[str, Tensor]
+    labels: StoredLabels
+    normalization: StoredNormalization
+    image_size: Annotated[list[Pixels], Two]
+    epoch: Count | None = None
+    metrics: dict[str, float] | None = None
+    confusion: Tensor | None = None
+    code: str | None = None
 
 
 def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
@@ -49,7 +98,9 @@ def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint file, or the `checkpoints/best.pt` of a run folder.
+    """Read a checkpoint file, or the `checkpoints/best.pt` of a run folder.
+
+    Checksums, types of all values (but those of `training`), the label set and that weights are finite are checked.
 
     Raises:
         UserError: there is none, it is damaged or not of this program, or its format is newer than this code.
@@ -60,25 +111,25 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     if not is_there(file):
         raise UserError(f"there is no checkpoint {file}; give a run folder or a .pt file")
     if file.name.endswith((".onnx", ".pt2", ".ts.pt")):
-        raise UserError(f"{file}: an exported file, not a checkpoint; of these, infer.py runs .onnx files alone")
-    try:
-        checkpoint = torch.load(file, map_location=device, weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not zipfile.is_zipfile(file):
-            raise UserError(f"{file}: not a checkpoint, or a damaged one") from error
-        raise UserError(
-            f"{file}: not a checkpoint of this program: it holds more than tensors and plain values"
-        ) from error
-    except Exception as error:  # what damaged bytes raise is not documented, and much
-        raise UserError(f"{file}: the checkpoint is damaged or truncated; use another one of the run") from error
+        raise UserError(f"{file}: an exported file, not a checkpoint; of these, infer.py runs only .onnx files")
+    checkpoint = read_tensor_file(file, "a checkpoint", device)
     missing = [key for key in NEEDED if not isinstance(checkpoint, dict) or key not in checkpoint]
-    if missing or not isinstance(checkpoint["version"], int):
+    if missing or type(checkpoint["version"]) is not int:
         raise UserError(f"{file}: not a checkpoint of this program (without {', '.join(missing) or 'a version'})")
     if checkpoint["version"] > VERSION:
         raise UserError(
             f"{file}: written in checkpoint format {checkpoint['version']} by a newer version of this program;"
             f" this one reads up to format {VERSION}"
         )
+    check_shape(Stored, checkpoint, file, ANOTHER)
+    check_tensors(checkpoint["model"], file)
+    try:
+        LabelSet.from_dict(checkpoint["labels"])
+    except ValueError as error:
+        raise UserError(f"{file}: labels: {shown(str(error), 200)}; {ANOTHER}") from error
+    confusion, classes = checkpoint.get("confusion"), len(checkpoint["labels"]["names"])
+    if confusion is not None and (confusion.shape != (classes, classes) or confusion.dtype != torch.int64):
+        raise UserError(f"{file}: confusion: not int64 of {classes}x{classes} classes; {ANOTHER}")
     return checkpoint
 
 
@@ -102,7 +153,9 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
     target = arguments.pop("_target_", None)
     network = own_class(target, models)
     if network is None or not issubclass(network, nn.Module):
-        raise UserError(f"the checkpoint names '{target}' as its model, which is not a model of this project")
+        raise UserError(
+            f"the checkpoint names '{shown(str(target))}' as its model, which is not a model of this project"
+        )
     # The files and addresses that it began with may be out of reach, and the checkpoint's weights come next anyway.
     began = [key for key in ("encoder_weights", "weights") if arguments.get(key) is not None]
     if arguments.get("freeze_encoder") == "auto":  # which depends on them
@@ -110,28 +163,40 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
     arguments |= dict.fromkeys(began)
     try:
         model = network(**arguments, num_classes=len(checkpoint["labels"]["names"]))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the checkpoint's config does not fit {target}: {error}") from error
+    except UserError:
+        raise
+    except Exception as error:  # a value of a wrong type or size, which may be anything
+        reason = shown(str(error) or type(error).__name__, 200)
+        raise UserError(f"the checkpoint's config does not fit {target}: {reason}; use another checkpoint") from error
     load_weights(model, checkpoint["model"])
     return model
 
 
-def load_weights(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    """Loads weights that must fit exactly.
+def load_weights(model: nn.Module, weights: dict[str, Tensor], source: object = "the checkpoint") -> None:
+    """Load weights that must fit exactly.
+
+    Args:
+        source: what they come from, for messages.
 
     Raises:
-        UserError: names or shapes differ; the message shows the first difference.
+        UserError: names, shapes or kinds of numbers differ; names the first tensor.
     """
     own = model.state_dict()
     for name in [*own, *weights]:
-        have = tuple(weights[name].shape) if name in weights else "missing"
-        need = tuple(own[name].shape) if name in own else "not there"
+        have = _described(weights[name], own.get(name)) if name in weights else "missing"
+        need = _described(own[name], weights.get(name)) if name in own else "not there"
         if have != need:
             raise UserError(
-                f"the checkpoint does not fit {type(model).__name__}: {name} is {have} in the checkpoint"
+                f"{source} does not fit {type(model).__name__}: {shown(name, 200)} is {have} in the file"
                 f" and {need} in the model; was it trained with another model or class count?"
             )
     model.load_state_dict(weights)
+
+
+def _described(tensor: Tensor, other: Tensor | None) -> str:
+    """The shape of a tensor, with the kind of its numbers where another one of that name has another kind."""
+    same = other is None or tensor.is_floating_point() == other.is_floating_point()
+    return f"{tuple(tensor.shape)}{'' if same else f' of {tensor.dtype}'}"
 
 
 def own_class(target: Any, package: ModuleType) -> type | None:
@@ -143,7 +208,8 @@ def own_class(target: Any, package: ModuleType) -> type | None:
     module_name, _, class_name = str(target).rpartition(".")
     first, *rest = module_name.split(".")
     file = Path(package.__path__[0], *rest).with_suffix(".py")
-    if first == package.__name__ and rest and all(part.isidentifier() for part in rest) and file.is_file():
+    is_there = all(part.isidentifier() for part in rest) and os.path.isfile(file)  # noqa: PTH113 - never raises
+    if first == package.__name__ and rest and is_there:
         found = vars(importlib.import_module(module_name)).get(class_name)
         if isinstance(found, type) and found.__module__ == module_name:
             return found

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from utils.errors import UserError, did_you_mean
 from utils.paths import is_file, is_folder, user_path
+from utils.tensor_file import check_tensors, read_tensor_file
 
 log = logging.getLogger(__name__)
 
@@ -23,25 +24,25 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
     """The weights in a file: a plain state dict, or a checkpoint of this program (a run folder stands for its best).
 
     Raises:
-        UserError: there is no such file, or no weights in it.
+        UserError: there is no such file, it is damaged, or there are no weights in it or NaN or infinite ones.
     """
     file = user_path(path, "weights")
     if is_folder(file):
         kept = [file / "checkpoints" / name for name in ("best.pt", "last.pt")]
         file = next((path for path in kept if is_file(path)), kept[0])
     if not is_file(file):
-        raise UserError(f"weights {path}: there is no file {file}")
-    try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # what damaged bytes raise is not documented, and much
-        raise UserError(f"weights {path}: damaged, or not a file of weights alone") from error
+        raise UserError(f"weights: there is no file {file}; give a file of weights, a checkpoint or a run folder")
+    found = read_tensor_file(file, "a file of weights")
     if isinstance(found, dict):
         # Ours and most others' checkpoints hold the weights under one of these names.
         nested = [found[key] for key in ("model", "state_dict") if isinstance(found.get(key), dict)]
         state = nested[0] if nested else found
-        if state and all(isinstance(value, Tensor) for value in state.values()):
+        if state and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+            check_tensors(state, file)
             return state
-    raise UserError(f"weights {path}: holds no state dict (name -> tensor)")
+    raise UserError(
+        f"{file}: holds no state dict; expected names with their tensors, as torch.save(model.state_dict())"
+    )
 
 
 def download_state_dict(url: str, key: str = "model.encoder_weights") -> dict[str, Tensor]:
@@ -160,6 +161,11 @@ def misfits(own: StateDict, other: StateDict) -> list[str]:
         f"{key} is {_shape(other[key])} there and {_shape(value)} here"
         for key, value in own.items()
         if key in other and other[key].shape != value.shape
+    ]
+    wrong += [
+        f"{key} holds {other[key].dtype} there and {value.dtype} here"
+        for key, value in own.items()
+        if key in other and other[key].is_floating_point() != value.is_floating_point()
     ]
     # Files from before PyTorch counted batches lack the counters.
     wrong += [f"{key} is missing there" for key in own if key not in other and not key.endswith("num_batches_tracked")]

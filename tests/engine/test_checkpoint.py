@@ -1,5 +1,6 @@
 import copy
 import logging
+import math
 import os
 import pickle
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_damaged_and_foreign_files(tmp_path: Path, checkpoint: dict) -> None:
     whole = path.read_bytes()
     for length in (0, 10, len(whole) // 2, len(whole) - 30):
         path.write_bytes(whole[:length])
-        with pytest.raises(UserError, match=r"a\.pt: (the checkpoint is damaged|not a checkpoint)"):
+        with pytest.raises(UserError, match=r"a\.pt: (damaged|not a (checkpoint|file of weights))"):
             load_checkpoint(path)
     path.write_text("hello, this is no checkpoint")
     with pytest.raises(UserError):
@@ -148,7 +149,7 @@ def test_a_target_inside_the_arguments_is_only_data(checkpoint: dict, tmp_path: 
 def test_weights_of_something_else(checkpoint: dict) -> None:
     other = copy.deepcopy(checkpoint)
     other["labels"] = {"names": ["a", "b"], "colors": [[0, 0, 0], [1, 1, 1]]}
-    with pytest.raises(UserError, match=r"fullconv\.weight is \(16, 3, 3, 3\) in the checkpoint and \(16, 2, 3, 3\)"):
+    with pytest.raises(UserError, match=r"fullconv\.weight is \(16, 3, 3, 3\) in the file and \(16, 2, 3, 3\)"):
         build_model(other)
     del checkpoint["model"]["initial.conv.weight"]
     with pytest.raises(UserError, match=r"initial\.conv\.weight is missing"):
@@ -188,3 +189,67 @@ def test_auto_freezes_nothing_in_a_rebuilt_network_whose_recipe_does_not() -> No
     rebuilt = build_model({"config": config, "labels": {"names": ["a", "b"]}, "model": ESPNet(2).state_dict()})
     assert isinstance(rebuilt, ESPNet)
     assert not rebuilt.encoder.frozen
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"config": None}, "config: should be a table"),
+        ({"config": {"model": [1]}}, "config.model: should be a valid dictionary, not list"),
+        ({"config": {"data": "voc"}}, "config.data: should be a valid dictionary, not 'voc'"),
+        ({"model": [torch.zeros(1)]}, "model: should be a valid dictionary, not list"),
+        ({"model": {"a": 1.5}}, "model.a: should be an instance of Tensor, not 1.5"),
+        ({"model": {3: torch.zeros(1)}}, "model.3.[key]: should be a valid string, not 3"),
+        ({"labels": {"names": ["a"]}}, "labels.colors: the key is missing"),
+        ({"labels": {"names": "abc", "colors": []}}, "labels.names: should be a valid list, not 'abc'"),
+        (
+            {"labels": {"names": ["a"], "colors": [[0, 0, 300]]}},
+            "labels.colors.0.2: should be less than or equal to 255",
+        ),
+        ({"labels": {"names": ["a", "a"], "colors": [[0, 0, 0]] * 2}}, "labels: class names repeat"),
+        ({"labels": {"names": ["a", "b"], "colors": [[0, 0, 0]]}}, "labels: 2 class names but 1 colours"),
+        (
+            {"normalization": {"mean": [0.5] * 3, "std": [0.5, 0.0, 0.5]}},
+            "normalization.std.1: should be greater than 0",
+        ),
+        (
+            {"normalization": {"mean": [math.nan] * 3, "std": [0.5] * 3}},
+            "normalization.mean.0: should be a finite number",
+        ),
+        ({"image_size": [64]}, "image_size: List should have at least 2 items"),
+        ({"image_size": [64.5, 64]}, "image_size.0: should be a valid integer, not 64.5"),
+        ({"image_size": [0, 64]}, "image_size.0: should be greater than or equal to 1"),
+        ({"version": True}, "not a checkpoint of this program"),
+        ({"version": "1"}, "not a checkpoint of this program"),
+        ({"epoch": "three"}, "epoch: should be a valid integer, not 'three'"),
+        ({"confusion": torch.zeros(2, 2, dtype=torch.int64)}, "confusion: not int64 of 3x3 classes"),
+        ({"model": {"a": torch.tensor([1, math.inf])}}, "a has 1 NaN or infinite of 2 values"),
+    ],
+)
+def test_values_of_other_types(tmp_path: Path, checkpoint: dict, change: dict, expected: str) -> None:
+    torch.save({"version": VERSION, **checkpoint, **change}, tmp_path / "a.pt")
+    with pytest.raises(UserError) as error:
+        load_checkpoint(tmp_path / "a.pt")
+    assert str(error.value).startswith(f"{tmp_path / 'a.pt'}: ") and expected in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["x", -1, 0, 1e30, 10**30, [], {}, math.nan])
+def test_a_model_of_odd_arguments(checkpoint: dict, value: Any) -> None:
+    checkpoint["config"]["model"] = {"_target_": "models.espnet.ESPNet", "alpha2": value}
+    with pytest.raises(UserError, match="the checkpoint"):
+        build_model(checkpoint)
+
+
+@pytest.mark.parametrize("target", [f"models.{'x' * 300}.ENet", "models.enet\0.ENet"])
+def test_targets_that_no_file_can_have(checkpoint: dict, target: str) -> None:
+    checkpoint["config"]["model"]["_target_"] = target
+    with pytest.raises(UserError, match="not a model of this project"):
+        build_model(checkpoint)
+
+
+def test_whole_numbers_are_no_weights(checkpoint: dict) -> None:
+    name = "fullconv.weight"
+    checkpoint["model"][name] = checkpoint["model"][name].to(torch.int64)
+    with pytest.raises(UserError, match=r"fullconv\.weight is \(16, 3, 3, 3\) of torch\.int64 in the file"):
+        build_model(checkpoint)

@@ -191,7 +191,7 @@ class Evil:
 def test_a_weights_file_cannot_run_code(tmp_path: Path, name: str) -> None:
     file = tmp_path / "evil.pth"
     torch.save({"conv1.weight": Evil()}, file)
-    with pytest.raises(UserError, match="not a file of weights alone"):
+    with pytest.raises(UserError, match="holds more than tensors"):
         build_encoder(name, weights=str(file))
 
 
@@ -209,10 +209,10 @@ def test_files_that_hold_no_weights(tmp_path: Path, content: bytes | None) -> No
     file = tmp_path / "file.pth"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(UserError, match=r"weights .*file\.pth"):
+    with pytest.raises(UserError, match=r"file\.pth"):
         EfficientNetEncoder("efficientnet_b0", weights=str(file))
     if content is not None:
-        with pytest.raises(UserError, match="not a file of weights alone"):
+        with pytest.raises(UserError, match=r"file\.pth: (not a (checkpoint|file of weights)|damaged)"):
             TimmEncoder("resnet18", weights=str(file))
 
 

@@ -63,5 +63,22 @@ def test_weights_of_another_network(file: Path) -> None:
 def test_a_file_that_holds_more_than_weights(tmp_path: Path) -> None:
     path = tmp_path / "whole.pth"
     torch.save(ENet(7), path)
-    with pytest.raises(UserError, match="not a file of weights alone"):
+    with pytest.raises(UserError, match="holds more than tensors"):
         ENet(7, weights=str(path))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite(file: Path, value: float) -> None:
+    state = torch.load(file)
+    state["initial.norm.running_var"][0] = value
+    torch.save(state, file)
+    with pytest.raises(UserError, match=r"enet\.pth: initial\.norm\.running_var has 1 NaN or infinite of"):
+        ENet(7, weights=str(file))
+
+
+def test_a_flipped_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 64
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"enet\.pth: damaged: the checksum of its record"):
+        ENet(7, weights=str(file))

@@ -1,0 +1,86 @@
+"""Content of files that may come from anywhere, checked against the types that it must have."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from utils.errors import UserError
+from utils.text import one_line
+
+LARGEST = 64_000_000  # bytes of a text file
+
+
+class Shape(BaseModel):
+    """Keys that must have these types; other keys are allowed and not looked at."""
+
+    model_config = ConfigDict(strict=True, extra="allow", arbitrary_types_allowed=True)
+
+
+def check_shape(kind: type[Shape], value: Any, place: object, remedy: str) -> None:
+    """Check that a value has the types of `kind`.
+
+    Args:
+        place: the file that the value comes from, for the message.
+        remedy: what the user can do, the end of the message.
+
+    Raises:
+        UserError: names the first key that is wrong.
+    """
+    try:
+        kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(shown(str(part), 40) for part in first["loc"])
+        wish = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        wish = "the key is missing" if first["type"] == "missing" else wish
+        wish = "should be a table of keys and values" if first["type"] == "model_type" else wish
+        found = first["input"]
+        if first["type"] != "missing":
+            is_plain = found is None or isinstance(found, str | int | float)
+            wish += f", not {shown(repr(found)) if is_plain else type(found).__name__}"
+        raise UserError(f"{place}: {f'{key}: ' if key else ''}{wish}; {remedy}") from error
+
+
+def read_text(path: Path, remedy: str) -> str:
+    """The text of a plain file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        UserError: it cannot be read, or is no such file.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{path}: not a plain file; {remedy}")
+        if found.st_size > LARGEST:
+            raise UserError(f"{path}: {found.st_size / 1e6:.0f} MB are too many for such a file; {remedy}")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from error
+    except ValueError as error:  # UnicodeDecodeError among them
+        raise UserError(f"{path}: not a text in UTF-8; {remedy}") from error
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        UserError: it cannot be read, or is not JSON; names the line.
+    """
+    text = read_text(path, remedy)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}: " if text.strip() else "empty: "
+        raise UserError(f"{path}: {where}not valid JSON ({error.msg}); {remedy}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; nested a thousand times
+        raise UserError(f"{path}: not valid JSON: a number is too long or it is nested too deeply; {remedy}") from error
+
+
+def shown(text: str, longest: int = 60) -> str:
+    """A text for a message: short, and without characters that a terminal acts on."""
+    return one_line(text if len(text) <= longest else text[:longest] + "...")

@@ -27,6 +27,7 @@ def evaluate(cfg: DictConfig) -> None:
     import cv2
 
     from data.checking import checked_samples
+    from data.labels import LabelSet
     from engine.checkpoint import load_checkpoint
     from engine.device import choose_device
     from engine.predictor import Predictor
@@ -41,7 +42,7 @@ def evaluate(cfg: DictConfig) -> None:
     node = data_node(cfg, checkpoint)
     split = cfg.split or node["val_split"]
     dataset = build_dataset(node, split)
-    check_classes(checkpoint["labels"]["names"], list(dataset.labels.names))
+    check_classes(list(LabelSet.from_dict(checkpoint["labels"]).names), list(dataset.labels.names))
     size = node["image_size"][0], node["image_size"][1]
     # In memory, samples that are read once would gain nothing.
     cache: Literal["none", "disk"] = "disk" if node.get("cache") == "disk" else "none"

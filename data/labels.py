@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from utils.errors import UnknownId
+from utils.text import one_line
 
 Color = tuple[int, int, int]
 """Red, green, blue; 0 to 255."""
@@ -26,7 +27,8 @@ class LabelSet:
     program needs to know a class list.
 
     Args:
-        names: one name a class; index 0 first.
+        names: one name per class; index 0 first. Control characters in them are spelled, `\\x1b`, since names are
+            printed, drawn and written to files.
         colors: one (red, green, blue) a class, 0..255.
         ids: the value of each class in the files of the data set, 0..255, where it is another than the class index;
             what a benchmark's server wants to be sent.
@@ -42,6 +44,7 @@ class LabelSet:
     ignore_index = IGNORE_INDEX
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(one_line(name) for name in self.names))
         if len(self.names) != len(self.colors):
             raise ValueError(f"{len(self.names)} class names but {len(self.colors)} colours")
         if self.ids is not None and len(self.ids) != len(self.names):

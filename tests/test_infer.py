@@ -121,6 +121,20 @@ def spoil(checkpoint: Path, how: str) -> None:
     torch.save(content, checkpoint)
 
 
+def test_names_of_a_foreign_checkpoint_do_nothing_to_a_terminal(
+    tmp_path: Path, finished_run: Path, photo: Path
+) -> None:
+    checkpoint = torch.load(finished_run / "checkpoints" / "best.pt", weights_only=True)
+    labels = checkpoint["labels"]
+    labels["names"] = [f"\x1b[2J{name}\n\x9b2J\u202e" for name in labels["names"]]
+    torch.save(checkpoint, tmp_path / "foreign.pt")
+    done = run("checkpoint=foreign.pt", f"input={photo.name}", "output=m.png", cwd=tmp_path)
+    assert done.returncode == 0 and not {"\x1b", "\x9b", "\u202e"} & set(done.stderr + done.stdout)
+    predicted = np.unique(np.asarray(Image.open(tmp_path / "m.png")))
+    for name in np.array(Predictor.from_checkpoint(finished_run).labels.names)[predicted]:
+        assert rf"| \x1b[2J{name}\n\x9b2J\u202e " in done.stderr
+
+
 @pytest.mark.parametrize(
     ("how", "fragment"),
     [

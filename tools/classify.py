@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from utils.errors import PartlyFailed, Unreadable, UserError
 from utils.launch import launch
 from utils.paths import is_folder, user_path
+from utils.text import cleaned, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +59,7 @@ def classify(cfg: DictConfig) -> None:
             {"rank": rank, "id": i, "class": names[i], "probability": share}
             for rank, (i, share) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True), 1)
         ]
-        answers.append({"input": str(path), "top": top})
+        answers.append({"input": cleaned(str(path)), "top": top})
         if cfg.format == "table":
             rows = [[str(a["rank"]), a["class"], f"{a['probability']:.2%}"] for a in top]
             print(table([["rank", "class", "probability"], *rows], str(path)))
@@ -98,7 +99,7 @@ def read_names(path: Path) -> list[str]:
         gaps = [i for i in range(len(entries)) if i not in entries]
         if gaps or not entries:
             raise ValueError(f"there is no class {gaps[0] if gaps else 0}")
-        return [str(entries[i]["class"]) for i in range(len(entries))]
+        return [one_line(str(entries[i]["class"])) for i in range(len(entries))]
     except OSError as error:
         raise UserError(f"labels={path}: cannot be read ({error.strerror}); expected {EXAMPLE}") from error
     except KeyError as error:

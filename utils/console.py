@@ -7,6 +7,15 @@ import sys
 
 from tqdm import tqdm
 
+from utils.text import cleaned
+
+
+class CleanFormatter(logging.Formatter):
+    """Spells what a terminal would act on: messages hold names from files and checkpoints of others."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return cleaned(super().format(record))
+
 
 class ConsoleHandler(logging.Handler):
     """Writes records to stderr without tearing progress bars; warnings and errors say that they are."""

@@ -37,6 +37,7 @@ from utils.groups import CONF
 from utils.interruption import Interrupted
 from utils.run_folder import RunFolder
 from utils.sweep_words import RECORD
+from utils.text import cleaned
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def launch(task: Task, config_name: str) -> None:
         _discard_folder()
         if _sweep is None or not _sweep.is_dir() or isinstance(error, UserError):
             _refuse(error)
-        print(f"error: {error}", file=sys.stderr)  # ... or from a launcher or sweeper
+        print(f"error: {cleaned(str(error))}", file=sys.stderr)  # ... or from a launcher or sweeper
         codes.append(1)
     finally:
         if _sweep is not None and _sweep.is_dir():
@@ -329,7 +330,7 @@ def _refuse(error: Exception) -> None:
     if _full_error:
         traceback.print_exception(error)
     message = str(error) if isinstance(error, UserError) else explain(error)
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {cleaned(message)}", file=sys.stderr)
     sys.exit(2)
 
 

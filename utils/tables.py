@@ -9,17 +9,26 @@ from collections.abc import Mapping, Sequence
 
 from terminaltables import AsciiTable
 
+from utils.text import cleaned
+
 
 def table(rows: Sequence[Sequence[str]], title: str | None = None) -> str:
-    """A table whose first row is the header; every column but the first is aligned to the right."""
-    drawn = AsciiTable([list(row) for row in rows], title)
+    """A table whose first row is the header; every column but the first is aligned to the right.
+
+    Texts may come from anywhere: what a terminal would act on is spelled.
+    """
+    drawn = AsciiTable(_cleaned(rows), title and cleaned(title))
     drawn.justify_columns = dict.fromkeys(range(1, len(rows[0])), "right")
     return drawn.table
 
 
 def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
     """How many characters of a line each column of such a table takes, with one of its borders."""
-    return [width + 3 for width in AsciiTable([list(row) for row in rows]).column_widths]
+    return [width + 3 for width in AsciiTable(_cleaned(rows)).column_widths]
+
+
+def _cleaned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[cleaned(cell) for cell in row] for row in rows]
 
 
 def terminal_width() -> int | None:

@@ -21,6 +21,13 @@ def test_survives_a_checkpoint() -> None:
     assert LabelSet.from_dict(LABELS.to_dict()) == LABELS
 
 
+def test_names_can_be_printed() -> None:
+    labels = LabelSet.from_dict(
+        {"names": ["\x1b[2Jcat", "two\nlines", "猫", "\ud800"], "colors": [[0, 0, i] for i in range(4)]}
+    )
+    assert labels.names == (r"\x1b[2Jcat", r"two\nlines", "猫", r"\ud800")
+
+
 @pytest.mark.parametrize(("names", "colors"), [(("a", "b"), ((0, 0, 0),)), (("a", "a"), ((0, 0, 0),) * 2), ((), ())])
 def test_nonsense_is_refused(names: tuple, colors: tuple) -> None:
     with pytest.raises(ValueError):

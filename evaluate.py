@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
+from utils.checked import shown
 from utils.checks import Origin, check_data
 from utils.config import advice, build_dataset, chosen, plain
 from utils.errors import DataFault, UserError
 from utils.files import make_writable
 from utils.launch import launch, overrides
 from utils.paths import is_file, is_folder, user_path
+from utils.trusted import check_targets, plain_copy, trusted_class
 
 log = logging.getLogger("evaluate")
 
@@ -80,9 +82,6 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: a key is wrong, or the checkpoint names something else than a data set of this project.
     """
-    import data
-    from engine.checkpoint import own_class
-
     typed = plain(cfg.data) if cfg.get("data") else {}
     if "_target_" in typed:
         node = typed
@@ -90,23 +89,19 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any]) -> dict[str, Any]:
             node["image_size"] = list(checkpoint["image_size"])
     else:
         # A checkpoint may come from anywhere: it may choose a data set and its plain options, and have nothing fetched.
-        stored = checkpoint["config"].get("data") or {}
-        known = hasattr(own_class(stored.get("_target_"), data), "splits")
-        if not known or not all(is_plain(value) for value in stored.values()):
+        try:
+            stored = plain_copy(checkpoint["config"].get("data") or {})
+        except ValueError as error:
+            raise UserError(f"{cfg.checkpoint}: its config is not that of a run: {error}") from error
+        if not hasattr(trusted_class(stored.get("_target_")), "splits"):
             raise UserError(
-                f"the checkpoint was trained on '{stored.get('_target_')}', which is not a data set of this project;"
-                " say data=<an option of conf/data/>"
+                f"the checkpoint was trained on '{shown(str(stored.get('_target_')))}', which is not a data set of"
+                " this project; pass data=<an option of conf/data/>"
             )
+        check_targets(stored, f"{cfg.checkpoint}: its config")
         node = {**stored, **({"download": False} if "download" in stored else {}), **typed}
     check_data(node, Origin({}, frozenset(f"data.{key}" for key in typed)))
     return node
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a value of a checkpoint's config is a number, a text or a list of them, without anything to resolve."""
-    if isinstance(value, list):
-        return all(is_plain(item) for item in value)
-    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "${" not in value)
 
 
 def check_classes(known: list[str], there: list[str]) -> None:

@@ -14,23 +14,20 @@ A checkpoint is a dictionary of tensors and plain containers:
 
 from __future__ import annotations
 
-import importlib
-import os
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-import models
 from data.labels import LabelSet
 from utils.checked import Shape, check_shape, shown
 from utils.errors import UserError
 from utils.files import replacing
 from utils.paths import is_folder, is_there, user_path
 from utils.tensor_file import check_tensors, read_tensor_file
+from utils.trusted import trusted_class
 
 VERSION = 1
 NEEDED = ("version", "config", "model", "labels", "normalization", "image_size")
@@ -151,8 +148,8 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
     """
     arguments = dict(checkpoint["config"].get("model") or {})
     target = arguments.pop("_target_", None)
-    network = own_class(target, models)
-    if network is None or not issubclass(network, nn.Module):
+    network = trusted_class(target)
+    if not isinstance(network, type) or not issubclass(network, nn.Module):
         raise UserError(
             f"the checkpoint names '{shown(str(target))}' as its model, which is not a model of this project"
         )
@@ -197,20 +194,3 @@ def _described(tensor: Tensor, other: Tensor | None) -> str:
     """The shape of a tensor, with the kind of its numbers where another one of that name has another kind."""
     same = other is None or tensor.is_floating_point() == other.is_floating_point()
     return f"{tuple(tensor.shape)}{'' if same else f' of {tensor.dtype}'}"
-
-
-def own_class(target: Any, package: ModuleType) -> type | None:
-    """The class that a checkpoint's `_target_` names, if it is one of a package of this project.
-
-    A checkpoint may come from anywhere, so its `_target_` is not resolved like a config's: the module must be a file
-    of the package, and the class must be defined in that very file.
-    """
-    module_name, _, class_name = str(target).rpartition(".")
-    first, *rest = module_name.split(".")
-    file = Path(package.__path__[0], *rest).with_suffix(".py")
-    is_there = all(part.isidentifier() for part in rest) and os.path.isfile(file)  # noqa: PTH113 - never raises
-    if first == package.__name__ and rest and is_there:
-        found = vars(importlib.import_module(module_name)).get(class_name)
-        if isinstance(found, type) and found.__module__ == module_name:
-            return found
-    return None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-import yaml
+from hydra.core.config_store import ConfigStore
 
+from utils.checked import shown
 from utils.errors import UserError
 from utils.paths import is_file, user_path
+from utils.schema import Train
 from utils.sweep_words import key_of, merged_words, recorded_words
-from utils.trusted import check_trusted
+from utils.trusted import check_targets, literal, read_plain
 
 PATH_KEYS = frozenset(
     {
@@ -19,6 +22,9 @@ PATH_KEYS = frozenset(
     }
 )
 """Keys whose values are taken as they stand, whatever Hydra's grammar says of brackets, commas or quotes."""
+
+RUN_CONFIG = "run_config"
+"""What conf/resume.yaml calls the config of the run that is resumed."""
 
 PLAIN_MODEL = {"benchmark": "models", "classify": "classifier"}
 """Configs in which `model=` is a plain key, and its name there: by its own Hydra would choose from the group."""
@@ -72,11 +78,8 @@ def words(given: list[str], config_name: str) -> list[str]:
         if is_file(run / "0" / "config.yaml"):
             raise UserError(f"resume={resume}: the folder of a sweep; name one of its runs, as in {run / '0'}")
         raise UserError(f"resume={resume}: not a run folder: there is no config.yaml in it")
-    check_trusted(run, given)
-    hydra_record = run / ".hydra" / "hydra.yaml"
-    choices = {}
-    if is_file(hydra_record):
-        choices = yaml.safe_load(hydra_record.read_text())["hydra"]["runtime"]["choices"]
+    config = config_of_run(run, given)
+    choices = choices_of_run(run)
     kept = []
     for word in words:
         group, _, choice = word.partition("=")
@@ -88,7 +91,45 @@ def words(given: list[str], config_name: str) -> list[str]:
                 )
             continue  # the same as in the run's own config
         kept.append(word)
+    ConfigStore.instance().store(RUN_CONFIG, literal(config))
     return resume_words(kept, run)
+
+
+def config_of_run(run: Path, typed: list[str]) -> dict[str, Any]:
+    """Read the config.yaml of a run folder, which may come from anywhere.
+
+    Args:
+        typed: the words beside `resume=`.
+
+    Raises:
+        UserError: it is damaged, or names what is not trusted.
+    """
+    path = run / "config.yaml"
+    config = read_plain(path)
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: not the config of a run")
+    for key in config:
+        if key not in Train.model_fields:  # above all `hydra` and `defaults`, which Hydra would obey
+            raise UserError(f"{path}: the key '{shown(key)}' has no place in the config of a run")
+    check_targets(config, path, typed, beside="resume=")
+    return config
+
+
+def choices_of_run(run: Path) -> dict[str, Any]:
+    """The option of each group that a run was started with; {} if Hydra's record of it is gone.
+
+    Raises:
+        UserError: the record is damaged.
+    """
+    path = run / ".hydra" / "hydra.yaml"
+    if not path.is_file():
+        return {}
+    node = read_plain(path)
+    for key in ("hydra", "runtime", "choices"):
+        node = node.get(key) if isinstance(node, dict) else None
+    if not isinstance(node, dict):
+        raise UserError(f"{path}: not Hydra's record of a run (no hydra.runtime.choices); delete the file to go on")
+    return node
 
 
 def asks_for_a_sweep(words: list[str]) -> bool:
@@ -182,4 +223,4 @@ def value_of(words: list[str], key: str) -> str | None:
 
 def resume_words(words: list[str], run: Path) -> list[str]:
     """The words that compose the run's own config in place of the defaults, and stay in its folder."""
-    return ["--config-dir", str(run), "--config-name", "resume", *words, f"hydra.run.dir={quote(str(run))}"]
+    return ["--config-name", "resume", *words, f"hydra.run.dir={quote(str(run))}"]

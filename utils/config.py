@@ -1,13 +1,12 @@
 """What the entry points make of their config: checked, plain, and built into components.
 
-Below the entry points, only this module, `utils.launch` and `utils.explain` know Hydra.
+Below the entry points, only this module, `launch`, `explain`, `command_line` and `sweep_words` of `utils` know Hydra.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +14,7 @@ from typing import Any, cast
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,6 +24,7 @@ from utils.errors import UserError
 from utils.explain import explain
 from utils.groups import CONF, options
 from utils.paths import user_path
+from utils.trusted import locate, read_plain
 
 CHECKS = {
     "train": checks.check_train,
@@ -52,28 +50,39 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def build(node: DictConfig | dict[str, Any], path: str, **supplied: Any) -> Any:
-    """What a node's `_target_` makes of its arguments and the supplied ones.
+    """Call a node's `_target_` with its arguments and the supplied ones; nodes inside it are built first.
+
+    Strings are taken as they are. Of Hydra's other keys only `_partial_` is known, and only in nodes inside.
 
     Args:
         path: the node's key, for messages.
 
     Raises:
-        UserError: the target refuses an argument.
+        UserError: the target refuses an argument, or fails in any other way.
     """
+    values = plain(node) if isinstance(node, DictConfig) else node
+    arguments = {k: _built(v, f"{path}.{k}") for k, v in values.items() if k not in ("_target_", "_partial_")}
+    target = str(values["_target_"])
     try:
-        made = instantiate(node, _convert_="all", **supplied)
-        return made() if isinstance(made, functools.partial) else made
-    except (InstantiationException, ValueError, TypeError) as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, UserError):
-            raise cause from error
-        if isinstance(cause, ValueError | TypeError):
-            # In one line; albumentations passes on pydantic's several, of which the last is an address.
-            lines = [line.strip() for line in str(cause).splitlines() if "For further information" not in line]
-            inner = re.search(r"call to target '[\w.]*?(\w+)'", str(error))
-            where = f"{path}: {inner[1]}" if inner else path
-            raise UserError(f"{where}: {' '.join(lines)}") from error
+        return locate(target)(**{**arguments, **supplied})
+    except UserError:
         raise
+    except Exception as error:
+        # In one line; albumentations passes on pydantic's several, of which the last is an address.
+        lines = [line.strip() for line in str(error).splitlines() if "For further information" not in line]
+        kind = "" if lines and isinstance(error, ValueError | TypeError) else f"{type(error).__name__}: "
+        raise UserError(f"{path}: {target.rpartition('.')[2]}: {kind}{' '.join(lines)}") from error
+
+
+def _built(value: Any, path: str) -> Any:
+    """A value of a node, with the nodes inside it built."""
+    if isinstance(value, list):
+        return [_built(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if "_target_" in value:
+        return functools.partial(build, value, path) if value.get("_partial_") else build(value, path)
+    return {key: _built(item, f"{path}.{key}") for key, item in value.items()}
 
 
 def build_dataset(node: DictConfig | dict[str, Any], split: str) -> Any:
@@ -85,7 +94,7 @@ def build_dataset(node: DictConfig | dict[str, Any], split: str) -> Any:
 
 def dataset_class(node: dict[str, Any]) -> Any:
     """The class of the data set that a `data` node of conf/ names."""
-    return get_class(node["_target_"])
+    return locate(str(node["_target_"]))
 
 
 def advice(node: Mapping[str, Any]) -> str:
@@ -135,6 +144,6 @@ def check(cfg: DictConfig, config_name: str) -> None:
     CHECKS[config_name](config, origin)
     if config.get("resume"):
         run = user_path(config["resume"], "resume")
-        changed = differences(yaml.safe_load((run / "config.yaml").read_text()), config)
+        changed = differences(read_plain(run / "config.yaml"), config)
         if changed:
             raise UserError(f"resume={config['resume']}: a run goes on with its own config, but {'; '.join(changed)}")

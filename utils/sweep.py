@@ -8,12 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from utils.checks import differences
-from utils.errors import Occupied
+from utils.errors import Occupied, UserError
 from utils.run_folder import RunFolder
 from utils.sweep_words import MAY_BE_TYPED_ANEW
+from utils.trusted import read_plain
 
 REFUSED = "refused.txt"
 """Says which jobs were turned away, for the process that started the sweep."""
@@ -31,9 +30,9 @@ def check_same(folder: RunFolder, config: dict[str, Any]) -> None:
         has_begun = folder.last.exists() or summary.get("status") == "finished"
         if not has_begun or not (folder.path / "config.yaml").exists():
             return
-        before = yaml.safe_load((folder.path / "config.yaml").read_text(encoding="utf-8"))
+        before = read_plain(folder.path / "config.yaml")
         changed = differences(before, config, MAY_BE_TYPED_ANEW | {"sweep"})
-    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, AttributeError, UserError) as error:
         raise Occupied(f"{folder.path}: its summary.json or config.yaml is damaged; {way_out}") from error
     if changed:
         changes = "; ".join(changed)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
+    IntervalSweep,
+    Override,
+    QuotedString,
+    RangeSweep,
+)
+from hydra.errors import HydraException
 
 from utils.checks import MAY_CHANGE
 from utils.errors import UserError
 from utils.groups import CONF
 from utils.paths import is_file
 from utils.schema import Train
+from utils.trusted import is_trusted, read_plain, targets
 
 RECORD = "multirun.yaml"
 """The file that says what a sweep was started with; Hydra's basic sweeper writes it, too."""
@@ -26,6 +38,10 @@ HARMLESS = re.compile(
 )
 """Of Hydra's own keys, those that choose among what is installed and say how much, no more."""
 
+INTERPOLATION = re.compile(r"(?<!\\)(\\\\)*\$\\*\{")
+"""What OmegaConf would resolve in a string: an even number of backslashes escapes nothing. Backslashes inside `${` are
+counted as nothing, since Hydra writes and reads the words of a job once more."""
+
 
 def recorded_words(folder: Path) -> list[str]:
     """The words that a sweep was started with, as Hydra took them.
@@ -39,9 +55,9 @@ def recorded_words(folder: Path) -> list[str]:
     if not is_file(record):
         raise UserError(f"sweep={folder}: not the folder of a sweep: there is no {RECORD} in it")
     try:
-        said = yaml.safe_load(record.read_text(encoding="utf-8"))["hydra"]["overrides"]
+        said = read_plain(record)["hydra"]["overrides"]
         words = [str(word) for word in [*said["task"], *said["hydra"]]]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (UserError, KeyError, TypeError) as error:
         raise UserError(f"{record}: damaged, so it cannot be told what the sweep was started with") from error
     return [word for word in words if key_of(word) not in ("sweep", "hydra.sweep.dir", "hydra.mode")]
 
@@ -67,7 +83,8 @@ def merged_words(recorded: list[str], typed: list[str], folder: Path) -> list[st
     for word in kept:
         if not _is_harmless(word) and word.lstrip("+") not in [other.lstrip("+") for other in typed]:
             raise UserError(
-                f"{folder / RECORD} says {word}, which can run any code; if you trust it, say it beside sweep="
+                f"{folder / RECORD} says {word}, which is not a plain value of a known key and might run code;"
+                " if you trust it, pass it beside sweep="
             )
     if any(key_of(word) == "hydra.sweeper.storage" and not word.endswith("=null") for word in [*kept, *fresh]):
         raise UserError(
@@ -83,14 +100,60 @@ def key_of(word: str) -> str:
 
 
 def _is_harmless(word: str) -> bool:
-    """Whether a word of a sweep, which may come from anywhere, can have nothing run but what conf/ names."""
-    key, (_, equals, value) = key_of(word), word.partition("=")
-    if not equals or "_target_" in word or "${" in word:
+    """Whether a recorded word, which may come from anywhere, sets known keys to plain values.
+
+    The word is parsed, and its values are judged as OmegaConf would get them: strings must be literal, and a
+    `_target_` must be on the allow-list of `utils.trusted`.
+    """
+    try:
+        override = OverridesParser.create().parse_override(word)
+        values = list(_values(override))
+    except (HydraException, TypeError):
+        return False
+    key, first = override.key_or_group, override.key_or_group.partition(".")[0]
+    texts = [text for value in values for text in _texts(value)]
+    if override.is_delete() or override.package is not None or any(INTERPOLATION.search(text) for text in texts):
+        return False
+    if not all(is_trusted(target) for value in values for _, target in targets({key.rpartition(".")[2]: value})):
         return False
     if key.startswith("hydra"):
-        return HARMLESS.fullmatch(key) is not None and "/" not in value.partition("://")[0]
-    first = key.partition(".")[0]
-    is_group = (CONF / first).is_dir()
-    if is_group and first == key:  # an option of the group, not a file from elsewhere
-        return "/" not in value and "\\" not in value and ".." not in value
-    return is_group or first in Train.model_fields
+        return HARMLESS.fullmatch(key) is not None and not any("/" in text.partition("://")[0] for text in texts)
+    if key == first and (CONF / key).is_dir():  # an option of the group, not a file from elsewhere
+        names = all(value is None or isinstance(value, str) for value in values)
+        return names and not any(mark in text for text in texts for mark in ("/", "\\", ".."))
+    return (CONF / first).is_dir() or first in Train.model_fields
+
+
+def _values(override: Override) -> Iterator[Any]:
+    """The values that a word gives its key: one, or those of a sweep that are not numbers.
+
+    Raises:
+        TypeError: Hydra has made something else of it.
+    """
+    value = override._value
+    if isinstance(value, ChoiceSweep):
+        yield from (_plain(item) for item in value.list)
+    elif isinstance(value, Glob):
+        yield from (*value.include, *value.exclude)
+    elif not isinstance(value, RangeSweep | IntervalSweep):
+        yield _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(type(value).__name__)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The strings in a plain value, keys included."""
+    if isinstance(value, str):
+        yield value
+    for item in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(item)

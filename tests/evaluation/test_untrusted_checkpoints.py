@@ -70,7 +70,7 @@ def test_a_checkpoint_does_not_say_what_is_run(
 ) -> None:
     spoil(street, {"_target_": target, **arguments})
     done = evaluate_here("checkpoint=street.pt", cwd=tmp_path)
-    assert_refused(done, f"trained on '{target}', which is not a data set of this project", "say data=")
+    assert_refused(done, f"trained on '{target}', which is not a data set of this project", "pass data=")
     assert traces() == []
 
 

@@ -57,7 +57,7 @@ def test_the_last_value_counts() -> None:
 
 def test_resume_composes_the_runs_own_config() -> None:
     words = resume_words(["trainer.epochs=3"], Path("experiments/it's"))
-    assert words[:4] == ["--config-dir", "experiments/it's", "--config-name", "resume"]
+    assert words[:2] == ["--config-name", "resume"]
     assert parsed(words[-1]) == "experiments/it's"
 
 

@@ -60,7 +60,7 @@ def test_what_is_swept_stays_as_it_was(tmp_path: Path, typed: str, fragment: str
     ],
 )
 def test_the_record_of_a_sweep_from_elsewhere_runs_no_code(tmp_path: Path, word: str) -> None:
-    with pytest.raises(UserError, match="if you trust it, say it"):
+    with pytest.raises(UserError, match="if you trust it, pass it"):
         merged_words([word], [], tmp_path)
     assert merged_words([word], [word], tmp_path) == [word]
 

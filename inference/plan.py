@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.images import IMAGE_SUFFIXES, stored_size
+from data.images import stored_size
+from inference.inputs import found_below, in_words, listed_in, matches_of, only_images
 from inference.pipeline import BUDGET
 from utils.errors import UserError
 from utils.files import make_writable
@@ -54,33 +55,13 @@ def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[
     elif is_there(source) or not glob.has_magic(str(source)):
         photos = [_one(source, output, formats)]
     else:
-        matching = sorted(Path(name) for name in glob.glob(str(source), recursive=True))  # noqa: PTH207 - may be absolute
-        chosen = [path for path in matching if path.suffix.lower() in IMAGE_SUFFIXES and is_file(path)]
+        matching = matches_of(source)
+        chosen = only_images(matching)
         if not chosen:
-            raise UserError(f"input={given}: no image matches ({len(matching)} other files do)")
+            raise UserError(f"input={given}: no image matches{in_words(matching, '; it matches ')}")
         photos = _several(None, without_earlier_outputs(chosen, place, formats), place, formats)
     refuse_collisions(photos)
     return photos
-
-
-def found_below(folder: Path, output: Path | None) -> list[Path]:
-    """The images in a folder and those below it, without what an earlier run wrote to an output in it.
-
-    Raises:
-        UserError: there are none.
-    """
-    written = output.resolve() if output is not None and output.resolve() != folder.resolve() else None
-    images = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.is_dir()  # a link to nothing stays, to be named when it is read
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (written is not None and path.resolve().is_relative_to(written))
-    )
-    if not images:
-        raise UserError(f"input={folder}: there are no images ({', '.join(IMAGE_SUFFIXES)}) in this folder")
-    return images
 
 
 def without_earlier_outputs(matching: list[Path], output: Path | None, formats: Sequence[str]) -> list[Path]:
@@ -93,30 +74,6 @@ def without_earlier_outputs(matching: list[Path], output: Path | None, formats: 
         return elsewhere or matching
     written = {file for path in matching for file in _beside_photo(path, formats).values()}
     return [path for path in matching if path not in written]
-
-
-def listed_in(file: Path) -> list[Path]:
-    """The paths in a list, one a line, relative to the list's folder or else to the working directory; each file once.
-
-    Raises:
-        UserError: there are none, or no such files.
-    """
-    text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")  # Windows begins a file with a mark
-    lines = [line.strip() for line in text.splitlines()]
-    names = [line for line in lines if line and not line.startswith("#")]
-    if not names:
-        raise UserError(f"input={file}: the list is empty; it holds a path a line")
-    beside = [file.parent / name for name in names]
-    found = [
-        path if path.exists() or not Path(name).exists() else Path(name)
-        for path, name in zip(beside, names, strict=True)
-    ]
-    if not any(is_file(path) for path in found):
-        raise UserError(f"input={file}: a .txt is read as a list, a path a line, and none of its {len(names)} is there")
-    once: dict[Path, Path] = {}
-    for path in found:
-        once.setdefault(path.resolve(), path)
-    return list(once.values())
 
 
 def is_camera(given: str) -> bool:
@@ -183,6 +140,7 @@ def refuse_collisions(photos: Sequence[Photo]) -> None:
     count = Counter(places)
     sources = {photo.path.resolve() for photo in photos}
     for path, place in zip(written, places, strict=True):
+        is_there(path)  # raises where no file can be, for a name that is too long
         if count[place] > 1:
             raise UserError(f"{path} would be written for two images; rename one of them, or write one format alone")
         if place in sources:

@@ -34,12 +34,12 @@ def classify(cfg: DictConfig) -> None:
     from data.images import read_image
     from engine.device import choose_device
     from engine.normalization import IMAGENET
-    from inference.plan import found_below
+    from inference.inputs import found_below
     from models.efficientnet import EfficientNet
     from utils.tables import table
 
     source = user_path(cfg.input, "input")
-    paths = found_below(source, None) if is_folder(source) else [source]
+    paths = found_below(source) if is_folder(source) else [source]
     device = choose_device(cfg.device)
     first = read_image(paths[0]) if len(paths) == 1 else None  # a mistake in what was typed, told before a download
     model = EfficientNet(cfg.classifier, len(names), cfg.weights).to(device).eval()

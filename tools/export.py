@@ -107,14 +107,15 @@ def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Fac
     Raises:
         UserError: those that were named are not there.
     """
-    from data.images import IMAGE_SUFFIXES, read_image
+    from data.images import read_image
     from data.synthetic import Synthetic
+    from inference.inputs import found_below
 
     if cfg.images is not None:
         given = user_path(cfg.images, "images")
         paths = [given] if is_file(given) else []
         if is_folder(given):
-            paths = sorted(path for path in given.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+            paths = found_below(given, key="images")
         if not paths:
             raise UserError(f"images={given}: there is no such photo, or no photo in this folder")
         return [read_image(path) for path in paths[:COMPARED]], f"photos of {given}"

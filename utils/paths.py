@@ -132,7 +132,8 @@ def _mode(path: str | Path, said: str) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UserError(f"{said}: {error.strerror}") from error
+        hint = "; use a shorter one" if error.errno == errno.ENAMETOOLONG else ""
+        raise UserError(f"{said}: {error.strerror}{hint}") from error
     except ValueError as error:
         raise UserError(f"{said}: not a path ({error})") from error
     special = SPECIAL.get(stat.S_IFMT(mode))

@@ -154,7 +154,7 @@ def test_what_another_list_names_is_not_shared(tmp_path: Path) -> None:
 def test_a_list_of_another_encoding_is_refused(tmp_path: Path) -> None:
     make_folder(tmp_path, count=2)
     (tmp_path / "train.txt").write_bytes(b"caf\xe9\n")
-    with pytest.raises(UserError, match=r"train\.txt: the list of the split cannot be read"):
+    with pytest.raises(UserError, match=r"train\.txt: the list cannot be read"):
         Folder(str(tmp_path), "train")
 
 

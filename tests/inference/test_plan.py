@@ -76,8 +76,8 @@ def test_one_photo_and_its_names(photos: Path) -> None:
     ("given", "output", "fragment"),
     [
         ("nothing.jpg", None, "no such file or folder"),
-        ("photos/*.tif", None, "no image matches (0 other files do)"),
-        ("photos/*.txt", None, "no image matches (1 other files do)"),
+        ("photos/*.tif", None, "photos/*.tif: no image matches"),
+        ("photos/*.txt", None, "no image matches; it matches 1 other file: 1 .txt (notes.txt)"),
         ("photos/sub/.hidden/empty", None, "no images"),
         ("photos/notes.txt", None, "the list is empty"),
         ("prose.txt", None, "none of its 2 is there"),

@@ -1,0 +1,110 @@
+"""The photos in folders, patterns and lists."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from data.images import IMAGE_SUFFIXES
+from data.pairs import read_list
+from utils.errors import UserError
+from utils.paths import SYSTEM_FOLDERS, files_below, is_folder
+
+log = logging.getLogger(__name__)
+
+
+def found_below(folder: Path, output: Path | None = None, key: str = "input") -> list[Path]:
+    """The images in a folder and those below it, without what an earlier run wrote to an output in it.
+
+    Args:
+        key: the option that the folder was given to, for messages.
+
+    Raises:
+        UserError: there are none.
+    """
+    files = [folder / name for name in files_below(folder)]
+    if output is not None and output.resolve() != folder.resolve():
+        written = output.resolve()
+        theirs = {place for place in {path.parent for path in files} if place.resolve().is_relative_to(written)}
+        files = [path for path in files if path.parent not in theirs]
+    images = only_images(files)
+    if not images:
+        raise UserError(f"{key}={folder}: there are no images in this folder{in_words(files, '; it holds ')}")
+    return images
+
+
+def only_images(files: Sequence[Path]) -> list[Path]:
+    """The files that are images by their suffixes; reports which others are left out, if there are images."""
+    images = sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
+    others = in_words([path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES])
+    if images and others:
+        log.info("left out %s", others)
+    return images
+
+
+def in_words(files: Sequence[Path], before: str = "") -> str:
+    """'3 other files: 2 .txt (such as a.txt), 1 .pdf (b.pdf)'; '' for none."""
+    kinds: dict[str, list[Path]] = {}
+    for path in sorted(files):
+        kinds.setdefault(path.suffix.lower() or "without suffix", []).append(path)
+    parts = []
+    for kind, paths in sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])):
+        reader = "; pip install pillow-heif to read them" if kind in (".heic", ".heif") else ""
+        parts.append(f"{len(paths)} {kind} ({'such as ' if len(paths) > 1 else ''}{paths[0].name}{reader})")
+    more = [f"{len(parts) - 8} more kinds"] if len(parts) > 9 else []
+    total = f"{len(files)} other file{'s' if len(files) > 1 else ''}"
+    return f"{before}{total}: {', '.join([*(parts[:8] if more else parts), *more])}" if files else ""
+
+
+def matches_of(pattern: Path) -> list[Path]:
+    """The files that a pattern matches; `**` stands for any folders, as `utils.paths.files_below` visits them."""
+    fixed = next((i for i, part in enumerate(pattern.parts) if glob.has_magic(part)), len(pattern.parts))
+    base, parts = Path(*pattern.parts[:fixed]), pattern.parts[fixed:]
+    if "**" in parts:
+        found = files_below(base) if is_folder(base) else []
+        return [base / name for name in found if _matches(name.split("/"), parts)]
+    once: dict[tuple[Path, str], Path] = {}
+    for path in sorted(Path(name) for name in glob.glob(str(pattern))):  # noqa: PTH207 - may be absolute
+        inside = path.parts[fixed:-1]
+        if not path.is_dir() and not any(part.lower() in SYSTEM_FOLDERS for part in inside):
+            once.setdefault((path.parent.resolve(), path.name), path)
+    return list(once.values())
+
+
+def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not names
+    if pattern[0] == "**":
+        return any(_matches(names[i:], pattern[1:]) for i in range(len(names) + 1))
+    return bool(names) and fnmatchcase(names[0], pattern[0]) and _matches(names[1:], pattern[1:])
+
+
+def listed_in(file: Path) -> list[Path]:
+    """The paths in a list, one per line, each file once.
+
+    A path is relative to the list's folder, or else to the working directory.
+
+    Raises:
+        UserError: there are none, or no such files.
+    """
+    names = [line for line in read_list(file, "surrogateescape") if not line.startswith("#")]
+    if not names:
+        raise UserError(f"input={file}: the list is empty; it holds one path per line")
+    # os.path, since a line may be anything, and Path raises for names that are too long.
+    beside = [os.path.join(file.parent, name) for name in names]  # noqa: PTH118
+    found = [
+        path if os.path.exists(path) or not os.path.exists(name) else name  # noqa: PTH110
+        for path, name in zip(beside, names, strict=True)
+    ]
+    if not any(os.path.isfile(path) for path in found):  # noqa: PTH113
+        raise UserError(
+            f"input={file}: a .txt is read as a list, one path per line, and none of its {len(names)} is there"
+        )
+    once: dict[Path, Path] = {}
+    for path in map(Path, found):
+        once.setdefault(path.resolve(), path)
+    return list(once.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         UserError: the disk is full, the folder is gone ...; what was at `path` is still there.
     """
-    temporary = path.with_name(f".{path.name}.{torchrun.rank()}.tmp")  # one for each process that may write it
+    temporary = _temporary(path, torchrun.rank())  # one for each process that may write it
     try:
         with temporary.open("wb") as file:
             yield file
@@ -65,7 +66,7 @@ def appearing(path: Path) -> Iterator[Path]:
     Raises:
         UserError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path, os.getpid())
     try:
         yield temporary
         temporary.replace(path)
@@ -74,6 +75,14 @@ def appearing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path, number: int) -> Path:
+    """A hidden file beside `path`, whose name is not too long where that of `path` is not."""
+    name = path.name
+    if len(os.fsencode(name)) > 200:
+        name = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
+    return path.with_name(f".{name}.{number}.tmp")
 
 
 @contextmanager

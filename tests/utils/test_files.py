@@ -1,0 +1,17 @@
+from pathlib import Path
+
+import pytest
+
+from utils.files import appearing, replacing
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".png", "李" * 83 + ".png"])
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name  # of 255 and 253 bytes
+    with replacing(path) as file:
+        file.write(b"1")
+    assert path.read_bytes() == b"1"
+    with appearing(path) as temporary:
+        temporary.write_bytes(b"2")
+    assert path.read_bytes() == b"2"
+    assert list(tmp_path.iterdir()) == [path]

@@ -194,6 +194,8 @@ def input_samples(cfg: DictConfig, dataset: Any, split: str, masks: bool) -> Any
     from data.checking import checked_samples
 
     size, cache = (cfg.data.image_size[0], cfg.data.image_size[1]), cfg.data.get("cache", "none")
+    if cache == "device":  # the loader keeps them there
+        cache = "none"
     return checked_samples(dataset, split, size, masks=masks, limit=cfg.data.limit, cache=cache)
 
 
@@ -217,19 +219,36 @@ def build_loss(cfg: DictConfig, train_samples: Any) -> Any:
 
 def loaders(cfg: DictConfig, train_samples: Any, validation_samples: Any, device: Any) -> tuple[Any, Any]:
     """The loaders of training and validation batches."""
+    from data.device_loading import DeviceValidationLoader
     from data.loading import ValidationLoader
 
-    validation = ValidationLoader(validation_samples, **loader_options(cfg, device))
+    options = loader_options(cfg, device)
+    if cfg.data.cache == "device":
+        size = cfg.data.image_size[0], cfg.data.image_size[1]
+        kept = {key: options[key] for key in ("share", "batch_size")}
+        validation: Any = DeviceValidationLoader(validation_samples, image_size=size, device=device, **kept)
+    else:
+        validation = ValidationLoader(validation_samples, **options)
     return training_loader(cfg, train_samples, device), validation
 
 
 def training_loader(cfg: DictConfig, samples: Any, device: Any) -> Any:
     """The loader of training batches."""
+    from data.device_loading import DeviceTrainingLoader
     from data.loading import TrainingLoader
 
     augmentation = build(cfg.augmentation, "augmentation")
-    size = cfg.data.image_size[0], cfg.data.image_size[1]
-    return TrainingLoader(samples, augmentation, image_size=size, seed=cfg.seed, **loader_options(cfg, device))
+    options = {
+        "image_size": (cfg.data.image_size[0], cfg.data.image_size[1]),
+        "seed": cfg.seed,
+        **loader_options(cfg, device),
+    }
+    keep = cfg.data.cache == "device"
+    if keep and cfg.data.augment_on == "cpu":
+        raise UserError("data.cache=device: its samples are augmented there; leave out data.augment_on=cpu")
+    if keep or cfg.data.augment_on == "device":
+        return DeviceTrainingLoader(samples, augmentation, device=device, keep=keep, **options)
+    return TrainingLoader(samples, augmentation, **options)
 
 
 def loader_options(cfg: DictConfig, device: Any) -> dict[str, Any]:

@@ -35,15 +35,15 @@ class Augmentation:
         for transform in _leaves(transforms):
             _check_transform(transform)
         self.transforms = list(transforms)
-        self._compose = A.Compose(self.transforms, is_check_shapes=False) if transforms else None
+        self.compose = A.Compose(self.transforms, is_check_shapes=False) if transforms else None
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Augments an image uint8 (H, W, 3) and its mask uint8 (H, W); the size may change."""
-        if self._compose is None:
+        if self.compose is None:
             return image, mask
         # One source for all: `set_random_seed` would give each transform the same numbers, and so apply all or none.
-        self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        augmented = self._compose(image=image, mask=mask)
+        self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        augmented = self.compose(image=image, mask=mask)
         return augmented["image"], augmented["mask"]
 
 

@@ -51,7 +51,8 @@ class Loader(Keys):
     image_size: Size
     batch_size: Positive
     num_workers: Literal["auto"] | NonNegative
-    cache: Literal["none", "ram", "disk"] = "none"  # a run of an earlier version is without it
+    cache: Literal["none", "ram", "disk", "device"] = "none"  # a run of an earlier version is without it
+    augment_on: Literal["auto", "cpu", "device"] = "auto"
     limit: Positive | None
 
 

@@ -1,0 +1,169 @@
+"""Batches that are kept, or at least augmented, on the device that trains."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from data.augmentation import Augmentation, sample_seed
+from data.device_augmentation import DeviceAugmentation
+from data.loading import ALONE, EpochBatches, InOrder, Share, TrainingBatch, ValidationBatch
+from data.samples import SegmentationDataset
+from data.workers import WatchedSamples, shared, worker_options
+from utils.errors import UserError
+
+
+class DeviceSamples:
+    """All samples of a split in the memory of a device.
+
+    Args:
+        samples: with images of one size, as `data.checking.checked_samples` gives them.
+
+    Attributes:
+        images: uint8 (N, 3, H, W), in the layout `channels_last`.
+        masks: uint8, one (h, w) per sample.
+
+    Raises:
+        UserError: they do not fit.
+    """
+
+    def __init__(self, samples: SegmentationDataset, image_size: tuple[int, int], device: torch.device) -> None:
+        height, width = image_size
+        pixels = sum(rows * columns for rows, columns in (samples.size(i) for i in range(len(samples))))
+        needed = 3 * height * width * len(samples) + pixels
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if needed > 0.8 * free:
+                raise UserError(
+                    f"data.cache=device: {len(samples)} samples take {needed / 1e9:.2f} GB, and {device} has"
+                    f" {free / 1e9:.2f} GB free; pass data.cache=ram, or a smaller data.image_size"
+                )
+        images = torch.empty(len(samples), height, width, 3, dtype=torch.uint8, device=device)
+        self.masks: list[Tensor] = []
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            found = pool.map(samples.__getitem__, range(len(samples)))
+            for index, sample in enumerate(tqdm(found, "loading", len(samples), unit="img", leave=False, delay=1)):
+                images[index] = torch.from_numpy(np.ascontiguousarray(sample.image))
+                self.masks.append(torch.from_numpy(np.ascontiguousarray(sample.mask)).to(device))
+        self.images = images.permute(0, 3, 1, 2)
+
+
+class DeviceTrainingLoader(DataLoader[TrainingBatch]):
+    """Training batches that are augmented on the device.
+
+    Args, attributes: as `data.loading.TrainingLoader`, and
+        keep: keep all samples on the device; otherwise worker processes read them.
+
+    Raises:
+        UserError: the augmentation is not supported on devices, or the samples do not fit.
+    """
+
+    def __init__(
+        self,
+        samples: SegmentationDataset,
+        augmentation: Augmentation,
+        *,
+        image_size: tuple[int, int],
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        keep: bool,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        share: Share = ALONE,
+    ) -> None:
+        self.order = EpochBatches(len(samples), batch_size, seed, share)
+        self.image_size, self.device = image_size, device
+        self.augmentation = DeviceAugmentation(augmentation, image_size)
+        if self.augmentation.output_size != image_size:
+            raise UserError(
+                f"augmentation: samples come out as {self.augmentation.output_size}, not as"
+                f" data.image_size={list(image_size)}; end the list of transforms with a crop to that size"
+            )
+        self.kept = DeviceSamples(samples, image_size, device) if keep else None
+        self.kept_masks = torch.stack(self.kept.masks) if self.kept else None
+        items = _DrawnSamples(samples, self.augmentation, seed, read=not keep)
+        self.watched = WatchedSamples(items, samples, num_workers)
+        super().__init__(
+            self.watched,
+            batch_sampler=self.order,
+            collate_fn=_collate_drawn if keep else _collate_read,
+            **worker_options(num_workers, pin_memory),
+        )
+
+    def __iter__(self) -> Iterator[TrainingBatch]:  # type: ignore[override]
+        for *pixels, drawn, names in super().__iter__():
+            on_device = [tensor.to(self.device, non_blocking=True) for tensor in (*pixels, drawn)]
+            if self.kept is not None and self.kept_masks is not None:
+                indices, drawn = on_device
+                images, masks = self.kept.images[indices], self.kept_masks[indices]
+            else:
+                images, masks, drawn = on_device
+            yield TrainingBatch(*self.augmentation(images, masks, drawn), names)
+
+
+class DeviceValidationLoader:
+    """Validation batches of samples that are kept on the device; attributes as `data.loading.ValidationLoader`.
+
+    Raises:
+        UserError: the samples do not fit.
+    """
+
+    def __init__(
+        self,
+        samples: SegmentationDataset,
+        *,
+        image_size: tuple[int, int],
+        batch_size: int,
+        device: torch.device,
+        share: Share = ALONE,
+    ) -> None:
+        self.samples, self.names = len(samples), [samples.name(index) for index in range(len(samples))]
+        self.kept = DeviceSamples(samples, image_size, device)
+        self.order = InOrder(len(samples), batch_size, share)
+        self.watched = WatchedSamples(_DrawnSamples(samples, None, 0, read=False), samples, 0)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[ValidationBatch]:
+        for indices in self.order:
+            some = slice(indices[0], indices[-1] + 1) if indices else slice(0)
+            yield ValidationBatch(self.kept.images[some], self.kept.masks[some], self.names[some])
+
+
+class _DrawnSamples(Dataset):
+    """The random numbers of samples, indexed by (epoch, index), and their pixels if they are to be read."""
+
+    def __init__(
+        self, samples: SegmentationDataset, augmentation: DeviceAugmentation | None, seed: int, read: bool
+    ) -> None:
+        self.samples, self.augmentation, self.seed, self.read = samples, augmentation, seed, read
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Any, ...]:
+        epoch, index = key
+        assert self.augmentation is not None
+        drawn = torch.from_numpy(self.augmentation.draw(sample_seed(self.seed, epoch, index)))
+        if not self.read:
+            return index, drawn, self.samples.name(index)
+        image, mask, name = self.samples[index]
+        pixels = (torch.from_numpy(np.ascontiguousarray(array)) for array in (image, mask))
+        return (*pixels, drawn, name)
+
+
+def _collate_drawn(samples: list[tuple[int, Tensor, str]]) -> tuple[Tensor, Tensor, list[str]]:
+    indices, drawn, names = zip(*samples, strict=True)
+    return shared((torch.tensor(indices), torch.stack(drawn), list(names)))
+
+
+def _collate_read(samples: list[tuple[Tensor, Tensor, Tensor, str]]) -> tuple[Tensor, Tensor, Tensor, list[str]]:
+    images, masks, drawn, names = zip(*samples, strict=True)
+    return shared((torch.stack(images).permute(0, 3, 1, 2), torch.stack(masks), torch.stack(drawn), list(names)))

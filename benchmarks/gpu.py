@@ -1,0 +1,219 @@
+"""What training costs on a GPU: network, loss, optimiser and metric, and how long the GPU waits for data.
+
+python -m benchmarks.gpu            # on the GPU where there is one; --smoke: small, to try it on a CPU
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+from torch.optim import AdamW
+
+from data.augmentation import Augmentation
+from data.device_loading import DeviceTrainingLoader
+from data.labels import LabelSet
+from data.loading import TrainingBatch, TrainingLoader
+from data.samples import Sample
+from data.workers import worker_count
+from engine.metrics import add_to_confusion
+from engine.normalization import IMAGENET
+from engine.trainer import Trainer
+from losses.combinations import ce_iou
+from utils.errors import DataFault
+from utils.tables import table
+
+CLASSES = 11
+LABELS = LabelSet(tuple(str(i) for i in range(CLASSES)), tuple((i, i, i) for i in range(CLASSES)))
+
+
+class Work(NamedTuple):
+    """A network, and the batches that it trains on."""
+
+    model: str
+    size: tuple[int, int]
+    batch_size: int
+
+
+WORK = (
+    Work("enet", (360, 480), 16),
+    Work("espnet_s0", (512, 512), 16),
+    Work("efficientdet_d0_seg", (512, 512), 16),
+    Work("efficientdet_d4_seg", (512, 512), 8),
+)
+SMOKE = (Work("enet", (64, 64), 2),)
+
+
+class Noise:
+    """Random samples in memory: reading costs a copy."""
+
+    labels, splits, faults = LABELS, ("train",), tuple[DataFault, ...]()
+
+    def __init__(self, size: tuple[int, int], length: int) -> None:
+        rng = np.random.default_rng(0)
+        self.images = rng.integers(0, 256, (16, *size, 3), np.uint8)
+        self.masks = rng.integers(0, CLASSES, (16, *size), np.uint8)
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(self.images[index % 16].copy(), self.masks[index % 16].copy(), self.name(index))
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+    def files(self, index: int) -> list[str]:
+        return []
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.masks.shape[1], self.masks.shape[2]
+
+
+def build(name: str) -> nn.Module:
+    """The network of conf/model/<name>.yaml."""
+    return instantiate(OmegaConf.load(f"conf/model/{name}.yaml"), num_classes=CLASSES, _convert_="all")
+
+
+def standard(size: tuple[int, int]) -> Augmentation:
+    """The list of conf/augmentation/standard.yaml."""
+    node = OmegaConf.load("conf/augmentation/standard.yaml")
+    config = OmegaConf.create({"data": {"image_size": list(size)}, "augmentation": node})
+    return instantiate(config.augmentation, _convert_="all")
+
+
+def seconds_per(function: Callable[[], object], device: torch.device, budget: float) -> float:
+    """Mean seconds of a call over about `budget` seconds, after two unmeasured ones."""
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    for _ in range(2):
+        function()
+    wait()
+    start, calls = time.perf_counter(), 0
+    while time.perf_counter() - start < budget or calls < 3:
+        function()
+        calls += 1
+    wait()
+    return (time.perf_counter() - start) / calls
+
+
+def parts(work: Work, amp: Any, budget: float) -> list[str]:
+    """A row: images/s of the network and of a whole step, the loss's and metric's shares, peak memory."""
+    trainer = Trainer(epochs=1, amp=amp)
+    device = trainer.device
+    model: nn.Module = trainer.prepare(build(work.model)).train()
+    loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
+    optimizer = AdamW(model.parameters(), lr=1e-4, fused=True)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    images = torch.randint(256, (work.batch_size, *work.size, 3), dtype=torch.uint8, device=device).permute(0, 3, 1, 2)
+    masks = torch.randint(CLASSES, (work.batch_size, *work.size), dtype=torch.uint8, device=device)
+    step = trainer.training_step(model, loss, optimizer, scheduler)
+    confusion = torch.zeros(CLASSES, CLASSES, dtype=torch.int64, device=device)
+    batch = TrainingBatch(images, masks, ["noise"])
+
+    def network() -> torch.Tensor:
+        with torch.autocast(device.type, trainer.autocast, enabled=trainer.autocast is not None):
+            found = model(IMAGENET(images, trainer.channels_last))
+        return found[0] if isinstance(found, tuple) else found
+
+    def backward() -> None:
+        network().float().sum().backward()
+        model.zero_grad(set_to_none=True)
+
+    def whole_step() -> None:
+        step([batch], 1, 1)
+        step.running._unread.clear()  # as a reading does every few steps
+
+    logits = network().detach()
+    prediction = logits.argmax(1)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    alone = seconds_per(backward, device, budget)
+    whole = seconds_per(whole_step, device, budget)
+
+    def loss_alone() -> None:
+        own = logits.float().requires_grad_()
+        loss.total(loss.totals(own, masks.long()), loss.denominators(masks.long())).backward()
+
+    loss_seconds = seconds_per(loss_alone, device, budget / 2)
+    metric_seconds = seconds_per(lambda: add_to_confusion(confusion, prediction, masks), device, budget / 4)
+    peak = f"{torch.cuda.max_memory_allocated() / 2**30:.2f}" if device.type == "cuda" else "-"
+    return [
+        work.model,
+        f"{work.batch_size} x {work.size[0]}x{work.size[1]}",
+        amp,
+        f"{work.batch_size / alone:.0f}",
+        f"{work.batch_size / whole:.0f}",
+        f"{loss_seconds / whole:.0%}",
+        f"{metric_seconds / whole:.0%}",
+        peak,
+    ]
+
+
+def loop(work: Work, cache: str, budget: float) -> list[str]:
+    """A row: images/s of the training loop, and how long the GPU waits for its batches."""
+    trainer = Trainer(epochs=1)
+    device = trainer.device
+    model: nn.Module = trainer.prepare(build(work.model)).train()
+    loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
+    optimizer = AdamW(model.parameters(), lr=1e-4, fused=True)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    step = trainer.training_step(model, loss, optimizer, scheduler)
+    options: dict[str, Any] = {
+        "image_size": work.size,
+        "batch_size": work.batch_size,
+        "seed": 0,
+        "num_workers": worker_count("auto", device),
+        "pin_memory": device.type == "cuda",
+    }
+    samples, augmentation = Noise(work.size, 4096), standard(work.size)
+    loader: Iterable[TrainingBatch]
+    if cache == "device":
+        loader = DeviceTrainingLoader(samples, augmentation, device=device, keep=True, **options)
+    else:
+        loader = TrainingLoader(samples, augmentation, **options)
+    batches = iter(loader)
+
+    def from_loader() -> None:
+        step([next(batches)], 1, 1)
+        step.running.read()  # waits for the device, as the trainer does every few steps
+
+    for _ in range(10):
+        from_loader()
+    a_step = seconds_per(from_loader, device, budget)
+    kept = [next(batches)]
+
+    def from_memory() -> None:
+        step(kept, 1, 1)
+        step.running.read()
+
+    alone = seconds_per(from_memory, device, budget / 2)
+    waits = max(1 - alone / a_step, 0)
+    return [work.model, cache, f"{work.batch_size / a_step:.0f}", f"{work.batch_size / alone:.0f}", f"{waits:.0%}"]
+
+
+def main() -> None:
+    smoke = "--smoke" in sys.argv
+    work, budget = (SMOKE, 0.1) if smoke else (WORK, 0.6)
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    header = ["network", "batch", "precision", "network, images/s", "step, images/s", "loss", "metric", "peak GiB"]
+    rows = [parts(each, amp, budget) for each in work for amp in ("off", "bf16")]
+    print(table([header, *rows], f"forward and backward on {name}"), flush=True)
+    header = ["network", "samples in", "loop, images/s", "step, images/s", "GPU waits"]
+    rows = [loop(each, cache, 2 * budget) for each in work[:1] + work[2:3] for cache in ("ram", "device")]
+    print(table([header, *rows], f"the loop on {name}, augmentation=standard, precision auto"), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -122,9 +122,9 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     from engine import onnx_model
     from engine.checkpoint import load_weights
     from engine.device import choose_device
-    from engine.normalization import IMAGENET
+    from engine.normalization import Normalization, normalization_of
     from engine.predictor import Predictor
-    from models.weights import read_state_dict
+    from models.weights import read_weights
     from utils.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -143,8 +143,10 @@ def predictor_of(cfg: DictConfig) -> Predictor:
         return predictor
     _ids, labels = read_labels(user_path(cfg.labels, "labels"))
     model = build(cfg.model, "model", num_classes=len(labels))
-    load_weights(model, read_state_dict(cfg.weights), source=cfg.weights)
-    return Predictor(model.to(choose_device(cfg.device)).eval(), labels, size or (512, 512), IMAGENET, **options)
+    state, mean, std = read_weights(cfg.weights)
+    load_weights(model, state, source=cfg.weights)
+    normalization = normalization_of(model) if mean is None or std is None else Normalization(mean, std)
+    return Predictor(model.to(choose_device(cfg.device)).eval(), labels, size or (512, 512), normalization, **options)
 
 
 def shares_of(mask: Any, predictor: Predictor) -> dict[str, float]:

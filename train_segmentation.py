@@ -26,6 +26,7 @@ def train(cfg: DictConfig) -> float:
     # Slow to import, so only here, where the config is known to be right.
     from engine import distributed
     from engine.checkpoint import build_model
+    from engine.normalization import IMAGENET, normalization_of
     from engine.pictures import Pictures
     from engine.randomness import seed_everything
     from engine.report import report
@@ -67,6 +68,7 @@ def train(cfg: DictConfig) -> float:
     if distributed.rank() > 0:
         seed_everything((cfg.seed + distributed.rank()) % 2**32)  # so that dropout differs
     parameters = sum(p.numel() for p in model.parameters())
+    normalization = normalization_of(model)
     log.info("run folder: %s", run.path)
     log.info(
         "%s, %s parameters, %d training and %d validation samples, %s",
@@ -76,6 +78,8 @@ def train(cfg: DictConfig) -> float:
         len(validation_samples),
         trainer.device,
     )
+    if normalization != IMAGENET:
+        log.info("images are normalised as the weights want: mean %s, std %s", normalization.mean, normalization.std)
 
     config = plain(cfg) | {"resume": None, "sweep": None}
     facts = {

@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from data.labels import LabelSet
+from engine.normalization import Normalization
 from utils.checked import Shape, check_shape, shown
 from utils.errors import UserError
 from utils.files import replacing
@@ -141,7 +142,7 @@ def best_of(run: Path) -> Path:
 
 
 def build_model(checkpoint: dict[str, Any]) -> nn.Module:
-    """The network of a checkpoint, with its weights.
+    """The network of a checkpoint, with its weights and the statistics of the images they want.
 
     Raises:
         UserError: the config names something else than a model of this project, or the weights do not fit it.
@@ -166,6 +167,8 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
         reason = shown(str(error) or type(error).__name__, 200)
         raise UserError(f"the checkpoint's config does not fit {target}: {reason}; use another checkpoint") from error
     load_weights(model, checkpoint["model"])
+    normalization = Normalization.from_dict(checkpoint["normalization"])
+    model.input_mean, model.input_std = normalization.mean, normalization.std  # type: ignore[assignment]
     return model
 
 

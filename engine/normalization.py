@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -39,3 +39,16 @@ def _on(device: torch.device, values: tuple[float, ...]) -> Tensor:
 
 
 IMAGENET = Normalization()
+
+
+def normalization_of(model: nn.Module) -> Normalization:
+    """What a network's weights were trained with.
+
+    The network's own `input_mean` and `input_std`, which came with a checkpoint, else its encoder's, which came with
+    pretrained weights, else ImageNet's.
+    """
+    for module in model.modules():  # the network itself comes first
+        mean, std = getattr(module, "input_mean", None), getattr(module, "input_std", None)
+        if mean is not None and std is not None:
+            return Normalization(tuple(mean), tuple(std))
+    return IMAGENET

@@ -9,7 +9,7 @@ from torch import nn
 from data.images import resize_image, resize_mask
 from data.samples import SegmentationDataset
 from engine.logits import likeliest
-from engine.normalization import IMAGENET, Normalization
+from engine.normalization import normalization_of
 
 LONGEST_SIDE = 320
 """Pixels of a panel at most: pictures of every validation add up."""
@@ -29,12 +29,11 @@ class Pictures:
         self,
         samples: SegmentationDataset,
         device: torch.device,
-        normalization: Normalization = IMAGENET,
         autocast: torch.dtype | None = None,
         channels_last: bool = False,
         count: int = 4,
     ) -> None:
-        self.samples, self.device, self.normalization = samples, device, normalization
+        self.samples, self.device = samples, device
         self.autocast, self.channels_last = autocast, channels_last
         self.indices = evenly_spread(len(samples), count)
 
@@ -56,7 +55,7 @@ class Pictures:
         image, mask, _ = self.samples[index]
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).unsqueeze(0).to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            logits = model(self.normalization(pixels, self.channels_last))
+            logits = model(normalization_of(model)(pixels, self.channels_last))
         prediction = likeliest(logits, 1)[0].cpu().numpy()
         height, width = image.shape[:2]
         scale = min(1.0, LONGEST_SIDE / max(height, width))

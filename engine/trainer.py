@@ -24,7 +24,7 @@ from engine.checkpoint import load_weights
 from engine.device import autocast_dtype, choose_device
 from engine.evaluator import Evaluation, evaluate
 from engine.metrics import scores
-from engine.normalization import IMAGENET, Normalization
+from engine.normalization import normalization_of
 from engine.parameter_groups import without_decay_of_norms
 from engine.pictures import Pictures
 from engine.progress import Progress, progress_title
@@ -140,11 +140,10 @@ class Trainer:
         loss: WeightedSum,
         optimizer: Optimizer,
         scheduler: LambdaLR,
-        normalization: Normalization = IMAGENET,
     ) -> TrainingStep:
         """What takes the optimiser's steps, of a network and loss as `prepare` gives them."""
         return TrainingStep(
-            *(model, loss, optimizer, scheduler, normalization),
+            *(model, loss, optimizer, scheduler, normalization_of(model)),
             device=self.device,
             autocast=self.autocast,
             channels_last=self.channels_last,
@@ -178,7 +177,6 @@ class Trainer:
         run: RunFolder | None,
         logger: Logger,
         description: dict[str, Any],
-        normalization: Normalization = IMAGENET,
         resume_from: dict[str, Any] | None = None,
         pictures: Pictures | None = None,
     ) -> Progress:
@@ -199,8 +197,8 @@ class Trainer:
             UserError: a sample could not be read, or `monitor` is not a metric of this run.
         """
         self.model, self.loss, self.train, self.validation, self.labels = model, loss, train, validation, labels
-        self.description, self.normalization = description, normalization
-        self.step = self.training_step(model, loss, optimizer, scheduler, normalization)
+        self.description, self.normalization = description, normalization_of(model)
+        self.step = self.training_step(model, loss, optimizer, scheduler)
         self.progress = Progress()
         self.last_validation: Evaluation | None = None
         self.saved = time.monotonic()

@@ -50,9 +50,10 @@ class EfficientNet(EfficientNetEncoder):
             if weights == "imagenet" and name in SCALES:
                 weights = str(packaged_weights(name, "weights"))
             self._load(weights, url_map.get(name.replace("_", "-"), ""))
+            self.set_input_statistics(name, weights)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W), normalised as ImageNet's -> logits (N, num_classes)."""
+        """Images (N, 3, H, W), normalised as the weights want -> logits (N, num_classes)."""
         (features,) = self.features(images)
         return self._fc(self._dropout(features.mean((2, 3))))
 

@@ -10,17 +10,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import torch
 from efficientnet_pytorch import EfficientNet
-from efficientnet_pytorch.utils import round_repeats, url_map
+from efficientnet_pytorch.utils import round_repeats, url_map, url_map_advprop
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from models.efficientnet_lite import MEAN as LITE_MEAN
 from models.efficientnet_lite import SCALES, efficientnet_lite, packaged_weights
+from models.efficientnet_lite import STD as LITE_STD
 from models.layers import BatchNorm, as_in_efficientnet
 from models.weights import load_encoder_weights, load_timm_encoder
 from utils.errors import did_you_mean
@@ -33,10 +36,15 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         channels, strides: of each feature map.
+        input_mean, input_std: RGB statistics, for values from 0 to 1, of the images that the loaded weights were
+            trained with; None where there are no weights, or ImageNet's. `engine.normalization.normalization_of` reads
+            them.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    input_mean: tuple[float, ...] | None = None
+    input_std: tuple[float, ...] | None = None
     frozen = False
 
     def freeze(self) -> None:
@@ -56,6 +64,9 @@ class EfficientNetEncoder(Encoder):
     """EfficientNet B0 to B7 or Lite0 to Lite2 without its classifier, named as in `efficientnet-pytorch`.
 
     Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", arXiv 1905.11946.
+
+    The published weights of B0 to B7 were trained with ImageNet's mean and standard deviation. Those of AdvProp (files
+    named `adv-efficientnet-b0-b64d5a18.pth` and so on) want values from -1 to 1, those of Lite about the same.
 
     Args:
         name: `efficientnet_b0` to `efficientnet_b7`, or `efficientnet_lite0` to `efficientnet_lite2`.
@@ -113,6 +124,14 @@ class EfficientNetEncoder(Encoder):
             weights = str(packaged_weights(name))
         if weights is not None:
             load_encoder_weights(self, weights, "" if lite else url_map[name.replace("_", "-")])
+            self.set_input_statistics(name, weights)
+
+    def set_input_statistics(self, name: str, weights: str) -> None:
+        """Set `input_mean` and `input_std` to what these weights were trained with."""
+        if name in SCALES:
+            self.input_mean, self.input_std = LITE_MEAN, LITE_STD
+        elif Path(weights).name == Path(url_map_advprop[name.replace("_", "-")]).name:
+            self.input_mean = self.input_std = (0.5, 0.5, 0.5)
 
     def features(self, images: Tensor) -> list[Tensor]:
         x, maps = self.activation(self._bn0(self._conv_stem(images))), []
@@ -143,6 +162,8 @@ class TimmEncoder(Encoder):
         super().__init__()
         net: Any = load_timm_encoder(name, output_stride, weights)
         self.net = net
+        if weights is not None:
+            self.input_mean, self.input_std = tuple(net.pretrained_cfg["mean"]), tuple(net.pretrained_cfg["std"])
         self.channels, self.strides = tuple(net.feature_info.channels()), tuple(net.feature_info.reduction())
 
     def features(self, images: Tensor) -> list[Tensor]:

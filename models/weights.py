@@ -6,7 +6,7 @@ import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,26 @@ log = logging.getLogger(__name__)
 StateDict = Mapping[str, Tensor]
 
 
+class Weights(NamedTuple):
+    """What a file of weights holds.
+
+    Attributes:
+        state: the state dict.
+        mean, std: RGB statistics of the images it was trained with, for values from 0 to 1; None in a plain state dict,
+            which does not say.
+    """
+
+    state: dict[str, Tensor]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
 def read_state_dict(path: str) -> dict[str, Tensor]:
+    """The state dict of `read_weights`."""
+    return read_weights(path).state
+
+
+def read_weights(path: str) -> Weights:
     """The weights in a file: a plain state dict, or a checkpoint of this program (a run folder stands for its best).
 
     Raises:
@@ -39,10 +58,20 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
         state = nested[0] if nested else found
         if state and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
             check_tensors(state, file)
-            return state
+            return Weights(state, *_statistics(found))
     raise UserError(
         f"{file}: holds no state dict; expected names with their tensors, as torch.save(model.state_dict())"
     )
+
+
+def _statistics(checkpoint: Mapping[str, Any]) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Mean and standard deviation in a checkpoint of this program, else None."""
+    found = checkpoint.get("normalization")
+    values = [found.get("mean"), found.get("std")] if isinstance(found, dict) else []
+    if not values or not all(isinstance(v, list) and all(isinstance(x, float | int) for x in v) for v in values):
+        return None, None
+    mean, std = (tuple(v) for v in values if v is not None)
+    return mean, std
 
 
 def download_state_dict(url: str, key: str = "model.encoder_weights") -> dict[str, Tensor]:
@@ -129,6 +158,8 @@ def load_timm_encoder(name: str, output_stride: int, weights: str | None) -> nn.
 def load_model_weights(model: nn.Module, weights: str | None, num_classes: int, reset_classifier: bool = False) -> None:
     """Loads weights into a network; a classifier of other classes stays as it was initialised, if allowed.
 
+    The network's `input_mean` and `input_std` become those of a checkpoint.
+
     Args:
         weights: path of a state dict, a checkpoint or a run folder; None leaves the network as it is.
         num_classes: of the network.
@@ -139,7 +170,7 @@ def load_model_weights(model: nn.Module, weights: str | None, num_classes: int, 
     """
     if weights is None:
         return
-    state, own = read_state_dict(weights), model.state_dict()
+    (state, mean, std), own = read_weights(weights), model.state_dict()
     classifier = [key for key in state if key in own and _other_classes(own[key], state[key], num_classes)]
     kept = {key: value for key, value in state.items() if not (reset_classifier and key in classifier)}
     wrong = misfits({key: value for key, value in own.items() if not (reset_classifier and key in classifier)}, kept)
@@ -152,6 +183,8 @@ def load_model_weights(model: nn.Module, weights: str | None, num_classes: int, 
             hint = "; model.reset_classifier=true keeps all but the classifier"
         raise UserError(f"model.weights={weights}: weights of another network: {wrong[0]}{hint}")
     model.load_state_dict(kept, strict=False)
+    if mean is not None:
+        model.input_mean, model.input_std = mean, std  # type: ignore[assignment]
     log.info("weights of %s%s", weights, f", without {', '.join(classifier)}" if len(kept) < len(state) else "")
 
 

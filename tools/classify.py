@@ -33,7 +33,7 @@ def classify(cfg: DictConfig) -> None:
 
     from data.images import read_image
     from engine.device import choose_device
-    from engine.normalization import IMAGENET
+    from engine.normalization import normalization_of
     from inference.inputs import found_below
     from models.efficientnet import EfficientNet
     from utils.tables import table
@@ -53,7 +53,7 @@ def classify(cfg: DictConfig) -> None:
             continue
         batch = torch.from_numpy(photo).permute(2, 0, 1)[None]
         with torch.inference_mode():
-            probabilities = model(IMAGENET(batch.to(device)))[0].softmax(0)
+            probabilities = model(normalization_of(model)(batch.to(device)))[0].softmax(0)
         best = probabilities.topk(min(TOP, len(names)))
         top = [
             {"rank": rank, "id": i, "class": names[i], "probability": share}

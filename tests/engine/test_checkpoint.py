@@ -18,6 +18,8 @@ from models.enet import ENet
 from models.espnet import ESPNet
 from utils.errors import UserError
 
+GREY = {"mean": [0.5] * 3, "std": [0.5] * 3}
+
 
 @pytest.fixture
 def checkpoint() -> dict[str, Any]:
@@ -25,7 +27,7 @@ def checkpoint() -> dict[str, Any]:
         "config": {"model": {"_target_": "models.enet.ENet", "dropout": 0.2}},
         "labels": {"names": ["a", "b", "c"], "colors": [[0, 0, 0], [1, 1, 1], [2, 2, 2]]},
         "model": ENet(3).state_dict(),
-        "normalization": {"mean": [0.5] * 3, "std": [0.5] * 3},
+        "normalization": GREY,
         "image_size": [64, 64],
     }
 
@@ -176,7 +178,9 @@ def test_a_network_is_rebuilt_without_the_files_that_it_began_with(
     file.unlink()
     config = {"model": {"_target_": "models.efficient_segnet.EfficientSegNet", **arguments}}
     with caplog.at_level(logging.WARNING):
-        rebuilt = build_model({"config": config, "labels": {"names": ["a", "b", "c"]}, "model": model.state_dict()})
+        rebuilt = build_model(
+            {"normalization": GREY, "config": config, "labels": {"names": list("abc")}, "model": model.state_dict()}
+        )
     assert isinstance(rebuilt, EfficientSegNet)
     assert rebuilt.encoder.frozen == model.encoder.frozen == (freeze is not False)
     assert all(torch.equal(value, rebuilt.state_dict()[key]) for key, value in model.state_dict().items())
@@ -186,7 +190,9 @@ def test_a_network_is_rebuilt_without_the_files_that_it_began_with(
 def test_auto_freezes_nothing_in_a_rebuilt_network_whose_recipe_does_not() -> None:
     arguments: dict[str, Any] = {"freeze_encoder": "auto", "encoder_weights": "imagenet"}
     config = {"model": {"_target_": "models.espnet.ESPNet", **arguments}}
-    rebuilt = build_model({"config": config, "labels": {"names": ["a", "b"]}, "model": ESPNet(2).state_dict()})
+    rebuilt = build_model(
+        {"normalization": GREY, "config": config, "labels": {"names": ["a", "b"]}, "model": ESPNet(2).state_dict()}
+    )
     assert isinstance(rebuilt, ESPNet)
     assert not rebuilt.encoder.frozen
 

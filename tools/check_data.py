@@ -36,10 +36,12 @@ def check(cfg: DictConfig) -> None:
     from data.inspection import inspect, summarise
     from utils.figures import draw_sheet
 
-    wanted = [cfg.splits] if isinstance(cfg.splits, str) else cfg.splits
-    datasets, broken = splits_there(plain(cfg.data), None if wanted is None else list(wanted))
     option = chosen("data") or "data"
     folder = user_path(cfg.output, "output") if cfg.output else Path("outputs", "check_data", option)
+    if cfg.data.get("root"):
+        user_path(cfg.data.root, "data.root")
+    wanted = [cfg.splits] if isinstance(cfg.splits, str) else cfg.splits
+    datasets, broken = splits_there(plain(cfg.data), None if wanted is None else list(wanted))
     make_writable(folder)
     facts: dict[str, SplitFacts] = {}
     for split, dataset in datasets.items():

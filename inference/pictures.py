@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.images import resize_image, resize_mask, write_mask
+from data.images import encoded, resize_image, resize_mask, write_mask
 from data.labels import LabelSet
 from engine.predictor import Prediction
 from utils.files import appearing
@@ -48,13 +48,13 @@ def write_files(
             elif kind == "color":
                 # By OpenCV, blue first: Pillow would hold another four bytes a pixel.
                 blue_first = LabelSet(labels.names, tuple((b, g, r) for r, g, b in labels.colors)).painted(mask)
-                cv2.imencode(".png", blue_first, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tofile(temporary)
+                temporary.write_bytes(cv2.imencode(".png", blue_first, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].data)
             elif kind in ("overlay", "side_by_side"):
                 draw = overlay if kind == "overlay" else side_by_side
-                draw(*shrunk(image, mask), labels).save(temporary, format="PNG", compress_level=1)
+                temporary.write_bytes(encoded(draw(*shrunk(image, mask), labels), "PNG", compress_level=1))
             elif kind == "uncertainty" and uncertainty is not None:
                 grey = np.rint(uncertainty * 255).clip(0, 255).astype(np.uint8)
-                Image.fromarray(grey).save(temporary, format="PNG")
+                temporary.write_bytes(encoded(Image.fromarray(grey), "PNG"))
             elif kind == "probabilities" and probabilities is not None:
                 with temporary.open("wb") as file:
                     np.savez(file, probabilities=probabilities.astype(np.float16), classes=np.array(labels.names))
@@ -70,7 +70,7 @@ def write_ids(path: Path, mask: np.ndarray, labels: LabelSet, own_ids: bool) -> 
     palette[table[: len(labels)][::-1]] = labels.colors[::-1]  # of classes with one id, the first one's colour
     picture = Image.fromarray(table[mask])
     picture.putpalette(palette.tobytes())
-    picture.save(path, format="PNG")
+    path.write_bytes(encoded(picture, "PNG"))
 
 
 def shrunk(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

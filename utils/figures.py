@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,10 +17,15 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from data.labels import IGNORE_INDEX, LabelSet
+from utils.files import make_folder, replacing
+from utils.fonts import drawn_class_names, drawn_text, use_found_fonts
 from utils.overlay import tinted
 from utils.sample_pictures import Predicted
+from utils.text import one_line
 
-matplotlib.rcParams["text.parse_math"] = False  # names of files and classes may have a $
+SHOWN = 800  # pixels along the longer side of a picture in a figure, about: more are not seen
+TALLEST = 3.0  # height over width of the place of a picture, which is shown smaller if it is taller
+LARGEST = 20_000  # pixels of a side of a figure
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: int, path: Path) -> None:
@@ -44,7 +49,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: i
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         if best_epoch:
-            label = f"best {monitor}: epoch {best_epoch}" if axes is not losses else None
+            label = f"best {_short(monitor)}: epoch {best_epoch}" if axes is not losses else None
             axes.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label=label)
         # Below the axes: within, there is no place that no curve crosses. Each term is a column.
         columns = min(len(terms), 3) if axes is losses else 2
@@ -54,8 +59,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: i
 
 def _plot(axes: Axes, rows: Sequence[Mapping[str, float]], name: str, **style: Any) -> None:
     """A column of metrics.csv over the epochs that have it."""
-    points = [(row["epoch"], row[name]) for row in rows if name in row]
-    if points:
+    if points := [(row["epoch"], row[name]) for row in rows if name in row]:
         axes.plot(*zip(*points, strict=True), marker=".", label=name, **style)
 
 
@@ -72,33 +76,36 @@ def draw_confusion(confusion: np.ndarray, labels: LabelSet, title: str, path: Pa
             if shares[i, j] >= 0.5:
                 color = "white" if shares[i, j] > 55 else "black"
                 axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=color, fontsize=9)
+    names = [_short(name) for name in drawn_class_names(labels.names)]
     axes.set_xticks(
-        range(classes), labels.names, rotation=60 if classes <= 32 else 90, ha="right" if classes <= 32 else "center"
+        range(classes), names, rotation=60 if classes <= 32 else 90, ha="right" if classes <= 32 else "center"
     )
-    axes.set_yticks(range(classes), labels.names)
+    axes.set_yticks(range(classes), names)
     axes.tick_params(labelsize=10 if classes <= 32 else 7)
     axes.set_xlabel("predicted class", fontsize=11)
     axes.set_ylabel("true class", fontsize=11)
-    axes.set_title(title)
+    axes.set_title(drawn_text(title))
     figure.colorbar(image, ax=axes, label="% of the true class's pixels", shrink=0.8)
     _save(figure, path)
 
 
 def draw_predictions(samples: Sequence[Predicted], labels: LabelSet, path: Path) -> None:
     """Rows of image, truth, prediction and error."""
-    height, width = samples[0].truth.shape
-    figure = Figure(figsize=(16, 4 * len(samples) * height / width + 1.6), layout="constrained")
-    grid = figure.subplots(len(samples), 4, squeeze=False)
+    heights = [4 * _aspect(sample.truth) + 0.35 for sample in samples]  # inches
+    figure = Figure(figsize=(16, sum(heights) + 1.6), layout="constrained")
+    grid = figure.subplots(len(samples), 4, squeeze=False, height_ratios=heights)
     for axes, (_, name, image, truth, prediction) in zip(grid, samples, strict=True):
         valid = truth != IGNORE_INDEX
         wrong = (prediction != truth) & valid
+        share = wrong.sum() / max(valid.sum(), 1)
+        image, truth, prediction, valid, wrong = (_thinned(part) for part in (image, truth, prediction, valid, wrong))
         error = np.where(valid[..., None], (image // 3 + 150).astype(np.uint8), 255)
         error[wrong] = (200, 30, 30)
         panels = {
             _short(name): image,
             "truth": labels.painted(truth),
             "prediction": labels.painted(prediction),
-            f"wrong (red): {wrong.sum() / max(valid.sum(), 1):.1%} of the pixels": error,
+            f"wrong (red): {share:.1%} of the pixels": error,
         }
         for ax, (title, picture) in zip(axes, panels.items(), strict=True):
             ax.imshow(picture)
@@ -129,7 +136,7 @@ def draw_calibration(counts: np.ndarray, error: float, title: str, path: Path) -
     above.plot([0, 1], [0, 1], "--", color="C7", label="as often right as it says")
     above.set_ylim(0, 1)
     above.set_ylabel("accuracy")
-    above.set_title(f"{title}, expected error {error:.4f}")
+    above.set_title(drawn_text(f"{title}, expected error {error:.4f}"))
     above.legend(loc="upper left")
     below.bar(middles[there], 100 * pixels[there] / pixels.sum(), width * 0.92, color="C7")
     below.set_xlim(0, 1)
@@ -151,7 +158,7 @@ def draw_sheet(
     Args:
         panels: (title, image uint8 (H, W, 3), mask uint8 (H, W)), each of its own size.
     """
-    shapes = [min(image.shape[0] / image.shape[1], 3) for _, image, _ in panels]
+    shapes = [_aspect(image) for _, image, _ in panels]
     heights = [max(shapes[i : i + columns]) * 4 + 0.35 for i in range(0, len(panels), columns)]  # inches
     patches = _patches(labels, [mask for _, _, mask in panels])
     legend = 0.25 * -(-len(patches) // 9)
@@ -161,10 +168,9 @@ def draw_sheet(
         axes.axis("off")
         if panel:
             name, image, mask = panel
-            step = max(image.shape[0] // 800, image.shape[1] // 800, 1)  # no more than can be seen
-            axes.imshow(tinted(image[::step, ::step], mask[::step, ::step], labels, opacity))
+            axes.imshow(tinted(_thinned(image), _thinned(mask), labels, opacity))
             axes.set_title(_short(name, 45), fontsize=9)
-    figure.suptitle(title)
+    figure.suptitle(drawn_text(title))
     figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 9), fontsize=9)
     _save(figure, path)
 
@@ -198,7 +204,7 @@ def draw_range_test(
     axes.xaxis.set_major_formatter("{x:g}")  # the usual powers of ten need the $ that is switched off above
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss")
-    axes.set_title(title)
+    axes.set_title(drawn_text(title))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
     _save(figure, path)
@@ -227,9 +233,10 @@ def draw_speed(runs: Sequence[tuple[str, float, Mapping[str, float]]], title: st
     axes.margins(x=0.2, y=0.12)
     axes.set_xlabel("milliseconds of a forward pass (median)")
     axes.set_ylabel("val/miou at the best epoch")
-    axes.set_title(title)
+    axes.set_title(drawn_text(title))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=len(backends), fontsize=9, frameon=False)
+    use_found_fonts(figure)
     canvas.draw()  # fixes where things are
     _label(axes, runs)
     _save(figure, path)
@@ -254,23 +261,40 @@ def _label(axes: Axes, runs: Sequence[tuple[str, float, Mapping[str, float]]]) -
 
 
 def _short(name: str, length: int = 36) -> str:
-    """The end of a name, where it is longer than there is room for."""
-    printable = name.encode(errors="replace").decode()
-    return printable if len(printable) <= length else f"...{printable[3 - length :]}"
+    """The end of a name, where it is longer than there is room for, in characters that can be drawn."""
+    text = drawn_text(one_line(name))
+    return text if len(text) <= length else f"...{text[3 - length :]}"
 
 
 def _patches(labels: LabelSet, masks: Sequence[np.ndarray]) -> list[Patch]:
     """Colour and name of each class that is in one of the masks."""
     present = set(np.concatenate([np.unique(mask) for mask in masks]).tolist())
     patches = [
-        Patch(facecolor=(color[0] / 255, color[1] / 255, color[2] / 255), label=name)
-        for i, (name, color) in enumerate(zip(labels.names, labels.colors, strict=True))
+        Patch(facecolor=(color[0] / 255, color[1] / 255, color[2] / 255), label=_short(name))
+        for i, (name, color) in enumerate(zip(drawn_class_names(labels.names), labels.colors, strict=True))
         if i in present
     ]
     ignored = [Patch(facecolor="white", edgecolor="grey", label="ignored")] if IGNORE_INDEX in present else []
     return patches + ignored
 
 
+def _aspect(picture: np.ndarray) -> float:
+    """Height over width of a picture (H, W, ...), as it is shown."""
+    return min(picture.shape[0] / picture.shape[1], TALLEST)
+
+
+def _thinned(picture: np.ndarray) -> np.ndarray:
+    """A picture (H, W, ...) without the rows and columns that are too many to be seen."""
+    step = max(*picture.shape[:2], SHOWN) // SHOWN
+    return picture[::step, ::step]
+
+
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(path)
+    """Write a figure whole or not at all; errors as `utils.files.replacing`."""
+    make_folder(path.parent)
+    figure.set_dpi(min(figure.dpi, LARGEST / max(figure.get_size_inches())))
+    use_found_fonts(figure)
+    picture = io.BytesIO()  # Pillow, which matplotlib writes with, does not notice that a disk takes only a part
+    FigureCanvasAgg(figure).print_png(picture)
+    with replacing(path) as file:
+        file.write(picture.getbuffer())

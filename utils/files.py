@@ -34,6 +34,18 @@ def make_writable(folder: Path) -> None:
         raise UserError(f"{folder}: nothing can be written there ({error.strerror})") from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: the folder cannot be made ({error.strerror})") from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, which takes the place of `path` when all of it is on disk; nobody ever sees half of it.

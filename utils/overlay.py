@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -11,9 +13,15 @@ from data.labels import LabelSet
 
 def class_shares(mask: np.ndarray, labels: LabelSet) -> list[tuple[str, tuple[int, int, int], float]]:
     """(name, colour, share of the pixels) of the classes in a mask uint8 (H, W), largest first."""
-    shares = np.array(Image.fromarray(mask).histogram()[: len(labels)]) / mask.size
+    return _shares(mask, labels.names, labels.colors)
+
+
+def _shares(
+    mask: np.ndarray, names: Sequence[str], colors: Sequence[tuple[int, int, int]]
+) -> list[tuple[str, tuple[int, int, int], float]]:
+    shares = np.array(Image.fromarray(mask).histogram()[: len(names)]) / mask.size
     order = [i for i in np.argsort(-shares, kind="stable") if shares[i] > 0]
-    return [(labels.names[i], labels.colors[i], float(shares[i])) for i in order]
+    return [(names[i], colors[i], float(shares[i])) for i in order]
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.55) -> Image.Image:
@@ -29,7 +37,12 @@ def side_by_side(image: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Image
 
 def _with_legend(picture: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Image.Image:
     height, width = picture.shape[:2]
-    legend = _legend(class_shares(mask, labels), width)
+    names: Sequence[str] = labels.names
+    if not all(name.isascii() for name in names):
+        from utils.fonts import drawn_class_names  # imports matplotlib, which takes a while
+
+        names = drawn_class_names(names)
+    legend = _legend(_shares(mask, names, labels.colors), width)
     whole = Image.new("RGB", (width, height + legend.height), "white")
     whole.paste(Image.fromarray(picture))
     whole.paste(legend, (0, height))
@@ -54,16 +67,28 @@ def _contours(mask: np.ndarray) -> np.ndarray:
 def _legend(shares: list[tuple[str, tuple[int, int, int], float]], width: int) -> Image.Image:
     """Colour, name and share of each class, in as many columns as fit into the width."""
     size = max(11, min(width // 45, 40))
-    font = ImageFont.load_default(size)
-    texts = [f"{name} {share:.1%}" for name, _, share in shares]
-    cell = max(int(font.getlength(text)) for text in texts) + 3 * size
+    plain, fonts = _font("", size), [_font(name, size) for name, _, _ in shares]
+    lengths = [font.getlength(name) for font, (name, _, _) in zip(fonts, shares, strict=True)]
+    cell = int(max(lengths, default=0) + plain.getlength(" 100.0%")) + 3 * size
     columns = max(1, width // cell)
     row_height = round(size * 1.6)
-    rows = -(-len(texts) // columns)
+    rows = -(-len(shares) // columns)
     legend = Image.new("RGB", (width, rows * row_height + size // 2), "white")
     draw = ImageDraw.Draw(legend)
-    for i, (text, (_, color, _)) in enumerate(zip(texts, shares, strict=True)):
+    for i, (font, length, (name, color, share)) in enumerate(zip(fonts, lengths, shares, strict=True)):
         x, y = size // 2 + (i % columns) * cell, size // 3 + (i // columns) * row_height
         draw.rectangle((x, y, x + size, y + size), fill=color, outline="black")
-        draw.text((x + 1.5 * size, y + size / 2), text, fill="black", font=font, anchor="lm")
+        draw.text((x + 1.5 * size, y + size / 2), name, fill="black", font=font, anchor="lm")
+        # In a font of its own: one for another script may lack digits.
+        draw.text((x + 1.5 * size + length, y + size / 2), f" {share:.1%}", fill="black", font=plain, anchor="lm")
     return legend
+
+
+def _font(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """A font for a text that some font has: Pillow's own has little more than ASCII."""
+    if text.isascii():
+        return ImageFont.load_default(size)
+    from utils.fonts import font_for
+
+    path = font_for(text)
+    return ImageFont.truetype(path, size) if path else ImageFont.load_default(size)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from utils.errors import LostProcess, UserError
-from utils.files import replacing
+from utils.files import make_folder, replacing
 from utils.interruption import Interrupted
 
 
@@ -72,7 +72,7 @@ class RunFolder:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["true class", *names])
         writer.writerows([name, *row] for name, row in zip(names, counts, strict=True))
-        self.figures.mkdir(exist_ok=True)
+        make_folder(self.figures)
         write_text(self.figures / "confusion_matrix.csv", text.getvalue())
 
     def read_rows(self, up_to_epoch: int | None = None) -> list[dict[str, float]]:

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from data.images import encoded
 from data.labels import IGNORE_INDEX, LabelSet
-from utils.files import replacing
+from utils.files import make_folder, replacing
 from utils.run_folder import write_json
 
-WIDTH = 480  # pixels, at most
+WIDTH, HEIGHT = 480, 1440  # pixels, at most
 
 
 class Predicted(NamedTuple):
@@ -38,13 +39,13 @@ class Predicted(NamedTuple):
 
 
 def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) -> None:
-    """Writes <number>_<name>_image.jpg, ..._truth.png and ..._prediction.png of each sample, and index.json: the
+    """Write <number>_<name>_image.jpg, ..._truth.png and ..._prediction.png of each sample, and index.json: the
     classes with their colours, and of each sample its number, name, a digest of the truth, its scores and its files.
 
     Raises:
         UserError: the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     entries = []
     for sample in samples:
         stem = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(sample.name).stem)[-60:]
@@ -53,10 +54,10 @@ def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) 
         size = _size(sample.truth)
         with replacing(folder / files["image"]) as file:
             photo = Image.fromarray(sample.image).resize(size, Image.Resampling.LANCZOS)
-            photo.save(file, "JPEG", quality=80, optimize=True)
+            file.write(encoded(photo, "JPEG", quality=80, optimize=True))
         for part, mask in (("truth", sample.truth), ("prediction", sample.prediction)):
             with replacing(folder / files[part]) as file:
-                _palette_picture(mask, labels, size).save(file, "PNG", optimize=True)
+                file.write(encoded(_palette_picture(mask, labels, size), "PNG", optimize=True))
         scores = _scores(sample.truth, sample.prediction, len(labels))
         # Runs of other options may call another sample the same: whose truth is equal is one.
         digest = hashlib.sha256(repr(sample.truth.shape).encode() + sample.truth.tobytes()).hexdigest()[:16]
@@ -69,8 +70,8 @@ def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) 
 def _size(mask: np.ndarray) -> tuple[int, int]:
     """Width and height of the pictures of a mask (H, W)."""
     height, width = mask.shape
-    shown = min(width, WIDTH)
-    return shown, max(round(height * shown / width), 1)
+    scale = min(WIDTH / width, HEIGHT / height, 1)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
 def _palette_picture(mask: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> Image.Image:

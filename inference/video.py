@@ -19,6 +19,7 @@ from engine.predictor import Prediction, Predictor
 from inference.pictures import frame, write_files
 from inference.pipeline import WriteBehind, made_ahead
 from utils.errors import Unreadable, UserError
+from utils.files import make_folder
 from utils.interruption import Interrupted, StopRequest
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def segment(
     """
     folders = {kind: path for kind, path in outputs.items() if path.suffix != ".mp4"}
     for path in folders.values():
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
     videos = {
         kind: VideoWriter(path, frames.rate, keep_part=frames.is_camera)
         for kind, path in outputs.items()

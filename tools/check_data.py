@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from utils.config import build_dataset, chosen, dataset_class, plain
 from utils.errors import DataFault, NotThere, PartlyFailed, UserError
-from utils.files import make_writable
+from utils.files import make_writable, replacing
 from utils.launch import launch
 from utils.paths import user_path
 
@@ -58,7 +58,8 @@ def check(cfg: DictConfig) -> None:
     found = findings(facts, datasets, {cfg.data.train_split, cfg.data.val_split}) | broken
     report = folder / "findings.txt"
     text = "".join(f"{kind}: {line}\n" for kind, lines in found.items() for line in lines)
-    report.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with replacing(report) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
     if found:
         raise PartlyFailed(as_text(found, report))
     log.info("nothing is wrong with %s", ", ".join(f"{split} ({len(facts[split].names)})" for split in facts))

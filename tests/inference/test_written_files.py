@@ -7,6 +7,7 @@ from PIL import Image
 from data.labels import LabelSet
 from engine.predictor import Prediction
 from inference.pictures import FOR_PEOPLE, shrunk, write_files
+from tests.full_disk import largest_file
 from utils.errors import UserError
 from utils.overlay import side_by_side
 
@@ -67,3 +68,15 @@ def test_pictures_for_people_are_no_larger_than_they_can_see() -> None:
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
         write_files({"mask": tmp_path / "gone" / "x.png"}, IMAGE, FOUND, LABELS)
+
+
+@pytest.mark.parametrize("own_ids", [False, True])
+@pytest.mark.parametrize("kind", ["mask", "color", "overlay", "side_by_side", "uncertainty", "probabilities"])
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, kind: str, own_ids: bool) -> None:
+    found = Prediction(MASK, RNG.random(MASK.shape, np.float32), RNG.random((3, *MASK.shape), np.float32))
+    path = written(tmp_path, kind, found, own_ids)
+    size = path.stat().st_size
+    path.unlink()
+    with largest_file(size - 10), pytest.raises(UserError, match=r"x\.png: cannot be written \(File too large\)"):
+        write_files({kind: path}, IMAGE, found, LABELS, own_ids)
+    assert list(tmp_path.iterdir()) == []

@@ -1,10 +1,8 @@
 """Figures and legends of names, photos and disks of all kinds."""
 
 import logging
-import resource
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
@@ -17,6 +15,7 @@ from PIL import Image
 
 import utils.fonts
 from data.labels import LabelSet
+from tests.full_disk import largest_file
 from utils.errors import UserError
 from utils.figures import draw_calibration, draw_confusion, draw_curves, draw_predictions, draw_sheet, draw_speed
 from utils.overlay import overlay, side_by_side
@@ -140,17 +139,6 @@ def test_letters_beyond_ascii_are_drawn_in_overlays() -> None:
     ]
     for i in (0, 2):
         assert (pictures[i] != pictures[i + 1]).any()
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """As a disk that is nearly full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 DRAWN: dict[str, Callable[[Path], None]] = {

@@ -15,7 +15,7 @@ BINS = (1, 2, 3, 6)
 
 
 def depthwise_separable(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    """Depthwise 3x3 and pointwise convolution, each with batch norm; ReLU at the end alone (section 3.2.1)."""
+    """Depthwise 3x3 and pointwise convolution, each with batch norm; ReLU only at the end (section 3.2.1)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, in_channels, 3, stride, 1, groups=in_channels, bias=False),
         BatchNorm(in_channels),
@@ -72,12 +72,19 @@ class FeatureFusion(nn.Module):
         return self.activation(self.fine(fine) + self.deep(self.depthwise(resize(deep, like=fine))))
 
 
+def auxiliary_head(in_channels: int, num_classes: int, dropout: float) -> nn.Sequential:
+    """A 3x3 convolution to 32 channels and a 1x1 to the logits. (The paper names the places and the weight 0.4, but not
+    the layers.)"""
+    return nn.Sequential(conv_norm_act(in_channels, 32), nn.Dropout(dropout), nn.Conv2d(32, num_classes, 1))
+
+
 class FastSCNN(nn.Module):
     """Fast-SCNN for images of any size from 32x32.
 
     Args:
         num_classes: channels of the output.
-        auxiliary: in training, a second head on the downsampling's output; `loss.auxiliary_weight` weighs it.
+        auxiliary: train with two more heads, after the learning-to-downsample module and after the global feature
+            extractor (section 4); `loss.auxiliary_weight` weighs each. They are not run in eval mode.
         dropout: before the last convolution.
         weights: path of a checkpoint, run folder or state dict to begin with.
         reset_classifier: take all of `weights` but a classifier of another number of classes.
@@ -111,14 +118,17 @@ class FastSCNN(nn.Module):
         )
         self.auxiliary = None
         if auxiliary:
-            self.auxiliary = nn.Sequential(conv_norm_act(64, 32), nn.Dropout(dropout), nn.Conv2d(32, num_classes, 1))
+            self.auxiliary = nn.ModuleList(auxiliary_head(channels, num_classes, dropout) for channels in (64, 128))
         load_model_weights(self, weights, num_classes, reset_classifier)
 
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W), in training with the second head's."""
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W); in training, a tuple of them and the
+        auxiliary heads' logits."""
         check_images(images)
         fine = self.learning_to_downsample(images)
-        logits = resize(self.classifier(self.fusion(fine, self.global_features(fine))), like=images)
+        deep = self.global_features(fine)
+        logits = resize(self.classifier(self.fusion(fine, deep)), like=images)
         if self.auxiliary is None or not self.training:
             return logits
-        return logits, resize(self.auxiliary(fine), like=images)
+        heads = zip(self.auxiliary, (fine, deep), strict=True)
+        return logits, *(resize(head(features), like=images) for head, features in heads)

@@ -1,8 +1,9 @@
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
-from tests.models.tester import SLOW, SLOW_FOR_VARIANTS, ModelTester, build, noise
+from tests.models.tester import SLOW, SLOW_FOR_VARIANTS, ModelTester, build, noise, settled, without_chance
 
 
 class TestFastSCNN(ModelTester):
@@ -28,17 +29,39 @@ class TestFastSCNN(ModelTester):
         assert found == downsampling | {f"global{i}": s for i, s in enumerate(deep)} | {"fusion": (128, 128, 256)}
 
 
-class TestFastSCNNWithAuxiliaryHead(ModelTester):
+class TestFastSCNNWithAuxiliaryHeads(ModelTester):
+    """Heads of 19 classes: 3x3 convolutions of 64 and of 128 channels to 32, batch norm, 1x1 convolutions."""
+
     name = "fast_scnn"
     memorising_scale = 4
-    parameters = (1_150_000, 1_170_000)
+    heads = 9 * (64 + 128) * 32 + 2 * (2 * 32 + 32 * 19 + 19)
+    parameters = (1_100_000 + heads, 1_150_000 + heads)
     slow = SLOW_FOR_VARIANTS - {"test_every_parameter_gets_a_gradient"}
 
     def build(self) -> Any:
         return build(self.name, self.num_classes, auxiliary=True)
 
-    def test_two_logits_in_training_and_one_in_eval(self) -> None:
-        model = self.build()
-        main, auxiliary = model.train()(noise(2, 3, 64, 96))
-        assert main.shape == auxiliary.shape == (2, 19, 64, 96)
-        assert isinstance(model.eval()(noise(2, 3, 64, 96)), torch.Tensor)
+    def test_heads_after_downsampling_and_after_the_global_features(self) -> None:
+        """Each sees the features of that place, and nothing after it."""
+        model: Any = without_chance(self.build()).train()
+        features: list[torch.Tensor] = []
+        for part in (model.learning_to_downsample, model.global_features):
+            part.register_forward_hook(lambda module, inputs, output: features.append(output))
+        logits = model(noise(2, 3, 64, 96))
+        assert [x.shape for x in logits] == [(2, 19, 64, 96)] * 3
+        assert [x.shape[1:] for x in features] == [(64, 8, 12), (128, 2, 3)]
+        for head, x, found in zip(model.auxiliary, features, logits[1:], strict=True):
+            expected = F.interpolate(head(x), size=(64, 96), mode="bilinear", align_corners=False)
+            torch.testing.assert_close(found, expected)
+
+    def test_eval_gives_what_a_network_without_the_heads_gives(self) -> None:
+        """The same tensor, bit for bit, and not one layer of them is run or exported."""
+        model = settled(self.build())
+        plain = build(self.name, self.num_classes)
+        plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("auxiliary.")})
+        images = noise(2, 3, 64, 96)
+        with torch.inference_mode():
+            assert torch.equal(model(images), plain.eval()(images))
+        program = torch.export.export(model, (images,))
+        used = {str(node.meta.get("nn_module_stack")) for node in program.graph.nodes}
+        assert any("fusion" in modules for modules in used) and not any("auxiliary" in modules for modules in used)

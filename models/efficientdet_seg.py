@@ -23,11 +23,15 @@ class Size(NamedTuple):
 
 
 SIZES = (Size(64, 2), Size(80, 2), Size(96, 3), Size(112, 3), Size(128, 3), Size(160, 4), Size(192, 4), Size(224, 5))
-"""D0 to D7. Published for segmentation is D4; the others grow around it with their encoders B0 to B7."""
+"""D0 to D7. Published for segmentation is D4; the others grow around it with their encoders B0 to B7. (The published D7
+detects with the encoder B6 on larger images; B7 is that of D7x.)"""
+CLASSIFIER_STD = 0.01
+"""Of the classifier's initial weights, so that training starts from nearly equal probabilities: Lin et al. 2017, arXiv
+1708.02002, section 4.1. With the initialisation of the other layers the first loss of D4 is twice as high."""
 
 
 class PaperHead(nn.Module):
-    """Three separable convolutions on P2 alone; logits at stride 4 (section 5.2)."""
+    """Three separable convolutions on P2 only; logits at stride 4 (section 5.2)."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -85,7 +89,7 @@ class EfficientDetSeg(nn.Module):
         checkpointing: spend time to save memory in training: keep what enters each block of the encoder, and compute
             what is inside again for the backward pass.
         encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
-        freeze_encoder: train the rest alone; `auto` does not, as the recipe.
+        freeze_encoder: train only the rest; `auto` does not, as the recipe.
         weights: path of a checkpoint, run folder or state dict to begin with.
         reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
@@ -118,6 +122,7 @@ class EfficientDetSeg(nn.Module):
         self.head = (PaperHead if head == "p2" else TopDownHead)(channels, num_classes)
         as_in_efficientnet(self.bifpn)
         as_in_efficientnet(self.head)
+        nn.init.normal_(self.head.classifier.weight, std=CLASSIFIER_STD)
         if freeze_encoder is True:
             self.encoder.freeze()
         load_model_weights(self, weights, num_classes, reset_classifier)

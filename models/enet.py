@@ -1,5 +1,10 @@
 """ENet: Paszke et al. 2016, "ENet: A Deep Neural Network Architecture for Real-Time Semantic
-Segmentation", arXiv 1606.02147. Names and numbers are those of the paper's table 1 and figure 2."""
+Segmentation", arXiv 1606.02147. Names and numbers are those of the paper's table 1 and figure 2.
+
+Differences from the authors' Torch code, where the paper leaves room: it narrows to `out_channels // 4` in down- and
+upsampling bottlenecks (here `in_channels // 4`, as davidtvs/PyTorch-ENet does), its batch norms have eps 1e-3 (here
+PyTorch's 1e-5), and its full convolution is 2x2 (here 3x3).
+"""
 
 from __future__ import annotations
 

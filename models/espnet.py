@@ -2,6 +2,10 @@
 
 S0, S1 and S2 are an EfficientNet encoder, pyramid pooling and a small classifier; the final network fuses fine
 features in between. (Not the dilated "ESPNet" of Mehta et al. 2018.)
+
+Differences from the authors' code: their pyramid convolutions have stride 2, which halves the pooled maps of 2x2 and
+more (the same parameters, and 0.008 G multiply-adds fewer at 512x512; the published figures fit either); ours have
+stride 1. They upsample by nearest neighbours (`interpolation=nearest`); the default here is bilinear.
 """
 
 from __future__ import annotations
@@ -14,8 +18,10 @@ from torch import Tensor, nn
 from models.encoders import EfficientNetEncoder
 from models.layers import (
     BatchNorm,
+    Interpolation,
     as_in_efficientnet,
     check_images,
+    check_interpolation,
     check_num_classes,
     conv_norm_act,
     pool_to_bins,
@@ -31,15 +37,16 @@ POOLED, WIDTH = 80, 128  # channels of each pooled map, and of fusion and classi
 class PyramidPooling(nn.Module):
     """The map, and what its averages over 1x1, 2x2, 3x3 and 6x6 regions say of it, concatenated."""
 
-    def __init__(self, in_channels: int) -> None:
+    def __init__(self, in_channels: int, interpolation: Interpolation) -> None:
         super().__init__()
         self.branches = nn.ModuleList(nn.Conv2d(in_channels, POOLED, 3, padding=1) for _ in BINS)
+        self.interpolation: Interpolation = interpolation
         self.out_channels = in_channels + POOLED * len(BINS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C + 320, H, W)."""
-        pooled = [resize(conv(pool_to_bins(x, bins)), like=x) for bins, conv in zip(BINS, self.branches, strict=True)]
-        return torch.cat([x, *pooled], dim=1)
+        pooled = [conv(pool_to_bins(x, bins)) for bins, conv in zip(BINS, self.branches, strict=True)]
+        return torch.cat([x, *(resize(y, x, self.interpolation) for y in pooled)], dim=1)
 
 
 class FeatureFusion(nn.Module):
@@ -66,8 +73,9 @@ class ESPNet(nn.Module):
             any other EfficientNet, as `efficientnet_lite0`.
         fusion: the final network's feature fusion.
         dropout: of the logits, before they are upsampled.
+        interpolation: of every upsampling: `bilinear`, or `nearest` as in the authors' code.
         encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
-        freeze_encoder: train the rest alone; `auto` does not, as the recipe.
+        freeze_encoder: train only the rest; `auto` does not, as the recipe.
         weights: path of a checkpoint, run folder or state dict to begin with.
         reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
@@ -78,6 +86,7 @@ class ESPNet(nn.Module):
         encoder: str = "efficientnet_b0",
         fusion: bool = False,
         dropout: float = 0.3,
+        interpolation: Literal["bilinear", "nearest"] = "bilinear",
         encoder_weights: str | None = None,
         freeze_encoder: bool | Literal["auto"] = "auto",
         weights: str | None = None,
@@ -85,9 +94,11 @@ class ESPNet(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        check_interpolation(interpolation)
+        self.interpolation: Interpolation = interpolation
         self.encoder = EfficientNetEncoder(encoder, stages=(2, 7), weights=encoder_weights)
         fine, coarse = self.encoder.channels
-        self.pyramid = PyramidPooling(coarse)
+        self.pyramid = PyramidPooling(coarse, interpolation)
         width = self.pyramid.out_channels
         self.fusion = FeatureFusion(width, fine) if fusion else None
         self.classifier = nn.Sequential(
@@ -108,7 +119,7 @@ class ESPNet(nn.Module):
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
         check_images(images)
         fine, coarse = self.encoder.features(images)
-        x = resize(self.pyramid(coarse), like=fine)
+        x = resize(self.pyramid(coarse), fine, self.interpolation)
         if self.fusion is not None:
             x = self.fusion(x, fine)
-        return resize(self.classifier(x), like=images)
+        return resize(self.classifier(x), images, self.interpolation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -74,9 +75,22 @@ def separable_norm_act(in_channels: int, out_channels: int, stride: int = 1, dil
     return nn.Sequential(conv, BatchNorm(out_channels), nn.ReLU(inplace=True))
 
 
-def resize(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear, to the height and width of another tensor."""
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+Interpolation = Literal["bilinear", "nearest"]
+
+
+def check_interpolation(interpolation: str) -> None:
+    """
+    Raises:
+        ValueError: neither `bilinear` nor `nearest`.
+    """
+    if interpolation not in ("bilinear", "nearest"):
+        raise ValueError(f"interpolation={interpolation}: must be bilinear or nearest")
+
+
+def resize(x: Tensor, like: Tensor, interpolation: Interpolation = "bilinear") -> Tensor:
+    """Interpolates to the height and width of another tensor."""
+    corners = False if interpolation == "bilinear" else None
+    return F.interpolate(x, size=like.shape[-2:], mode=interpolation, align_corners=corners)
 
 
 def pool_to_bins(x: Tensor, bins: int) -> Tensor:

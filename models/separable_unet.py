@@ -2,15 +2,30 @@
 
 The shape is that of Ronneberger et al. 2015, arXiv 1505.04597; the convolutions are those of MobileNet (Howard et al.
 2017, arXiv 1704.04861).
+
+Differences from the code that ESPNet was compared with: there, a 2x2 convolution follows each upsampling (here a
+separable 3x3), a 3x3 convolution to 2 channels comes before the classifier, which limits many classes (here none), and
+the deepest skip has dropout as well (here only the bottom has). It upsamples by nearest neighbours
+(`interpolation=nearest`); the default here is bilinear.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import check_images, check_num_classes, conv_norm_act, resize, separable_norm_act
+from models.layers import (
+    Interpolation,
+    check_images,
+    check_interpolation,
+    check_num_classes,
+    conv_norm_act,
+    resize,
+    separable_norm_act,
+)
 from models.weights import load_model_weights
 
 WIDTHS = (16, 32, 64, 128)
@@ -18,10 +33,11 @@ MIDDLE = 256
 
 
 class Up(nn.Module):
-    """Bilinear upsampling, a separable convolution, the encoder's features beside it, two separable convolutions."""
+    """Upsampling, a separable convolution, the encoder's features beside it, two separable convolutions."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, interpolation: Interpolation) -> None:
         super().__init__()
+        self.interpolation: Interpolation = interpolation
         self.narrow = separable_norm_act(in_channels, out_channels)
         self.convs = nn.Sequential(
             separable_norm_act(2 * out_channels, out_channels), separable_norm_act(out_channels, out_channels)
@@ -29,7 +45,7 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(N, C, h, w) and (N, C', H, W) -> (N, C', H, W)."""
-        return self.convs(torch.cat([skip, self.narrow(resize(x, like=skip))], dim=1))
+        return self.convs(torch.cat([skip, self.narrow(resize(x, skip, self.interpolation))], dim=1))
 
 
 class SeparableUNet(nn.Module):
@@ -38,15 +54,22 @@ class SeparableUNet(nn.Module):
     Args:
         num_classes: channels of the output.
         dropout: at the bottom.
+        interpolation: of every upsampling: `bilinear`, or `nearest`.
         weights: path of a checkpoint, run folder or state dict to begin with.
         reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
     def __init__(
-        self, num_classes: int, dropout: float = 0.5, weights: str | None = None, reset_classifier: bool = False
+        self,
+        num_classes: int,
+        dropout: float = 0.5,
+        interpolation: Literal["bilinear", "nearest"] = "bilinear",
+        weights: str | None = None,
+        reset_classifier: bool = False,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        check_interpolation(interpolation)
         self.downs = nn.ModuleList(
             nn.Sequential(conv_norm_act(before, width), separable_norm_act(width, width))
             for before, width in zip((3, *WIDTHS), WIDTHS, strict=False)
@@ -55,7 +78,7 @@ class SeparableUNet(nn.Module):
             separable_norm_act(WIDTHS[-1], MIDDLE), separable_norm_act(MIDDLE, MIDDLE), nn.Dropout(dropout)
         )
         self.ups = nn.ModuleList(
-            Up(below, width) for below, width in zip((MIDDLE, *WIDTHS[:0:-1]), WIDTHS[::-1], strict=True)
+            Up(below, width, interpolation) for below, width in zip((MIDDLE, *WIDTHS[:0:-1]), WIDTHS[::-1], strict=True)
         )
         self.classifier = nn.Conv2d(WIDTHS[0], num_classes, 1)
         load_model_weights(self, weights, num_classes, reset_classifier)

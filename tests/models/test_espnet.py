@@ -1,5 +1,10 @@
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
 
+from models.espnet import BINS, ESPNet
 from tests.models.tester import SLOW, SLOW_FOR_VARIANTS, ModelTester, build, noise, settled
 
 
@@ -60,3 +65,39 @@ class TestESPNet(ModelTester):
             model(noise(1, 3, 97, 131))
         assert seen["skip"].shape == (1, 24, 25, 33)
         assert torch.equal(seen["skip"], seen["stage"])
+
+
+class TestESPNetNearest(ModelTester):
+    """As the authors' code upsamples."""
+
+    name = "espnet"
+    memorising_scale = 4
+    slow = SLOW_FOR_VARIANTS
+
+    def build(self) -> Any:
+        return build(self.name, self.num_classes, interpolation="nearest")
+
+    def test_each_upsampling_repeats_rows_and_columns(self) -> None:
+        """From the bins to 1/32, from there to 1/4, and from there to the image of 192x384."""
+        model, seen = settled(self.build()), dict[Any, torch.Tensor]()
+        for name, part in (("pyramid", model.pyramid), ("classifier", model.classifier)):
+            part.register_forward_hook(lambda module, inputs, output, name=name: seen.update({name: output}))
+        for bins, part in zip(BINS, model.pyramid.branches, strict=True):
+            part.register_forward_hook(lambda module, inputs, output, bins=bins: seen.update({bins: output}))
+        model.fusion.register_forward_hook(lambda module, inputs, output: seen.update(fused=inputs[0]))
+        with torch.inference_mode():
+            logits = model(noise(1, 3, 192, 384))
+        parts = seen["pyramid"][:, 320:].split(80, 1)
+        for bins, part in zip(BINS, parts, strict=True):
+            assert np.array_equal(part, repeated(seen[bins], 6 // bins, 12 // bins))
+        assert np.array_equal(seen["fused"], repeated(seen["pyramid"], 8, 8))
+        assert np.array_equal(logits, repeated(seen["classifier"], 4, 4))
+
+
+def repeated(x: torch.Tensor, rows: int, columns: int) -> np.ndarray:
+    return x.numpy().repeat(rows, 2).repeat(columns, 3)
+
+
+def test_an_interpolation_that_does_not_exist() -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match="interpolation=cubic: must be bilinear or nearest"):
+        ESPNet(19, interpolation="cubic")  # type: ignore[arg-type]

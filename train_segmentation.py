@@ -200,7 +200,10 @@ def input_samples(cfg: DictConfig, dataset: Any, split: str, masks: bool) -> Any
     size, cache = (cfg.data.image_size[0], cfg.data.image_size[1]), cfg.data.get("cache", "none")
     if cache == "device":  # the loader keeps them there
         cache = "none"
-    return checked_samples(dataset, split, size, masks=masks, limit=cfg.data.limit, cache=cache)
+    single = cfg.data.get("allow_single_class", False)
+    return checked_samples(
+        dataset, split, size, masks=masks, limit=cfg.data.limit, cache=cache, allow_single_class=single
+    )
 
 
 def build_loss(cfg: DictConfig, train_samples: Any) -> Any:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
+import numpy as np
 from tqdm import tqdm
 
 from data.cache import CachedSamples
 from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
+from data.statistics import absent_classes, class_fault
 from utils.errors import Unreadable, UserError
 from utils.paths import refuse_special
 
+log = logging.getLogger(__name__)
+
 FULL_CHECK_BELOW = 2000
 """Sets with fewer samples than this are decoded whole before training."""
+SPOT_CHECKS = 100
+"""Samples of larger sets that are decoded to see which classes occur."""
 
 
 def checked_samples(
@@ -26,20 +33,30 @@ def checked_samples(
     masks: bool,
     limit: int | None = None,
     cache: Literal["none", "ram", "disk"] = "none",
+    allow_single_class: bool = False,
 ) -> SegmentationDataset:
-    """The samples of a split at the size of the network's input, after a look at them, and kept if wished.
+    """Check a split and return its samples at the size of the network's input, cached if wished.
 
     Args:
-        masks, limit: as `data.resized.ResizedSamples`.
+        masks, limit: as `data.resized.ResizedSamples`; `masks` is true for training.
         cache: as `data.cache.CachedSamples`.
+        allow_single_class: accept training masks in which only one class occurs.
 
     Raises:
-        UserError: as `check_files` and `check_contents`; or there is no room for the cache.
+        UserError: as `check_files`, `check_contents` and `check_classes`; or there is no room for the cache.
     """
     samples = ResizedSamples(dataset, image_size, masks, limit)
     check_files(samples, split)
     kept = samples if cache == "none" else CachedSamples(samples, cache)
-    check_contents(kept, split)
+    pixels = check_contents(kept, split, classes=2 if masks else 1)
+    if pixels is not None:
+        file = getattr(dataset, "labels_file", None)
+        fault = class_fault(pixels, dataset.labels, split, file, single=not masks or allow_single_class)
+        if fault:
+            raise UserError(fault)
+        absent = absent_classes(pixels, len(kept), dataset.labels, split, file)
+        if absent:
+            log.warning("%s", absent)
     return kept
 
 
@@ -67,19 +84,41 @@ def check_files(dataset: SegmentationDataset, split: str) -> None:
             _check_file(path)
 
 
-def check_contents(dataset: SegmentationDataset, split: str) -> None:
-    """Reads all samples of a set that is small enough.
+def check_contents(dataset: SegmentationDataset, split: str, classes: int = 0) -> np.ndarray | None:
+    """Read all samples of a set of under 2,000 and count their pixels; of a larger set, some that are evenly spread.
+
+    Args:
+        classes: of a larger set, read more until this many classes were met.
+
+    Returns:
+        The pixels of each train id in each sample that was read, int64 (samples, 256); None for generated data.
 
     Raises:
-        DataFault: in sets of under 2,000 samples, an image or mask cannot be read, does not match the other in size,
-            or has an unknown id.
+        DataFault: an image or mask that was read is damaged, does not match the other in size, or has an unknown id.
     """
-    if len(dataset) >= FULL_CHECK_BELOW or not dataset.files(0):
-        return
+    if not dataset.files(0):
+        return None
+    length = len(dataset)
+    indices = list(range(length))
+    if length >= FULL_CHECK_BELOW:
+        indices = np.linspace(0, length - 1, SPOT_CHECKS).round().astype(int).tolist()
+    counts = _count(dataset, indices, split)
+    for first in range(0, length if length >= FULL_CHECK_BELOW else 0, SPOT_CHECKS):
+        if (counts[:, :255].sum(0) > 0).sum() >= classes:
+            break
+        more = _count(dataset, list(range(first, min(first + SPOT_CHECKS, length))), split)
+        counts = np.concatenate([counts, more])
+    return counts
+
+
+def _count(dataset: SegmentationDataset, indices: list[int], split: str) -> np.ndarray:
+    def count(index: int) -> np.ndarray:
+        return np.bincount(dataset[index].mask.ravel(), minlength=256)
+
     with ThreadPoolExecutor() as pool:
-        samples = pool.map(lambda index: dataset[index].name, range(len(dataset)))
-        for _ in tqdm(samples, desc=f"checking {split}", total=len(dataset), unit="img", leave=False, delay=1):
-            pass
+        found = pool.map(count, indices)
+        bar = tqdm(found, desc=f"checking {split}", total=len(indices), unit="img", leave=False, delay=1)
+        return np.stack(list(bar))
 
 
 def _check_file(path: str) -> None:

@@ -46,7 +46,8 @@ class Folder(PairedFiles):
                 raise NotThere(
                     f"there is no folder {place / folder}\nSay data.root=<what holds images/, masks/ and labels.json>"
                 )
-        ids, label_set = read_labels(user_path(labels, "data.labels") if labels else place / "labels.json")
+        self.labels_file = user_path(labels, "data.labels") if labels else place / "labels.json"
+        ids, label_set = read_labels(self.labels_file)
         table = lookup_table(
             {raw: i for i, raw in enumerate(ids)}, ignored=() if IGNORE_INDEX in ids else (IGNORE_INDEX,)
         )

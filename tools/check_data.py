@@ -48,7 +48,7 @@ def check(cfg: DictConfig) -> None:
         length = len(dataset) if cfg.data.limit is None else min(cfg.data.limit, len(dataset))
         bar = tqdm(inspect(dataset, length), desc=split, total=length, unit="img", leave=False, dynamic_ncols=True)
         facts[split] = summarise(list(bar), list(dataset.faults))
-        describe(split, facts[split], dataset.labels)
+        describe(split, facts[split], dataset.labels, getattr(dataset, "labels_file", None))
         panels = spread_samples(dataset, length, cfg.pictures)
         if panels:
             path = folder / f"{split.replace('/', '_')}.png"
@@ -56,6 +56,9 @@ def check(cfg: DictConfig) -> None:
             log.info("wrote %s", path)
 
     found = findings(facts, datasets, {cfg.data.train_split, cfg.data.val_split}) | broken
+    faults = label_faults(facts, datasets, cfg.data)
+    if faults:
+        found["labels"] = faults
     report = folder / "findings.txt"
     text = "".join(f"{kind}: {line}\n" for kind, lines in found.items() for line in lines)
     with replacing(report) as file:
@@ -94,8 +97,9 @@ def splits_there(
     return there, broken
 
 
-def describe(split: str, facts: SplitFacts, labels: Any) -> None:
-    """Prints the classes with their shares and suggested weights, and what may be of interest."""
+def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | None) -> None:
+    """Print the classes with their shares and suggested weights, and what may be of interest."""
+    from data.statistics import absent_classes
     from losses.class_weights import enet, median_frequency
     from utils.tables import table
 
@@ -114,11 +118,9 @@ def describe(split: str, facts: SplitFacts, labels: Any) -> None:
     log.info("%s", table(rows, f"{split}, {len(facts.names)} samples"))
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (facts.mean, facts.std))
     log.info("mean of red, green, blue: %s; standard deviation: %s", mean, std)
-    absent = [name for name, count in zip(labels.names, pixels.sum(0), strict=True) if not count]
+    absent = absent_classes(facts.pixels, len(facts.pixels), labels, split, labels_file)
     if absent:
-        log.info("classes that do not occur: %s", ", ".join(absent))
-    if absent and (facts.pixels[:, 255] > 0).any() and len(labels) == 2:
-        log.info("masks of 0 and 255? 255 is ignored; name it in labels.json if it is a class")
+        log.info("%s", absent)
     empty = facts.unlabelled()
     if empty:
         log.info("images without any label: %d, such as %s", len(empty), ", ".join(empty[:3]))
@@ -147,6 +149,21 @@ def findings(
             if digest in places:
                 found["leak"].append(f"{name} of {one} is the same photo as {places[digest]} of {other}")
     return {kind: list(dict.fromkeys(lines)) for kind, lines in found.items()}  # a file may be in two splits
+
+
+def label_faults(facts: dict[str, SplitFacts], datasets: dict[str, SegmentationDataset], node: DictConfig) -> list[str]:
+    """Why a training on these splits would have nothing to learn from or to measure, one line per split."""
+    from data.statistics import class_fault
+
+    found = []
+    for split in dict.fromkeys([node.train_split, node.val_split]):
+        if split in facts and facts[split].names:
+            file, single = getattr(datasets[split], "labels_file", None), split != node.train_split
+            pixels, labels = facts[split].pixels, datasets[split].labels
+            fault = class_fault(pixels, labels, split, file, single or node.get("allow_single_class", False))
+            if fault:
+                found.append(". ".join(fault.splitlines()))
+    return found
 
 
 def as_text(found: dict[str, list[str]], report: Path) -> str:

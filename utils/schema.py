@@ -54,6 +54,7 @@ class Loader(Keys):
     cache: Literal["none", "ram", "disk", "device"] = "none"  # a run of an earlier version is without it
     augment_on: Literal["auto", "cpu", "device"] = "auto"
     limit: Positive | None
+    allow_single_class: Flag = False  # a run of an earlier version is without it
 
 
 class Trainer(Keys):

@@ -35,7 +35,7 @@ from tests.in_process import assert_refused, run_here
 from tools.check_data import check
 
 Make = Callable[[Path], Path]
-FINDING = re.compile(r"(missing pair|unreadable|size|unknown id|leak|empty): (.*)")
+FINDING = re.compile(r"(missing pair|unreadable|size|unknown id|leak|empty|labels): (.*)")
 
 
 def check_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -227,12 +227,16 @@ def test_absent_classes_and_images_without_labels_are_no_faults(tmp_path: Path) 
     (root / "train.txt").write_text("".join(f"photo {i}\n" for i in range(4)))
     done = check_here("data=folder", f"data.root={root}", "splits=[train]", "pictures=0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "classes that do not occur: dog\n" in done.stderr
+    assert "classes that do not occur in 'train': dog; 255 (or white) occurs in 4 masks and is ignored" in done.stderr
     assert "images without any label: 1, such as images/photo 3.jpg\n" in done.stderr
     write(root / "masks" / "photo 4.png", np.full(SIZE, 255, np.uint8))
     (root / "val.txt").write_text("photo 4\n")
-    done = check_here("data=folder", f"data.root={root}", "splits=[val]", "pictures=1", cwd=tmp_path)
+    words = ["data=folder", f"data.root={root}", "splits=[val]", "pictures=1"]
+    done = check_here(*words, "data.val_split=train", cwd=tmp_path)
     assert done.returncode == 0 and "val: 1 samples, none with a labelled pixel\n" in done.stderr, done.stderr
+    assert check_here(*words, "output=o", cwd=tmp_path).returncode == 1  # nothing could be measured on it
+    (line,) = findings(tmp_path / "o")["labels"]
+    assert "'val' has no labelled pixel: nothing but 255, which is ignored, in 1 mask" in line
 
 
 def test_leaks_of_voc(tmp_path: Path) -> None:

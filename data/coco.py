@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from data.coco_index import Id, Index, load_index, told
+from data.coco_index import Id, Index, load_categories, load_index, told
 from data.coco_outlines import paint
 from data.images import read_image
 from data.labels import LabelSet, voc_colors
@@ -116,7 +116,7 @@ class COCO:
         if dict(index.categories) == CATEGORIES:  # as in the original files; the other one may be large
             return official
         files = {name: self._annotations(name) for name in SPLITS if is_file(self._annotations(name))}
-        categories = {name: index.categories if name == split else load_index(files[name]).categories for name in files}
+        categories = {name: index.categories if name == split else load_categories(files[name]) for name in files}
         ids: dict[str, Id] = {}
         for listed in categories.values():
             for category, name in listed:

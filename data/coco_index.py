@@ -103,6 +103,13 @@ def load_index(annotations: Path) -> Index:
     return index
 
 
+def load_categories(annotations: Path) -> list[tuple[Id, str]]:
+    """The categories of an annotation file, of which the rest may be wrong if it is small; errors as `load_index`."""
+    if annotations.stat().st_size >= LARGE:
+        return load_index(annotations).categories
+    return _categories(_read(annotations)["categories"], annotations)
+
+
 def make_index(annotations: Path) -> Index:
     """The index, read from the annotation file.
 

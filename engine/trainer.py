@@ -116,6 +116,8 @@ class Trainer:
             be_deterministic()
             if self.device.type == "cuda":
                 log.info("trainer.deterministic=true: the same bits each time, at the cost of slower algorithms")
+        elif self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # all batches are of one size: try the algorithms once
 
     def prepare(self, module: Module) -> Module:
         """Moves a network or loss to the device, in the memory layout that training uses."""

@@ -16,6 +16,7 @@ from utils import torchrun
 from utils.config import build, build_dataset, in_sweep, options_chosen, output_folder, plain
 from utils.errors import UserError
 from utils.launch import launch, overrides, started
+from utils.paths import is_there
 from utils.sweep import best_value
 
 log = logging.getLogger("train_segmentation")
@@ -144,9 +145,9 @@ def checkpoint_to_resume(cfg: DictConfig, run: Any) -> dict[str, Any] | None:
     """The `last.pt` of the run that `resume` names, or of this job of a sweep, where it was begun before."""
     from engine.checkpoint import load_checkpoint
 
-    if cfg.resume is None and not (in_sweep() and run.last.exists()):
+    if cfg.resume is None and not (in_sweep() and is_there(run.last)):
         return None
-    if not run.last.exists():
+    if not is_there(run.last):
         raise UserError(f"resume={cfg.resume}: there is no checkpoints/last.pt in it; start the run anew")
     checkpoint = load_checkpoint(run.last)
     if "processes" not in checkpoint.get("training", {}):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from data.cityscapes_labels import CLASSES, LABELS, MISC
 from utils.errors import SizeMismatch, UnknownId, Unreadable
+from utils.paths import read_bytes
 
 AVERAGE_SIZE = {
     "person": 3462.4756337644,
@@ -126,12 +128,14 @@ def read_instance_ids(path: str) -> np.ndarray | None:
         Unreadable: the file is empty, truncated, or a colour picture.
     """
     try:
-        with Image.open(path) as picture:
+        with Image.open(io.BytesIO(read_bytes(path))) as picture:
             ids = np.asarray(picture)
     except FileNotFoundError:
         return None
     except (OSError, SyntaxError, ValueError) as error:
-        raise Unreadable(f"{path}: the instance ids cannot be read ({error})") from error
+        raise Unreadable(
+            f"{path}: the instance ids cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from error
     if ids.ndim != 2:
         raise Unreadable(f"{path}: the instance ids have {ids.shape[2]} channels; expected one channel of 16 bits")
     return ids

@@ -74,7 +74,7 @@ def _of_split(
     masks = aligned(images, masks)
     if inside:
         return images, masks, []
-    lists = {path.stem: path for path in root.glob("[!.]*.txt")}
+    lists = {path.stem: path for path in root.glob("[!.]*.txt") if not path.is_dir()}
     folders = [name for name in Folder.splits for kind in ("images", "masks") if is_folder(root / kind / name)]
     if split not in ("train", "val") or {"train", "val"} & lists.keys() or folders:
         raise NotThere(

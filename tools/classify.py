@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from utils.errors import PartlyFailed, Unreadable, UserError
 from utils.launch import launch
-from utils.paths import is_folder, user_path
+from utils.paths import is_folder, read_bytes, user_path
 from utils.text import cleaned, one_line
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def read_names(path: Path) -> list[str]:
     """
     try:
         entries: dict[int, Any] = {
-            int(key): value for key, value in json.loads(path.read_text(encoding="utf-8-sig")).items()
+            int(key): value for key, value in json.loads(read_bytes(path).decode("utf-8-sig")).items()
         }
         gaps = [i for i in range(len(entries)) if i not in entries]
         if gaps or not entries:

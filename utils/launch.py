@@ -311,7 +311,7 @@ def _is_under_way() -> bool:
 def _way_on() -> str:
     """How to continue the run, if something of it is there to continue."""
     last = RunFolder(output_folder()).last
-    if _resume_with is None or not last.exists():
+    if _resume_with is None or not os.path.exists(last):  # noqa: PTH110 - never raises
         return ""
     return f"\ngo on from the last checkpoint with: {_resume_with}"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from utils.checks import differences
 from utils.errors import Occupied, UserError
+from utils.paths import is_there
 from utils.run_folder import RunFolder
 from utils.sweep_words import MAY_BE_TYPED_ANEW
 from utils.trusted import read_plain
@@ -27,7 +28,7 @@ def check_same(folder: RunFolder, config: dict[str, Any]) -> None:
     way_out = "delete the folder to train it anew"
     try:
         summary = folder.read_summary()
-        has_begun = folder.last.exists() or summary.get("status") == "finished"
+        has_begun = is_there(folder.last) or summary.get("status") == "finished"
         if not has_begun or not (folder.path / "config.yaml").exists():
             return
         before = read_plain(folder.path / "config.yaml")

@@ -7,10 +7,12 @@ from pathlib import Path
 from unicodedata import normalize
 
 import pytest
+from PIL import Image
 
+from data.checking import check_dataset
 from data.folder import Folder
 from data.splits import held_out
-from utils.errors import UserError
+from utils.errors import Unreadable, UserError
 
 LABELS = {str(i): {"class": name, "color": [i, 0, 0]} for i, name in enumerate(("road", "car"))}
 
@@ -233,3 +235,20 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(root / "labels.json")
     with pytest.raises(UserError, match=r"labels\.json: .*it is a named pipe"):
         Folder(str(root), "train")
+
+
+def test_pipes_in_place_of_images_and_masks(tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        root = make(tmp_path / kind, "images/train/1.png", "masks/train/1.png")
+        for other in ("images", "masks"):
+            Image.new("L", (4, 4)).save(root / other / "train" / "1.png")
+        (root / kind / "train" / "1.png").unlink()
+        os.mkfifo(root / kind / "train" / "1.png")
+        with pytest.raises(Unreadable, match=rf"{kind}/train/1\.png: cannot be read \(it is a named pipe"):
+            check_dataset(Folder(str(root), "train"), "train")
+
+
+def test_a_folder_called_as_a_list(tmp_path: Path) -> None:
+    root = numbered(tmp_path, 5)
+    (root / "old.txt").mkdir()
+    assert len(pairs(root)) == 4

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from omegaconf import DictConfig
 
 from utils import torchrun
 from utils.config import build, build_dataset, in_sweep, options_chosen, output_folder, plain
-from utils.errors import UserError
+from utils.errors import Occupied, UserError
 from utils.launch import launch, overrides, started
 from utils.paths import is_there
 from utils.sweep import best_value
@@ -40,7 +42,8 @@ def train(cfg: DictConfig) -> float:
     if in_sweep() and run.read_summary().get("status") == "finished":
         log.info("%s is finished", run.path)
         return best_value(run, cfg.trainer.monitor)
-    resume_from = checkpoint_to_resume(cfg, run)
+    with damage_left_alone():
+        resume_from = checkpoint_to_resume(cfg, run)
     if resume_from is not None and is_finished(cfg, run, resume_from):
         log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", run.path, resume_from["epoch"])
         return float(resume_from["training"]["progress"]["best"])
@@ -59,9 +62,12 @@ def train(cfg: DictConfig) -> float:
     model = new_model(cfg, len(labels)) if resume_from is None else build_model(resume_from)
     macs = multiply_adds(model, train_batches.image_size)
     model = trainer.prepare(model)
+    optimizer = build(cfg.optimizer, "optimizer", params=trainer.parameters_of(model))
+    if resume_from is not None:
+        with damage_left_alone():  # before anything is written into its folder, train.log included
+            check_what_goes_on(cfg, run, resume_from, trainer, model, optimizer, labels)
     loss = trainer.prepare(build_loss(cfg, train_samples))
     trainer.metric_columns(loss, labels)  # refuses a trainer.monitor that is none of them
-    optimizer = build(cfg.optimizer, "optimizer", params=trainer.parameters_of(model))
     steps = trainer.steps_per_epoch(train_batches)
     scheduler = build(
         cfg.scheduler, "scheduler", optimizer=optimizer, total_steps=steps * trainer.epochs, steps_per_epoch=steps
@@ -142,17 +148,52 @@ def train(cfg: DictConfig) -> float:
 
 
 def checkpoint_to_resume(cfg: DictConfig, run: Any) -> dict[str, Any] | None:
-    """The `last.pt` of the run that `resume` names, or of this job of a sweep, where it was begun before."""
+    """The `last.pt` of the run that `resume` names, or of this job of a sweep, where it was begun before.
+
+    Raises:
+        UserError: a checkpoint or the summary of the run is damaged or missing.
+    """
     from engine.checkpoint import load_checkpoint
+    from engine.training_state import check_training_state
 
     if cfg.resume is None and not (in_sweep() and is_there(run.last)):
         return None
     if not is_there(run.last):
         raise UserError(f"resume={cfg.resume}: there is no checkpoints/last.pt in it; start the run anew")
+    run.read_summary()
     checkpoint = load_checkpoint(run.last)
-    if "processes" not in checkpoint.get("training", {}):
-        raise UserError(f"{run.last} holds no state of a training that this version can go on from")
+    check_training_state(checkpoint, run.last)
+    if checkpoint["training"]["progress"]["best_epoch"] > 0:
+        load_checkpoint(run.best)  # of which the report is made at the end
     return checkpoint
+
+
+def check_what_goes_on(
+    cfg: DictConfig, run: Any, checkpoint: dict[str, Any], trainer: Any, model: Any, optimizer: Any, labels: Any
+) -> None:
+    """Check that the state of a training, and metrics.csv, fit what the config builds.
+
+    Raises:
+        UserError: names the first value that does not.
+    """
+    from engine.training_state import check_fit
+
+    unweighted = {"class_weights": None} if "class_weights" in cfg.loss else {}  # to count pixels takes time
+    loss = build(cfg.loss, "loss", **unweighted)
+    has_average = trainer.ema_decay is not None
+    check_fit(checkpoint["training"], model, len(loss.names), optimizer, has_average, run.last)
+    run.read_rows(columns=trainer.metric_columns(loss, labels))
+
+
+@contextmanager
+def damage_left_alone() -> Iterator[None]:
+    """Turn away a job of a sweep whose folder is damaged, so that the folder stays as it is."""
+    try:
+        yield
+    except UserError as error:
+        if in_sweep():
+            raise Occupied(f"{error}\nor delete the folder of the job to train it anew") from error
+        raise
 
 
 def is_finished(cfg: DictConfig, run: Any, checkpoint: dict[str, Any]) -> bool:

@@ -173,7 +173,13 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: object = "the checkpoint") -> None:
-    """Load weights that must fit exactly.
+    """Load weights that must fit exactly; arguments and errors as `check_weights`."""
+    check_weights(model, weights, source)
+    model.load_state_dict(weights)
+
+
+def check_weights(model: nn.Module, weights: dict[str, Tensor], source: object) -> None:
+    """Check that weights fit a network exactly.
 
     Args:
         source: what they come from, for messages.
@@ -190,7 +196,6 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: object = 
                 f"{source} does not fit {type(model).__name__}: {shown(name, 200)} is {have} in the file"
                 f" and {need} in the model; was it trained with another model or class count?"
             )
-    model.load_state_dict(weights)
 
 
 def _described(tensor: Tensor, other: Tensor | None) -> str:

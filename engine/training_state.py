@@ -2,14 +2,93 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from engine import distributed
-from engine.checkpoint import load_weights
+from engine.checkpoint import Count, check_weights, load_weights
 from engine.progress import Progress
 from engine.randomness import random_state, restore_random_state
 from engine.training_step import TrainingStep
+from utils.checked import Shape, check_shape, shown
+from utils.errors import UserError
+from utils.tensor_file import check_tensors
+
+REMEDY = "restore last.pt from a copy, or start a new run"
+
+
+class StoredProgress(Shape):
+    """As `Progress`."""
+
+    epoch: Count
+    batch: Count
+    step: Count
+    best: float
+    best_epoch: Count
+
+
+class StoredGroup(Shape):
+    """A parameter group of an optimiser; its options come from the run's config."""
+
+    params: list[Count]
+
+
+class StoredOptimizer(Shape):
+    """As `Optimizer.state_dict` gives it."""
+
+    state: dict[Count, dict[str, Tensor | float | None]]
+    param_groups: list[StoredGroup]
+
+
+class StoredScheduler(Shape):
+    """Of `LambdaLR.state_dict`, what does not come from the run's config."""
+
+    last_epoch: Count
+
+
+class StoredScaler(Shape):
+    """As `GradScaler.state_dict` gives it."""
+
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    growth_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    backoff_factor: Annotated[float, Field(gt=0, lt=1)]
+    growth_interval: Annotated[int, Field(ge=1)]
+    growth_tracker: Annotated[int, Field(ge=0, alias="_growth_tracker")]
+
+
+class StoredRandom(Shape):
+    """As `random_state` gives it."""
+
+    python: tuple[int, tuple[int, ...], float | None]
+    numpy: tuple[str, list[int], int, int, float]
+    torch: Tensor
+    cuda: Tensor | None
+
+
+class StoredProcess(Shape):
+    """What each process has of its own."""
+
+    totals: Tensor
+    denominators: Tensor
+    random: StoredRandom
+
+
+class StoredTraining(Shape):
+    """The types of the values that `training_state` gives."""
+
+    progress: StoredProgress
+    optimizer: StoredOptimizer
+    scheduler: StoredScheduler
+    scaler: dict[str, Any]
+    average: dict[str, Tensor] | None
+    processes: Annotated[list[StoredProcess], Field(min_length=1)]
 
 
 def training_state(progress: Progress, step: TrainingStep) -> dict[str, Any]:
@@ -29,28 +108,148 @@ def training_state(progress: Progress, step: TrainingStep) -> dict[str, Any]:
     }
 
 
+def check_training_state(checkpoint: dict[str, Any], file: object) -> None:
+    """Check the types of the state in a checkpoint, and its random states.
+
+    Args:
+        file: where the checkpoint comes from, for messages.
+
+    Raises:
+        UserError: names the first value that is wrong.
+    """
+    state = checkpoint.get("training")
+    if state is None or checkpoint.get("epoch") is None:
+        raise UserError(f"{file}: holds no state of a training, so it cannot be resumed; {REMEDY}")
+    place = f"{file}: training"
+    check_shape(StoredTraining, state, place, REMEDY)
+    if state["progress"]["epoch"] != checkpoint["epoch"]:
+        done = state["progress"]["epoch"]
+        raise UserError(f"{place}: progress.epoch: is {done}, and epoch {checkpoint['epoch']}; {REMEDY}")
+    if state["scaler"]:
+        check_shape(StoredScaler, state["scaler"], f"{place}: scaler", REMEDY)
+    check_tensors(state["average"] or {}, f"{place}: average")
+    for number, process in enumerate(state["processes"]):
+        check_tensors(process, f"{place}: processes.{number}")
+        try:
+            _check_random_state(process["random"])
+        except Exception as error:  # of three libraries
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"{place}: processes.{number}.random: {reason[:200]}; {REMEDY}") from error
+
+
+def _check_random_state(state: dict[str, Any]) -> None:
+    """Restore random states in generators that nothing uses."""
+    version, internal, gauss = state["python"]
+    random.Random().setstate((version, tuple(internal), gauss))
+    np.random.RandomState().set_state(tuple(state["numpy"]))
+    torch.Generator().set_state(state["torch"].cpu())
+
+
+def check_fit(
+    state: dict[str, Any], model: nn.Module, terms: int, optimizer: Optimizer, ema: bool, file: object
+) -> None:
+    """Check that a state, whose types are right, fits a training, before anything of it is restored.
+
+    Args:
+        state: checked by `check_training_state`.
+        terms: of the loss.
+        ema: whether an average of the weights is kept.
+        file: where it comes from, for messages.
+
+    Raises:
+        UserError: it is of other parameters, another loss or optimiser, or not finite; names the first value.
+    """
+    if ema:
+        check_weights(model, state["average"] or {}, f"{file}: training.average")
+    for number, process in enumerate(state["processes"]):
+        for name in ("totals", "denominators"):
+            if process[name].shape != (terms,) or not process[name].is_floating_point():
+                raise UserError(
+                    f"{file}: training.processes.{number}.{name}: not {terms} numbers, one for each term of the loss;"
+                    f" {REMEDY}"
+                )
+    _check_optimizer(state["optimizer"], optimizer, f"{file}: training.optimizer")
+
+
+def _check_optimizer(state: dict[str, Any], optimizer: Optimizer, place: str) -> None:
+    have = [len(group["params"]) for group in state["param_groups"]]
+    need = [len(group["params"]) for group in optimizer.param_groups]
+    if have != need:
+        raise UserError(f"{place}: groups of {have} parameters, and the model has {need}; {REMEDY}")
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if sorted(numbers) != sorted(set(numbers)) or not state["state"].keys() <= set(numbers):
+        raise UserError(f"{place}: the numbers of the parameters repeat or are unknown; {REMEDY}")
+    groups = [group for group in optimizer.param_groups for _ in group["params"]]
+    for number, parameter, group in zip(numbers, parameters, groups, strict=True):
+        own = state["state"].get(number)
+        if not own:  # before the first step
+            continue
+        where = f"{place}.state.{number}"
+        have_shapes, need_shapes = _shapes(own), _shapes_after_a_step(optimizer, group, parameter)
+        if need_shapes is not None and have_shapes != need_shapes:
+            different = sorted(
+                key for key in {*have_shapes, *need_shapes} if have_shapes.get(key) != need_shapes.get(key)
+            )
+            raise UserError(
+                f"{where}: {shown(different[0])} is {have_shapes.get(different[0], 'missing')} in the file, and"
+                f" {type(optimizer).__name__} needs {need_shapes.get(different[0], 'nothing of that name')}; {REMEDY}"
+            )
+        check_tensors(own, where)
+
+
+def _shapes(state: dict[str, Any]) -> dict[str, str]:
+    """The shape of each tensor of an optimiser's state, and the kind of each other value."""
+    return {
+        name: f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        for name, value in state.items()
+    }
+
+
+def _shapes_after_a_step(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, str] | None:
+    """The `_shapes` of what such an optimiser keeps of a parameter; None where it cannot be tried out."""
+    alone = torch.nn.Parameter(torch.zeros(parameter.shape))
+    alone.grad = torch.zeros(parameter.shape)
+    make: Any = type(optimizer)
+    try:
+        small = make([{**group, "params": [alone]}], lr=group["lr"])
+        small.step()
+    except Exception:  # an optimiser of the user's, or options for CUDA devices only
+        return None
+    return _shapes(small.state[alone])
+
+
 def restore_training_state(state: dict[str, Any], step: TrainingStep, steps_done: int) -> Progress:
     """The inverse of `training_state`, in place; returns the progress.
 
-    Where there are other processes than before, the first takes over all sums, and random numbers begin anew.
+    The options of the optimiser and the schedule are those of the run's config. Where there are other processes than
+    before, the first takes over all sums, and random numbers begin anew.
 
     Args:
+        state: checked by `check_training_state` and `check_fit`.
         steps_done: how many steps as many processes as now would have taken.
     """
-    scheduler = step.scheduler
-    step.optimizer.load_state_dict(state["optimizer"])
-    scheduler.load_state_dict(state["scheduler"])
-    if len(state["processes"]) != distributed.processes():
-        scheduler.last_epoch = steps_done
-    groups = step.optimizer.param_groups
-    for group, initial, factor in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+    scheduler, optimizer = step.scheduler, step.optimizer
+    groups = optimizer.param_groups
+    options = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+    stored = [group["params"] for group in state["optimizer"]["param_groups"]]
+    optimizer.load_state_dict(
+        {
+            "state": state["optimizer"]["state"],
+            "param_groups": [{**own, "params": params} for own, params in zip(options, stored, strict=True)],
+        }
+    )
+    same_processes = len(state["processes"]) == distributed.processes()
+    scheduler.last_epoch = state["scheduler"]["last_epoch"] if same_processes else steps_done
+    scheduler._step_count = scheduler.last_epoch + 1  # else it warns that the optimiser has not stepped before it
+    for group, initial, factor in zip(optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
         group["lr"] = initial * factor(scheduler.last_epoch)  # of this run's length, which may be a new one
     if state["scaler"]:  # empty where the run was without float16 so far
         step.scaler.load_state_dict(state["scaler"])
     if step.average is not None:
         load_weights(step.average.module, state["average"])
     before, rank = state["processes"], distributed.rank()
-    if len(before) == distributed.processes():
+    if same_processes:
         mine = [before[rank]]
         restore_random_state(mine[0]["random"])
     else:

@@ -238,6 +238,8 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
             if torchrun.rank() > 0 and not _is_under_way():
                 _wait_for_the_first()
             way_on = _way_on() if error.goes_on else ""
+            if cfg.get("resume") and not _is_under_way():
+                _leave_log_alone()
             log.error("%s%s%s", error, _doctor(error, cfg), way_on, exc_info=_full_error)
             codes.append(1 if is_job else 2)
             failure = str(error)
@@ -265,6 +267,14 @@ def _guarded(task: Task, config_name: str, codes: list[int]) -> Task:
         return None
 
     return run
+
+
+def _leave_log_alone() -> None:
+    """Have messages go to the console only: a run that is refused before it goes on keeps its folder as it was."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]:
+        root.removeHandler(handler)
+        handler.close()
 
 
 @contextmanager

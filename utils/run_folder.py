@@ -1,4 +1,4 @@
-"""The files of a run folder that tell what happened: metrics.csv and summary.json."""
+"""The files of a run folder that say what happened: metrics.csv and summary.json."""
 
 from __future__ import annotations
 
@@ -15,9 +15,26 @@ from typing import Any
 
 import yaml
 
+from utils.checked import Shape, check_shape, read_json, read_text, shown
 from utils.errors import LostProcess, UserError
 from utils.files import make_folder, replacing
 from utils.interruption import Interrupted
+
+NEW_SUMMARY = "restore it, or delete it: a run goes on without what it said"
+NEW_METRICS = "mend it, or delete it: a run goes on without the rows before"
+
+
+class StoredSummary(Shape):
+    """The values of summary.json that are used again."""
+
+    status: str | None = None
+    started: str | None = None
+    seconds: float | None = None
+    error: str | None = None
+    best: dict[str, float | None] | None = None
+    last: dict[str, float | None] | None = None
+    options: dict[str, str | None] = {}
+    resumed: list[list[str]] = []
 
 
 def metric_columns(terms: Sequence[str], classes: Sequence[str]) -> list[str]:
@@ -75,18 +92,72 @@ class RunFolder:
         make_folder(self.figures)
         write_text(self.figures / "confusion_matrix.csv", text.getvalue())
 
-    def read_rows(self, up_to_epoch: int | None = None) -> list[dict[str, float]]:
-        """Rows of metrics.csv, without empty cells, up to and including an epoch; [] if there is none."""
+    def read_rows(self, up_to_epoch: int | None = None, columns: Sequence[str] | None = None) -> list[dict[str, float]]:
+        """Rows of metrics.csv, without empty cells, up to and including an epoch; [] if there is none.
+
+        Args:
+            columns: those that it must have; None is any that include `epoch`.
+
+        Raises:
+            UserError: a line is not as `write_rows` writes it.
+        """
         if not self.metrics.exists():
             return []
-        with self.metrics.open(newline="", encoding="utf-8") as file:
-            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        reader = csv.reader(io.StringIO(read_text(self.metrics, NEW_METRICS), newline=""), strict=True)
+        rows: list[dict[str, float]] = []
+        try:
+            head = next(reader, [])
+            self._check_head(head, columns)
+            for cells in reader:
+                if cells:
+                    rows.append(self._row(head, cells, f"{self.metrics}, line {reader.line_num}"))
+                    if len(rows) > 1 and rows[-1]["epoch"] <= rows[-2]["epoch"]:
+                        raise UserError(
+                            f"{self.metrics}, line {reader.line_num}: epoch {rows[-1]['epoch']:g} stands after epoch"
+                            f" {rows[-2]['epoch']:g}; {NEW_METRICS}"
+                        )
+        except csv.Error as error:
+            raise UserError(f"{self.metrics}, line {reader.line_num}: {error}; {NEW_METRICS}") from error
         return [row for row in rows if up_to_epoch is None or row["epoch"] <= up_to_epoch]
 
+    def _check_head(self, head: Sequence[str], columns: Sequence[str] | None) -> None:
+        missing = [column for column in columns or ["epoch"] if column not in head]
+        strange = [column for column in head if column not in columns] if columns else []
+        if missing or strange or len(set(head)) < len(head):
+            wrong = "a column is there twice"
+            if strange:
+                wrong = f"the column '{shown(strange[0])}' is not one of this run"
+            if missing:
+                wrong = f"the column {shown(missing[0])} is missing; cells are separated by commas"
+            raise UserError(f"{self.metrics}, line 1: {wrong}; {NEW_METRICS}")
+
+    @staticmethod
+    def _row(head: Sequence[str], cells: Sequence[str], place: str) -> dict[str, float]:
+        if len(cells) != len(head):
+            raise UserError(f"{place}: {len(cells)} cells where line 1 has {len(head)}; {NEW_METRICS}")
+        row = {}
+        for column, cell in zip(head, cells, strict=True):
+            try:
+                if cell:
+                    row[column] = float(cell)
+            except ValueError:
+                raise UserError(f"{place}: {column} is '{shown(cell)}', not a number; {NEW_METRICS}") from None
+        if not (row.get("epoch", math.nan) >= 1 and row["epoch"].is_integer()):
+            raise UserError(f"{place}: epoch is not a whole number from 1; {NEW_METRICS}")
+        return row
+
     def read_summary(self) -> dict[str, Any]:
-        """summary.json, or {} if there is none."""
+        """summary.json, or {} if there is none.
+
+        Raises:
+            UserError: it is damaged: not JSON, or a value has another type.
+        """
         path = self.path / "summary.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if not path.exists():
+            return {}
+        summary = read_json(path, NEW_SUMMARY)
+        check_shape(StoredSummary, summary, path, NEW_SUMMARY)
+        return summary
 
     @contextmanager
     def recording(self, **facts: Any) -> Iterator[None]:
@@ -95,7 +166,7 @@ class RunFolder:
         `seconds` adds up over the sessions of a run that was continued.
         """
         before = self.read_summary()
-        began, earlier = time.perf_counter(), before.get("seconds", 0.0)
+        began, earlier = time.perf_counter(), before.get("seconds") or 0.0
         self.update_summary(status="running", started=before.get("started", _now()), ended=None, error=None, **facts)
 
         def end(status: str, error: str | None = None) -> None:
@@ -134,7 +205,7 @@ class RunFolder:
         try:
             self.update_summary(**values)
         except UserError:
-            with suppress(OSError):  # in place, where the old file has room for it
+            with suppress(OSError, UserError):  # in place, where the old file has room for it
                 text = _json({**self.read_summary(), **values})
                 with (self.path / "summary.json").open("r+", encoding="utf-8") as file:
                     file.write(text)

@@ -118,7 +118,7 @@ def _state(job: Path) -> tuple[str, str]:
     try:
         summary = RunFolder(job).read_summary()
         return str(summary.get("status", "missing")), str(summary.get("error") or "")
-    except (OSError, ValueError, AttributeError):
+    except (UserError, OSError, ValueError):
         return "damaged", ""
 
 

@@ -33,7 +33,7 @@ def test_a_folder_without_files_is_empty(tmp_path: Path) -> None:
 
 def test_the_summary_is_strict_json(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.update_summary(best={"miou": math.nan, "loss": [math.inf, 1.0]}, name="größer")
+    run.update_summary(best={"miou": math.nan}, losses=[math.inf, 1.0], name="größer")
     run.update_summary(seed=3)
 
     def refuse(name: str) -> None:
@@ -41,7 +41,8 @@ def test_the_summary_is_strict_json(tmp_path: Path) -> None:
 
     text = (tmp_path / "summary.json").read_text()
     assert json.loads(text, parse_constant=refuse) == {
-        "best": {"miou": None, "loss": [None, 1.0]},
+        "best": {"miou": None},
+        "losses": [None, 1.0],
         "name": "größer",
         "seed": 3,
     }

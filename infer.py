@@ -141,7 +141,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
         predictor = Predictor.from_checkpoint(cfg.checkpoint, choose(cfg.device), **options)
         predictor.image_size = size or predictor.image_size
         return predictor
-    _ids, labels = read_labels(user_path(cfg.labels, "labels"))
+    labels = read_labels(user_path(cfg.labels, "labels")).labels
     model = build(cfg.model, "model", num_classes=len(labels))
     state, mean, std = read_weights(cfg.weights)
     load_weights(model, state, source=cfg.weights)

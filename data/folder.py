@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data.images import IMAGE_SUFFIXES
 from data.labels import IGNORE_INDEX, Color, LabelSet, lookup_table
@@ -15,6 +15,7 @@ from utils.paths import is_file, is_folder, read_bytes, user_path
 
 EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
 WHITE = (255, 255, 255)  # ignored, in masks of colours
+NO_CLASS = 65535  # stands for colours to ignore where 255 is a class and no other id is ignored
 
 
 class Folder(PairedFiles):
@@ -29,7 +30,7 @@ class Folder(PairedFiles):
         split: `train`, `val`, or another that has a list or folders.
         val_share: of the files that `val` gets where nothing else divides them.
         labels: path of the labels file; None is `labels.json` in `root`. It maps ids to names and colours; masks hold
-            those ids or those colours, and 255 or white where a pixel is to be ignored.
+            those ids or those colours, and 255, white, or what it lists under "ignore" where a pixel is to be ignored.
 
     Raises:
         UserError: a folder, the split or the labels are not there, or the labels are not as they should be.
@@ -46,18 +47,17 @@ class Folder(PairedFiles):
                 raise NotThere(
                     f"there is no folder {place / folder}\nSay data.root=<what holds images/, masks/ and labels.json>"
                 )
-        self.labels_file = user_path(labels, "data.labels") if labels else place / "labels.json"
-        ids, label_set = read_labels(self.labels_file)
-        table = lookup_table(
-            {raw: i for i, raw in enumerate(ids)}, ignored=() if IGNORE_INDEX in ids else (IGNORE_INDEX,)
-        )
-        colors: dict[Color, int] = {WHITE: IGNORE_INDEX} | dict(zip(label_set.colors, ids, strict=True))
+        path = user_path(labels, "data.labels") if labels else place / "labels.json"
+        named = read_labels(path)
+        # Where 255 may be a class that was forgotten; who lists what to ignore knows of it.
+        self.labels_file = path if named.ignored == (IGNORE_INDEX,) else None
+        table = lookup_table({raw: i for i, raw in enumerate(named.ids)}, ignored=named.ignored)
         inside = f"/{split}" if is_folder(place / "images" / split) and is_folder(place / "masks" / split) else ""
         images = files_by_stem(place, f"images{inside}", IMAGE_SUFFIXES)
         masks = files_by_stem(place, f"masks{inside}", MASK_SUFFIXES)
         images, masks, faults = _of_split(place, split, images, masks, inside, val_share)
         pairs, more = match(place, images, masks, (f"images{inside}", f"masks{inside}"))
-        super().__init__(place, pairs, label_set, table, colors, [*faults, *more])
+        super().__init__(place, pairs, named.labels, table, named.colors, [*faults, *more])
 
 
 def _of_split(
@@ -94,26 +94,83 @@ def _of_split(
     return {k: v for k, v in images.items() if k in chosen}, {k: v for k, v in masks.items() if k in chosen}, []
 
 
-def read_labels(path: Path) -> tuple[list[int], LabelSet]:
-    """The ids of a labels file in ascending order, and their names and colours.
+class NamedIds(NamedTuple):
+    """What a labels file says.
+
+    Attributes:
+        ids: of the classes, ascending.
+        labels: their names and colours.
+        ignored: ids of pixels that belong to no class.
+        colors: raw id of each colour in masks that are colour pictures, of classes and of what is ignored.
+    """
+
+    ids: list[int]
+    labels: LabelSet
+    ignored: tuple[int, ...]
+    colors: dict[Color, int]
+
+
+def read_labels(path: Path) -> NamedIds:
+    """Read a labels file: the ids of the classes with names and colours, and what masks hold where there is no class.
 
     Raises:
-        UserError: it is not there or not of the form {"0": {"class": "background", "color": [0, 0, 0]}, ...}.
+        UserError: it is not there or not of the form {"0": {"class": "background", "color": [0, 0, 0]}, ...}, with or
+            without "ignore": [<id or colour>, ...].
     """
     try:
-        entries: dict[int, Any] = {
-            int(key): value for key, value in json.loads(read_bytes(path).decode("utf-8-sig")).items()
-        }
+        content = json.loads(read_bytes(path).decode("utf-8-sig"))
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}, not ids with names and colours")
+        ignore = content.pop("ignore", [])
+        entries: dict[int, Any] = {_id(key): value for key, value in content.items()}
         ids = sorted(entries)
-        colors = [entries[i]["color"] for i in ids]
-        if not all(0 <= i <= 255 for i in ids) or not all(0 <= part <= 255 for color in colors for part in color):
-            raise ValueError("ids and colours are 0 to 255")
-        if len({tuple(color) for color in colors}) < len(colors):
+        for i in ids:
+            if not isinstance(entries[i], dict) or not {"class", "color"} <= entries[i].keys():
+                raise ValueError(f"id {i} is without 'class' or 'color'")
+            if not isinstance(entries[i]["class"], str):
+                raise ValueError(f"the name of id {i} is no text")
+        if not all(0 <= i < NO_CLASS for i in ids):
+            raise ValueError(f"ids are 0 to {NO_CLASS - 1}")
+        colors = [_color(entries[i]["color"]) for i in ids]
+        if len(set(colors)) < len(colors):
             raise ValueError("two classes have the same colour")
-        rgb = tuple((int(red), int(green), int(blue)) for red, green, blue in colors)
         own = tuple(ids) if ids != list(range(len(ids))) else None
-        return ids, LabelSet(tuple(str(entries[i]["class"]) for i in ids), rgb, own)
+        labels = LabelSet(tuple(entries[i]["class"] for i in ids), tuple(colors), own)
+        ignored, ignored_colors = _to_ignore(ignore, ids, colors)
+        return NamedIds(ids, labels, ignored, ignored_colors | dict(zip(colors, ids, strict=True)))
     except OSError as error:
         raise UserError(f"{path}: the labels cannot be read ({error.strerror}); expected {EXAMPLE}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a file of labels ({error}); expected {EXAMPLE}") from error
+
+
+def _id(key: str) -> int:
+    if not key.isascii() or not key.isdigit():
+        raise ValueError(f"'{key}' is no id")
+    return int(key)
+
+
+def _color(value: Any) -> Color:
+    if not isinstance(value, list) or len(value) != 3 or not all(type(v) is int and 0 <= v <= 255 for v in value):
+        raise ValueError(f"{value} is no colour; colours are three whole numbers from 0 to 255")
+    return value[0], value[1], value[2]
+
+
+def _to_ignore(entries: Any, ids: list[int], colors: list[Color]) -> tuple[tuple[int, ...], dict[Color, int]]:
+    """The ids to ignore, and an id for each colour to ignore. 255 and white are, unless 255 is a class."""
+    if not isinstance(entries, list):
+        raise ValueError("'ignore' is a list of ids and colours")
+    ignored = [entry for entry in entries if type(entry) is int]
+    if not all(0 <= i < NO_CLASS for i in ignored):
+        raise ValueError(f"'ignore': ids are 0 to {NO_CLASS - 1}")
+    also = [_color(entry) for entry in entries if type(entry) is not int]
+    for entry in [*ignored, *also]:
+        if entry in ids or entry in colors:
+            raise ValueError(f"'ignore': {entry} is that of a class")
+    if IGNORE_INDEX not in ids:
+        ignored.append(IGNORE_INDEX)
+        also += [] if WHITE in colors else [WHITE]
+    elif also and not ignored:
+        ignored.append(NO_CLASS)
+    # White goes with 255, other colours with the first id of the list.
+    return tuple(ignored), {c: IGNORE_INDEX if c == WHITE and IGNORE_INDEX in ignored else ignored[0] for c in also}

@@ -15,8 +15,9 @@ Color = tuple[int, int, int]
 """Red, green, blue; 0 to 255."""
 
 IGNORE_INDEX = 255
-PAINTED_AT_ONCE = 2**22  # pixels, of each of which NumPy makes eight bytes
 """Value of a mask pixel that belongs to no class; losses and metrics skip it."""
+PAINTED_AT_ONCE = 2**22  # pixels, of each of which NumPy makes eight bytes
+LISTED = 10  # unknown ids in a message
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class LabelSet:
         names: one name per class; index 0 first. Control characters in them are spelled, `\\x1b`, since names are
             printed, drawn and written to files.
         colors: one (red, green, blue) a class, 0..255.
-        ids: the value of each class in the files of the data set, 0..255, where it is another than the class index;
+        ids: the value of each class in the files of the data set, 0..65534, where it is another than the class index;
             what a benchmark's server wants to be sent.
 
     Raises:
@@ -72,10 +73,13 @@ class LabelSet:
         return colors
 
     def id_table(self) -> np.ndarray:
-        """The value in the data set's files of each class index, uint8 (256,); what is no class stays as it is."""
-        table = np.arange(256, dtype=np.uint8)
-        if self.ids is not None:
-            table[: len(self)] = self.ids
+        """The value in the data set's files of each class index, (256,); what is no class stays as it is.
+
+        uint8, or uint16 if there are ids above 255.
+        """
+        ids = self.ids or range(len(self))
+        table = np.arange(256, dtype=np.uint8 if max(ids) <= 255 else np.uint16)
+        table[: len(self)] = ids
         return table
 
     def to_dict(self) -> dict[str, list]:
@@ -92,13 +96,13 @@ class LabelSet:
 
 
 def lookup_table(train_ids: Mapping[int, int], ignored: tuple[int, ...] = ()) -> np.ndarray:
-    """The table that maps raw ids to train ids: int16 (256,), -1 for an id that no one knows.
+    """Map raw ids to train ids: int16 (256,), or (65536,) if there are ids above 255; -1 for an id that no one knows.
 
     Args:
         train_ids: raw id -> train id.
         ignored: raw ids that become 255.
     """
-    table = np.full(256, -1, np.int16)
+    table = np.full(256 if max([*train_ids, *ignored]) <= 255 else 65536, -1, np.int16)
     for raw, train_id in train_ids.items():
         table[raw] = train_id
     table[list(ignored)] = IGNORE_INDEX
@@ -106,17 +110,29 @@ def lookup_table(train_ids: Mapping[int, int], ignored: tuple[int, ...] = ()) ->
 
 
 def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str) -> np.ndarray:
-    """Raw ids uint8 (H, W) of the mask `path` -> train ids uint8 (H, W), 255 where ignored.
+    """Raw ids (H, W) of the mask `path`, uint8 or uint16 -> train ids uint8 (H, W), 255 where ignored.
 
     Raises:
         UnknownId: names the ids that the table does not know.
     """
+    if raw.dtype == np.uint8:
+        table = table[:256]
+    elif len(table) == 256:
+        table = np.pad(table, (0, 65536 - 256), constant_values=-1)
     unknown = (table < 0).astype(np.uint8)
-    strange = cv2.LUT(raw, unknown)  # several times as fast as indexing
+    strange = _looked_up(raw, unknown)
     if strange.any():
-        ids = ", ".join(str(i) for i in np.unique(raw[strange > 0]))
+        found = np.unique(raw[strange > 0]).tolist()
+        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        ids = ", ".join(map(str, found[:LISTED])) + more
         raise UnknownId(f"{path}: the mask has ids outside the label set: {ids}")
-    return cv2.LUT(raw, table.astype(np.uint8)).reshape(raw.shape)
+    return _looked_up(raw, table.astype(np.uint8))
+
+
+def _looked_up(raw: np.ndarray, table: np.ndarray) -> np.ndarray:
+    if raw.dtype == np.uint8:
+        return cv2.LUT(raw, table).reshape(raw.shape)  # several times as fast as indexing
+    return table.take(raw)
 
 
 def voc_colors(count: int) -> tuple[Color, ...]:

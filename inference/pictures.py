@@ -61,11 +61,17 @@ def write_files(
 
 
 def write_ids(path: Path, mask: np.ndarray, labels: LabelSet, own_ids: bool) -> None:
-    """Writes a mask as a palette PNG, of class indices or of the data set's own ids, in the classes' colours."""
+    """Write a mask as a palette PNG, of class indices or of the data set's own ids, in the classes' colours.
+
+    Ids above 255 are written as grey values of 16 bits.
+    """
     if not own_ids or labels.ids is None:
         write_mask(path, mask, labels)
         return
     table = labels.id_table()
+    if table.dtype == np.uint16:  # a palette has 256 colours at most
+        Image.fromarray(table[mask]).save(path, format="PNG")
+        return
     palette = np.zeros((256, 3), np.uint8)
     palette[table[: len(labels)][::-1]] = labels.colors[::-1]  # of classes with one id, the first one's colour
     picture = Image.fromarray(table[mask])

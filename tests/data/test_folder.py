@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data.folder import Folder
-from tests.data.layouts import blocks, make_folder
+from tests.data.layouts import blocks, make_folder, photo, write
 from tests.data.tiff_files import write_tiff
 from utils.errors import SizeMismatch, UserError
 
@@ -93,7 +94,15 @@ def test_two_files_of_one_stem_are_a_fault(tmp_path: Path) -> None:
         ('["a"]', "not a file of labels"),
         ('{"0": {"class": "a"}}', "'color'"),
         ('{"a": {"class": "a", "color": [0, 0, 0]}}', "'a'"),
-        ('{"300": {"class": "a", "color": [0, 0, 0]}}', "0 to 255"),
+        ('{"65535": {"class": "a", "color": [0, 0, 0]}}', "0 to 65534"),
+        ('{"0": {"class": {}, "color": [0, 0, 0]}}', "the name of id 0"),
+        ('{"0": {"class": "a", "color": 7}}', "7 is no colour"),
+        ('{"0": {"class": "a", "color": [0.5, 0, 0]}}', "no colour"),
+        ('{"0": {"class": "a", "color": [0, 0, 0]}, "ignore": 3}', "'ignore' is a list"),
+        ('{"0": {"class": "a", "color": [0, 0, 0]}, "ignore": [true]}', "True is no colour"),
+        ('{"0": {"class": "a", "color": [0, 0, 0]}, "ignore": [0]}', "'ignore': 0 is that of a class"),
+        ('{"0": {"class": "a", "color": [0, 0, 7]}, "ignore": [[0, 0, 7]]}', "that of a class"),
+        ("[" * 100_000, "not a file of labels"),
         ('{"0": {"class": "a", "color": [0, 0, 300]}}', "0 to 255"),
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "1": {"class": "b", "color": [0, 0, 0]}}', "the same colour"),
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "1": {"class": "a", "color": [0, 0, 1]}}', "repeat"),
@@ -165,3 +174,50 @@ def test_a_photo_that_only_opencv_reads_and_a_mask_of_another_size(tmp_path: Pat
     write_tiff(tmp_path / "images" / "photo 0.tif", np.zeros((32, 48, 3), np.uint16), extra=[0, 0])
     with pytest.raises(SizeMismatch, match=r"photo 0\.tif is 48x32 but its mask .*photo 0\.png is 96x64$"):
         Folder(str(tmp_path), "train")[0]
+
+
+def folder_of(root: Path, mask: np.ndarray, labels: Mapping[str, object]) -> Folder:
+    """A data set of one training sample."""
+    write(root / "images" / "a.png", photo(0, (mask.shape[0] * 8, mask.shape[1] * 8))[::8, ::8])
+    write(root / "masks" / "a.png", mask)
+    (root / "train.txt").write_text("a\n")
+    (root / "labels.json").write_text(json.dumps(labels))
+    return Folder(str(root), "train")
+
+
+def entry(name: str, *color: int) -> object:
+    return {"class": name, "color": color}
+
+
+def test_ids_to_ignore(tmp_path: Path) -> None:
+    labels = {"1": entry("cat", 200, 0, 0), "4": entry("dog", 0, 200, 0), "ignore": [0, 9, [0, 0, 0]]}
+    dataset = folder_of(tmp_path, np.array([[0, 1, 4, 9, 255]], np.uint8), labels)
+    assert dataset[0].mask.tolist() == [[255, 0, 1, 255, 255]]
+    assert dataset.labels.names == ("cat", "dog") and dataset.labels_file is None
+    colors = np.array([[(0, 0, 0), (200, 0, 0), (0, 200, 0), (255, 255, 255)]], np.uint8)
+    assert folder_of(tmp_path, colors, labels)[0].mask.tolist() == [[255, 0, 1, 255]]
+    grey = np.array([0, 1, 4, 9, 255], np.uint8).repeat(3).reshape(1, 5, 3)  # equal channels
+    assert folder_of(tmp_path, grey, labels)[0].mask.tolist() == [[255, 0, 1, 255, 255]]
+
+
+def test_255_may_be_a_class(tmp_path: Path) -> None:
+    labels: dict[str, object] = {"0": entry("road", 0, 0, 0), "255": entry("car", 200, 0, 0)}
+    for mask in (np.array([[0, 255]], np.uint8), np.array([[(0,) * 3, (255,) * 3]], np.uint8)):
+        assert folder_of(tmp_path, mask, labels)[0].mask.tolist() == [[0, 1]]
+    labels["ignore"] = [[255, 255, 255]]
+    colors = np.array([[(0, 0, 0), (200, 0, 0), (255, 255, 255)]], np.uint8)
+    assert folder_of(tmp_path, colors, labels)[0].mask.tolist() == [[0, 1, 255]]
+    assert folder_of(tmp_path, np.array([[0, 255]], np.uint8), labels)[0].mask.tolist() == [[0, 1]]
+
+
+def test_ids_above_255(tmp_path: Path) -> None:
+    labels = {"0": entry("road", 0, 0, 0), "1000": entry("car", 9, 0, 0), "65534": entry("tree", 0, 9, 0)}
+    mask = np.array([[0, 1000, 65534, 255]], np.uint16)
+    dataset = folder_of(tmp_path, mask, labels)
+    assert dataset[0].mask.tolist() == [[0, 1, 2, 255]] and dataset.labels.ids == (0, 1000, 65534)
+    colors = np.array([[(0, 0, 0), (9, 0, 0), (0, 9, 0), (255, 255, 255)]], np.uint8)
+    assert folder_of(tmp_path, colors, labels)[0].mask.tolist() == [[0, 1, 2, 255]]
+    with pytest.raises(UserError, match="outside the label set: 1001, 1002"):
+        folder_of(tmp_path, np.array([[0, 1002, 1001]], np.uint16), labels)[0]
+    with pytest.raises(UserError, match=r"outside the label set: 300, 301, .*, 309 and 20 more"):
+        folder_of(tmp_path, np.arange(300, 330, dtype=np.uint16)[None], {"0": entry("road", 0, 0, 0)})[0]

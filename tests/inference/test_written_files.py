@@ -34,6 +34,14 @@ def test_masks_hold_class_indices_or_the_data_sets_own_ids(tmp_path: Path) -> No
     assert palette[7].tolist() == [128, 64, 128] and palette[26].tolist() == [0, 0, 142]
 
 
+def test_own_ids_above_255_are_grey_values_of_16_bits(tmp_path: Path) -> None:
+    labels = LabelSet(LABELS.names, LABELS.colors, (0, 300, 65534))
+    write_files({"mask": tmp_path / "x.png"}, IMAGE, FOUND, labels, own_ids=True)
+    picture = Image.open(tmp_path / "x.png")
+    assert picture.mode == "I;16"
+    assert np.array_equal(np.asarray(picture), np.select([MASK == 0, MASK == 1], [0, 300], 65534))
+
+
 def test_colors(tmp_path: Path) -> None:
     found = np.asarray(Image.open(written(tmp_path, "color")))
     for i, color in enumerate(LABELS.colors):

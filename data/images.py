@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from data import tiff
 from data.labels import Color, LabelSet
 from data.mask_colors import ids_of_colors, ids_of_palette
+from data.quiet import quiet
 from utils.errors import UnknownId, Unreadable
 from utils.paths import read_bytes, refuse_special
 
@@ -82,7 +83,8 @@ def _content(path: str | Path) -> bytes:
 
 def _decode(encoded: bytes, path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray | None:
     try:
-        return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+        with quiet():
+            return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error as error:  # a size beyond all bounds in its header, for one
         raise Unreadable(f"{path}: not an image that can be read, or of more than {LARGEST:,} pixels") from error
 
@@ -90,7 +92,7 @@ def _decode(encoded: bytes, path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB)
 def _read_with_pillow(encoded: bytes, path: str | Path, formats: tuple[str, ...]) -> np.ndarray:
     """The first frame of a picture in one of some formats, as `read_image`."""
     try:
-        with Image.open(io.BytesIO(encoded), formats=formats) as picture:
+        with quiet(), Image.open(io.BytesIO(encoded), formats=formats) as picture:
             if picture.width * picture.height > LARGEST:
                 raise Unreadable(f"{path}: an image of more than {LARGEST:,} pixels")
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
@@ -168,7 +170,9 @@ def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np
         UnknownId: a colour that `colors` does not have, or ids that 16 bits do not hold.
     """
     try:
-        mask = _pixels_of_mask(read_bytes(path), colors)
+        encoded = read_bytes(path)
+        with quiet():
+            mask = _pixels_of_mask(encoded, colors)
     except FileNotFoundError as error:
         raise Unreadable(f"{path}: the mask is missing") from error
     except UnidentifiedImageError as error:

@@ -1,0 +1,51 @@
+"""Silence for decoders that write to the console themselves."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_lock = threading.Lock()
+_inside = 0  # threads that decode
+
+
+def _streams() -> tuple[ctypes.c_void_p, int, int] | None:
+    """The variable `stderr` of the C library, its value, and a stream to nowhere; None where it cannot be set."""
+    if platform.libc_ver()[0] != "glibc":  # others keep the variable in memory that is read-only
+        return None
+    library = ctypes.CDLL(None)
+    library.fopen.restype = ctypes.c_void_p
+    nowhere = library.fopen(os.fsencode(os.devnull), b"w")
+    stream = ctypes.c_void_p.in_dll(library, "stderr")
+    return (stream, stream.value, nowhere) if nowhere and stream.value else None
+
+
+_found = _streams()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Send what C code prints to `stderr` nowhere.
+
+    libjpeg and libpng report damage that way, with no file name ("Corrupt JPEG data: premature end of data segment").
+    Python's own `sys.stderr` does not go through that stream, so that other threads can write as usual.
+    """
+    global _inside
+    if _found is None:
+        yield
+        return
+    stream, console, nowhere = _found
+    with _lock:
+        _inside += 1
+        stream.value = nowhere
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                stream.value = console

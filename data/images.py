@@ -31,7 +31,7 @@ with suppress(ImportError):  # an optional package, which teaches Pillow to read
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"),
-    *(".gif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm"),
+    *(".gif", ".jp2", ".j2k", ".mpo", ".ppm", ".pgm", ".pbm"),
     *(suffix for suffix in (".avif", ".heic", ".heif") if suffix in Image.registered_extensions()),
 )
 PILLOW_FORMATS = tuple(name for name in ("GIF", "HEIF", "AVIF") if name in Image.OPEN)

@@ -10,6 +10,7 @@ from data.images import IMAGE_SUFFIXES
 from data.labels import IGNORE_INDEX, Color, LabelSet, lookup_table
 from data.pairs import MASK_SUFFIXES, PairedFiles, aligned, files_by_stem, match, read_list
 from data.splits import Files, LineReader, held_out, listed_files
+from utils.checked import shown
 from utils.errors import DataFault, NotThere, UserError
 from utils.paths import is_file, is_folder, read_bytes, user_path
 
@@ -124,6 +125,8 @@ def read_labels(path: Path) -> NamedIds:
         ignore = content.pop("ignore", [])
         entries: dict[int, Any] = {_id(key): value for key, value in content.items()}
         ids = sorted(entries)
+        if len(ids) < len(content):
+            raise ValueError("two keys are the same id")
         for i in ids:
             if not isinstance(entries[i], dict) or not {"class", "color"} <= entries[i].keys():
                 raise ValueError(f"id {i} is without 'class' or 'color'")
@@ -141,7 +144,7 @@ def read_labels(path: Path) -> NamedIds:
     except OSError as error:
         raise UserError(f"{path}: the labels cannot be read ({error.strerror}); expected {EXAMPLE}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a file of labels ({error}); expected {EXAMPLE}") from error
+        raise UserError(f"{path}: not a file of labels ({shown(str(error), 200)}); expected {EXAMPLE}") from error
 
 
 def _id(key: str) -> int:

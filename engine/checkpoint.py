@@ -56,7 +56,7 @@ class StoredLabels(Shape):
 
     names: Annotated[list[str], Field(min_length=1, max_length=255)]
     colors: list[Annotated[list[Byte], Three]]
-    ids: list[Byte] | None = None
+    ids: list[Annotated[int, Field(ge=0, lt=2**16)]] | None = None
 
 
 class StoredNormalization(Shape):

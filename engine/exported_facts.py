@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
 from data.labels import LabelSet
+from engine.checkpoint import Pixels, StoredLabels, StoredNormalization, Two
 from engine.normalization import Normalization
+from utils.checked import Shape, check_shape, shown
 from utils.errors import UserError
 
 VERSION = 1
+KEYS = (
+    *("format_version", "labels", "normalization", "image_size", "dynamic", "preprocessing"),
+    *("quantized", "model", "code", "config"),
+)
+IN_JSON = ("labels", "normalization", "image_size", "dynamic", "preprocessing")
+ANOTHER = "the file is damaged: export it anew with python -m tools.export"
+
+
+class StoredFacts(Shape):
+    """The types of what is kept as JSON."""
+
+    labels: StoredLabels
+    normalization: StoredNormalization
+    image_size: Annotated[list[Pixels], Two]
+    dynamic: bool
+    preprocessing: bool
 
 
 @dataclass(frozen=True)
@@ -59,32 +77,43 @@ class Facts:
         """The inverse of `to_texts`.
 
         Raises:
-            UserError: they are not there, or of a newer version; `file` is named.
+            UserError: they are not there, of odd types, or of a newer version; `file` is named.
         """
-        try:
-            version = int(texts["format_version"])
-            if version > VERSION:
-                raise UserError(
-                    f"{file}: exported in format {version} by a newer version of this program; this one reads up to"
-                    f" format {VERSION}"
-                )
-            height, width = json.loads(texts["image_size"])
-            return cls(
-                LabelSet.from_dict(json.loads(texts["labels"])),
-                Normalization.from_dict(json.loads(texts["normalization"])),
-                (int(height), int(width)),
-                json.loads(texts["dynamic"]) is True,
-                json.loads(texts["preprocessing"]) is True,
-                texts["quantized"],
-                texts["model"],
-                texts["code"],
-                texts["config"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
+        missing = [key for key in KEYS if key not in texts]
+        if missing or not (texts["format_version"].isascii() and texts["format_version"].isdecimal()):
             raise UserError(
                 f"{file}: does not say what its classes are and how images are prepared, so it was not exported by"
                 " this program; python -m tools.export writes one that does"
-            ) from error
+            )
+        version = texts["format_version"]
+        if int(version[:9]) > VERSION:
+            raise UserError(
+                f"{file}: exported in format {shown(version)} by a newer version of this program; this one reads up to"
+                f" format {VERSION}"
+            )
+        values: dict[str, Any] = dict(texts)
+        for key in IN_JSON:
+            try:
+                values[key] = json.loads(texts[key])
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{file}: {key}: not valid JSON; {ANOTHER}") from error
+        check_shape(StoredFacts, values, file, ANOTHER)
+        try:
+            labels = LabelSet.from_dict(values["labels"])
+        except ValueError as error:
+            raise UserError(f"{file}: labels: {shown(str(error), 200)}; {ANOTHER}") from error
+        height, width = values["image_size"]
+        return cls(
+            labels,
+            Normalization.from_dict(values["normalization"]),
+            (height, width),
+            values["dynamic"],
+            values["preprocessing"],
+            texts["quantized"],
+            texts["model"],
+            texts["code"],
+            texts["config"],
+        )
 
 
 def facts_of(

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.exported_facts import Facts
+from engine.exported_facts import ANOTHER, Facts
 from engine.normalization import Normalization
+from utils.checked import shown
 from utils.errors import UserError
 from utils.paths import is_file
 
@@ -46,7 +47,7 @@ class OnnxModel(nn.Module):
         """float32 (N, 3, H, W), prepared by `normalization` -> logits float32 (N, C, H, W).
 
         Raises:
-            UserError: the file is for another size.
+            UserError: the file is for another size, or damaged so that it gives no logits of its classes.
         """
         size = tuple(images.shape[-2:])
         if not self.facts.dynamic and size != self.facts.image_size:
@@ -58,8 +59,22 @@ class OnnxModel(nn.Module):
         if self.facts.preprocessing:
             given = given.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         batches = [given] if self.facts.dynamic else given.split(1)
-        found = [self.session.run(["logits"], {"images": np.ascontiguousarray(part.numpy())})[0] for part in batches]
+        found = [self._logits(np.ascontiguousarray(part.numpy())) for part in batches]
         return torch.from_numpy(found[0] if len(found) == 1 else np.concatenate(found))
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        try:
+            logits = np.asarray(self.session.run(["logits"], {"images": images})[0])
+        except Exception as error:  # its classes are not documented
+            reason = shown(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)
+            raise UserError(f"{self.path}: ONNX Runtime cannot run it ({reason}); {ANOTHER}") from error
+        if logits.ndim != 4 or logits.shape[:2] != (len(images), len(self.facts.labels)):
+            raise UserError(
+                f"{self.path}: gives {logits.shape}, not logits of {len(self.facts.labels)} classes; {ANOTHER}"
+            )
+        if not np.isfinite(logits).all():  # the file has no checksums
+            raise UserError(f"{self.path}: gives NaN or infinite logits; {ANOTHER}")
+        return logits
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from utils.checked import read_json
 from utils.errors import PartlyFailed, Unreadable, UserError
 from utils.launch import launch
-from utils.paths import is_folder, read_bytes, user_path
+from utils.paths import is_folder, user_path
 from utils.text import cleaned, one_line
 
 if TYPE_CHECKING:
@@ -92,20 +93,17 @@ def read_names(path: Path) -> list[str]:
     Raises:
         UserError: it is not there, or not of the form {"0": {"class": "tench"}, ...} with every number once.
     """
-    try:
-        entries: dict[int, Any] = {
-            int(key): value for key, value in json.loads(read_bytes(path).decode("utf-8-sig")).items()
-        }
-        gaps = [i for i in range(len(entries)) if i not in entries]
-        if gaps or not entries:
-            raise ValueError(f"there is no class {gaps[0] if gaps else 0}")
-        return [one_line(str(entries[i]["class"])) for i in range(len(entries))]
-    except OSError as error:
-        raise UserError(f"labels={path}: cannot be read ({error.strerror}); expected {EXAMPLE}") from error
-    except KeyError as error:
-        raise UserError(f"labels={path}: an entry has no {error}; expected {EXAMPLE}") from error
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"labels={path}: not a file of labels ({error}); expected {EXAMPLE}") from error
+    remedy = f"expected {EXAMPLE}"
+    content = read_json(path, remedy)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a file of labels; {remedy}")
+    gaps = [str(i) for i in range(max(len(content), 1)) if str(i) not in content]
+    if gaps:
+        raise UserError(f"{path}: there is no class {gaps[0]}; {remedy}")
+    for key, value in content.items():
+        if not isinstance(value, dict) or not isinstance(value.get("class"), str):
+            raise UserError(f"{path}: {key}: has no name; {remedy}")
+    return [one_line(content[str(i)]["class"]) for i in range(len(content))]
 
 
 if __name__ == "__main__":

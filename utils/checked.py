@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import stat
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from utils.errors import UserError
+from utils.paths import refuse_special
 from utils.text import one_line
 
 LARGEST = 64_000_000  # bytes of a text file
@@ -53,11 +53,10 @@ def read_text(path: Path, remedy: str) -> str:
         UserError: it cannot be read, or is no such file.
     """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise UserError(f"{path}: not a plain file; {remedy}")
-        if found.st_size > LARGEST:
-            raise UserError(f"{path}: {found.st_size / 1e6:.0f} MB are too many for such a file; {remedy}")
+        refuse_special(path)
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise UserError(f"{path}: {size / 1e6:.0f} MB are too many for such a file; {remedy}")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from error

@@ -103,6 +103,12 @@ def test_two_files_of_one_stem_are_a_fault(tmp_path: Path) -> None:
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "ignore": [0]}', "'ignore': 0 is that of a class"),
         ('{"0": {"class": "a", "color": [0, 0, 7]}, "ignore": [[0, 0, 7]]}', "that of a class"),
         ("[" * 100_000, "not a file of labels"),
+        ("", "not a file of labels"),
+        ('{"%s": 0}' % ("1" * 5000), "not a file of labels"),
+        ('{"%s": 0}' % ("\\n" * 5000), "not a file of labels"),
+        ('{"\\u0663": {"class": "a", "color": [0, 0, 0]}}', "is no id"),
+        ('{"1": {"class": "a", "color": [0, 0, 0]}, "01": {"class": "b", "color": [0, 0, 1]}}', "the same id"),
+        ('{"0": {"class": "a", "color": [0, 0, NaN]}}', "no colour"),
         ('{"0": {"class": "a", "color": [0, 0, 300]}}', "0 to 255"),
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "1": {"class": "b", "color": [0, 0, 0]}}', "the same colour"),
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "1": {"class": "a", "color": [0, 0, 1]}}', "repeat"),
@@ -116,6 +122,7 @@ def test_labels_that_are_none(tmp_path: Path, content: str | None, words: str) -
     with pytest.raises(UserError, match=words) as error:
         Folder(str(tmp_path), "train")
     assert '{"0": {"class": "background", "color": [0, 0, 0]}' in str(error.value)
+    assert len(str(error.value).splitlines()) == 1 and len(str(error.value)) < 1000
 
 
 def test_labels_elsewhere(tmp_path: Path) -> None:

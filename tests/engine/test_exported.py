@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -103,6 +105,60 @@ def test_what_an_onnx_file_says_of_itself() -> None:
     }  # fmt: skip
     assert Facts.from_texts(said, "x.onnx") == facts()
     assert str(Path.cwd()).encode() not in proto.SerializeToString()  # exporters note where the code lies
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format_version": "x"}, "was not exported by this program"),
+        ({"format_version": "2"}, "format 2 by a newer version"),
+        ({"labels": "{"}, "labels: not valid JSON"),
+        ({"labels": "[" * 100_000}, "labels: not valid JSON"),
+        ({"labels": "[1]"}, "labels: should be a table of keys and values"),
+        ({"labels": '{"names": ["a", "a"], "colors": [[0, 0, 0], [0, 0, 1]]}'}, "labels: class names repeat"),
+        ({"labels": '{"names": ["a"], "colors": [[0, 0, 256]]}'}, "labels.colors.0.2: should be less than"),
+        ({"normalization": '{"mean": [0, 0, 0], "std": [1, 1, 0]}'}, "normalization.std.2: should be greater than 0"),
+        ({"normalization": '{"mean": [0, 0, NaN], "std": [1, 1, 1]}'}, "normalization.mean.2: should be a finite"),
+        ({"image_size": "[32]"}, "image_size: List should have at least 2"),
+        ({"image_size": "[32, 1e999]"}, "image_size.1: should be a valid integer"),
+        ({"dynamic": "1"}, "dynamic: should be a valid boolean, not 1"),
+    ],
+)
+def test_odd_texts_of_an_exported_file(change: dict[str, str], words: str) -> None:
+    with pytest.raises(UserError, match=r"^x\.onnx: ") as error:
+        Facts.from_texts(facts().to_texts() | change, "x.onnx")
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (
+            lambda proto: proto.graph.initializer[0].CopyFrom(spoilt(proto.graph.initializer[0])),
+            "NaN or infinite logits",
+        ),
+        (lambda proto: renamed(proto, "labels", {"names": ["a"], "colors": [[0, 0, 0]]}), "not logits of 1 classes"),
+    ],
+)
+def test_an_onnx_file_that_gives_no_logits(tmp_path: Path, damage: Callable[[Any], object], words: str) -> None:
+    proto = onnx.load_from_string(as_bytes("onnx", small_network(), facts()))
+    damage(proto)
+    onnx.save(proto, tmp_path / "a.onnx")
+    network = OnnxModel(tmp_path / "a.onnx")
+    with pytest.raises(UserError, match=words):
+        network(torch.zeros(1, 3, 40, 48))
+
+
+def spoilt(tensor: Any) -> Any:
+    """A tensor with NaN in all places."""
+    values = np.full_like(onnx.numpy_helper.to_array(tensor), np.nan)
+    return onnx.numpy_helper.from_array(values, tensor.name)
+
+
+def renamed(proto: Any, key: str, value: object) -> None:
+    """Replaces a text of the metadata."""
+    (entry,) = [entry for entry in proto.metadata_props if entry.key == key]
+    entry.value = json.dumps(value)
 
 
 def test_what_the_others_say_of_themselves() -> None:

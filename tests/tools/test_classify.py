@@ -142,8 +142,8 @@ LABELS = '{"0": {"class": "tench"}, "1": {"class": "goldfish"}, ...}'
         (["model=efficientnet_b1"], ["weights=b0.pth: weights of another network"]),
         (["input=nowhere.jpg"], ["nowhere.jpg: cannot be read"]),
         (["input=labels.json"], ["labels.json: not an image"]),
-        (["labels=nowhere.json"], ["labels=nowhere.json: cannot be read", LABELS]),
-        (["labels=b0.pth"], ["labels=b0.pth: not a file of labels", LABELS]),
+        (["labels=nowhere.json"], ["nowhere.json: cannot be read", LABELS]),
+        (["labels=b0.pth"], ["b0.pth: not a text in UTF-8", LABELS]),
         (["format=csv"], ["format=csv", "'table' or 'json'"]),
         (["inptu=a.jpg"], ["inptu: unknown key", "did you mean 'input'?"]),
     ],
@@ -156,12 +156,14 @@ def test_mistakes(place: Path, words: list[str], fragments: list[str]) -> None:
     ("text", "fragments"),
     [
         ('["tench", "goldfish"]', ["not a file of labels"]),
-        ('{"0": "tench"}', ["not a file of labels"]),
-        ('{"0": {"name": "tench"}}', ["an entry has no 'class'"]),
+        ('{"0": "tench"}', ["0: has no name"]),
+        ('{"0": {"name": "tench"}}', ["0: has no name"]),
+        ('{"0": {"class": 3}}', ["0: has no name"]),
+        ("[" * 100_000, ["nested too deeply"]),
         ('{"1": {"class": "tench"}}', ["there is no class 0"]),
         ('{"0": {"class": "tench"}, "2": {"class": "goldfish"}}', ["there is no class 1"]),
         ("{}", ["there is no class 0"]),
-        ('{"0": {"class": "tench"}', ["not a file of labels"]),
+        ('{"0": {"class": "tench"}', ["line 1: not valid JSON"]),
     ],
 )
 def test_labels_that_are_none(place: Path, tmp_path: Path, text: str, fragments: list[str]) -> None:

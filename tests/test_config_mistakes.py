@@ -14,7 +14,7 @@ MISTAKES = [
     ("modle=enet", ["modle", "did you mean 'model'"]),
     ("model=enett", ["model=enett", "did you mean 'enet'"]),
     ("data=camvd", ["data=camvd", "did you mean 'camvid'", "available: camvid, cityscapes"]),
-    ("model=1", ["must be the name of an option"]),
+    ("model=1", ["model=1: name an option of the group"]),
     ("model.dropuot=1", ["model.dropuot", "did you mean 'model.dropout'"]),
     ("+model.dropuot=1", ["model.dropuot", "models.enet.ENet takes no such argument", "did you mean 'dropout'"]),
     ("model.dropout=abc", ["model.dropout=abc", "on the command line", "valid number"]),
@@ -43,7 +43,7 @@ MISTAKES = [
     ("seed=5000000000", ["seed=5000000000", "less than 4294967296"]),
     ("seed=1,2", ["seed=1,2", "--multirun"]),
     ("name=a/b", ["name=a/b", "without /"]),
-    ("name=123", ["name=123", "valid string", "say 'name=\"123\"'"]),
+    ("data.train_split=123", ["data.train_split=123", "valid string", "say 'data.train_split=\"123\"'"]),
     ("oops", ["oops", "key=value"]),
     ("resume=nowhere", ["resume=nowhere", "not a run folder"]),
 ]

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from utils.checked import shown
 from utils.errors import UserError
+from utils.groups import CONF, options
 from utils.paths import is_file, user_path
+from utils.quoting import quote, quote_texts
 from utils.schema import Train
-from utils.sweep_words import key_of, merged_words, recorded_words
+from utils.sweep_words import key_of, merged_words, recorded_words, values_of
 from utils.trusted import check_targets, literal, read_plain
-
-PATH_KEYS = frozenset(
-    {
-        *("input", "output", "checkpoint", "resume", "sweep", "runs", "baseline", "report", "plot", "images"),
-        *("weights", "labels", "data.root", "data.labels", "model.weights", "model.encoder_weights"),
-    }
-)
-"""Keys whose values are taken as they stand, whatever Hydra's grammar says of brackets, commas or quotes."""
 
 RUN_CONFIG = "run_config"
 """What conf/resume.yaml calls the config of the run that is resumed."""
@@ -56,13 +53,14 @@ def words(given: list[str], config_name: str) -> list[str]:
         UserError: `resume` names no run, or something stands beside it that does not go with it.
     """
     if config_name in PLAIN_MODEL:
-        key = PLAIN_MODEL[config_name]
-        given = [f"{key}={word[6:]}" if word.startswith("model=") else word for word in given]
+        given = [re.sub(r"^([+~]*)model(?=[=.]|$)", rf"\1{PLAIN_MODEL[config_name]}", word) for word in given]
+    else:
+        check_options(given)
     if config_name in ("evaluate", "export"):
         given = added(given, {"data"})  # as yet unknown: the checkpoint holds it
     elif asks_for_a_sweep(given):
         given = with_better_defaults(added(given, swept_groups(given)))
-    words = quote_paths(flags_first(given))
+    words = quote_texts(flags_first(given), sweep=asks_for_a_sweep(given))
     resume = value_of(given, "resume") if config_name == "train" else None
     swept = value_of(given, "sweep") if config_name == "train" else None
     if swept is not None:
@@ -174,25 +172,36 @@ def sweep_words(words: list[str], folder: Path) -> list[str]:
     typed = [word for word in words if not word.startswith("-") and key_of(word) != "sweep"]
     said = merged_words(recorded_words(folder), typed, folder)
     check_plugins(said)
-    return ["--multirun", *flags, *said, f"sweep={quote(str(folder))}", f"hydra.sweep.dir={quote(str(folder))}"]
+    return [
+        "--multirun",
+        *flags,
+        *said,
+        f"sweep={quote(str(folder))}",
+        f"hydra.sweep.dir={quote(str(folder))}",
+    ]
 
 
-def quote_paths(words: list[str]) -> list[str]:
-    """Quotes the values of path keys; `null` stays null."""
-    quoted = []
+def check_options(words: list[str]) -> None:
+    """Check that the words of groups, as `model=enet`, name an option.
+
+    Raises:
+        UserError: a word names a list, a number, or a file outside conf/, or leaves the group out.
+    """
     for word in words:
-        key, equals, value = word.partition("=")
-        if equals and key.lstrip("+") in PATH_KEYS and value != "null":
-            word = f"{key}={quote(value)}"
-        quoted.append(word)
-    return quoted
-
-
-def quote(value: str) -> str:
-    """`value` as a quoted string of Hydra's grammar, without interpolation."""
-    # In quotes, a backslash is special before a quote only (and so at the end); '${' would interpolate.
-    escaped = value.replace("\\'", "\\\\'").replace("'", "\\'").replace("${", "\\${")
-    return f"'{escaped}\\'" if escaped.endswith("\\") else f"'{escaped}'"
+        group = key_of(word)
+        if not group.isidentifier() or group == "hydra" or not (CONF / group).is_dir():
+            continue
+        if word.startswith("~") and group != "experiment":
+            raise UserError(f"{word}: the group is needed; {group}=<option> chooses another option of it")
+        try:
+            values = list(values_of(OverridesParser.create().parse_override(word)))
+        except (HydraException, TypeError):
+            continue  # Hydra says what is wrong
+        for value in values:
+            inside = isinstance(value, str) and not {"..", ""} & set(value.replace("\\", "/").split("/")[:-1])
+            if value is not None and not inside:
+                available = f"available: {', '.join(options(group))}"
+                raise UserError(f"{word}: name an option of the group, as {group}=<option>\n{available}")
 
 
 def flags_first(words: list[str]) -> list[str]:

@@ -118,6 +118,12 @@ def options_chosen() -> dict[str, str | None]:
     return {group: chosen(group) for group in CHOSEN}
 
 
+def typed_words(settings: Any) -> list[str]:
+    """The words of the command line, or of a job of a sweep, as they stand in Hydra's node."""
+    # Unresolved: a word like `name=${seed}` looks like an interpolation there.
+    return cast(list[str], OmegaConf.to_container(settings.overrides.task, resolve=False))
+
+
 def in_sweep() -> bool:
     """Whether the run that is under way is a job of a sweep."""
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
@@ -133,13 +139,19 @@ def check(cfg: DictConfig, config_name: str) -> None:
     """Checks everything but Hydra's own node."""
     job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     settings = cfg.hydra if "hydra" in cfg else HydraConfig.get()
-    typed = {word.partition("=")[0].lstrip("+~") for word in settings.overrides.task}
-    origin = Origin(dict(settings.runtime.choices), frozenset(typed - settings.runtime.choices.keys()))
+    choices = dict(settings.runtime.choices)
+    words = typed_words(settings)
+    typed = {word.partition("=")[0].lstrip("+~") for word in words}
+    origin = Origin(choices, frozenset(typed - choices.keys()))
+    for group, choice in choices.items():
+        if ".." in str(choice).replace("\\", "/").split("/"):  # the name of the run folder is made of it
+            raise UserError(f"{group}={choice}: name an option in conf/{group}/")
     try:
         config = plain(job)
     except OmegaConfBaseException as error:
-        if config_name == "train":  # what cannot be resolved may refer to a key of the loader that is wrong itself
-            check_loader(cast(dict[str, Any], OmegaConf.to_container(job.data)), origin)
+        # What cannot be resolved may refer to a key of the loader that is wrong itself.
+        if config_name == "train" and not str(error.full_key).startswith("data."):
+            check_loader(cast(dict[str, Any], OmegaConf.to_container(job.data, resolve=False)), origin)
         raise UserError(explain(error)) from error
     CHECKS[config_name](config, origin)
     if config.get("resume"):

@@ -23,18 +23,18 @@ from typing import Any
 import hydra
 import psutil
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from utils import command_line, sweep, torchrun
-from utils.config import advice, check, in_sweep, options_chosen, output_folder, plain
+from utils.config import advice, check, in_sweep, options_chosen, output_folder, plain, typed_words
 from utils.errors import DataFault, LostProcess, Occupied, PartlyFailed, UserError
 from utils.explain import explain
 from utils.files import only_one
 from utils.groups import CONF
 from utils.interruption import Interrupted
+from utils.quoting import as_typed, quote
 from utils.run_folder import RunFolder
 from utils.sweep_words import RECORD
 from utils.text import cleaned
@@ -83,7 +83,7 @@ def launch(task: Task, config_name: str) -> None:
         _discard_folder()
         if _sweep is None or not _sweep.is_dir() or isinstance(error, UserError):
             _refuse(error)
-        print(f"error: {cleaned(str(error))}", file=sys.stderr)  # ... or from a launcher or sweeper
+        print(f"error: {cleaned(explain(error))}", file=sys.stderr)  # ... or from a launcher or sweeper
         codes.append(1)
     finally:
         if _sweep is not None and _sweep.is_dir():
@@ -108,17 +108,8 @@ def _terminate(*_: object) -> None:
 
 def overrides() -> list[str]:
     """What was typed on the command line for this run, one of a sweep's combinations included."""
-    words = [word.removeprefix("++") for word in HydraConfig.get().overrides.task]
-    return [_as_typed(word) for word in words]
-
-
-def _as_typed(word: str) -> str:
-    """The word without the quotes that Hydra got a path in."""
-    key = word.partition("=")[0]
-    if key not in command_line.PATH_KEYS:
-        return word
-    value = OverridesParser.create().parse_override(word).value()
-    return f"{key}={OmegaConf.create({'value': value}).value}"
+    words = [word.removeprefix("++") for word in typed_words(HydraConfig.get())]
+    return [as_typed(word) for word in words]
 
 
 def started(resume_with: str | None) -> None:
@@ -163,7 +154,7 @@ class RunFolderCallback(Callback):
         config.hydra.sweep.dir = folder
         OmegaConf.save(config, _sweep / RECORD)  # only one of the sweepers does
         # Jobs are composed anew, from these.
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={command_line.quote(folder)}")
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote(folder)}")
 
 
 def _join() -> None:
@@ -189,7 +180,7 @@ def _share_folder(config: DictConfig) -> None:
 def _run_name(*, _root_: DictConfig) -> str:
     """What the name of a run folder ends with."""
     choices = _root_.hydra.runtime.choices
-    return _root_.get("name") or f"{choices.get('model')}_{choices.get('data')}"
+    return _root_.get("name") or f"{choices.get('model')}_{choices.get('data')}".replace("/", "_")
 
 
 def _first_start(*, _root_: DictConfig) -> str | None:
@@ -354,7 +345,10 @@ def _make_folder(config: DictConfig, key: str) -> str:
     """Makes the folder that a key names, which nothing else may have made; returns its path."""
     global _made
     while True:
-        folder = Path(OmegaConf.select(config, key))
+        try:
+            folder = Path(OmegaConf.select(config, key))
+        except OmegaConfBaseException as error:
+            raise UserError(explain(error)) from error
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()

@@ -3,6 +3,7 @@ against its signature instead (`utils.signatures`)."""
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -24,9 +25,20 @@ Backend = Literal["eager", "compile", "onnx"]
 
 
 def _folder_name(name: str) -> str:
-    if not 1 <= len(name) <= 100 or set(name) & set("/\\") or name.startswith("."):
-        raise ValueError("should be 1 to 100 characters without / and \\, since a folder is named after it")
+    if not 1 <= len(name) <= 100 or len(name.encode()) > 200 or set(name) & set("/\\"):
+        raise ValueError("must be 1 to 100 characters (200 bytes) without / and \\, since a folder is named after it")
+    if name.startswith(".") or "${" in name or any(unicodedata.category(character) == "Cc" for character in name):
+        raise ValueError("must not begin with a dot or hold ${ or control characters, since a folder is named after it")
     return name
+
+
+def _utf_8(text: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must be valid UTF-8")
+    return text
+
+
+FreeText = Annotated[Text, AfterValidator(_utf_8)]
 
 
 def _several(value: Any) -> Any:
@@ -85,8 +97,8 @@ class Train(Keys):
     """The config of train_segmentation.py."""
 
     seed: Seed
-    name: Annotated[Text, AfterValidator(_folder_name)] | None
-    notes: Text | None
+    name: Annotated[FreeText, AfterValidator(_folder_name)] | None
+    notes: FreeText | None
     resume: Text | None
     sweep: Text | None = None  # a run of an earlier version is without it
     model: Node

@@ -22,7 +22,9 @@ from utils.checks import MAY_CHANGE
 from utils.errors import UserError
 from utils.groups import CONF
 from utils.paths import is_file
+from utils.quoting import as_typed
 from utils.schema import Train
+from utils.text import one_line
 from utils.trusted import is_trusted, read_plain, targets
 
 RECORD = "multirun.yaml"
@@ -83,8 +85,8 @@ def merged_words(recorded: list[str], typed: list[str], folder: Path) -> list[st
     for word in kept:
         if not _is_harmless(word) and word.lstrip("+") not in [other.lstrip("+") for other in typed]:
             raise UserError(
-                f"{folder / RECORD} says {word}, which is not a plain value of a known key and might run code;"
-                " if you trust it, pass it beside sweep="
+                f"{folder / RECORD} says {one_line(as_typed(word))}, which is not a plain value of a known key and"
+                " might run code; if you trust it, pass it beside sweep="
             )
     if any(key_of(word) == "hydra.sweeper.storage" and not word.endswith("=null") for word in [*kept, *fresh]):
         raise UserError(
@@ -107,7 +109,7 @@ def _is_harmless(word: str) -> bool:
     """
     try:
         override = OverridesParser.create().parse_override(word)
-        values = list(_values(override))
+        values = list(values_of(override))
     except (HydraException, TypeError):
         return False
     key, first = override.key_or_group, override.key_or_group.partition(".")[0]
@@ -124,7 +126,7 @@ def _is_harmless(word: str) -> bool:
     return (CONF / first).is_dir() or first in Train.model_fields
 
 
-def _values(override: Override) -> Iterator[Any]:
+def values_of(override: Override) -> Iterator[Any]:
     """The values that a word gives its key: one, or those of a sweep that are not numbers.
 
     Raises:

@@ -1,0 +1,64 @@
+"""Paths and free texts on the command line, which are taken as typed, whatever Hydra's grammar says of them."""
+
+from __future__ import annotations
+
+import re
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from utils.trusted import literal
+
+PATH_KEYS = frozenset(
+    {
+        *("input", "output", "checkpoint", "resume", "sweep", "runs", "baseline", "report", "plot", "images"),
+        *("weights", "labels", "data.root", "data.labels", "model.weights", "model.encoder_weights"),
+    }
+)
+"""Keys whose values are taken as they stand, whatever Hydra's grammar says of brackets, commas or quotes."""
+
+FREE_TEXTS = frozenset({"name", "notes"})
+"""Keys of free texts. They are taken as they stand, too, except that `${...}` is resolved, and that `choice(...)` is
+read by Hydra where several values are meant, in a sweep."""
+
+
+def quote_texts(words: list[str], sweep: bool = False) -> list[str]:
+    """Quote the values of path keys and free texts; `null` stays null.
+
+    Args:
+        sweep: whether the words start a sweep.
+    """
+    quoted = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        name = key.lstrip("+")
+        if equals and name in PATH_KEYS and value != "null":
+            word = f"{key}={quote(value)}"
+        elif equals and name in FREE_TEXTS and value != "null" and not (sweep and value.startswith("choice(")):
+            word = f"{key}={quote(value, interpolate=True)}"
+        quoted.append(word)
+    return quoted
+
+
+def quote(value: str, interpolate: bool = False) -> str:
+    """`value` as a quoted string of Hydra's grammar, literal unless `interpolate` leaves its `${...}` to OmegaConf."""
+    text = value if interpolate else literal(value)
+    # In quotes, a backslash is special only before a quote, and so at the end.
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
+
+
+def as_typed(word: str) -> str:
+    """The word without the quotes that Hydra got a path or a free text in."""
+    key = word.partition("=")[0]
+    name = key.lstrip("+")
+    if name not in PATH_KEYS | FREE_TEXTS:
+        return word
+    try:
+        value = OverridesParser.create().parse_override(word).value()
+    except HydraException:
+        return word
+    if not isinstance(value, str):
+        return word
+    if name in PATH_KEYS:  # the opposite of `literal`
+        value = re.sub(r"(\\*)\\\$\{", lambda found: found[1][::2] + "${", value)
+    return f"{key}={value}"

@@ -17,6 +17,8 @@ from utils.paths import is_file, is_folder, read_bytes, user_path
 EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
 WHITE = (255, 255, 255)  # ignored, in masks of colours
 NO_CLASS = 65535  # stands for colours to ignore where 255 is a class and no other id is ignored
+ALL = "all"
+"""The split of every photo, unless a list or folder has this name."""
 
 
 class Folder(PairedFiles):
@@ -24,11 +26,12 @@ class Folder(PairedFiles):
 
     A split is, in this order: what the list `<split>.txt` names (`data.splits.LineReader`); the files of
     `images/<split>/` and `masks/<split>/`; or, where no split has a folder and neither `train` nor `val` has a list, a
-    share of the files that no list names, which depends only on their names (`data.splits.held_out`).
+    share of the files that no list names, which depends only on their names (`data.splits.held_out`). The split `all`
+    is every file of `images/` and `masks/`.
 
     Args:
         root: holds `images/` and `masks/`, and `labels.json`.
-        split: `train`, `val`, or another that has a list or folders.
+        split: `train`, `val`, `all`, or another that has a list or folders.
         val_share: of the files that `val` gets where nothing else divides them.
         labels: path of the labels file; None is `labels.json` in `root`. It maps ids to names and colours; masks hold
             those ids or those colours, and 255, white, or what it lists under "ignore" where a pixel is to be ignored.
@@ -53,12 +56,23 @@ class Folder(PairedFiles):
         # Where 255 may be a class that was forgotten; who lists what to ignore knows of it.
         self.labels_file = path if named.ignored == (IGNORE_INDEX,) else None
         table = lookup_table({raw: i for i, raw in enumerate(named.ids)}, ignored=named.ignored)
-        inside = f"/{split}" if is_folder(place / "images" / split) and is_folder(place / "masks" / split) else ""
+        inside = f"/{split}" if _has_folders(place, split) else ""
         images = files_by_stem(place, f"images{inside}", IMAGE_SUFFIXES)
         masks = files_by_stem(place, f"masks{inside}", MASK_SUFFIXES)
         images, masks, faults = _of_split(place, split, images, masks, inside, val_share)
         pairs, more = match(place, images, masks, (f"images{inside}", f"masks{inside}"))
         super().__init__(place, pairs, named.labels, table, named.colors, [*faults, *more])
+
+
+def is_by_share(root: Path, split: str) -> bool:
+    """Whether a share of the files, rather than a list or folders, decides which belong to a split."""
+    names = {"train", "val", split}
+    divided = [name for name in Folder.splits for kind in ("images", "masks") if is_folder(root / kind / name)]
+    return names == {"train", "val"} and not divided and not any(is_file(root / f"{name}.txt") for name in names)
+
+
+def _has_folders(root: Path, split: str) -> bool:
+    return is_folder(root / "images" / split) and is_folder(root / "masks" / split)
 
 
 def _of_split(
@@ -73,14 +87,14 @@ def _of_split(
     if is_file(own):
         return listed_files(own, LineReader(root, images, masks, inside), f"images{inside}")
     masks = aligned(images, masks)
-    if inside:
+    if inside or split == ALL:
         return images, masks, []
-    lists = {path.stem: path for path in root.glob("[!.]*.txt") if not path.is_dir()}
-    folders = [name for name in Folder.splits for kind in ("images", "masks") if is_folder(root / kind / name)]
-    if split not in ("train", "val") or {"train", "val"} & lists.keys() or folders:
+    if not is_by_share(root, split):
         raise NotThere(
-            f"there is no split '{split}' in {root}: neither {split}.txt nor images/{split}/ and masks/{split}/"
+            f"there is no split '{split}' in {root}: neither {split}.txt nor images/{split}/ and masks/{split}/; the"
+            f" split '{ALL}' is every photo"
         )
+    lists = {path.stem: path for path in root.glob("[!.]*.txt") if not path.is_dir()}
     reader = LineReader(root, images, masks)
     # Any .txt may be a list of another split; one in another encoding names files in that encoding, if at all.
     elsewhere = [reader.find(line) for path in lists.values() for line in read_list(path, "surrogateescape")]

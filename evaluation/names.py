@@ -1,0 +1,130 @@
+"""What the files of an evaluation are called: all that makes a measurement another one is in their names."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.checks import LOADER_KEYS
+from utils.paths import is_file, is_folder, user_path
+
+UNMEASURED = {"_target_", "download", *LOADER_KEYS} - {"image_size", "limit"}
+"""Keys of the node `data` that change neither the samples nor what is made of them."""
+PATHS = ("root", "labels")
+USUAL_OVERLAP = 0.25
+"""That of conf/evaluate.yaml."""
+LONGEST = 200
+"""Bytes of a stem: file systems take 255 with what is added to it."""
+
+
+def file_stem(
+    split: str,
+    *,
+    checkpoint: str | None,
+    data: str | None,
+    different: Sequence[str],
+    tta: Sequence[str],
+    window: tuple[int, int] | None,
+    overlap: float,
+) -> str:
+    """The split, and after it what is not as in the run.
+
+    Args:
+        checkpoint: as `checkpoint_part`.
+        data: name of the data set, unless it is the run's.
+        different: as `different_parts`.
+    """
+    parts = [split, checkpoint, data, *different, *tta]
+    if window:
+        parts += [f"window{window[0]}x{window[1]}", f"overlap{overlap:g}" if overlap != USUAL_OVERLAP else None]
+    return _shortened("_".join(_printable(part) for part in parts if part), LONGEST)
+
+
+def different_parts(node: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
+    """What of a node `data` is not as usual, in a few letters each.
+
+    A path becomes its last part and a checksum of the whole, since two folders may have the same name.
+    """
+    parts = []
+    for key, value in node.items():
+        if key in UNMEASURED or value == usual.get(key):
+            continue
+        if key in PATHS and value is not None:
+            if not is_same_place(value, usual.get(key)):
+                parts.append(f"{key}-{place_part(value)}")
+        elif key == "image_size":
+            parts.append("x".join(map(str, value)))
+        else:
+            parts.append(f"{key}{'x'.join(map(str, value)) if isinstance(value, list) else value}")
+    return parts
+
+
+def checkpoint_part(checkpoint: str, in_folder_of_its_own: bool) -> str | None:
+    """What tells a checkpoint from others whose results are in the same folder; None for the best of a run.
+
+    Args:
+        in_folder_of_its_own: the results are in the run's folder or beside the file, rather than where `output` says.
+    """
+    given = user_path(checkpoint, "checkpoint")
+    inside = given.parent.name == "checkpoints" and not is_folder(given)
+    own = given.name.removesuffix(".pt") if inside and given.name != "best.pt" else None
+    if in_folder_of_its_own:
+        return own
+    run = given.parent.parent if inside else given
+    return "_".join(part for part in (f"of-{place_part(str(run))}", own) if part)
+
+
+def output_folder(output: str | None, checkpoint: str) -> Path:
+    """Where the files go: `output`, or `evaluation/` in the run folder, or beside a file that is in none."""
+    if output:
+        return user_path(output, "output")
+    given = user_path(checkpoint, "checkpoint")
+    if is_folder(given):
+        return given / "evaluation"
+    in_run = given.parent.name == "checkpoints" and is_file(given.parent.parent / "config.yaml")
+    if in_run:
+        return given.parent.parent / "evaluation"
+    return given.with_name(f"{given.name.removesuffix('.pt')}_evaluation")
+
+
+def is_same_place(path: str, other: Any) -> bool:
+    """Whether a path leads to the same file or folder as a value from elsewhere, which may be anything."""
+    return isinstance(other, str) and _real(path) == _real(other)
+
+
+def place_part(path: str) -> str:
+    """The last part of a path, and a checksum of the whole."""
+    real = _real(path)
+    return f"{_cut(_printable(Path(real).name), 40)}-{_checksum(real)}"
+
+
+def _real(path: str) -> str:
+    try:
+        return os.path.realpath(os.path.expanduser(path))  # noqa: PTH111 - Path raises for unknown users, too
+    except (OSError, ValueError):
+        return path
+
+
+def _printable(text: str) -> str:
+    """A text with a dash for what a file name cannot hold on some system, and then a checksum."""
+    plain = re.sub(r"[^\w .,+=()\[\]'-]", "-", text)
+    return plain if plain == text else f"{plain}-{_checksum(text)}"
+
+
+def _shortened(text: str, longest: int) -> str:
+    """A text of at most so many bytes; what is cut off is in a checksum."""
+    if len(text.encode()) <= longest:
+        return text
+    return f"{_cut(text, longest - 9)}-{_checksum(text)}"
+
+
+def _cut(text: str, longest: int) -> str:
+    return text.encode()[:longest].decode(errors="ignore")
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode('utf-8', 'surrogateescape')):08x}"

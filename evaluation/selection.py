@@ -1,0 +1,121 @@
+"""Which samples an evaluation measures."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig
+
+from data.folder import ALL, Folder, is_by_share
+from evaluation.names import is_same_place
+from utils.checked import shown
+from utils.checks import Origin, check_data
+from utils.config import chosen, plain
+from utils.errors import UserError
+from utils.groups import CONF
+from utils.launch import overrides
+from utils.paths import user_path
+from utils.trusted import check_targets, plain_copy, trusted_class
+
+log = logging.getLogger("evaluate")
+
+
+def run_node(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The node `data` of the checkpoint's run; {} where it names no data set of this project."""
+    try:
+        stored = plain_copy(checkpoint["config"].get("data") or {})
+    except ValueError:
+        return {}
+    return stored if hasattr(trusted_class(stored.get("_target_")), "splits") else {}
+
+
+def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The node `data`: that of the checkpoint's run, or of the option chosen, with the keys that were typed.
+
+    The run's `limit` is only for its own data.
+
+    Raises:
+        UserError: a key is wrong, or the checkpoint names something else than a data set of this project.
+    """
+    typed = plain(cfg.data) if cfg.get("data") else {}
+    if "_target_" in typed:
+        node = typed
+        if not any(word.startswith("data.image_size") for word in overrides()):
+            node["image_size"] = list(checkpoint["image_size"])
+    else:
+        # A checkpoint may come from anywhere: it may choose a data set and its plain options, and have nothing fetched.
+        try:
+            stored = plain_copy(checkpoint["config"].get("data") or {})
+        except ValueError as error:
+            raise UserError(f"{cfg.checkpoint}: its config is not that of a run: {error}") from error
+        if not hasattr(trusted_class(stored.get("_target_")), "splits"):
+            raise UserError(
+                f"the checkpoint was trained on '{shown(str(stored.get('_target_')))}', which is not a data set of"
+                " this project; pass data=<an option of conf/data/>"
+            )
+        check_targets(stored, f"{cfg.checkpoint}: its config")
+        node = {**stored, **({"download": False} if "download" in stored else {}), **typed}
+        if is_another(node, own) and "limit" not in typed:
+            node["limit"] = None
+    check_data(node, Origin({}, frozenset(f"data.{key}" for key in typed)))
+    return node
+
+
+def is_another(node: dict[str, Any], own: dict[str, Any]) -> bool:
+    """Whether a node `data` is of another data set than the run's own."""
+    if node["_target_"] != own.get("_target_"):
+        return True
+    return "root" in node and not is_same_place(node["root"], own.get("root"))
+
+
+def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What a node `data` is compared with to name what is different: that of the run or, for another kind of data set,
+    the option in conf/ at the run's image size."""
+    option = chosen("data")
+    usual = yaml.safe_load((CONF / "data" / f"{option}.yaml").read_text(encoding="utf-8")) if option else {}
+    if node["_target_"] == own.get("_target_"):
+        usual |= own
+        if is_another(node, own):
+            usual["limit"] = None
+    else:
+        usual |= {"root": None, "labels": None, "limit": None}
+    return usual | {"image_size": list(checkpoint["image_size"])}
+
+
+def usual_split(node: dict[str, Any], own: dict[str, Any]) -> str:
+    """The split to measure where none was typed: the one that the run validated on. Of a folder that is not the run's,
+    and that only a share of its photos would divide, all."""
+    return ALL if is_another(node, own) and _by_share(node, node["val_split"]) else node["val_split"]
+
+
+def say_what_is_left_out(cfg: DictConfig, node: dict[str, Any], split: str, samples: int, in_split: int) -> None:
+    """Says in a line each where a part of the data is measured, or all of them, without a word of the user's.
+
+    Args:
+        samples: how many are measured.
+        in_split: how many the split has.
+    """
+    if _by_share(node, split):
+        log.info(
+            "split=%s: %d photos of %s, a share chosen by their names (data.val_share=%g); split=%s measures all",
+            *(split, in_split, node["root"], node["val_share"], ALL),
+        )
+    elif split == ALL and not cfg.split:
+        log.info(
+            "neither lists nor folders divide %s, so all %d photos are measured; split=%s measures a share of them",
+            *(node["root"], in_split, node["val_split"]),
+        )
+    if samples < in_split and not any(word.lstrip("+").startswith("data.limit=") for word in overrides()):
+        log.info("data.limit=%d: the first %d of %d samples, as in the run", samples, samples, in_split)
+
+
+def _by_share(node: dict[str, Any], split: str) -> bool:
+    is_folder = node["_target_"] == f"{Folder.__module__}.{Folder.__name__}"
+    return is_folder and is_by_share(user_path(node["root"], "data.root"), split)
+
+
+def kind_of_data(node: dict[str, Any]) -> str:
+    """The name of a data set, as in conf/data/ and data/."""
+    return str(node["_target_"]).split(".")[1]

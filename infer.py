@@ -124,6 +124,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     from engine.device import choose_device
     from engine.normalization import Normalization, normalization_of
     from engine.predictor import Predictor
+    from engine.trial import try_model
     from models.weights import read_weights
     from utils.memory import keep_freed_memory
 
@@ -144,6 +145,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     labels = read_labels(user_path(cfg.labels, "labels")).labels
     model = build(cfg.model, "model", num_classes=len(labels))
     state, mean, std = read_weights(cfg.weights)
+    try_model(model, len(labels), size or (512, 512))
     load_weights(model, state, source=cfg.weights)
     normalization = normalization_of(model) if mean is None or std is None else Normalization(mean, std)
     return Predictor(model.to(choose_device(cfg.device)).eval(), labels, size or (512, 512), normalization, **options)

@@ -15,7 +15,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from utils import torchrun
-from utils.config import build, build_dataset, in_sweep, options_chosen, output_folder, plain
+from utils.components import build_loss, build_optimizer, build_scheduler, loaders, new_model, samples_of
+from utils.config import build, in_sweep, options_chosen, output_folder, plain
 from utils.errors import Occupied, UserError
 from utils.launch import launch, overrides, started
 from utils.paths import is_there
@@ -62,16 +63,14 @@ def train(cfg: DictConfig) -> float:
     model = new_model(cfg, len(labels)) if resume_from is None else build_model(resume_from)
     macs = multiply_adds(model, train_batches.image_size)
     model = trainer.prepare(model)
-    optimizer = build(cfg.optimizer, "optimizer", params=trainer.parameters_of(model))
+    optimizer = build_optimizer(cfg, trainer.parameters_of(model))
     if resume_from is not None:
         with damage_left_alone():  # before anything is written into its folder, train.log included
             check_what_goes_on(cfg, run, resume_from, trainer, model, optimizer, labels)
     loss = trainer.prepare(build_loss(cfg, train_samples))
     trainer.metric_columns(loss, labels)  # refuses a trainer.monitor that is none of them
     steps = trainer.steps_per_epoch(train_batches)
-    scheduler = build(
-        cfg.scheduler, "scheduler", optimizer=optimizer, total_steps=steps * trainer.epochs, steps_per_epoch=steps
-    )
+    scheduler = build_scheduler(cfg, optimizer, steps * trainer.epochs, steps)
     if distributed.rank() > 0:
         seed_everything((cfg.seed + distributed.rank()) % 2**32)  # so that dropout differs
     parameters = sum(p.numel() for p in model.parameters())
@@ -215,103 +214,6 @@ def resume_command(run: Any, processes: int) -> str:
 def run_title(folder: Path) -> str:
     """What a logger calls a run: its folder, a sweep's with the number of the job."""
     return str(folder.relative_to("experiments")) if folder.is_relative_to("experiments") else folder.name
-
-
-def new_model(cfg: DictConfig, num_classes: int) -> Any:
-    """The network of a new run."""
-    begins_trained = cfg.model.get("encoder_weights") or cfg.model.get("weights")
-    if cfg.model.get("freeze_encoder") is True and not begins_trained:
-        log.warning("model.freeze_encoder=true without weights: an untrained encoder says next to nothing")
-    return build(cfg.model, "model", num_classes=num_classes)
-
-
-def samples_of(cfg: DictConfig) -> tuple[Any, Any, Any]:
-    """The validation split as it is, and the samples of both splits at the size of the network's input, after a look
-    at their files."""
-    train_set = build_dataset(cfg.data, cfg.data.train_split)
-    validation_set = build_dataset(cfg.data, cfg.data.val_split)
-    train_samples = input_samples(cfg, train_set, cfg.data.train_split, masks=True)
-    validation_samples = input_samples(cfg, validation_set, cfg.data.val_split, masks=False)
-    return validation_set, train_samples, validation_samples
-
-
-def input_samples(cfg: DictConfig, dataset: Any, split: str, masks: bool) -> Any:
-    """The samples of a split at the size of the network's input, after a look at their files."""
-    from data.checking import checked_samples
-
-    size, cache = (cfg.data.image_size[0], cfg.data.image_size[1]), cfg.data.get("cache", "none")
-    if cache == "device":  # the loader keeps them there
-        cache = "none"
-    single = cfg.data.get("allow_single_class", False)
-    return checked_samples(
-        dataset, split, size, masks=masks, limit=cfg.data.limit, cache=cache, allow_single_class=single
-    )
-
-
-def build_loss(cfg: DictConfig, train_samples: Any) -> Any:
-    """The loss, with the numbers of its class weights where the config names a formula for them."""
-    from data.statistics import count_pixels
-    from engine import distributed
-    from losses import class_weights
-
-    weights, names = cfg.loss.get("class_weights"), train_samples.labels.names
-    if weights is None:
-        return build(cfg.loss, "loss")
-    if isinstance(weights, str):
-        formula = {"enet": class_weights.enet, "median_frequency": class_weights.median_frequency}[weights]
-        weights = formula(distributed.once_a_machine(lambda: count_pixels(train_samples)))
-        log.info("class weights: %s", ", ".join(f"{n} {w:.3g}" for n, w in zip(names, weights, strict=True)))
-    if len(weights) != len(names):
-        raise UserError(f"loss.class_weights: {len(weights)} weights for {len(names)} classes: {', '.join(names)}")
-    return build(cfg.loss, "loss", class_weights=list(weights))
-
-
-def loaders(cfg: DictConfig, train_samples: Any, validation_samples: Any, device: Any) -> tuple[Any, Any]:
-    """The loaders of training and validation batches."""
-    from data.device_loading import DeviceValidationLoader
-    from data.loading import ValidationLoader
-
-    options = loader_options(cfg, device)
-    if cfg.data.cache == "device":
-        size = cfg.data.image_size[0], cfg.data.image_size[1]
-        kept = {key: options[key] for key in ("share", "batch_size")}
-        validation: Any = DeviceValidationLoader(validation_samples, image_size=size, device=device, **kept)
-    else:
-        validation = ValidationLoader(validation_samples, **options)
-    return training_loader(cfg, train_samples, device), validation
-
-
-def training_loader(cfg: DictConfig, samples: Any, device: Any) -> Any:
-    """The loader of training batches."""
-    from data.device_loading import DeviceTrainingLoader
-    from data.loading import TrainingLoader
-
-    augmentation = build(cfg.augmentation, "augmentation")
-    options = {
-        "image_size": (cfg.data.image_size[0], cfg.data.image_size[1]),
-        "seed": cfg.seed,
-        **loader_options(cfg, device),
-    }
-    keep = cfg.data.cache == "device"
-    if keep and cfg.data.augment_on == "cpu":
-        raise UserError("data.cache=device: its samples are augmented there; leave out data.augment_on=cpu")
-    if keep or cfg.data.augment_on == "device":
-        return DeviceTrainingLoader(samples, augmentation, device=device, keep=keep, **options)
-    return TrainingLoader(samples, augmentation, **options)
-
-
-def loader_options(cfg: DictConfig, device: Any) -> dict[str, Any]:
-    """What the loaders of training and validation have in common."""
-    from data.loading import Share
-    from data.workers import worker_count
-    from engine import distributed
-
-    return {
-        "share": Share(distributed.rank(), distributed.processes()),
-        "batch_size": cfg.data.batch_size,
-        "num_workers": worker_count(cfg.data.num_workers, device),
-        "pin_memory": device.type == "cuda",
-    }
 
 
 if __name__ == "__main__":

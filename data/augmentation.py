@@ -15,8 +15,14 @@ import cv2
 import numpy as np
 
 from data.labels import IGNORE_INDEX
+from data.samples import SegmentationDataset, check_pixels
 from utils.errors import UserError
 
+TO_FLOATS = ("Normalize", "ToFloat", "ToTensorV2", "ToTensor3D")
+STAYS = (
+    "images must stay uint8 (H, W, 3); leave out Normalize, ToFloat and ToTensorV2: training does that itself, as the"
+    " network's weights want it"
+)
 NEAREST = {cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT}
 
 
@@ -27,8 +33,8 @@ class Augmentation:
         transforms: in the order of their application; none leaves the samples as they are.
 
     Raises:
-        UserError: a transform would fill the mask with a class instead of 255, average its ids, or move it against
-            the image.
+        UserError: a transform would make floats of the image, fill the mask with a class instead of 255, average its
+            ids, or move it against the image.
     """
 
     def __init__(self, transforms: Sequence[A.BasicTransform] = ()) -> None:
@@ -54,9 +60,16 @@ def _check_transform(transform: A.BasicTransform) -> None:
         UserError: as `Augmentation`.
     """
     name = type(transform).__name__
+    if not isinstance(transform, A.BasicTransform):
+        raise UserError(
+            f"augmentation: {name} is not a transform of albumentations, which moves image and mask together"
+        )
+    if name in TO_FLOATS:
+        raise UserError(f"augmentation: {name}: {STAYS}")
     for key in ("fill_mask", "mask_drop_value"):
         fill = getattr(transform, key, None)  # None leaves the mask alone
-        if fill is not None and np.any(np.asarray(fill) != IGNORE_INDEX):
+        fills = fill is not None and getattr(transform, "pad_if_needed", True)  # a crop that never pads never fills
+        if fills and np.any(np.asarray(fill) != IGNORE_INDEX):
             raise UserError(
                 f"augmentation: {name} fills mask pixels with {fill}, a class; set {key}: {IGNORE_INDEX} (ignored)"
             )
@@ -95,6 +108,51 @@ def _leaves(transforms: Sequence[A.BasicTransform | A.BaseCompose]) -> Iterator[
             yield from _leaves(transform.transforms)
         else:
             yield transform
+
+
+def check_augmented(image: object, mask: object, name: str, size: tuple[int, int] | None = None) -> None:
+    """Check what an augmentation made of a sample.
+
+    Args:
+        size: (H, W) that it is expected to have; None for any.
+
+    Raises:
+        UserError: it is not an image uint8 (H, W, 3) and a mask uint8 (H, W) of that size.
+    """
+    check_pixels(image, mask, f"augmentation: {name} came out with", STAYS)
+    shape = mask.shape  # type: ignore[attr-defined]
+    if size is not None and shape != size:
+        raise UserError(
+            f"augmentation: {name} came out as {shape}, not as data.image_size={list(size)};"
+            " end the list of transforms with a crop to that size"
+        )
+
+
+def try_augmentation(
+    augmentation: Augmentation, samples: SegmentationDataset, size: tuple[int, int], draws: int = 8
+) -> None:
+    """Augment the first sample several times, before training.
+
+    Args:
+        size: (H, W) that samples are expected to have afterwards.
+
+    Raises:
+        UserError: as `check_augmented`; the augmentation fails, or the mask gets ids of no class.
+    """
+    image, mask, name = samples[0]
+    known = {*range(len(samples.labels)), IGNORE_INDEX}
+    for draw in range(draws):
+        try:
+            found, found_mask = augmentation(image.copy(), mask.copy(), sample_seed(0, draw, 0))
+        except UserError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(f"augmentation: fails on {name}: {type(error).__name__}: {reason}") from error
+        check_augmented(found, found_mask, name, size)
+        strange = set(np.unique(found_mask).tolist()) - known
+        if strange:
+            raise UserError(f"augmentation: the mask of {name} gets the id {min(strange)}, which is of no class")
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:

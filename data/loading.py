@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from data.augmentation import Augmentation, sample_seed
+from data.augmentation import Augmentation, check_augmented, sample_seed
 from data.samples import SegmentationDataset
 from data.workers import WatchedSamples, shared, worker_options
-from utils.errors import UserError
 
 
 class TrainingBatch(NamedTuple):
@@ -97,11 +96,7 @@ class _TrainingSamples(Dataset):
         epoch, index = key
         image, mask, name = self.samples[index]
         image, mask = self.augmentation(image, mask, sample_seed(self.seed, epoch, index))
-        if mask.shape != self.size:
-            raise UserError(
-                f"augmentation: {name} came out as {mask.shape}, not as data.image_size={list(self.size)};"
-                " end the list of transforms with a crop to that size"
-            )
+        check_augmented(image, mask, name, self.size)
         return _as_tensor(image), _as_tensor(mask), name
 
 

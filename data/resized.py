@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from data.images import resize_image, resize_mask
 from data.labels import LabelSet
-from data.samples import Sample, SegmentationDataset
+from data.samples import Sample, SegmentationDataset, check_pixels
 from utils.errors import DataFault
+
+FORM = "a data set must give images uint8 (H, W, 3), RGB, and masks uint8 (H, W)"
 
 
 class ResizedSamples:
@@ -47,6 +49,7 @@ class ResizedSamples:
 
     def __getitem__(self, index: int) -> Sample:
         image, mask, name = self.dataset[index]
+        check_pixels(image, mask, f"data: {type(self.dataset).__name__} gives {name} as", FORM)
         resized = resize_image(image, self.image_size)
         return Sample(resized, resize_mask(mask, self.image_size) if self.masks else mask, name)
 

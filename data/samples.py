@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from data.labels import LabelSet
-from utils.errors import DataFault
+from utils.errors import DataFault, UserError
 
 
 class Sample(NamedTuple):
@@ -23,6 +23,25 @@ class Sample(NamedTuple):
     image: np.ndarray
     mask: np.ndarray
     name: str
+
+
+def check_pixels(image: object, mask: object, place: str, remedy: str) -> None:
+    """Check the form of an image and its mask.
+
+    Args:
+        place, remedy: beginning and end of the message.
+
+    Raises:
+        UserError: they are not uint8 (H, W, 3) and uint8 (H, W).
+    """
+    for kind, pixels, dims in (("image", image, 3), ("mask", mask, 2)):
+        shape = getattr(pixels, "shape", None)
+        whole = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == dims and pixels.size > 0
+        if not whole or (kind == "image" and pixels.shape[2] != 3):  # type: ignore[attr-defined]
+            found = type(pixels).__name__ if shape is None else f"{getattr(pixels, 'dtype', '')} {tuple(shape)}"
+            raise UserError(f"{place} an {kind} {found}; {remedy}".replace("an mask", "a mask"))
+    if image.shape[:2] != mask.shape:  # type: ignore[attr-defined]
+        raise UserError(f"{place} an image {image.shape} and a mask {mask.shape}; they must be of one size")  # type: ignore[attr-defined]
 
 
 class SegmentationDataset(Protocol):

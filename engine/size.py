@@ -10,8 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def multiply_adds(model: nn.Module, image_size: tuple[int, int]) -> float:
-    """Of a forward pass for one image (H, W), counted without computing it."""
-    model = copy.deepcopy(model).to("meta").eval()
+    """Count those of a forward pass for one image (H, W), without computing it where the network allows that."""
+    try:
+        return _counted(copy.deepcopy(model).to("meta"), image_size, "meta")
+    except Exception:  # of a network that reads values, which this device has not
+        return _counted(copy.deepcopy(model).cpu(), image_size, "cpu")
+
+
+def _counted(model: nn.Module, image_size: tuple[int, int], device: str) -> float:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.empty(1, 3, *image_size, device="meta"))
+        model.eval()(torch.zeros(1, 3, *image_size, device=device))
     return counter.get_total_flops() / 2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from train_segmentation import build_loss, input_samples, new_model, training_loader
+from utils.components import build_loss, build_optimizer, input_samples, new_model, training_loader
 from utils.config import build, build_dataset, chosen
 from utils.errors import UserError
 from utils.files import make_writable
@@ -48,7 +48,7 @@ def find(cfg: DictConfig) -> None:
     batches = training_loader(cfg, samples, trainer.device)
     model = trainer.prepare(new_model(cfg, len(samples.labels)))
     loss = trainer.prepare(build_loss(cfg, samples))
-    optimizer = build(cfg.optimizer, "optimizer", params=trainer.parameters_of(model))
+    optimizer = build_optimizer(cfg, trainer.parameters_of(model))
     configured = optimizer.param_groups[0]["lr"]
     model.train()
     # The rates are set below, also where the scaler skips a step.

@@ -21,7 +21,7 @@ log = logging.getLogger("preview_augmentation")
 def preview(cfg: DictConfig) -> None:
     """Writes a sheet of one sample, augmented again and again."""
     # Slow to import, so only here, where the config is known to be right.
-    from data.augmentation import sample_seed
+    from data.augmentation import check_augmented, sample_seed
     from data.resized import ResizedSamples
     from utils.figures import draw_sheet
 
@@ -37,7 +37,9 @@ def preview(cfg: DictConfig) -> None:
     image, mask, name = samples[cfg.index]
     panels = []
     for epoch in range(cfg.count):
-        panels.append((f"epoch {epoch + 1}", *augmentation(image, mask, sample_seed(cfg.seed, epoch, cfg.index))))
+        augmented = augmentation(image, mask, sample_seed(cfg.seed, epoch, cfg.index))
+        check_augmented(augmented[0], augmented[1], name)
+        panels.append((f"epoch {epoch + 1}", *augmented))
     draw_sheet(panels, samples.labels, name, path, opacity=0.3)  # so that changes of colour are seen
     log.info("wrote %s", path)
 

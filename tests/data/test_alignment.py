@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from data.augmentation import Augmentation
+from data.device_augmentation import DeviceAugmentation
 from data.images import resize_image, resize_mask
 from data.labels import LabelSet
 from engine.exported import WithPreprocessing
@@ -40,6 +41,21 @@ def test_the_measure_finds_a_known_drift(down: int, right: int) -> None:
 @pytest.mark.parametrize("name", ["standard", "affine", "flip", "none"])
 def test_augmentation_lists_keep_image_and_mask_together(name: str) -> None:
     found = mean_drift(augmentation_of(name, SIZE), draws=60)
+    assert (found < TOLERANCE).all(), found
+
+
+@pytest.mark.parametrize("name", ["standard", "affine", "flip", "none"])
+def test_augmentation_on_a_device_does_so_too(name: str) -> None:
+    augmentation = DeviceAugmentation(augmentation_of(name, SIZE), SIZE)
+
+    def augment(image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        drawn = torch.from_numpy(augmentation.draw(seed))[None]
+        images, masks = augmentation(
+            torch.from_numpy(image).permute(2, 0, 1)[None], torch.from_numpy(mask)[None], drawn
+        )
+        return images[0].permute(1, 2, 0).numpy(), masks[0].numpy()
+
+    found = mean_drift(augment, draws=40)
     assert (found < TOLERANCE).all(), found
 
 

@@ -1,17 +1,20 @@
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import albumentations as A
+import albumentations.pytorch
 import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from data.augmentation import Augmentation, sample_seed
+from data.augmentation import Augmentation, sample_seed, try_augmentation
 from data.camvid import CamVid
 from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationLoader
 from data.resized import ResizedSamples
+from data.samples import Sample
 from data.synthetic import Synthetic
 from data.workers import worker_count
 from tests.conftest import ROOT
@@ -180,6 +183,9 @@ def test_transforms_that_would_invent_a_class_are_refused() -> None:
     with pytest.raises(UserError, match="Affine would average the ids of a mask; set mask_interpolation: 0"):
         Augmentation([A.Affine(rotate=30, fill_mask=255, mask_interpolation=1)])
     Augmentation([A.Affine(rotate=30, fill_mask=255, p=1.0)])
+    Augmentation([A.CenterCrop(8, 8)])  # which pads nothing
+    with pytest.raises(UserError, match="CenterCrop fills mask pixels"):
+        Augmentation([A.CenterCrop(8, 8, pad_if_needed=True)])
     Augmentation([A.CoarseDropout(p=1.0)])  # by default it leaves the mask alone
 
 
@@ -199,3 +205,62 @@ def test_an_error_in_a_worker_keeps_its_message(camvid: Path) -> None:
     with pytest.raises(UserError) as error:
         next(iter(loader))
     assert str(error.value) == f"{camvid / 'train' / '001.jpg'}: not an image that can be read"
+
+
+@pytest.mark.parametrize("kind", [A.Normalize, A.ToFloat, A.pytorch.ToTensorV2])
+def test_transforms_to_floats_are_refused(kind: Any) -> None:
+    transform = kind()
+    with pytest.raises(UserError, match=f"{kind.__name__}: images must stay uint8 .*training does that itself"):
+        Augmentation([A.OneOf([transform, A.NoOp()], p=0.01)])
+
+
+def test_what_is_no_transform_is_refused() -> None:
+    with pytest.raises(UserError, match="augmentation: function is not a transform of albumentations"):
+        Augmentation([lambda image, mask: (image, mask)])
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "message"),
+    [
+        (
+            Augmentation([A.ToGray(num_output_channels=1, p=0.5)]),
+            r"came out with an image uint8 \(40, 56\); images must",
+        ),
+        (Augmentation([A.Lambda(mask=lambda m, **_: m / 2, p=1)]), r"a mask float64 \(40, 56\)"),
+        (Augmentation([A.Lambda(mask=lambda m, **_: m[::2], p=1)]), r"a mask \(20, 56\); they must be of one size"),
+        (Augmentation([A.Lambda(mask=lambda m, **_: m + 200, p=1)]), r"gets the id 2\d\d, which is of no class"),
+        (Augmentation([A.RandomCrop(16, 16, fill_mask=255)]), r"came out as \(16, 16\).*end the list"),
+        (Augmentation([A.CenterCrop(400, 400)]), "fails on train/00000: .*[Cc]rop size"),
+        (lambda image, mask, seed: (torch.from_numpy(image), mask), r"an image torch.uint8 \(40, 56, 3\)"),
+        (lambda image, mask, seed: image, "fails on train/00000: ValueError"),
+        (lambda image, mask, seed: (image, None), "a mask NoneType"),
+    ],
+)
+def test_an_augmentation_is_tried_before_training(augmentation: Any, message: str) -> None:
+    samples = Synthetic(size=SIZE, split="train", train_length=1)
+    with pytest.raises(UserError, match=message):
+        try_augmentation(augmentation, samples, SIZE)
+    try_augmentation(augmentation_of(), samples, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "message"),
+    [
+        (np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8), r"an image uint8 \(9, 9\)"),
+        (np.zeros((3, 9, 9), np.uint8), np.zeros((9, 9), np.uint8), r"an image uint8 \(3, 9, 9\)"),
+        (np.zeros((9, 9, 3), np.float32), np.zeros((9, 9), np.uint8), r"an image float32 \(9, 9, 3\)"),
+        (np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9), np.int64), r"a mask int64 \(9, 9\)"),
+        (
+            np.zeros((9, 9, 3), np.uint8),
+            np.zeros((9, 8), np.uint8),
+            r"an image .* and a mask \(9, 8\); they must",
+        ),
+    ],
+)
+def test_samples_of_another_form_are_refused(image: np.ndarray, mask: np.ndarray, message: str) -> None:
+    class Mine(Synthetic):
+        def __getitem__(self, index: int) -> Sample:
+            return Sample(image, mask, "x.png")
+
+    with pytest.raises(UserError, match=f"data: Mine gives x.png as {message}"):
+        ResizedSamples(Mine(size=SIZE, split="val"), SIZE, masks=True)[0]

@@ -77,6 +77,13 @@ def test_lite_networks_want_values_around_127(network: type[EfficientNetEncoder]
     torch.testing.assert_close(normalization_of(model)(PIXELS), (PIXELS - 127.0) / 128.0)
 
 
+def test_float_images_are_left_as_they_are() -> None:
+    """Those that were augmented on a device come as floats."""
+    images = PIXELS.float()
+    torch.testing.assert_close(IMAGENET(images), IMAGENET(PIXELS))
+    assert torch.equal(images, PIXELS.float())
+
+
 class Watching(nn.Module):
     """A network of one layer that keeps what it is given."""
 

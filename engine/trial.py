@@ -1,0 +1,173 @@
+"""Trials before training: one call of the network, loss, optimizer and scheduler that a config names, which may be a
+user's own.
+
+Each raises a UserError that says what was expected, in place of a traceback in the middle of the first epoch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from data.labels import IGNORE_INDEX
+from losses.term import LossTerm, Term
+from losses.weighted_sum import WeightedSum
+from utils.errors import UserError
+
+STEPS = 200
+"""Steps of a schedule that are looked at."""
+
+
+def try_model(model: Any, num_classes: int, image_size: tuple[int, int]) -> None:
+    """Run a copy of a network on two images, in training and in eval mode.
+
+    Raises:
+        UserError: it is no network, fails, or returns anything but logits (2, num_classes, *image_size): in training
+            also in a tuple, before auxiliary ones.
+    """
+    name = type(model).__name__
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model: a {name} was built; expected a torch.nn.Module")
+    expected = (2, num_classes, *image_size)
+    for mode in ("training", "eval"):
+        found = _outputs(model, mode == "training", image_size)
+        logits = found if mode == "training" and isinstance(found, tuple) and found else (found,)
+        for each in logits:
+            place = f"model: {name} returns"
+            if not isinstance(each, Tensor):
+                also = ", or a tuple of them with the main ones first" if mode == "training" else ""
+                kind = f"a {type(each).__name__}" if each is not None else "nothing"
+                raise UserError(
+                    f"{place} {kind} in {mode} mode; expected logits, a tensor (N, {num_classes}, H, W){also}"
+                )
+            if each.shape == expected and each.is_floating_point():
+                continue
+            remedy = "return one channel per class (num_classes)"
+            if each.ndim == 4 and each.shape[1] == num_classes:
+                remedy = "resize them to the images' size: F.interpolate(logits, images.shape[-2:], mode='bilinear')"
+            raise UserError(
+                f"{place} {str(each.dtype).removeprefix('torch.')} {tuple(each.shape)} for images {(2, 3, *image_size)}"
+                f" in {mode} mode; expected logits {expected}: {remedy}"
+            )
+
+
+def _outputs(model: nn.Module, training: bool, image_size: tuple[int, int]) -> Any:
+    """What a copy of the network returns: on the meta device, which computes nothing, or else on the CPU."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            return copy.deepcopy(model).to("meta").train(training)(torch.empty(2, 3, *image_size, device="meta"))
+        except Exception:  # a network may well do what this device cannot
+            images = torch.zeros(2, 3, *image_size)
+            name = f"model: {type(model).__name__} fails on images {tuple(images.shape)}"
+            return _called(lambda: copy.deepcopy(model).cpu().train(training)(images), name)
+
+
+def try_loss(loss: Any, num_classes: int) -> None:
+    """Compute a loss and its gradient for random logits, with and without labelled pixels.
+
+    Raises:
+        UserError: it is no `WeightedSum`, fails, or a term is not finite, has a gradient where pixels are ignored, has
+            none elsewhere, or has another denominator than it says.
+    """
+    if not isinstance(loss, WeightedSum):
+        raise UserError(f"loss: a {type(loss).__name__} was built; expected a losses.weighted_sum.WeightedSum")
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(num_classes, (2, 32, 32), generator=generator)
+    target[:, :8] = IGNORE_INDEX
+    for void in (False, True):
+        logits = torch.randn(2, num_classes, 32, 32, generator=generator, requires_grad=True)
+        truth = torch.full_like(target, IGNORE_INDEX) if void else target
+        without = " without a labelled pixel (all 255)" if void else ""
+        terms = _called(partial(loss, logits, truth), f"loss: fails on a batch{without}")
+        for own, (name, term) in zip(loss.terms, terms.items(), strict=True):
+            place = f"loss: {name}{without}"
+            _check_term(place, term, logits)
+            said = _called(partial(cast(LossTerm, own).denominator, truth), f"{place}: denominator fails")
+            if not isinstance(said, Tensor) or said.shape != () or not torch.allclose(said.float(), term.denominator):
+                raise UserError(f"{place}: denominator(target) is {said}, and forward's is {term.denominator}")
+            if void and (term.denominator != 0 or term.total != 0):
+                raise UserError(f"{place} is {term.total:g} / {term.denominator:g}; expected 0 / 0")
+        gradient = logits.grad
+        constant = void or num_classes == 1  # softmax over one class is 1 whatever its logits are
+        if gradient is None or not gradient.isfinite().all() or not (constant or gradient.any()):
+            raise UserError(f"loss: no finite gradient for the logits{without}; compute it from them by torch")
+        if gradient.movedim(1, -1)[truth == IGNORE_INDEX].any():
+            raise UserError(f"loss: ignored pixels (255) have a gradient{without}; mask them")
+
+
+def _check_term(place: str, term: Any, logits: Tensor) -> None:
+    """Check what a term returns, and add its gradient to that of the logits."""
+    if not isinstance(term, Term):
+        raise UserError(f"{place}: a {type(term).__name__} is returned; expected losses.term.Term(total, denominator)")
+    for key, value in term._asdict().items():
+        if not isinstance(value, Tensor) or value.shape != () or not value.isfinite():
+            raise UserError(f"{place}: {key} is {value}; expected a finite scalar tensor")
+    if term.denominator < 0:
+        raise UserError(f"{place}: the denominator is {term.denominator:g}; expected 0 or more")
+    if term.total.requires_grad:
+        term.total.backward(retain_graph=True)
+
+
+def try_optimizer(make: Callable[[list[nn.Parameter]], Any]) -> Optimizer:
+    """Take a step of an optimizer on a parameter of its own; returns that optimizer.
+
+    Args:
+        make: builds the optimizer of the config for parameters.
+
+    Raises:
+        UserError: it is no optimizer, fails, or makes the parameter infinite or NaN.
+    """
+    parameter = nn.Parameter(torch.ones(4, 4))
+    optimizer = make([parameter])
+    name = type(optimizer).__name__
+    if not isinstance(optimizer, Optimizer):
+        raise UserError(f"optimizer: a {name} was built; expected a torch.optim.Optimizer")
+    parameter.grad = torch.full((4, 4), 0.1)
+    _called(optimizer.step, f"optimizer: a step of {name} fails")
+    if not parameter.isfinite().all():
+        raise UserError(f"optimizer: {name} makes weights NaN or infinite in its first step; check its arguments")
+    return optimizer
+
+
+def try_scheduler(scheduler: Any, optimizer: Optimizer, total_steps: int) -> None:
+    """Step through the beginning of a schedule.
+
+    Args:
+        scheduler, optimizer: as built for this trial, since both are changed.
+
+    Raises:
+        UserError: it is no `LambdaLR`, fails, or gives a rate that is negative, NaN or infinite.
+    """
+    name = type(scheduler).__name__
+    if not isinstance(scheduler, LambdaLR):
+        raise UserError(
+            f"scheduler: a {name} was built; expected a torch.optim.lr_scheduler.LambdaLR, as in engine/schedules.py"
+        )
+    _called(optimizer.step, "optimizer: a step fails")  # which torch wants to come before those of the schedule
+    for step in range(min(total_steps, STEPS)):
+        for rate in (group["lr"] for group in optimizer.param_groups):
+            if not isinstance(rate, int | float | Tensor) or not 0 <= float(rate) < float("inf"):
+                raise UserError(f"scheduler: the learning rate of step {step + 1} is {rate}; expected 0 or more")
+        _called(scheduler.step, f"scheduler: step {step + 1} fails")
+
+
+def _called(call: Callable[[], Any], place: str) -> Any:
+    """The result of a call, whose exceptions become the user's mistake.
+
+    Raises:
+        UserError: the call raised an exception.
+    """
+    try:
+        return call()
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{place}: {type(error).__name__}: {reason}") from error

@@ -49,6 +49,9 @@ def compare(cfg: DictConfig) -> None:
             f"runs={cfg.runs}: there is no run; train one first, or name a folder of runs, or a pattern as"
             " 'experiments/2026-11*'"
         )
+    damage = [reason for run in runs for reason in run.damage(metrics=report is not None)]
+    for reason in damage:
+        log.warning("%s", reason)
     baseline = chosen_run(runs, cfg.baseline) if cfg.baseline is not None else None
     keys = differing_keys(runs)
     rows = rows_of(runs, keys) if cfg.group_by is None else grouped(runs, keys, cfg.group_by)
@@ -62,7 +65,9 @@ def compare(cfg: DictConfig) -> None:
     if report is not None:
         from comparison.report import write_report
 
-        size = write_report(report, runs, skipped, cfg.runs, sort=cfg.sort, group_by=cfg.group_by, baseline=baseline)
+        size = write_report(
+            report, runs, skipped + damage, cfg.runs, sort=cfg.sort, group_by=cfg.group_by, baseline=baseline
+        )
         log.info("report: %s (%.1f MB): open it in a browser", report, size / 1e6)
     return None
 

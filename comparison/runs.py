@@ -88,6 +88,28 @@ class Run:
         except (OSError, ValueError, TypeError, csv.Error):
             return []
 
+    def damage(self, metrics: bool) -> list[str]:
+        """What of the folder cannot be read and is missing in a comparison, in words.
+
+        Args:
+            metrics: look at metrics.csv too, which only reports need.
+        """
+        reasons = []
+        if not self.config and os.path.lexists(self.path / "config.yaml"):
+            reasons.append("its config.yaml is damaged: compared without its settings")
+        if metrics and not self.rows and self._size("metrics.csv") > 0:
+            reasons.append("its metrics.csv is damaged: compared without its curves")
+        return [cleaned(f"{self.path}: {reason}") for reason in reasons]
+
+    def _size(self, name: str) -> int:
+        """Bytes after the first line of a file of the folder; 0 where it cannot be read."""
+        try:
+            return len(read_text(self.path / name, LARGEST_METRICS).partition("\n")[2])
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError):
+            return 1
+
     def row(self, which: str) -> dict[str, Any]:
         """The epoch that the summary calls `best` or `last`; {} where there is none."""
         row = self.summary.get(which)

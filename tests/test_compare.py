@@ -12,7 +12,7 @@ import termios
 from pathlib import Path
 
 from compare import compare
-from tests.comparison.folders import make_run
+from tests.comparison.folders import add_metrics, make_run
 from tests.conftest import ROOT, run_command
 from tests.in_process import assert_refused, run_here
 
@@ -33,6 +33,29 @@ def test_a_run_and_its_copy(tmp_path: Path, finished_run: Path) -> None:
     table = run_command("compare.py", "runs=experiments/[ot]*", "baseline=experiments/two", cwd=tmp_path)
     assert table.returncode == 0, table.stderr
     assert "| one  |" in table.stdout and "+0.0000" in table.stdout and "| sky " in table.stdout
+
+
+def test_damaged_files_of_runs_are_reported(tmp_path: Path) -> None:
+    """A comparison goes on without them."""
+    for name, content in {
+        "good": None,
+        "note": "epoch,val/miou\n1,0.5\na note\n",
+        "semicolons": "epoch;lr\n1;2\n",
+    }.items():
+        run = make_run(tmp_path / "experiments" / name)
+        add_metrics(run, {"epoch": [1, 2]})
+        if content is not None:
+            (run / "metrics.csv").write_text(content)
+    (tmp_path / "experiments" / "good" / "config.yaml").write_text("[")
+    done = run_here(compare, "compare", cwd=tmp_path)
+    assert done.returncode == 0 and "experiments/good: its config.yaml is damaged: compared without" in done.stderr
+    assert "metrics.csv" not in done.stderr
+    done = run_here(compare, "compare", "report=report.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("note", "semicolons"):
+        assert f"experiments/{name}: its metrics.csv is damaged: compared without its curves" in done.stderr
+        assert f"experiments/{name}: its metrics.csv is damaged" in (tmp_path / "report.html").read_text()
+    assert "good: its metrics.csv" not in done.stderr
 
 
 def test_a_report_is_written_beside_the_table(tmp_path: Path, finished_run: Path) -> None:

@@ -46,6 +46,9 @@ Task = Callable[[DictConfig], Any]
 PATIENCE = 60.0
 """Seconds that the jobs of a sweep have to save their state when it is terminated."""
 
+LONGEST_LINE = 1000
+"""Characters of a line of a message; it may repeat what was typed."""
+
 _made: Path | None = None  # the folder that this process made for its run or sweep
 _sweep: Path | None = None  # the folder of the sweep that this process runs
 _jobs_elsewhere = False  # whether a launcher runs its jobs in processes of their own
@@ -331,7 +334,8 @@ def _refuse(error: Exception) -> None:
     if _full_error:
         traceback.print_exception(error)
     message = str(error) if isinstance(error, UserError) else explain(error)
-    print(f"error: {cleaned(message)}", file=sys.stderr)
+    lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in message.split("\n")]
+    print("error: " + cleaned("\n".join(lines)), file=sys.stderr)
     sys.exit(2)
 
 

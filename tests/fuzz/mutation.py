@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -116,9 +117,9 @@ def mutated_tree(rng: random.Random, tree: Any) -> tuple[Any, str]:
     """Nested dictionaries, lists and tuples with a node replaced, dropped, renamed or added."""
     tree = copy.deepcopy(tree)
     places = list(_places(tree))
-    container, key = rng.choice(places) if places and rng.random() < 0.97 else (None, None)
-    if container is None:
+    if not places or rng.random() < 0.03:
         return odd_value(rng), "everything replaced"
+    container, key = rng.choice(places)
     way = rng.choice(["replace", "replace", "replace", "drop", "rename", "add"])
     odd = _odd_tensor(rng, container[key]) if isinstance(container[key], torch.Tensor) else odd_value(rng)
     if way == "drop":
@@ -134,7 +135,7 @@ def mutated_tree(rng: random.Random, tree: Any) -> tuple[Any, str]:
     return tree, f"{way} {key!r:.40}: {str(odd)!r:.60}"
 
 
-def _places(tree: Any) -> Any:
+def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
     """Every container and key in a tree; tuples are left as they are."""
     stack = [tree]
     while stack:

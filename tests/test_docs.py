@@ -1,34 +1,156 @@
-"""What the documentation names is there."""
+"""Links, names and commands of the documentation."""
 
+from __future__ import annotations
+
+import ast
+import importlib
 import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
+from omegaconf import DictConfig
 
 from tests.conftest import ROOT
+from tests.in_process import run_here
+from utils.config import output_folder, plain
+from utils.run_folder import RunFolder
+
+PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "experiments/README.md"]
+PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))
+FOLDERS = "|".join(path.name for path in sorted(ROOT.iterdir()) if path.is_dir() and (path / "__init__.py").exists())
+CONFIGS = {"train_segmentation.py": "train", "evaluate.py": "evaluate", "infer.py": "infer", "compare.py": "compare"}
+PLACEHOLDERS = {"<run>": "run", "<sweep>": "sweep", "<path>": "data", "<file>": "file.pth", "<run or file>": "run"}
+"""What stands in for the words in angle brackets; another one is a mistake of the page."""
+FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.M | re.S)
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "docs/reliability.md", "docs/data.md", "docs/export.md", "benchmarks/README.md"]
-)
-def test_files_and_tests_that_are_named_exist(page: str) -> None:
+def blocks(page: str) -> Iterator[tuple[str, str]]:
+    """Language and text of the fenced blocks of a page."""
+    for match in FENCED.finditer((ROOT / page).read_text()):
+        yield match[1], match[2]
+
+
+def commands(page: str) -> Iterator[str]:
+    """The command lines of a page, in blocks and in the text, without placeholders and comments."""
+    lines = [
+        line for language, block in blocks(page) if not language for line in block.replace("\\\n", " ").split("\n")
+    ]
+    lines += re.findall(r"`([^`\n]+)`", FENCED.sub("", (ROOT / page).read_text()))
+    for line in lines:
+        for placeholder, value in PLACEHOLDERS.items():
+            line = line.replace(placeholder, value)
+        if re.match(r"(python|torchrun|make|pip) ", line):
+            yield " ".join(line.partition(" # ")[0].split())
+
+
+def program(command: str) -> tuple[str, str, list[str]]:
+    """Launcher, program and arguments of a command line: ('python', 'infer.py', ['input=dog.jpg'])."""
+    launcher, *words = shlex.split(command)
+    if launcher == "torchrun":
+        words = [word for word in words if not word.startswith("--")]
+    if words[0] == "-m":
+        words = words[1:]
+    return launcher, words[0], words[1:]
+
+
+def one_job(words: list[str]) -> list[str]:
+    """The arguments of the first job of a grid; composing every job would take too long here."""
+    if "--multirun" not in words or any(word.startswith("sweep=") for word in words):
+        return words
+    single = [word for word in words if word != "--multirun" and not re.search(r"\w\(|hydra[./]", word)]
+    return [word if "[" in word else re.sub(r",.*", "", word) for word in single]
+
+
+COMMANDS = [(page, command) for page in PAGES for command in dict.fromkeys(commands(page))]
+COMPOSED = {c for _, c in COMMANDS if re.search(r"\w+\.py|-m tools\.", c) and "..." not in c and "=mine" not in c}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_resolve(page: str) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", (ROOT / page).read_text()):
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
+            assert anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings], link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_and_tests_exist(page: str) -> None:
     text = (ROOT / page).read_text()
     file = None
-    for path, name in re.findall(r"`((?:tests|docs|conf|benchmarks)/[\w/]+\.(?:py|md|yaml|png))?(?:::(\w+))?`", text):
+    for path, name in re.findall(rf"`((?:{FOLDERS}|conf|docs|tests)/[\w/]+\.(?:py|md|yaml|png))?(?:::(\w+))?`", text):
         file = ROOT / path if path else file
         if path and "mine" not in path:  # a reader's own
-            assert (ROOT / path).is_file(), f"{page}: {path}"
+            assert (ROOT / path).is_file(), path
         if name:
-            assert file is not None and f"def {name}(" in file.read_text(), f"{page}: {path}::{name}"
+            assert file is not None and f"def {name}(" in file.read_text(), f"{path}::{name}"
     for name in re.findall(r"`(test_\w+)`", text):
-        assert any(f"def {name}(" in test.read_text() for test in ROOT.glob("tests/**/test_*.py")), f"{page}: {name}"
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (ROOT / page).parent.joinpath(link).exists(), f"{page}: {link}"
+        assert any(f"def {name}(" in test.read_text() for test in ROOT.glob("tests/**/test_*.py")), name
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/data.md", "docs/export.md", "benchmarks/README.md"])
-def test_commands_that_are_named_exist(page: str) -> None:
-    text = (ROOT / page).read_text()
-    for module in re.findall(r"python -m ((?:tools|benchmarks)\.\w+)", text):
-        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), f"{page}: {module}"
-    for script in re.findall(r"python (\w+\.py)", text):
-        assert (ROOT / script).is_file(), f"{page}: {script}"
+def test_the_readme_is_short_and_names_every_page() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    for page in PAGES[1:]:
+        assert page == "experiments/README.md" or f"]({page})" in text, page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_and_yaml_are_valid(page: str) -> None:
+    for language, block in blocks(page):
+        if language == "yaml":
+            yaml.safe_load(block)
+        for node in ast.walk(ast.parse(block)) if language == "python" else ():
+            if isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(str(node.module))
+                assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+
+
+def test_programs_exist() -> None:
+    assert len(COMPOSED) > 50
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
+    for page, command in COMMANDS:
+        launcher, name, words = program(command)
+        if launcher == "make":
+            assert name in targets, f"{page}: {command}"
+        elif launcher == "pip":
+            assert all((ROOT / word).is_file() for word in words if word.endswith(".txt")), f"{page}: {command}"
+        else:
+            path = name if name.endswith(".py") else f"{name.replace('.', '/')}.py"
+            assert (ROOT / path).is_file(), f"{page}: {command}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds what commands refer to: `experiments/run` and `experiments/sweep`."""
+    folder = tmp_path_factory.mktemp("docs")
+    for words, name in (["name=run"], "run"), (["--multirun", "seed=0"], "sweep"):
+        run_here(keep_config, "train", *words, cwd=folder)
+        (made,) = folder.glob(f"experiments/*_{name}")
+        made.rename(folder / "experiments" / name)
+    return folder
+
+
+def keep_config(cfg: DictConfig) -> None:
+    """In place of what a command does, once its config was composed and checked."""
+    composed.append(cfg)
+    if "trainer" in cfg and "scheduler" in cfg:
+        RunFolder(output_folder()).write_config(plain(cfg))
+
+
+composed: list[DictConfig] = []
+
+
+@pytest.mark.parametrize("command", sorted(COMPOSED))
+def test_configs_are_valid(folder: Path, command: str) -> None:
+    """A misspelt key or option, a wrong type, or a combination that is refused."""
+    _, name, words = program(command)
+    composed.clear()
+    done = run_here(keep_config, CONFIGS.get(name) or name.rpartition(".")[2], *one_job(words), cwd=folder)
+    assert "error: " not in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert composed or {"--help", "--cfg"} & set(words)

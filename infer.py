@@ -125,7 +125,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     from engine.normalization import Normalization, normalization_of
     from engine.predictor import Predictor
     from engine.trial import try_model
-    from models.weights import read_weights
+    from models.weight_files import read_weights
     from utils.memory import keep_freed_memory
 
     keep_freed_memory()

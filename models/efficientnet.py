@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from models.efficientnet_lite import SCALES, packaged_weights
 from models.encoders import EfficientNetEncoder
-from models.weights import download_state_dict, misfits, read_state_dict
+from models.weight_files import download_state_dict, misfits, read_state_dict
 from utils.errors import UserError
 
 

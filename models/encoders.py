@@ -7,8 +7,6 @@ stride s of an image of H x W is ceil(H / s) x ceil(W / s), for EfficientNets; s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,13 @@ import torch
 from efficientnet_pytorch import EfficientNet
 from efficientnet_pytorch.utils import round_repeats, url_map, url_map_advprop
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from models.efficientnet_lite import MEAN as LITE_MEAN
 from models.efficientnet_lite import SCALES, efficientnet_lite, packaged_weights
 from models.efficientnet_lite import STD as LITE_STD
 from models.layers import BatchNorm, as_in_efficientnet
+from models.recomputation import recomputed
+from models.same_padding import SameConv2d
 from models.weights import load_encoder_weights, load_timm_encoder
 from utils.errors import did_you_mean
 
@@ -137,7 +134,7 @@ class EfficientNetEncoder(Encoder):
         x, maps = self.activation(self._bn0(self._conv_stem(images))), []
         again = self.checkpointing and self.training and torch.is_grad_enabled()
         for i, (block, rate) in enumerate(zip(self._blocks, self.drop_rates, strict=True)):
-            x = _checkpointed(block, x, rate) if again else block(x, rate)
+            x = recomputed(block, x, rate) if again else block(x, rate)
             if self._stage_of.get(i) in self.stages:
                 maps.append(x)
         if self.head:
@@ -175,36 +172,6 @@ def build_encoder(name: str, output_stride: int = 32, weights: str | None = None
     if name in EFFICIENTNETS:
         return EfficientNetEncoder(name, output_stride=output_stride, weights=weights)
     return TimmEncoder(name, output_stride, weights)
-
-
-class SameConv2d(nn.Conv2d):
-    """Convolution with the padding that TensorFlow calls 'same': ceil(size / stride) places.
-
-    Half of what it takes goes left and above; what is odd goes right and below. It depends on the image's size, and
-    ONNX has a word for it, which ONNX Runtime knows how to make fast.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if torch.onnx.is_in_onnx_export():
-            return self._in_onnx(x)
-        stride, span = self.stride[0], self.dilation[0] * (self.kernel_size[0] - 1) + 1
-        rows, columns = (max((-(-size // stride) - 1) * stride + span - size, 0) for size in x.shape[-2:])
-        x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-
-    def _in_onnx(self, x: Tensor) -> Tensor:
-        """What exporters write for `forward`; its numbers mean nothing."""
-        rows, columns = ((size - 1) // self.stride[0] + 1 for size in x.shape[-2:])
-        attributes: dict[str, Any] = {
-            "auto_pad": "SAME_UPPER",
-            "dilations": self.dilation,
-            "group": self.groups,
-            "kernel_shape": self.kernel_size,
-            "strides": self.stride,
-        }
-        inputs = (x, self.weight) if self.bias is None else (x, self.weight, self.bias)
-        shape = (x.shape[0], self.out_channels, rows, columns)
-        return torch.onnx.ops.symbolic("Conv", inputs, attributes, dtype=x.dtype, shape=shape)
 
 
 def _set_strides(blocks: Any, output_stride: int) -> list[int]:
@@ -246,28 +213,3 @@ def _replace_layers(module: nn.Module) -> None:
             setattr(module, name, BatchNorm(child.num_features, child.eps, child.momentum))
         else:
             _replace_layers(child)
-
-
-def _checkpointed(block: nn.Module, x: Tensor, drop_rate: float) -> Tensor:
-    """The block's output; what is inside is computed again in the backward pass, which leaves its statistics alone."""
-
-    def contexts() -> tuple:
-        return nullcontext(), _statistics_kept(block)
-
-    return checkpoint(block, x, drop_rate, use_reentrant=False, context_fn=contexts)
-
-
-@contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    norms: list[tuple[Any, float | None]] = [
-        (layer, layer.momentum) for layer in module.modules() if isinstance(layer, _BatchNorm)
-    ]
-    counts = [norm.num_batches_tracked.clone() for norm, _ in norms]
-    for norm, _ in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for (norm, momentum), count in zip(norms, counts, strict=True):
-            norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)

@@ -4,95 +4,15 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from models.weight_files import download_state_dict, misfits, read_state_dict, read_weights
 from utils.errors import UserError, did_you_mean
-from utils.paths import is_file, is_folder, user_path
-from utils.tensor_file import check_tensors, read_tensor_file
 
 log = logging.getLogger(__name__)
-
-StateDict = Mapping[str, Tensor]
-
-
-class Weights(NamedTuple):
-    """What a file of weights holds.
-
-    Attributes:
-        state: the state dict.
-        mean, std: RGB statistics of the images it was trained with, for values from 0 to 1; None in a plain state dict,
-            which does not say.
-    """
-
-    state: dict[str, Tensor]
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-
-
-def read_state_dict(path: str) -> dict[str, Tensor]:
-    """The state dict of `read_weights`."""
-    return read_weights(path).state
-
-
-def read_weights(path: str) -> Weights:
-    """The weights in a file: a plain state dict, or a checkpoint of this program (a run folder stands for its best).
-
-    Raises:
-        UserError: there is no such file, it is damaged, or there are no weights in it or NaN or infinite ones.
-    """
-    file = user_path(path, "weights")
-    if is_folder(file):
-        kept = [file / "checkpoints" / name for name in ("best.pt", "last.pt")]
-        file = next((path for path in kept if is_file(path)), kept[0])
-    if not is_file(file):
-        raise UserError(f"weights: there is no file {file}; give a file of weights, a checkpoint or a run folder")
-    found = read_tensor_file(file, "a file of weights")
-    if isinstance(found, dict):
-        # Ours and most others' checkpoints hold the weights under one of these names.
-        nested = [found[key] for key in ("model", "state_dict") if isinstance(found.get(key), dict)]
-        state = nested[0] if nested else found
-        if state and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
-            check_tensors(state, file)
-            return Weights(state, *_statistics(found))
-    raise UserError(
-        f"{file}: holds no state dict; expected names with their tensors, as torch.save(model.state_dict())"
-    )
-
-
-def _statistics(checkpoint: Mapping[str, Any]) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Mean and standard deviation in a checkpoint of this program, else None."""
-    found = checkpoint.get("normalization")
-    values = [found.get("mean"), found.get("std")] if isinstance(found, dict) else []
-    if not values or not all(isinstance(v, list) and all(isinstance(x, float | int) for x in v) for v in values):
-        return None, None
-    mean, std = (tuple(v) for v in values if v is not None)
-    return mean, std
-
-
-def download_state_dict(url: str, key: str = "model.encoder_weights") -> dict[str, Tensor]:
-    """The weights at an address, kept in PyTorch's cache so that they come once.
-
-    Args:
-        key: what the user said `imagenet` to, for messages.
-
-    Raises:
-        UserError: they cannot be had; says where to put the file by hand.
-    """
-    name, folder = url.rpartition("/")[2], Path(torch.hub.get_dir(), "checkpoints")
-    try:
-        return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
-    except Exception as error:
-        if (folder / name).exists():
-            raise UserError(f"{key}=imagenet: {folder / name} is damaged; delete it and try again") from error
-        raise UserError(
-            f"{key}=imagenet: {url} cannot be had ({getattr(error, 'reason', error)});"
-            f" put the file into {folder}, or say {key}=<path of {name}>"
-        ) from error
 
 
 def load_encoder_weights(encoder: nn.Module, weights: str, url: str) -> None:
@@ -188,30 +108,9 @@ def load_model_weights(model: nn.Module, weights: str | None, num_classes: int, 
     log.info("weights of %s%s", weights, f", without {', '.join(classifier)}" if len(kept) < len(state) else "")
 
 
-def misfits(own: StateDict, other: StateDict) -> list[str]:
-    """What of `other` does not fit into a network with the state `own`, in words."""
-    wrong = [
-        f"{key} is {_shape(other[key])} there and {_shape(value)} here"
-        for key, value in own.items()
-        if key in other and other[key].shape != value.shape
-    ]
-    wrong += [
-        f"{key} holds {other[key].dtype} there and {value.dtype} here"
-        for key, value in own.items()
-        if key in other and other[key].is_floating_point() != value.is_floating_point()
-    ]
-    # Files from before PyTorch counted batches lack the counters.
-    wrong += [f"{key} is missing there" for key in own if key not in other and not key.endswith("num_batches_tracked")]
-    return wrong + [f"{key} has no place here" for key in other if key not in own]
-
-
 def _other_classes(own: Tensor, other: Tensor, num_classes: int) -> bool:
     """Whether two tensors differ in one dimension only, which is the number of classes here."""
     if own.ndim != other.ndim:
         return False
     different = [(a, b) for a, b in zip(own.shape, other.shape, strict=True) if a != b]
     return len(different) == 1 and different[0][0] == num_classes
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(str(length) for length in tensor.shape) or "a number"

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.encoders import SameConv2d
 from models.layers import Doubling, MaxPool, MaxUnpool, PReLU, pad_to_even, pool_to_bins
+from models.same_padding import SameConv2d
 
 SIZES = pytest.mark.parametrize("size", [(8, 8), (7, 9), (6, 11), (1, 1), (33, 2)], ids=lambda s: f"{s[0]}x{s[1]}")
 

@@ -18,6 +18,8 @@ from data.synthetic import Synthetic
 from engine.checkpoint import load_checkpoint
 from engine.predictor import Predictor
 from tests.conftest import TINY, run_command, runs_in, start_command, trained_an_epoch
+from tests.in_process import run_here
+from train_segmentation import train
 
 SCRIPT = "train_segmentation.py"
 
@@ -258,7 +260,7 @@ def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path:
     ("word", "fragment"),
     [
         ("trainer.device=cuda", "'cuda' is not available"),
-        ("optimizer.lr=-1", "optimizer: Invalid learning rate"),
+        ("optimizer.lr=-1", "optimizer: AdamW: Invalid learning rate"),
         ("trainer.monitor=val/mIoU", "did you mean 'val/miou'"),
         ("loss.class_weights=[1,2]", "2 weights for 9 classes"),
         ("data.train_split=trian", "did you mean 'train'"),
@@ -297,13 +299,17 @@ def test_a_resumed_checkpoint_that_does_not_fit(tmp_path: Path, finished_run: Pa
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
 
 
-def test_a_failure_inside_leaves_its_traceback(tmp_path: Path) -> None:
-    """An augmentation that raises in the middle of the training."""
-    words = ["augmentation.transforms=[{_target_:albumentations.RandomCrop,height:64,width:64,fill_mask:255}]", *TINY]
-    done = run_command(SCRIPT, *words, cwd=tmp_path)
+def test_a_failure_inside_leaves_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of the program itself in the middle of the training."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr("engine.trainer.Trainer._train_epoch", fail)
+    done = run_here(train, "train", *TINY, cwd=tmp_path)
     (run,) = runs_in(tmp_path)
     assert done.returncode == 1
     assert "Traceback" in (run / "train.log").read_text()
     summary = json.loads((run / "summary.json").read_text())
-    assert summary["status"] == "failed" and "CropSizeError" in summary["error"]
+    assert summary["status"] == "failed" and "ZeroDivisionError" in summary["error"]
     assert (run / "checkpoints" / "last.pt").exists()

@@ -14,8 +14,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from cli.building import build_loss, build_optimizer, build_scheduler, loaders, new_model, samples_of
 from utils import torchrun
-from utils.components import build_loss, build_optimizer, build_scheduler, loaders, new_model, samples_of
 from utils.config import build, in_sweep, options_chosen, output_folder, plain
 from utils.errors import Occupied, UserError
 from utils.launch import launch, overrides, started

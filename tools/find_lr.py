@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from utils.components import build_loss, build_optimizer, input_samples, new_model, training_loader
+from cli.building import build_loss, build_optimizer, input_samples, new_model, training_loader
 from utils.config import build, build_dataset, chosen
 from utils.errors import UserError
 from utils.files import make_writable

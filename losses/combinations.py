@@ -1,7 +1,7 @@
 """The losses that a config can name: each a flat function from options to a `WeightedSum`.
 
 Class weights are those of the cross-entropy: one number per class, or none. The names that a config may give
-instead stand for a formula of `losses.class_weights`; `train_segmentation.py` puts its numbers, from the
+instead stand for a formula of `losses.class_weights`; `cli/building.py` puts its numbers, from the
 training split, in their place. The auxiliary weight is that of a network's auxiliary logits, if it has any.
 """
 

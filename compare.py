@@ -8,6 +8,11 @@ python compare.py watch=true
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+    from utils.interruption import end_at_once
+
+    end_at_once()
+
 import glob
 import logging
 import os

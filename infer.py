@@ -5,6 +5,11 @@ python infer.py checkpoint=experiments/<run> input=dog.jpg output=dog_mask.png
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+    from utils.interruption import end_at_once
+
+    end_at_once()
+
 import logging
 import signal
 from collections import Counter

@@ -5,6 +5,11 @@ python train_segmentation.py model=enet data=camvid data.root=<where CamVid is>
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+    from utils.interruption import end_at_once
+
+    end_at_once()
+
 import logging
 import shlex
 from collections.abc import Iterator
@@ -18,8 +23,9 @@ from cli.building import build_loss, build_optimizer, build_scheduler, loaders, 
 from utils import torchrun
 from utils.config import build, in_sweep, options_chosen, output_folder, plain
 from utils.errors import Occupied, UserError
-from utils.launch import launch, overrides, started
+from utils.launch import launch, overrides
 from utils.paths import is_there
+from utils.session import started
 from utils.sweep import best_value
 
 log = logging.getLogger("train_segmentation")

@@ -13,7 +13,7 @@ from datetime import datetime
 from comparison.report_data import short_names
 from comparison.runs import Run, as_number, number_or_none
 from comparison.table import differing_keys
-from utils.interruption import StopRequest
+from utils.interruption import StopRequest, Terminated
 from utils.tables import duration, number, table
 
 INTERVAL = 2.0  # seconds
@@ -37,12 +37,14 @@ def watch(find: Callable[[], Sequence[Run]], source: str) -> None:
                 print(f"{CLEAR}{text}\n{time.strftime('%H:%M:%S')}, Ctrl-C ends", flush=True)
             elif text != before:
                 print(text, flush=True)
+            if getattr(sys.stdout, "lost", None) is not None:  # nobody reads on
+                return
             before = text
             until = time.monotonic() + INTERVAL
             while stop.signal is None and time.monotonic() < until:
                 time.sleep(0.05)
     if stop.signal == signal.SIGTERM:
-        sys.exit(128 + signal.SIGTERM)
+        raise Terminated
 
 
 def drawn(runs: Sequence[Run], source: str, room: int) -> str:

@@ -19,7 +19,8 @@ from utils.launch import launch
 def run_here(task: Callable, config_name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess:
     """An entry point's command in this process, which saves the seconds that its imports take."""
     root, here, given = logging.getLogger(), Path.cwd(), sys.argv[1:]
-    handlers, level, at_sigterm = root.handlers[:], root.level, signal.getsignal(signal.SIGTERM)
+    handlers, level = root.handlers[:], root.level
+    answers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     full_error = os.environ.pop("HYDRA_FULL_ERROR", None)
     out, err = io.StringIO(), io.StringIO()
     code = None
@@ -34,7 +35,8 @@ def run_here(task: Callable, config_name: str, *words: str, cwd: Path) -> subpro
         os.chdir(here)
         sys.argv[1:] = given
         logging.captureWarnings(False)
-        signal.signal(signal.SIGTERM, at_sigterm)
+        for number, answer in answers.items():
+            signal.signal(number, answer)
         root.handlers[:] = handlers
         root.setLevel(level)
         os.environ.pop("HYDRA_FULL_ERROR", None)

@@ -6,6 +6,11 @@ python -m tools.benchmark model=[enet,espnet_s0] backends=[eager,compile,onnx] b
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+    from utils.interruption import end_at_once
+
+    end_at_once()
+
 import logging
 import math
 import statistics
@@ -220,7 +225,11 @@ def remarks(source: Path) -> tuple[str, str]:
     """What a file of conf/model/ says of its paper and published results; of a run, nothing."""
     if source.parent != CONF / "model":
         return "", ""
-    lines = [line.removeprefix("#").strip() for line in source.read_text().splitlines() if line.startswith("#")]
+    lines = [
+        line.removeprefix("#").strip()
+        for line in source.read_text(encoding="utf-8").splitlines()
+        if line.startswith("#")
+    ]
     published = [line.removeprefix("Published: ") for line in lines if line.startswith("Published: ")]
     return "".join(lines[:1]), "; ".join(published)
 

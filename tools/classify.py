@@ -5,6 +5,11 @@ python -m tools.classify model=efficientnet_b4 input=dog.jpg labels=imagenet.jso
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+    from utils.interruption import end_at_once
+
+    end_at_once()
+
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

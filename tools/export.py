@@ -5,6 +5,11 @@ python -m tools.export checkpoint=experiments/<run> format=onnx output=model.onn
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+    from utils.interruption import end_at_once
+
+    end_at_once()
+
 import dataclasses
 import logging
 import tempfile

@@ -5,6 +5,11 @@ python -m tools.find_lr model=enet data=camvid data.root=<where CamVid is>
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+    from utils.interruption import end_at_once
+
+    end_at_once()
+
 import itertools
 import logging
 from collections.abc import Iterator, Sequence

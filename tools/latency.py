@@ -98,7 +98,7 @@ def load(source: Path, num_classes: int, on_meta: bool = False) -> nn.Module:
 
     if source.suffix != ".yaml":
         return build_model(load_checkpoint(source)).eval()
-    node = yaml.safe_load(source.read_text())
+    node = yaml.safe_load(source.read_text(encoding="utf-8"))
     if "freeze_encoder" in node:
         node["freeze_encoder"] = False  # whether it is trained changes no size
     with torch.device("meta" if on_meta else "cpu"):

@@ -346,7 +346,7 @@ def _shown(value: Any) -> str:
 
 def _has(file: Path, path: str) -> bool:
     """Whether a YAML file has this key."""
-    node = yaml.safe_load(file.read_text()) if file.is_file() else None
+    node = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
     for part in path.partition("[")[0].split("."):
         if not isinstance(node, dict) or part not in node:
             return False

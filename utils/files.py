@@ -19,14 +19,18 @@ except ImportError:  # not on Windows
 from utils import torchrun
 from utils.errors import Occupied, UserError
 
+_made: list[Path] = []  # folders for what is still to be written
+
 
 def make_writable(folder: Path) -> None:
-    """Makes a folder, and sees whether something can be written there before it has taken hours to compute.
+    """Make a folder, and check that something can be written there before it has taken hours to compute.
 
     Raises:
         UserError: nothing can.
     """
     try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        _made.extend(path.absolute() for path in reversed(missing))
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -44,6 +48,13 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: the folder cannot be made ({error.strerror})") from error
+
+
+def remove_empty_folders() -> None:
+    """Remove the folders that `make_writable` made and nothing was written to, as after a failure."""
+    while _made:
+        with suppress(OSError):
+            _made.pop().rmdir()
 
 
 @contextmanager

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+IMPORTING = "<frozen importlib._bootstrap>"
+AGAIN = 0.02
+"""Seconds until a signal that came in an import is looked at again."""
+AT_MOST = 5.0
+"""Seconds that it is held back for; the import of PyTorch can take a minute where the disk is slow."""
 
 
 class Interrupted(Exception):
@@ -20,6 +31,103 @@ class Interrupted(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.signal = number
+
+
+class Terminated(SystemExit):
+    """SIGTERM, as KeyboardInterrupt is Ctrl-C."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+
+def _nothing() -> None:
+    pass
+
+
+def end_at_once(clean_up: Callable[[], None] = _nothing) -> None:
+    """From now on, have Ctrl-C and SIGTERM end the process without an exception.
+
+    For the start and the end of a program: an exception in an import may be swallowed, replaced or abort the process.
+    """
+    for number in SIGNALS:
+        signal.signal(number, lambda number, frame: _end(number, clean_up))
+
+
+def _end(number: int, clean_up: Callable[[], None]) -> NoReturn:
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_DFL)  # a second one need not wait for the rest of this
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    with suppress(Exception):
+        clean_up()
+    with suppress(Exception):
+        sys.stdout.flush()
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first speaks
+        with suppress(OSError):
+            os.write(2, b"interrupted\n" if number == signal.SIGINT else b"terminated\n")
+    os._exit(128 + number)
+
+
+def raise_between_imports(
+    clean_up: Callable[[], None] = _nothing, before_termination: Callable[[], None] = _nothing
+) -> None:
+    """From now on, have Ctrl-C raise KeyboardInterrupt, and SIGTERM raise Terminated.
+
+    During an import, or in a `__del__`, neither is raised before it is over: libraries swallow exceptions there. A
+    second signal in that time, or an import that takes long, ends the process at once, after `clean_up`.
+
+    Args:
+        before_termination: called first at a SIGTERM.
+    """
+    waiting: list[int] = []
+    deadline = 0.0
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        nonlocal deadline
+        if waiting:
+            _end(number, clean_up)
+        if hasattr(signal, "setitimer") and _must_not_raise(frame):  # not on Windows
+            waiting.append(number)
+            deadline = time.monotonic() + AT_MOST
+            signal.signal(signal.SIGALRM, again)
+            signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
+            before_termination()
+            raise Terminated
+
+    def again(_: int, frame: FrameType | None) -> None:
+        if not _must_not_raise(frame):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.raise_signal(waiting.pop())
+        elif time.monotonic() > deadline:
+            _end(waiting.pop(), clean_up)
+
+    for number in SIGNALS:
+        signal.signal(number, answer)
+
+
+def _must_not_raise(frame: FrameType | None) -> bool:
+    """Whether an exception might not get out of a frame: a module is imported in it, or an object deleted."""
+    while frame is not None:
+        if frame.f_code.co_filename == IMPORTING or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Answer signals only after what is done here, which takes no time."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class WaitEnded(KeyboardInterrupt):

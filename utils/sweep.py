@@ -52,6 +52,11 @@ def forget_refused(folder: Path) -> None:
         (folder / REFUSED).unlink(missing_ok=True)
 
 
+def jobs_begun(folder: Path) -> bool:
+    """Whether a sweep has come to its first job."""
+    return folder.is_dir() and any(path.is_dir() for path in folder.iterdir())
+
+
 def is_finished(folder: Path) -> bool:
     """Whether all jobs that a sweep has begun are finished, and none was turned away."""
     states = _states(folder)

@@ -1,7 +1,9 @@
-"""Signals that are answered while a batch is waited for."""
+"""Signals that are answered while a batch is waited for, and not lost in imports."""
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from data.samples import Sample
 from engine.checkpoint import load_checkpoint
+from tests.conftest import ROOT
 from tests.engine.small import Halves, fit
 from utils.interruption import Interrupted, StopRequest, WaitEnded
 from utils.run_folder import RunFolder
@@ -89,3 +92,57 @@ def test_a_training_that_waits_for_a_sample_saves_and_stops(
     assert progress["epoch"] == 0 and (progress["batch"] == 5) == (during == "validation")
     monkeypatch.setattr(Halves, "__getitem__", get)
     assert fit(tmp_path, resume=True).progress.epoch == 2
+
+
+SWALLOWS = """
+import os, signal, time
+try:
+    os.kill(os.getpid(), {number})
+    time.sleep(0.1)
+except BaseException:
+    print("swallowed")
+{more}
+"""
+STARTS = {
+    "at once": "interruption.end_at_once(lambda: print('cleaned up'))\nimport swallows\nprint('went on')",
+    "between": "interruption.raise_between_imports()\nimport swallows\ntime.sleep(5)\nprint('went on')",
+    "deleted": "interruption.raise_between_imports()\nclass A:\n    def __del__(self):\n        import swallows\n"
+    "A()\ntime.sleep(5)\nprint('went on')",
+}
+
+
+def started(tmp_path: Path, start: str, number: int, more: str = "") -> subprocess.CompletedProcess:
+    (tmp_path / "swallows.py").write_text(SWALLOWS.format(number=int(number), more=more))
+    script = f"import sys, time\nfrom utils import interruption\nsys.path.insert(0, {str(tmp_path)!r})\n{start}"
+    words = [sys.executable, "-c", script]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_an_import_ends_at_once(tmp_path: Path, number: int) -> None:
+    done = started(tmp_path, STARTS["at once"], number)
+    said = {signal.SIGINT: "interrupted\n", signal.SIGTERM: "terminated\n"}[signal.Signals(number)]
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "cleaned up\n", said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("place", ["between", "deleted"])
+def test_a_signal_in_an_import_is_raised_after_it(tmp_path: Path, place: str, number: int) -> None:
+    """Not in it, where it would be swallowed."""
+    done = started(tmp_path, STARTS[place], number, "print('imported')")
+    assert done.stdout == "imported\n" and "swallowed" not in done.stderr
+    if number == signal.SIGINT:
+        assert done.returncode == -signal.SIGINT and done.stderr.rstrip().endswith("KeyboardInterrupt")
+    else:
+        assert (done.returncode, done.stderr) == (143, "")
+
+
+def test_an_import_that_takes_long_is_not_waited_for(tmp_path: Path) -> None:
+    start = f"interruption.AT_MOST = 0.3\n{STARTS['between']}"
+    done = started(tmp_path, start, signal.SIGTERM, "time.sleep(50)\nprint('imported')")
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "terminated\n")
+
+
+def test_a_second_signal_in_an_import_ends_at_once(tmp_path: Path) -> None:
+    done = started(tmp_path, STARTS["between"], signal.SIGINT, "os.kill(os.getpid(), 15)\nprint('imported')")
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "terminated\n")

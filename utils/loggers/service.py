@@ -37,7 +37,7 @@ class Service:
     def _stored(self) -> dict[str, Any]:
         """What an earlier session noted; {} where there is nothing, or a loss of power has left half a file."""
         try:
-            stored = json.loads(self._file.read_text())
+            stored = json.loads(self._file.read_text(encoding="utf-8"))
             if isinstance(stored["id"], str | None) and all(isinstance(step, int) for step in stored["steps"].values()):
                 return stored
         except FileNotFoundError:
@@ -56,7 +56,7 @@ class Service:
         self._steps |= steps
         # Not synced to disk, which would take longer than a step may: a kill of the process does no harm.
         temporary = self._file.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"id": self.run_id, "steps": self._steps}) + "\n")
+        temporary.write_text(json.dumps({"id": self.run_id, "steps": self._steps}) + "\n", encoding="utf-8")
         temporary.replace(self._file)
 
     def attempt(self, tell: Callable[[], None], at_once: bool = False) -> bool:

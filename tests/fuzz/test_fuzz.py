@@ -86,7 +86,7 @@ Input = tuple[Callable, str, list[str], str, bool]
 def checkpoints(rng: random.Random, valid: Path, here: Path) -> Input:
     """Checkpoints, weights and label files, for infer.py and evaluate.py."""
     source = chosen(rng, valid, here, "photo.png", "photo.jpg")
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         for name in ("weights.pth", "labels.json"):
             chosen(rng, valid, here, name)
         said = spoil(rng, here / rng.choice(["weights.pth", "labels.json"]))
@@ -94,7 +94,7 @@ def checkpoints(rng: random.Random, valid: Path, here: Path) -> Input:
         return infer.infer, "infer", [*words, "image_size=[32,32]", "device=cpu"], said, False
     chosen(rng, valid, here, "best.pt")
     said = spoil(rng, here / "best.pt")
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         words = ["checkpoint=best.pt", "output=measured", "data.num_workers=0", "data.limit=2", "device=cpu"]
         return evaluate.evaluate, "evaluate", words, said, False
     words = ["checkpoint=best.pt", f"input={source.name}", "output=m.png", "device=cpu"]
@@ -113,7 +113,7 @@ def runs(rng: random.Random, valid: Path, here: Path) -> Input:
     if rng.random() < 0.4:
         shutil.copytree(valid / "runs" / "run", here / "runs" / "whole")
         return compare.compare, "compare", ["runs=runs", f"format={rng.choice(['table', 'json', 'csv'])}"], said, False
-    more = ["trainer.epochs=3"] if rng.random() < 0.15 else []
+    more = ["trainer.epochs=3"] if rng.random() < 0.06 else []
     return train_segmentation.train, "train", ["resume=runs/run", "data.num_workers=0", *more], said, False
 
 

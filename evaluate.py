@@ -37,6 +37,7 @@ def evaluate(cfg: DictConfig) -> None:
     from evaluation.names import checkpoint_part, different_parts, file_stem, output_folder
     from evaluation.results import show, write_results
     from evaluation.selection import (
+        check_classes,
         data_node,
         is_another,
         kind_of_data,
@@ -100,20 +101,6 @@ def evaluate(cfg: DictConfig) -> None:
     )
     for path in write_results(folder, stem, facts, measured, dataset, predictor):
         log.info("wrote %s", path)
-
-
-def check_classes(known: list[str], there: list[str]) -> None:
-    """
-    Raises:
-        UserError: the network knows other classes than the data set has.
-    """
-    if known != there:
-        different = [name for name in [*known, *there] if (name in known) != (name in there)]
-        raise UserError(
-            f"the network tells {len(known)} classes apart and the data set has {len(there)};"
-            f" {', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''} make the difference."
-            " Choose the data that it was trained for"
-        )
 
 
 if __name__ == "__main__":

@@ -119,3 +119,17 @@ def _by_share(node: dict[str, Any], split: str) -> bool:
 def kind_of_data(node: dict[str, Any]) -> str:
     """The name of a data set, as in conf/data/ and data/."""
     return str(node["_target_"]).split(".")[1]
+
+
+def check_classes(known: list[str], there: list[str]) -> None:
+    """
+    Raises:
+        UserError: the network knows other classes than the data set has.
+    """
+    if known != there:
+        different = [name for name in [*known, *there] if (name in known) != (name in there)]
+        raise UserError(
+            f"the network tells {len(known)} classes apart and the data set has {len(there)};"
+            f" {', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''} make the difference."
+            " Choose the data that it was trained for"
+        )

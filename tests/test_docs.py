@@ -123,6 +123,8 @@ def test_programs_exist() -> None:
         else:
             path = name if name.endswith(".py") else f"{name.replace('.', '/')}.py"
             assert (ROOT / path).is_file(), f"{page}: {command}"
+            if not name.startswith("benchmarks."):
+                importlib.import_module(name.removesuffix(".py"))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from evaluate import check_classes, data_node
+from evaluation.selection import check_classes, data_node, run_node
 from utils.config import build_dataset
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable, replacing
@@ -63,7 +63,7 @@ def export(cfg: DictConfig) -> None:
     dynamic = cfg.dynamic and cfg.format != "torchscript"  # a trace is of one size
     facts = facts_of(checkpoint, model, (height, width), dynamic, cfg.preprocessing)
     photos, source = photos_to_compare_on(cfg, checkpoint, facts)
-    node = data_node(cfg, checkpoint) if cfg.quantize else {}
+    node = data_node(cfg, checkpoint, run_node(checkpoint)) if cfg.quantize else {}
     training = samples(node, node["train_split"], facts) if node else None
     validation = samples(node, node["val_split"], facts) if node else None
 
@@ -125,7 +125,7 @@ def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Fac
             raise UserError(f"images={given}: there is no such photo, or no photo in this folder")
         return [read_image(path) for path in paths[:COMPARED]], f"photos of {given}"
     try:
-        node = data_node(cfg, checkpoint)
+        node = data_node(cfg, checkpoint, run_node(checkpoint))
         found = samples(node, node["val_split"], facts)
         source = f"validation samples of {type(found.dataset).__name__}"
         return [found.dataset[i].image for i in range(min(COMPARED, len(found)))], source

@@ -13,7 +13,10 @@ def test_a_resumed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert again.run_id == "abc" and not again.is_new("step", 7) and again.is_new("step", 8)
 
 
-@pytest.mark.parametrize("content", ["", "{", "3", '{"id": 3, "steps": {}}', '{"id": "a", "steps": []}', '{"id": "a"}'])
+HALVES = ["", "{", "3", "[" * 100_000, '{"id": 3, "steps": {}}', '{"id": "a", "steps": []}', '{"id": "a"}']
+
+
+@pytest.mark.parametrize("content", HALVES, ids=range(len(HALVES)))
 def test_half_a_file_begins_anew(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "wandb.json").write_text(content)
     service = Service(str(tmp_path), "wandb")

@@ -42,7 +42,7 @@ class Service:
                 return stored
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             pass
         log.warning("%s is damaged: the run begins anew at %s", self._file, self._name)
         return {}

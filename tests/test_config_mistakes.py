@@ -86,7 +86,7 @@ def test_resume_with_multirun(tmp_path: Path) -> None:
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     """A copy of the program whose YAML files a test may spoil."""
-    for name in ("conf", "utils", "data", "losses", "engine", "models"):
+    for name in ("cli", "conf", "utils", "data", "losses", "engine", "models"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "train_segmentation.py", tmp_path)
     return tmp_path

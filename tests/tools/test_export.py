@@ -112,7 +112,7 @@ def test_formats_of_torch(tmp_path: Path, light: Path, kind: str, name: str) -> 
     assert done.returncode == 0, done.stderr
     assert {row[4] for row in rows(done)[1:]} == {"100.000%"}
     assert ("one image of 32x32" in done.stderr) == (kind == "torchscript")
-    with pytest.raises(UserError, match=r"an exported file, not a checkpoint; .* runs .onnx files"):
+    with pytest.raises(UserError, match=r"an exported file, not a checkpoint; .* runs only .onnx files"):
         Predictor.from_checkpoint(tmp_path / name)
 
 

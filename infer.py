@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from utils.config import build
+from utils.config import build_network
 from utils.errors import PartlyFailed, UserError
 from utils.launch import launch
 from utils.paths import is_file, is_folder, is_there, user_path
@@ -148,7 +148,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
         predictor.image_size = size or predictor.image_size
         return predictor
     labels = read_labels(user_path(cfg.labels, "labels")).labels
-    model = build(cfg.model, "model", num_classes=len(labels))
+    model = build_network(cfg.model, len(labels))
     state, mean, std = read_weights(cfg.weights)
     try_model(model, len(labels), size or (512, 512))
     load_weights(model, state, source=cfg.weights)

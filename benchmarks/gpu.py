@@ -27,6 +27,7 @@ from engine.metrics import add_to_confusion
 from engine.normalization import IMAGENET
 from engine.trainer import Trainer
 from losses.combinations import ce_iou
+from utils.config import build_network, option_node
 from utils.errors import DataFault
 from utils.tables import table
 
@@ -80,7 +81,7 @@ class Noise:
 
 def build(name: str) -> nn.Module:
     """The network of conf/model/<name>.yaml."""
-    return instantiate(OmegaConf.load(f"conf/model/{name}.yaml"), num_classes=CLASSES, _convert_="all")
+    return build_network(option_node("model", name), CLASSES)
 
 
 def standard(size: tuple[int, int]) -> Augmentation:

@@ -27,7 +27,7 @@ Forward = Callable[[Tensor], object]
 def encoder(name: str) -> tuple[Forward, Forward]:
     """Theirs and ours; both with the 1x1 convolution at the end."""
     theirs = EfficientNet.from_name(name.replace("_", "-"), include_top=False, image_size=None).eval()
-    return theirs.extract_features, EfficientNetEncoder(name, head=True).eval().features
+    return theirs.extract_features, EfficientNetEncoder(name, head=True).eval()
 
 
 def deeplab(output_stride: Literal[8, 16], as_theirs: bool = False) -> tuple[Forward, Forward]:

@@ -7,21 +7,20 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from utils.config import build, build_dataset
+from utils.config import build, build_dataset, build_network, pretrained_options
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
 
 def new_model(cfg: DictConfig, num_classes: int) -> Any:
-    """The network of a new run."""
+    """Build the network of a new run, and load its pretrained weights."""
     from engine.trial import try_model
+    from models.weights import load_pretrained
 
-    begins_trained = cfg.model.get("encoder_weights") or cfg.model.get("weights")
-    if cfg.model.get("freeze_encoder") is True and not begins_trained:
-        log.warning("model.freeze_encoder=true without weights: an untrained encoder says next to nothing")
-    model = build(cfg.model, "model", num_classes=num_classes)
+    model = build_network(cfg.model, num_classes)
     try_model(model, num_classes, (cfg.data.image_size[0], cfg.data.image_size[1]))
+    load_pretrained(model, num_classes, **pretrained_options(cfg.model))
     return model
 
 

@@ -14,6 +14,7 @@ A checkpoint is a dictionary of tensors and plain containers:
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from data.labels import LabelSet
 from engine.normalization import Normalization
+from models.weights import OPTIONS, encoder_of
 from utils.checked import Shape, check_shape, shown
 from utils.errors import UserError
 from utils.files import replacing
@@ -154,11 +156,10 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
         raise UserError(
             f"the checkpoint names '{shown(str(target))}' as its model, which is not a model of this project"
         )
-    # The files and addresses that it began with may be out of reach, and the checkpoint's weights come next anyway.
-    began = [key for key in ("encoder_weights", "weights") if arguments.get(key) is not None]
-    if arguments.get("freeze_encoder") == "auto":  # which depends on them
-        arguments["freeze_encoder"] = bool(began) and getattr(network, "FREEZES_TRAINED_ENCODER", False)
-    arguments |= dict.fromkeys(began)
+    # Weights are those of the checkpoint: the files that training started from may be gone.
+    own = inspect.signature(network).parameters
+    options = {key: arguments.pop(key) for key in OPTIONS if key in arguments and key not in own}
+    arguments |= {key: None for key in ("encoder_weights", "weights") if key in arguments}
     try:
         model = network(**arguments, num_classes=len(checkpoint["labels"]["names"]))
     except UserError:
@@ -167,6 +168,8 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
         reason = shown(str(error) or type(error).__name__, 200)
         raise UserError(f"the checkpoint's config does not fit {target}: {reason}; use another checkpoint") from error
     load_weights(model, checkpoint["model"])
+    if options.get("freeze_encoder") is True:
+        encoder_of(model, "freeze_encoder=true").freeze()
     normalization = Normalization.from_dict(checkpoint["normalization"])
     model.input_mean, model.input_std = normalization.mean, normalization.std  # type: ignore[assignment]
     return model

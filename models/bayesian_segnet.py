@@ -6,7 +6,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from models.layers import BatchNorm, MaxPool, MaxUnpool, check_images, check_num_classes
-from models.weights import load_model_weights
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # of VGG-16
 CENTRAL = 2  # the first of the stages with dropout
@@ -29,13 +28,9 @@ class BayesianSegNet(nn.Module):
     Args:
         num_classes: channels of the output.
         dropout: after the three deepest blocks of encoder and decoder (section 3.2, central encoder-decoder).
-        weights: path of a checkpoint, run folder or state dict to begin with.
-        reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
-    def __init__(
-        self, num_classes: int, dropout: float = 0.5, weights: str | None = None, reset_classifier: bool = False
-    ) -> None:
+    def __init__(self, num_classes: int, dropout: float = 0.5) -> None:
         super().__init__()
         check_num_classes(num_classes)
         inputs = [3, *(stage[-1] for stage in STAGES[:-1])]
@@ -47,7 +42,6 @@ class BayesianSegNet(nn.Module):
         self.classifier = nn.Conv2d(STAGES[0][0], num_classes, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
         self.pool, self.unpool = MaxPool(), MaxUnpool()
-        load_model_weights(self, weights, num_classes, reset_classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""

@@ -19,7 +19,6 @@ from models.layers import (
     resize,
     separable_norm_act,
 )
-from models.weights import load_model_weights
 
 WIDTH, FINE = 256, 48  # channels of pyramid and decoder, and of the low-level features in it
 RATES = (6, 12, 18)  # at output stride 16
@@ -59,10 +58,6 @@ class DeepLabV3Plus(nn.Module):
         output_stride: 16 or 8, of the encoder's coarsest map; at 8 the pyramid's rates are doubled.
         separable: depthwise-separable convolutions in pyramid and decoder.
         dropout: after the pyramid.
-        encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
-        freeze_encoder: train the rest alone; `auto` does not, as the recipe.
-        weights: path of a checkpoint, run folder or state dict to begin with.
-        reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
     def __init__(
@@ -72,16 +67,12 @@ class DeepLabV3Plus(nn.Module):
         output_stride: Literal[8, 16] = 16,
         separable: bool = False,
         dropout: float = 0.1,
-        encoder_weights: str | None = None,
-        freeze_encoder: bool | Literal["auto"] = "auto",
-        weights: str | None = None,
-        reset_classifier: bool = False,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
         if output_stride not in (8, 16):
             raise ValueError(f"output_stride={output_stride}: DeepLabV3+ has 8 or 16")
-        self.encoder = build_encoder(encoder, output_stride, encoder_weights)
+        self.encoder = build_encoder(encoder, output_stride)
         if 4 not in self.encoder.strides:
             raise ValueError(f"encoder={encoder} has no features of stride 4, which the decoder takes in")
         self.fine_index = self.encoder.strides.index(4)
@@ -95,14 +86,11 @@ class DeepLabV3Plus(nn.Module):
         if isinstance(self.encoder, EfficientNetEncoder):
             for part in (self.aspp, self.fine, self.decoder, self.classifier):
                 as_in_efficientnet(part)
-        if freeze_encoder is True:
-            self.encoder.freeze()
-        load_model_weights(self, weights, num_classes, reset_classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
         check_images(images)
-        maps = self.encoder.features(images)
+        maps = self.encoder(images)
         fine = self.fine(maps[self.fine_index])
         x = self.decoder(torch.cat([resize(self.aspp(maps[-1]), like=fine), fine], dim=1))
         return resize(self.classifier(x), like=images)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.layers import BatchNorm, check_images, check_num_classes, resize, separable_conv
-from models.weights import load_model_weights
 
 DILATIONS = (1, 2, 3)
 WIDTHS = (48, 96, 192, 384, 768)  # a third of them from each dilation
@@ -37,11 +36,9 @@ class DilatedUNet(nn.Module):
 
     Args:
         num_classes: channels of the output.
-        weights: path of a checkpoint, run folder or state dict to begin with.
-        reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
-    def __init__(self, num_classes: int, weights: str | None = None, reset_classifier: bool = False) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
         check_num_classes(num_classes)
         self.downs = nn.ModuleList(SubModel(before, width) for before, width in zip((3, *WIDTHS), WIDTHS, strict=False))
@@ -49,7 +46,6 @@ class DilatedUNet(nn.Module):
             SubModel(below + width, width) for below, width in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True)
         )
         self.classifier = nn.Conv2d(WIDTHS[0], num_classes, 1)
-        load_model_weights(self, weights, num_classes, reset_classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""

@@ -6,16 +6,10 @@ encoder's features, and smooths.
 
 from __future__ import annotations
 
-import logging
-from typing import Literal
-
 from torch import Tensor, nn
 
 from models.encoders import EfficientNetEncoder
 from models.layers import BatchNorm, as_in_efficientnet, check_images, check_num_classes, resize
-from models.weights import load_model_weights
-
-log = logging.getLogger(__name__)
 
 
 class Decoder(nn.Module):
@@ -40,26 +34,16 @@ class EfficientSegNet(nn.Module):
     Args:
         num_classes: channels of the output.
         encoder: `efficientnet_b0`, the published one; or `b1` to `b7`, `lite0` to `lite2`.
-        encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
-        freeze_encoder: train the decoders alone; `auto` does, as the recipe, where weights were loaded.
-        weights: path of a checkpoint, run folder or state dict to begin with.
-        reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
-
-    FREEZES_TRAINED_ENCODER = True  # what `auto` means is the recipe's affair
 
     def __init__(
         self,
         num_classes: int,
         encoder: str = "efficientnet_b0",
-        encoder_weights: str | None = None,
-        freeze_encoder: bool | Literal["auto"] = "auto",
-        weights: str | None = None,
-        reset_classifier: bool = False,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        self.encoder = EfficientNetEncoder(encoder, stages=(2, 3, 4, 5, 7), head=True, weights=encoder_weights)
+        self.encoder = EfficientNetEncoder(encoder, stages=(2, 3, 4, 5, 7), head=True)
         *skips, coarse = self.encoder.channels  # 24, 40, 80, 112 and 1280
         widths = [*reversed(skips), skips[0]]
         self.decoders = nn.ModuleList(
@@ -68,21 +52,12 @@ class EfficientSegNet(nn.Module):
         self.classifier = nn.Conv2d(widths[-1], num_classes, 1)
         as_in_efficientnet(self.decoders)
         as_in_efficientnet(self.classifier)
-        trained = encoder_weights is not None or weights is not None
-        if freeze_encoder == "auto" and not trained:
-            log.warning(
-                "no weights for the encoder, so it is trained too; the recipe keeps a trained one frozen:"
-                " model.encoder_weights=imagenet"
-            )
-        if trained if freeze_encoder == "auto" else freeze_encoder:
-            self.encoder.freeze()
-        load_model_weights(self, weights, num_classes, reset_classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
         check_images(images)
         height, width = images.shape[-2:]
-        *skips, x = self.encoder.features(images)
+        *skips, x = self.encoder(images)
         for decoder, skip, stride in zip(self.decoders, [*reversed(skips), None], (16, 8, 4, 2, 1), strict=True):
             x = decoder(x, skip, ((height + stride - 1) // stride, (width + stride - 1) // stride))
         return self.classifier(x)

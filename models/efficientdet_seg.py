@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from models.bifpn import BiFPN
 from models.encoders import EfficientNetEncoder
 from models.layers import BatchNorm, as_in_efficientnet, check_images, check_num_classes, resize, separable_conv
-from models.weights import load_model_weights
 
 
 class Size(NamedTuple):
@@ -88,10 +87,6 @@ class EfficientDetSeg(nn.Module):
         fusion: `fast_normalised`, or `sum`, of the pyramid's maps.
         checkpointing: spend time to save memory in training: keep what enters each block of the encoder, and compute
             what is inside again for the backward pass.
-        encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
-        freeze_encoder: train only the rest; `auto` does not, as the recipe.
-        weights: path of a checkpoint, run folder or state dict to begin with.
-        reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
     def __init__(
@@ -102,10 +97,6 @@ class EfficientDetSeg(nn.Module):
         head: Literal["topdown", "p2"] = "topdown",
         fusion: Literal["fast_normalised", "sum"] = "fast_normalised",
         checkpointing: bool = False,
-        encoder_weights: str | None = None,
-        freeze_encoder: bool | Literal["auto"] = "auto",
-        weights: str | None = None,
-        reset_classifier: bool = False,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
@@ -114,21 +105,16 @@ class EfficientDetSeg(nn.Module):
         if head not in ("topdown", "p2"):
             raise ValueError(f"head={head}: must be topdown or p2")
         name = encoder or f"efficientnet_b{compound}"
-        self.encoder = EfficientNetEncoder(
-            name, stages=(2, 3, 5, 7), weights=encoder_weights, checkpointing=checkpointing
-        )
+        self.encoder = EfficientNetEncoder(name, stages=(2, 3, 5, 7), checkpointing=checkpointing)
         channels, layers = SIZES[compound]
         self.bifpn = BiFPN(self.encoder.channels, channels, layers, fusion, finest_only=head == "p2")
         self.head = (PaperHead if head == "p2" else TopDownHead)(channels, num_classes)
         as_in_efficientnet(self.bifpn)
         as_in_efficientnet(self.head)
         nn.init.normal_(self.head.classifier.weight, std=CLASSIFIER_STD)
-        if freeze_encoder is True:
-            self.encoder.freeze()
-        load_model_weights(self, weights, num_classes, reset_classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
         check_images(images)
-        logits = self.head(self.bifpn(self.encoder.features(images)), images.shape[-2:])
+        logits = self.head(self.bifpn(self.encoder(images)), images.shape[-2:])
         return logits if logits.shape[-2:] == images.shape[-2:] else resize(logits, like=images)

@@ -62,7 +62,7 @@ def efficientnet_lite(name: str) -> EfficientNet:
     return net
 
 
-def packaged_weights(name: str, key: str = "encoder_weights") -> Path:
+def packaged_weights(name: str, key: str = "model.encoder_weights") -> Path:
     """Find the file of ImageNet weights that the package of an EfficientNet-Lite ships.
 
     Args:

@@ -1,7 +1,7 @@
 """Encoders: networks that turn an image into feature maps at several strides.
 
-Every encoder has `features(images)`, a list of maps from fine to coarse, and their `channels` and `strides`. A map of
-stride s of an image of H x W is ceil(H / s) x ceil(W / s), for EfficientNets; some of timm's round down.
+Every encoder returns a list of maps from fine to coarse, and has their `channels` and `strides`. For an image of H x W,
+a map of stride s is ceil(H / s) x ceil(W / s) for EfficientNets; some networks of timm round down.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ from models.efficientnet_lite import STD as LITE_STD
 from models.layers import BatchNorm, as_in_efficientnet
 from models.recomputation import recomputed
 from models.same_padding import SameConv2d
-from models.weights import load_encoder_weights, load_timm_encoder
-from utils.errors import did_you_mean
+from models.timm_networks import create_timm_network
+from models.weight_files import download_state_dict, misfits, read_state_dict
+from utils.errors import UserError, did_you_mean
 
 EFFICIENTNETS = (*(f"efficientnet_b{i}" for i in range(8)), *SCALES)
 
 
 class Encoder(nn.Module, ABC):
-    """What encoders share: they can be frozen.
+    """Base class of encoders.
 
     Attributes:
         channels, strides: of each feature map.
-        input_mean, input_std: RGB statistics, for values from 0 to 1, of the images that the loaded weights were
-            trained with; None where there are no weights, or ImageNet's. `engine.normalization.normalization_of` reads
-            them.
+        input_mean, input_std: RGB statistics of the images that the loaded weights were trained with, for values from 0
+            to 1; None without weights, or with ImageNet's statistics. Read by
+            `engine.normalization.normalization_of`.
+        frozen: whether `freeze` was called.
     """
 
     channels: tuple[int, ...]
@@ -44,39 +46,47 @@ class Encoder(nn.Module, ABC):
     input_std: tuple[float, ...] | None = None
     frozen = False
 
+    @abstractmethod
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images (N, 3, H, W) -> maps (N, channels[i], about H / strides[i], about W / strides[i])."""
+
+    @abstractmethod
+    def load_weights(self, weights: str) -> None:
+        """Load pretrained weights, and set `input_mean` and `input_std`.
+
+        Args:
+            weights: `imagenet`, downloaded once; or the path of a state dict.
+
+        Raises:
+            UserError: the weights cannot be downloaded or read, or are of another encoder.
+        """
+
     def freeze(self) -> None:
-        """Ends all training: no gradients, and batch norms stay in eval mode."""
+        """Stop training for good: no parameter requires gradients, and batch norms stay in eval mode."""
         self.frozen = True
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Encoder:
         return super().train(mode and not self.frozen)
 
-    @abstractmethod
-    def features(self, images: Tensor) -> list[Tensor]:
-        """Images (N, 3, H, W) -> maps (N, channels[i], about H / strides[i], about W / strides[i])."""
-
 
 class EfficientNetEncoder(Encoder):
-    """EfficientNet B0 to B7 or Lite0 to Lite2 without its classifier, named as in `efficientnet-pytorch`.
+    """EfficientNet B0 to B7 or Lite0 to Lite2 without its classifier. Names of weights as in `efficientnet-pytorch`.
 
     Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", arXiv 1905.11946.
 
     The published weights of B0 to B7 were trained with ImageNet's mean and standard deviation. Those of AdvProp (files
-    named `adv-efficientnet-b0-b64d5a18.pth` and so on) want values from -1 to 1, those of Lite about the same.
+    named `adv-efficientnet-b0-b64d5a18.pth` and so on) expect values from -1 to 1, those of Lite nearly the same.
 
     Args:
         name: `efficientnet_b0` to `efficientnet_b7`, or `efficientnet_lite0` to `efficientnet_lite2`.
-        stages: which of the stages 1 to 7 give the feature maps.
-        head: the 1x1 convolution after the last stage makes the coarsest map, in place of that stage.
-        output_stride: 32, 16 or 8; where a stage would go beyond it, its convolutions dilate instead.
-        weights: None for the published random initialisation; `imagenet`, downloaded once (Lite: from its installed
-            package); or the path of a state dict with the names of `efficientnet-pytorch`.
-        checkpointing: keep only what enters each block, and compute the block again for the backward pass.
+        stages: stages, from 1 to 7, whose outputs are the feature maps.
+        head: replace the output of stage 7 by that of the 1x1 convolution after it.
+        output_stride: 32, 16 or 8. Stages with a larger stride use dilated convolutions instead.
+        checkpointing: store only the input of each block, and recompute the block in the backward pass.
 
     Raises:
         ValueError: there is no encoder of that name.
-        UserError: the weights cannot be had, or do not fit.
     """
 
     def __init__(
@@ -85,7 +95,6 @@ class EfficientNetEncoder(Encoder):
         stages: tuple[int, ...] = (1, 2, 3, 5, 7),
         head: bool = False,
         output_stride: int = 32,
-        weights: str | None = None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -93,13 +102,13 @@ class EfficientNetEncoder(Encoder):
             hint = did_you_mean(name, EFFICIENTNETS)
             raise ValueError(f"there is no encoder '{name}', only {', '.join(EFFICIENTNETS)}{hint}")
         if head and stages[-1] != 7:
-            raise ValueError("the head takes the place of stage 7, which must be the last of `stages`")
-        lite = name in SCALES
+            raise ValueError("head=True replaces stage 7, which must be the last of `stages`")
+        self.name, lite = name, name in SCALES
         if lite:
             net = efficientnet_lite(name)
         else:
             net = EfficientNet.from_name(name.replace("_", "-"), include_top=False, image_size=None)
-            net.set_swish(memory_efficient=False)  # which neither compiles nor exports
+            net.set_swish(memory_efficient=False)  # the memory-efficient one can be neither compiled nor exported
         self.stages, self.head, self.checkpointing = stages, head, checkpointing
         self.activation: nn.Module = nn.ReLU6() if lite else nn.SiLU()
         self._conv_stem, self._bn0, self._blocks = net._conv_stem, net._bn0, net._blocks
@@ -107,7 +116,7 @@ class EfficientNetEncoder(Encoder):
             self._conv_head, self._bn1 = net._conv_head, net._bn1
         repeats = [round_repeats(block.num_repeat, net._global_params) for block in net._blocks_args]
         ends = list(accumulate(repeats))
-        self._stage_of = {end - 1: stage for stage, end in enumerate(ends, 1)}  # of the last block of each
+        self._stage_of = {end - 1: stage for stage, end in enumerate(ends, 1)}  # of each stage's last block
         self.drop_rates = [net._global_params.drop_connect_rate * i / ends[-1] for i in range(ends[-1])]
         strides = _set_strides(self._blocks, output_stride)
         _replace_layers(self)
@@ -117,20 +126,8 @@ class EfficientNetEncoder(Encoder):
         if head:
             self.channels = (*self.channels[:-1], net._conv_head.out_channels)
         as_in_efficientnet(self)
-        if weights == "imagenet" and lite:
-            weights = str(packaged_weights(name))
-        if weights is not None:
-            load_encoder_weights(self, weights, "" if lite else url_map[name.replace("_", "-")])
-            self.set_input_statistics(name, weights)
 
-    def set_input_statistics(self, name: str, weights: str) -> None:
-        """Set `input_mean` and `input_std` to what these weights were trained with."""
-        if name in SCALES:
-            self.input_mean, self.input_std = LITE_MEAN, LITE_STD
-        elif Path(weights).name == Path(url_map_advprop[name.replace("_", "-")]).name:
-            self.input_mean = self.input_std = (0.5, 0.5, 0.5)
-
-    def features(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         x, maps = self.activation(self._bn0(self._conv_stem(images))), []
         again = self.checkpointing and self.training and torch.is_grad_enabled()
         for i, (block, rate) in enumerate(zip(self._blocks, self.drop_rates, strict=True)):
@@ -141,43 +138,66 @@ class EfficientNetEncoder(Encoder):
             maps[-1] = self.activation(self._bn1(self._conv_head(x)))
         return maps
 
+    def load_weights(self, weights: str) -> None:
+        state, own = self._read_weights(weights, "model.encoder_weights"), self.state_dict()
+        head = ("_conv_head.", "_bn1.", "_fc.")  # the classifier's layers, which an encoder may lack
+        state = {key: value for key, value in state.items() if key in own or not key.startswith(head)}
+        wrong = misfits(own, state)
+        if wrong:
+            raise UserError(f"model.encoder_weights={weights}: weights of another encoder: {wrong[0]}")
+        self.load_state_dict(state, strict=False)
+
+    def _read_weights(self, weights: str, key: str) -> dict[str, Tensor]:
+        """Read a classifier's weights, and set `input_mean` and `input_std`; `key` is for messages."""
+        published = self.name.replace("_", "-")
+        if self.name in SCALES:
+            self.input_mean, self.input_std = LITE_MEAN, LITE_STD
+            if weights == "imagenet":
+                weights = str(packaged_weights(self.name, key))
+        elif Path(weights).name == Path(url_map_advprop[published]).name:
+            self.input_mean = self.input_std = (0.5, 0.5, 0.5)
+        return download_state_dict(url_map[published], key) if weights == "imagenet" else read_state_dict(weights)
+
 
 class TimmEncoder(Encoder):
-    """Any encoder of `timm` that gives feature maps.
+    """Any network of `timm` that returns feature maps.
 
     Args:
-        name: as timm has it: `xception65`, `resnet50`, `mobilenetv3_large_100` ...
-        output_stride: of the coarsest map: 32, 16 or 8, where the encoder can.
-        weights: None for a random initialisation, `imagenet` for timm's own, or the path of such a file.
+        name: as in timm: `xception65`, `resnet50`, `mobilenetv3_large_100` ...
+        output_stride: stride of the coarsest map: 32, 16 or 8, if the network supports it.
 
     Raises:
-        ValueError: timm has no such encoder, or it cannot have that output stride.
-        UserError: the weights cannot be had, or do not fit.
+        ValueError: timm has no such network, or it does not support the output stride.
     """
 
-    def __init__(self, name: str, output_stride: int = 32, weights: str | None = None) -> None:
+    def __init__(self, name: str, output_stride: int = 32) -> None:
         super().__init__()
-        net: Any = load_timm_encoder(name, output_stride, weights)
-        self.net = net
-        if weights is not None:
-            self.input_mean, self.input_std = tuple(net.pretrained_cfg["mean"]), tuple(net.pretrained_cfg["std"])
-        self.channels, self.strides = tuple(net.feature_info.channels()), tuple(net.feature_info.reduction())
+        self.name, self.output_stride = name, output_stride
+        self.net = create_timm_network(name, output_stride)
+        info: Any = self.net.feature_info
+        self.channels, self.strides = tuple(info.channels()), tuple(info.reduction())
 
-    def features(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         return self.net(images)
 
+    def load_weights(self, weights: str) -> None:
+        with torch.random.fork_rng(devices=[]):  # timm initialises the network first
+            self.net = create_timm_network(self.name, self.output_stride, weights)
+        config: Any = self.net.pretrained_cfg
+        self.input_mean, self.input_std = tuple(config["mean"]), tuple(config["std"])
 
-def build_encoder(name: str, output_stride: int = 32, weights: str | None = None) -> Encoder:
-    """An EfficientNet by its name here, any other network by timm's."""
+
+def build_encoder(name: str, output_stride: int = 32) -> Encoder:
+    """Build an encoder by the name of an EfficientNet or of a network of timm."""
     if name in EFFICIENTNETS:
-        return EfficientNetEncoder(name, output_stride=output_stride, weights=weights)
-    return TimmEncoder(name, output_stride, weights)
+        return EfficientNetEncoder(name, output_stride=output_stride)
+    return TimmEncoder(name, output_stride)
 
 
 def _set_strides(blocks: Any, output_stride: int) -> list[int]:
-    """Turns strides beyond `output_stride` into dilation; returns the stride after each block.
+    """Replace strides beyond `output_stride` by dilation; return the stride after each block.
 
-    A block whose stride is taken away keeps its dilation: it still sees the places that it would have seen.
+    A block that loses its stride keeps its own dilation, so that it covers the same pixels; later blocks are dilated.
     """
     stride, dilation, strides = 2, 1, []
     for block in blocks:
@@ -193,7 +213,10 @@ def _set_strides(blocks: Any, output_stride: int) -> list[int]:
 
 
 def _replace_layers(module: nn.Module) -> None:
-    """Plain convolutions where no padding depends on the size of the image, and batch norms that take one value."""
+    """Replace the library's convolutions and batch norms by ours.
+
+    Convolutions of stride 1 need no padding that depends on the image size. Our batch norms accept a single value.
+    """
     for name, child in module.named_children():
         if isinstance(child, nn.Conv2d):
             kind = nn.Conv2d if child.stride[0] == 1 else SameConv2d

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.layers import Doubling, MaxPool, MaxUnpool, PReLU, check_images, check_num_classes, pad_to_even
-from models.weights import load_model_weights
 
 
 class InitialBlock(nn.Module):
@@ -148,8 +147,6 @@ class ENet(nn.Module):
         num_classes: channels of the output.
         encoder_dropout: of the spatial dropout before bottleneck2.0.
         dropout: of the spatial dropout from bottleneck2.0 on.
-        weights: path of a checkpoint, run folder or state dict to begin with.
-        reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
     def __init__(
@@ -157,8 +154,6 @@ class ENet(nn.Module):
         num_classes: int,
         encoder_dropout: float = 0.01,
         dropout: float = 0.1,
-        weights: str | None = None,
-        reset_classifier: bool = False,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
@@ -173,7 +168,6 @@ class ENet(nn.Module):
         self.up5 = Upsampling(64, 16, dropout)
         self.stage5 = Bottleneck(16, dropout, decoder=True)
         self.fullconv = Doubling(16, num_classes)
-        load_model_weights(self, weights, num_classes, reset_classifier)
 
     @staticmethod
     def _context(dropout: float) -> nn.Sequential:

@@ -28,7 +28,6 @@ from models.layers import (
     resize,
     separable_norm_act,
 )
-from models.weights import load_model_weights
 
 BINS = (1, 2, 3, 6)
 POOLED, WIDTH = 80, 128  # channels of each pooled map, and of fusion and classifier
@@ -74,10 +73,6 @@ class ESPNet(nn.Module):
         fusion: the final network's feature fusion.
         dropout: of the logits, before they are upsampled.
         interpolation: of every upsampling: `bilinear`, or `nearest` as in the authors' code.
-        encoder_weights: None, `imagenet` or the path of a state dict of the encoder.
-        freeze_encoder: train only the rest; `auto` does not, as the recipe.
-        weights: path of a checkpoint, run folder or state dict to begin with.
-        reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
     def __init__(
@@ -87,16 +82,12 @@ class ESPNet(nn.Module):
         fusion: bool = False,
         dropout: float = 0.3,
         interpolation: Literal["bilinear", "nearest"] = "bilinear",
-        encoder_weights: str | None = None,
-        freeze_encoder: bool | Literal["auto"] = "auto",
-        weights: str | None = None,
-        reset_classifier: bool = False,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
         check_interpolation(interpolation)
         self.interpolation: Interpolation = interpolation
-        self.encoder = EfficientNetEncoder(encoder, stages=(2, 7), weights=encoder_weights)
+        self.encoder = EfficientNetEncoder(encoder, stages=(2, 7))
         fine, coarse = self.encoder.channels
         self.pyramid = PyramidPooling(coarse, interpolation)
         width = self.pyramid.out_channels
@@ -111,14 +102,11 @@ class ESPNet(nn.Module):
         for name, part in self.named_children():
             if name != "encoder":
                 as_in_efficientnet(part)
-        if freeze_encoder is True:
-            self.encoder.freeze()
-        load_model_weights(self, weights, num_classes, reset_classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
         check_images(images)
-        fine, coarse = self.encoder.features(images)
+        fine, coarse = self.encoder(images)
         x = resize(self.pyramid(coarse), fine, self.interpolation)
         if self.fusion is not None:
             x = self.fusion(x, fine)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from models.layers import BatchNorm, check_images, check_num_classes, conv_norm_act, pool_to_bins, resize
-from models.weights import load_model_weights
 
 BINS = (1, 2, 3, 6)
 
@@ -86,8 +85,6 @@ class FastSCNN(nn.Module):
         auxiliary: train with two more heads, after the learning-to-downsample module and after the global feature
             extractor (section 4); `loss.auxiliary_weight` weighs each. They are not run in eval mode.
         dropout: before the last convolution.
-        weights: path of a checkpoint, run folder or state dict to begin with.
-        reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
     def __init__(
@@ -95,8 +92,6 @@ class FastSCNN(nn.Module):
         num_classes: int,
         auxiliary: bool = False,
         dropout: float = 0.1,
-        weights: str | None = None,
-        reset_classifier: bool = False,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
@@ -119,7 +114,6 @@ class FastSCNN(nn.Module):
         self.auxiliary = None
         if auxiliary:
             self.auxiliary = nn.ModuleList(auxiliary_head(channels, num_classes, dropout) for channels in (64, 128))
-        load_model_weights(self, weights, num_classes, reset_classifier)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W); in training, a tuple of them and the

@@ -26,7 +26,6 @@ from models.layers import (
     resize,
     separable_norm_act,
 )
-from models.weights import load_model_weights
 
 WIDTHS = (16, 32, 64, 128)
 MIDDLE = 256
@@ -55,8 +54,6 @@ class SeparableUNet(nn.Module):
         num_classes: channels of the output.
         dropout: at the bottom.
         interpolation: of every upsampling: `bilinear`, or `nearest`.
-        weights: path of a checkpoint, run folder or state dict to begin with.
-        reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
     def __init__(
@@ -64,8 +61,6 @@ class SeparableUNet(nn.Module):
         num_classes: int,
         dropout: float = 0.5,
         interpolation: Literal["bilinear", "nearest"] = "bilinear",
-        weights: str | None = None,
-        reset_classifier: bool = False,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
@@ -81,7 +76,6 @@ class SeparableUNet(nn.Module):
             Up(below, width, interpolation) for below, width in zip((MIDDLE, *WIDTHS[:0:-1]), WIDTHS[::-1], strict=True)
         )
         self.classifier = nn.Conv2d(WIDTHS[0], num_classes, 1)
-        load_model_weights(self, weights, num_classes, reset_classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.layers import check_images, check_num_classes, conv_norm_act
-from models.weights import load_model_weights
 
 WIDTHS = (64, 128, 256, 512, 1024)
 
@@ -39,11 +38,9 @@ class UNet(nn.Module):
 
     Args:
         num_classes: channels of the output.
-        weights: path of a checkpoint, run folder or state dict to begin with.
-        reset_classifier: take all of `weights` but a classifier of another number of classes.
     """
 
-    def __init__(self, num_classes: int, weights: str | None = None, reset_classifier: bool = False) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
         check_num_classes(num_classes)
         self.downs = nn.ModuleList(
@@ -51,7 +48,6 @@ class UNet(nn.Module):
         )
         self.ups = nn.ModuleList(Up(width, above) for width, above in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True))
         self.classifier = nn.Conv2d(WIDTHS[0], num_classes, 1)
-        load_model_weights(self, weights, num_classes, reset_classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""

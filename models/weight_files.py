@@ -1,4 +1,4 @@
-"""Files of weights: read, downloaded, and compared with a network."""
+"""Files of weights: reading, downloading and comparing with a network."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ StateDict = Mapping[str, Tensor]
 
 
 class Weights(NamedTuple):
-    """What a file of weights holds.
+    """The content of a file of weights.
 
     Attributes:
         state: the state dict.
-        mean, std: RGB statistics of the images it was trained with, for values from 0 to 1; None in a plain state dict,
-            which does not say.
+        mean, std: RGB statistics of the images used for training, for values from 0 to 1; None for a plain state dict,
+            which does not contain them.
     """
 
     state: dict[str, Tensor]
@@ -31,25 +31,25 @@ class Weights(NamedTuple):
 
 
 def read_state_dict(path: str) -> dict[str, Tensor]:
-    """The state dict of `read_weights`."""
+    """Read a state dict; arguments and errors as `read_weights`."""
     return read_weights(path).state
 
 
 def read_weights(path: str) -> Weights:
-    """The weights in a file: a plain state dict, or a checkpoint of this program (a run folder stands for its best).
+    """Read weights from a plain state dict, a checkpoint, or a run folder (its best checkpoint).
 
     Raises:
-        UserError: there is no such file, it is damaged, or there are no weights in it or NaN or infinite ones.
+        UserError: the file is missing or damaged, holds no weights, or holds NaN or infinite ones.
     """
     file = user_path(path, "weights")
     if is_folder(file):
         kept = [file / "checkpoints" / name for name in ("best.pt", "last.pt")]
         file = next((path for path in kept if is_file(path)), kept[0])
     if not is_file(file):
-        raise UserError(f"weights: there is no file {file}; give a file of weights, a checkpoint or a run folder")
+        raise UserError(f"weights: there is no file {file}; pass a file of weights, a checkpoint or a run folder")
     found = read_tensor_file(file, "a file of weights")
     if isinstance(found, dict):
-        # Ours and most others' checkpoints hold the weights under one of these names.
+        # Checkpoints of this and most other programs hold the weights under one of these names.
         nested = [found[key] for key in ("model", "state_dict") if isinstance(found.get(key), dict)]
         state = nested[0] if nested else found
         if state and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
@@ -70,14 +70,14 @@ def _statistics(checkpoint: Mapping[str, Any]) -> tuple[tuple[float, ...] | None
     return mean, std
 
 
-def download_state_dict(url: str, key: str = "model.encoder_weights") -> dict[str, Tensor]:
-    """The weights at an address, kept in PyTorch's cache so that they come once.
+def download_state_dict(url: str, key: str) -> dict[str, Tensor]:
+    """Download weights, or load them from PyTorch's cache.
 
     Args:
-        key: what the user said `imagenet` to, for messages.
+        key: the config key whose value is `imagenet`, for messages.
 
     Raises:
-        UserError: they cannot be had; says where to put the file by hand.
+        UserError: the download fails or is damaged. The message says where to put the file instead.
     """
     name, folder = url.rpartition("/")[2], Path(torch.hub.get_dir(), "checkpoints")
     try:
@@ -86,13 +86,13 @@ def download_state_dict(url: str, key: str = "model.encoder_weights") -> dict[st
         if (folder / name).exists():
             raise UserError(f"{key}=imagenet: {folder / name} is damaged; delete it and try again") from error
         raise UserError(
-            f"{key}=imagenet: {url} cannot be had ({getattr(error, 'reason', error)});"
-            f" put the file into {folder}, or say {key}=<path of {name}>"
+            f"{key}=imagenet: cannot download {url} ({getattr(error, 'reason', error)});"
+            f" put the file into {folder}, or pass {key}=<path of {name}>"
         ) from error
 
 
 def misfits(own: StateDict, other: StateDict) -> list[str]:
-    """What of `other` does not fit into a network with the state `own`, in words."""
+    """Describe each difference that keeps the state dict `other` from being loaded into a network with state `own`."""
     wrong = [
         f"{key} is {_shape(other[key])} there and {_shape(value)} here"
         for key, value in own.items()
@@ -103,9 +103,9 @@ def misfits(own: StateDict, other: StateDict) -> list[str]:
         for key, value in own.items()
         if key in other and other[key].is_floating_point() != value.is_floating_point()
     ]
-    # Files from before PyTorch counted batches lack the counters.
+    # Early versions of PyTorch did not store these counters.
     wrong += [f"{key} is missing there" for key in own if key not in other and not key.endswith("num_batches_tracked")]
-    return wrong + [f"{key} has no place here" for key in other if key not in own]
+    return wrong + [f"{key} does not exist here" for key in other if key not in own]
 
 
 def _shape(tensor: Tensor) -> str:

@@ -48,7 +48,9 @@ def classify(cfg: DictConfig) -> None:
     paths = found_below(source) if is_folder(source) else [source]
     device = choose_device(cfg.device)
     first = read_image(paths[0]) if len(paths) == 1 else None  # a mistake in what was typed, told before a download
-    model = EfficientNet(cfg.classifier, len(names), cfg.weights).to(device).eval()
+    model = EfficientNet(cfg.classifier, len(names))
+    model.load_weights(cfg.weights)
+    model.to(device).eval()
     answers: list[dict[str, Any]] = []
     broken: list[str] = []
     for path in paths:

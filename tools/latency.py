@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
-from utils.config import build
+from utils.config import build_network, option_node
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -98,11 +96,9 @@ def load(source: Path, num_classes: int, on_meta: bool = False) -> nn.Module:
 
     if source.suffix != ".yaml":
         return build_model(load_checkpoint(source)).eval()
-    node = yaml.safe_load(source.read_text(encoding="utf-8"))
-    if "freeze_encoder" in node:
-        node["freeze_encoder"] = False  # whether it is trained changes no size
+    node = option_node("model", source.stem)
     with torch.device("meta" if on_meta else "cpu"):
-        return build(node, f"model {source.stem}", num_classes=num_classes).eval()
+        return build_network(node, num_classes, f"model {source.stem}").eval()
 
 
 def measure(cases: Sequence[Case], seconds: float) -> list[Result]:

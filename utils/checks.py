@@ -24,6 +24,8 @@ SUPPLIED = {
     "scheduler": {"optimizer", "total_steps", "steps_per_epoch"},
     "logger": {"folder", "first_step"},
 }
+PRETRAINED = "models.weights.load_pretrained"
+"""Takes those keys of the node `model` that are not the network's own."""
 OPTIONAL = {"utils.loggers.WandB": ("wandb",), "utils.loggers.MLflow": ("mlflow", "sqlalchemy", "alembic")}
 """Packages of requirements-loggers.txt that a `_target_` needs."""
 EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -54,7 +56,8 @@ class Origin(NamedTuple):
         if any(key == typed or key.startswith((f"{typed}.", f"{typed}[")) for typed in self.typed):
             return "(on the command line)"
         group, _, inside = key.partition(".")
-        files = [(f"{group}/{self.choices.get(group)}.yaml", inside), ("train.yaml", key)]
+        names = [str(self.choices.get(group)), *_inherited(CONF / group / f"{self.choices.get(group)}.yaml")]
+        files = [*((f"{group}/{name}.yaml", inside) for name in names), ("train.yaml", key)]
         if self.choices.get("experiment"):
             files.insert(0, (f"experiment/{self.choices['experiment']}.yaml", key))
         for file, path in files:
@@ -86,6 +89,25 @@ def check_data(node: Config, origin: Origin) -> None:
     check_loader(node, origin)
 
 
+def pretrained_keys(target: str | None = None) -> set[str]:
+    """The keys of the node `model` that `load_pretrained` takes, and the network `target` does not."""
+    signatures = [signature_of(name) if name else None for name in (PRETRAINED, target)]
+    loader, own = ({p.name for p in found.parameters} if found else set() for found in signatures)
+    return loader - own - {"model", *SUPPLIED["model"]}
+
+
+def check_model(node: Config, origin: Origin) -> None:
+    """Checks the node `model`: the arguments of the network and of `load_pretrained`; errors as `check_train`."""
+    try:
+        keys = pretrained_keys(str(node["_target_"]))
+    except UnknownTarget:  # explained below
+        keys = set()
+    own = {key: value for key, value in node.items() if key not in keys}
+    _check_target(own, "model", SUPPLIED["model"] | keys, origin)
+    pretrained = {key: value for key, value in node.items() if key in keys}
+    _check_target({"_target_": PRETRAINED, **pretrained}, "model", {"model"} | SUPPLIED["model"], origin)
+
+
 def check_loader(node: Config, origin: Origin) -> None:
     """Checks the keys of the node `data` that are not the data set's own; errors as `check_train`."""
     loader = {key: value for key, value in node.items() if key in LOADER_KEYS}
@@ -108,7 +130,7 @@ def check_infer(config: Config, origin: Origin) -> None:
             )
         if missing:
             raise UserError(f"{' and '.join(missing)} missing: weights without a checkpoint need model= and labels=")
-        _check_target(config["model"], "model", SUPPLIED["model"], origin)
+        check_model(config["model"], origin)
     elif config.get("model") or config["weights"] or config["labels"]:
         raise UserError("a checkpoint says all by itself: leave out model=, weights= and labels=, or the checkpoint")
     if config["window"] and config["image_size"]:
@@ -295,6 +317,8 @@ def _check_groups(config: Config, groups: tuple[str, ...], origin: Origin) -> No
             raise UserError(f"{group}: there is no _target_ {origin.place(group)}")
         if group == "data":
             check_data(node, origin)
+        elif group == "model":
+            check_model(node, origin)
         else:
             _check_target(node, group, SUPPLIED.get(group, set()), origin)
 
@@ -342,6 +366,13 @@ def _holds_targets(value: Any) -> bool:
 def _shown(value: Any) -> str:
     text = "null" if value is None else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _inherited(file: Path) -> list[str]:
+    """The options of the same group that an option's `defaults` name."""
+    node = yaml.safe_load(file.read_text()) if file.is_file() else None
+    defaults = node.get("defaults", []) if isinstance(node, dict) else []
+    return [name for name in defaults if isinstance(name, str) and name != "_self_"]
 
 
 def _has(file: Path, path: str) -> bool:

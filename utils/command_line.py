@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from utils.checked import shown
+from utils.checks import pretrained_keys
 from utils.errors import UserError
 from utils.groups import CONF, options
 from utils.paths import is_file, user_path
@@ -22,6 +23,9 @@ from utils.trusted import check_targets, literal, read_plain
 
 RUN_CONFIG = "run_config"
 """What conf/resume.yaml calls the config of the run that is resumed."""
+
+PRETRAINED_KEYS = frozenset(f"model.{key}" for key in pretrained_keys())
+"""Keys that any network has, so that its YAML file need not name them."""
 
 PLAIN_MODEL = {"benchmark": "models", "classify": "classifier"}
 """Configs in which `model=` is a plain key, and its name there: by its own Hydra would choose from the group."""
@@ -56,6 +60,8 @@ def words(given: list[str], config_name: str) -> list[str]:
         given = [re.sub(r"^([+~]*)model(?=[=.]|$)", rf"\1{PLAIN_MODEL[config_name]}", word) for word in given]
     else:
         check_options(given)
+    if config_name in ("train", "find_lr"):
+        given = [f"++{word}" if word.partition("=")[0] in PRETRAINED_KEYS else word for word in given]
     if config_name in ("evaluate", "export"):
         given = added(given, {"data"})  # as yet unknown: the checkpoint holds it
     elif asks_for_a_sweep(given):

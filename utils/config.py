@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from utils import checks
-from utils.checks import LOADER_KEYS, Origin, check_loader, differences
+from utils.checks import LOADER_KEYS, Origin, check_loader, differences, pretrained_keys
 from utils.errors import UserError
 from utils.explain import explain
 from utils.groups import CONF, options
@@ -83,6 +84,25 @@ def _built(value: Any, path: str) -> Any:
     if "_target_" in value:
         return functools.partial(build, value, path) if value.get("_partial_") else build(value, path)
     return {key: _built(item, f"{path}.{key}") for key, item in value.items()}
+
+
+def build_network(node: DictConfig | dict[str, Any], num_classes: int, path: str = "model") -> Any:
+    """Build the network of a `model` node, without pretrained weights; arguments and errors as `build`."""
+    values = plain(node) if isinstance(node, DictConfig) else node
+    keys = pretrained_keys(str(values["_target_"]))
+    return build({k: v for k, v in values.items() if k not in keys}, path, num_classes=num_classes)
+
+
+def pretrained_options(node: DictConfig) -> dict[str, Any]:
+    """The arguments of `models.weights.load_pretrained` in a `model` node."""
+    values = plain(node)
+    return {key: values[key] for key in pretrained_keys(str(values["_target_"])) & values.keys()}
+
+
+def option_node(group: str, name: str) -> dict[str, Any]:
+    """The node that an option of a group composes."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return plain(compose(f"{group}/{name}"))[group]
 
 
 def build_dataset(node: DictConfig | dict[str, Any], split: str) -> Any:

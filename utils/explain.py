@@ -9,6 +9,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
+from utils.checks import pretrained_keys
 from utils.errors import did_you_mean
 
 
@@ -34,6 +35,8 @@ def explain(error: BaseException) -> str:
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         known = _keys(cause.parent_node)
         wrong = str(cause.key)
+        if known is not None and cause.full_key == f"model.{wrong}" and wrong not in pretrained_keys():
+            known += sorted(pretrained_keys())
         if known is not None and wrong not in known:
             prefix = cause.full_key.rpartition(".")[0]
             close = did_you_mean(wrong, known)

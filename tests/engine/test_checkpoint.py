@@ -15,7 +15,7 @@ from engine.checkpoint import VERSION, best_of, build_model, load_checkpoint, sa
 from models.efficient_segnet import EfficientSegNet
 from models.encoders import EfficientNetEncoder
 from models.enet import ENet
-from models.espnet import ESPNet
+from models.weights import load_pretrained
 from utils.errors import UserError
 
 GREY = {"mean": [0.5] * 3, "std": [0.5] * 3}
@@ -161,40 +161,50 @@ def test_weights_of_something_else(checkpoint: dict) -> None:
         build_model(checkpoint)
 
 
-@pytest.mark.parametrize("freeze", ["auto", True, False])
+@pytest.mark.parametrize("freeze", [True, False])
 def test_a_network_is_rebuilt_without_the_files_that_it_began_with(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, freeze: object
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, freeze: bool
 ) -> None:
-    """The file of encoder weights is gone, the encoder as frozen as it was, and nothing is warned of."""
+    """The file of encoder weights is gone, the encoder as frozen as it was, and there is no warning."""
     file = tmp_path / "b0.pth"
     torch.save(EfficientNetEncoder("efficientnet_b0", head=True).state_dict(), file)
-    arguments: dict[str, Any] = {
-        "encoder_weights": str(file),
-        "freeze_encoder": freeze,
-        "weights": None,
-        "reset_classifier": False,
-    }
-    model = EfficientSegNet(3, **arguments)
+    options: dict[str, Any] = {"encoder_weights": str(file), "freeze_encoder": freeze, "weights": None}
+    model = EfficientSegNet(3)
+    load_pretrained(model, 3, **options)
     file.unlink()
-    config = {"model": {"_target_": "models.efficient_segnet.EfficientSegNet", **arguments}}
+    config = {"model": {"_target_": "models.efficient_segnet.EfficientSegNet", **options}}
     with caplog.at_level(logging.WARNING):
         rebuilt = build_model(
             {"normalization": GREY, "config": config, "labels": {"names": list("abc")}, "model": model.state_dict()}
         )
     assert isinstance(rebuilt, EfficientSegNet)
-    assert rebuilt.encoder.frozen == model.encoder.frozen == (freeze is not False)
+    assert rebuilt.encoder.frozen == model.encoder.frozen == freeze
     assert all(torch.equal(value, rebuilt.state_dict()[key]) for key, value in model.state_dict().items())
     assert caplog.text == ""
 
 
-def test_auto_freezes_nothing_in_a_rebuilt_network_whose_recipe_does_not() -> None:
-    arguments: dict[str, Any] = {"freeze_encoder": "auto", "encoder_weights": "imagenet"}
-    config = {"model": {"_target_": "models.espnet.ESPNet", **arguments}}
+def test_a_frozen_encoder_that_the_network_does_not_have(checkpoint: dict) -> None:
+    checkpoint["config"]["model"]["freeze_encoder"] = True
+    with pytest.raises(UserError, match="ENet has no encoder"):
+        build_model(checkpoint)
+
+
+class Own(nn.Module):
+    """A network that takes `encoder_weights` itself."""
+
+    def __init__(self, num_classes: int, encoder_weights: str | None = "imagenet") -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, num_classes, 1)
+        self.encoder_weights = encoder_weights
+
+
+def test_a_network_that_takes_encoder_weights_itself_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.checkpoint.trusted_class", lambda target: Own)
+    config = {"model": {"_target_": "mine.Own", "encoder_weights": "imagenet"}}
     rebuilt = build_model(
-        {"normalization": GREY, "config": config, "labels": {"names": ["a", "b"]}, "model": ESPNet(2).state_dict()}
+        {"normalization": GREY, "config": config, "labels": {"names": ["a", "b"]}, "model": Own(2).state_dict()}
     )
-    assert isinstance(rebuilt, ESPNet)
-    assert not rebuilt.encoder.frozen
+    assert isinstance(rebuilt, Own) and rebuilt.encoder_weights is None
 
 
 @pytest.mark.parametrize(

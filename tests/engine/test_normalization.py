@@ -29,6 +29,7 @@ from models.separable_unet import SeparableUNet
 from tests.conftest import TINY, runs_in
 from tests.engine.small import Halves, fit
 from tests.in_process import run_here
+from tests.models.tester import loaded, pretrained
 from tools.export import export
 from train_segmentation import train
 
@@ -45,7 +46,7 @@ def timm_file(name: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilevit_xxs", "tf_mobilenetv3_small_minimal_100", "convnext_atto"])
 def test_pretrained_encoders_get_what_timm_gives_them(name: str, tmp_path: Path) -> None:
-    encoder = TimmEncoder(name, weights=timm_file(name, tmp_path))
+    encoder = loaded(TimmEncoder(name), timm_file(name, tmp_path))
     config = resolve_data_config({"input_size": (3, 32, 40), "crop_pct": 1.0}, model=timm.create_model(name))
     expected = create_transform(**config)(Image.fromarray(PHOTO))
     torch.testing.assert_close(normalization_of(encoder)(PIXELS)[0], expected)
@@ -54,7 +55,7 @@ def test_pretrained_encoders_get_what_timm_gives_them(name: str, tmp_path: Path)
 def test_the_default_of_deeplabv3plus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Xception-65 was trained on values from -1 to 1."""
     monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *_, **__: None)  # would download
-    model = DeepLabV3Plus(3, encoder_weights="imagenet")
+    model = pretrained(DeepLabV3Plus(3), 3, encoder_weights="imagenet")
     torch.testing.assert_close(normalization_of(model)(PIXELS), PIXELS / 127.5 - 1)
     assert normalization_of(DeepLabV3Plus(3, encoder="xception41")) == IMAGENET  # no weights, no wishes
 
@@ -64,16 +65,16 @@ def test_efficientnets_want_imagenet_unless_trained_by_advprop(tmp_path: Path) -
     state = EfficientNet.from_name("efficientnet-b0").state_dict()
     for name in ("efficientnet-b0-355c32eb.pth", "adv-efficientnet-b0-b64d5a18.pth"):
         torch.save(state, tmp_path / name)
-    usual = EfficientNetEncoder(weights=str(tmp_path / "efficientnet-b0-355c32eb.pth"))
+    usual = loaded(EfficientNetEncoder(), str(tmp_path / "efficientnet-b0-355c32eb.pth"))
     assert normalization_of(usual) == normalization_of(EfficientNetEncoder()) == IMAGENET
-    adversarial = EfficientNetEncoder(weights=str(tmp_path / "adv-efficientnet-b0-b64d5a18.pth"))
+    adversarial = loaded(EfficientNetEncoder(), str(tmp_path / "adv-efficientnet-b0-b64d5a18.pth"))
     torch.testing.assert_close(normalization_of(adversarial)(PIXELS), PIXELS / 255 * 2 - 1)
 
 
 @pytest.mark.parametrize("network", [EfficientNetEncoder, EfficientNetClassifier])
 def test_lite_networks_want_values_around_127(network: type[EfficientNetEncoder]) -> None:
     """`MEAN_RGB` and `STDDEV_RGB` of the published code, in pixels."""
-    model = network("efficientnet_lite0", weights="imagenet")
+    model = loaded(network("efficientnet_lite0"), "imagenet")
     torch.testing.assert_close(normalization_of(model)(PIXELS), (PIXELS - 127.0) / 128.0)
 
 
@@ -157,10 +158,10 @@ def test_exported_files_prepare_images_as_their_checkpoint_says(tmp_path: Path) 
 
 def test_weights_of_another_run_bring_its_normalisation(tmp_path: Path) -> None:
     file = write_checkpoint(tmp_path / "c.pt", "models.enet.ENet", ENet, GREY)
-    assert normalization_of(ENet(2, weights=str(file))) == GREY
-    assert normalization_of(ENet(3, weights=str(file), reset_classifier=True)) == GREY
+    assert normalization_of(pretrained(ENet(2), 2, weights=str(file))) == GREY
+    assert normalization_of(pretrained(ENet(3), 3, weights=str(file), reset_classifier=True)) == GREY
     torch.save(ENet(2).state_dict(), tmp_path / "plain.pth")
-    assert normalization_of(ENet(2, weights=str(tmp_path / "plain.pth"))) == IMAGENET
+    assert normalization_of(pretrained(ENet(2), 2, weights=str(tmp_path / "plain.pth"))) == IMAGENET
 
 
 def test_weights_of_a_checkpoint_in_infer(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_every_schedule_of_the_program_is_accepted(name: str) -> None:
 LBFGS = ("optimizer._target_=torch.optim.LBFGS", *(f"~optimizer.{key}" for key in ("fused", "betas", "weight_decay")))
 GREY = "augmentation.transforms=[{_target_: albumentations.ToGray, num_output_channels: 1, p: 1}]"
 LRASPP = ("model._target_=torchvision.models.segmentation.lraspp_mobilenet_v3_large", "+model.weights_backbone=null")
-NO_OPTIONS = ("~model.dropout", "~model.encoder_dropout", "~model.reset_classifier")
+NO_OPTIONS = ("~model.dropout", "~model.encoder_dropout")
 
 
 @pytest.mark.parametrize(

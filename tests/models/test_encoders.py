@@ -17,7 +17,7 @@ from torch import nn
 
 from models import encoders
 from models.encoders import EFFICIENTNETS, EfficientNetEncoder, TimmEncoder, build_encoder
-from tests.models.tester import noise
+from tests.models.tester import loaded, noise
 from utils.errors import UserError
 
 PARAMETERS = (3_595_388, 6_101_024, 7_202_562, 10_103_336, 16_742_216, 27_288_112, 39_403_992, 62_143_440)
@@ -46,7 +46,7 @@ def test_features_equal_those_of_the_library(name: str, size: tuple[int, int]) -
     encoder.load_state_dict(state)
     with torch.inference_mode():
         expected = library.extract_endpoints(noise(1, 3, *size))
-        found = encoder.features(noise(1, 3, *size))
+        found = encoder(noise(1, 3, *size))
     for level, (x, channels, stride) in enumerate(zip(found, encoder.channels, encoder.strides, strict=True), 1):
         reference = expected[f"reduction_{level if level < 5 else 6}"]
         assert x.shape == (1, channels, -(-size[0] // stride), -(-size[1] // stride))
@@ -64,11 +64,11 @@ def test_dilation_in_place_of_stride_sees_the_same_places() -> None:
     for norm in batch_norms(sparse):
         norm.momentum = None
     with torch.no_grad():
-        sparse.train().features(noise(4, 3, 161, 161))
+        sparse.train()(noise(4, 3, 161, 161))
     dense.load_state_dict(sparse.eval().state_dict())
     image = noise(1, 3, 481, 481)  # halved to 241, 121, 61 and 31: odd, so that padding is alike on all sides
     with torch.inference_mode():
-        found, expected = dense.features(image)[-1], sparse.features(image)[-1]
+        found, expected = dense(image)[-1], sparse(image)[-1]
     assert (found.shape[-1], expected.shape[-1]) == (31, 16)
     torch.testing.assert_close(found[..., ::2, ::2], expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 
@@ -86,7 +86,7 @@ def test_every_timm_encoder_has_the_same_interface() -> None:
     encoder = build_encoder("resnet18", output_stride=16).eval()
     assert isinstance(encoder, TimmEncoder)
     with torch.inference_mode():
-        maps = encoder.features(noise(1, 3, 97, 131))
+        maps = encoder(noise(1, 3, 97, 131))
     assert encoder.strides == (2, 4, 8, 16, 16)
     assert [tuple(x.shape) for x in maps] == [
         (1, channels, -(-97 // stride), -(-131 // stride))
@@ -127,7 +127,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 def test_weights_from_a_path(b0_file: Path) -> None:
-    found = EfficientNetEncoder("efficientnet_b0", weights=str(b0_file)).state_dict()
+    found = loaded(EfficientNetEncoder("efficientnet_b0"), str(b0_file)).state_dict()
     expected = torch.load(b0_file)
     assert all(torch.equal(value, expected[key]) for key, value in found.items())
     assert not any(key.startswith(("_fc", "_conv_head")) for key in found)
@@ -140,17 +140,17 @@ def test_imagenet_weights_are_downloaded_once(
     name = f"b0-{hashlib.sha256(b0_file.read_bytes()).hexdigest()[:8]}.pth"
     served = b0_file.rename(tmp_path / name)
     monkeypatch.setitem(encoders.url_map, "efficientnet-b0", f"{server}/{name}")
-    first = EfficientNetEncoder("efficientnet_b0", weights="imagenet")
+    first = loaded(EfficientNetEncoder("efficientnet_b0"), "imagenet")
     assert torch.equal(first._conv_stem.weight, torch.load(served)["_conv_stem.weight"])
     served.unlink()
-    EfficientNetEncoder("efficientnet_b0", weights="imagenet")  # from the cache
+    loaded(EfficientNetEncoder("efficientnet_b0"), "imagenet")  # from the cache
 
 
 def test_imagenet_weights_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setitem(encoders.url_map, "efficientnet-b0", "http://127.0.0.1:9/efficientnet-b0-355c32eb.pth")
     with pytest.raises(UserError) as error:
-        EfficientNetEncoder("efficientnet_b0", weights="imagenet")
+        loaded(EfficientNetEncoder("efficientnet_b0"), "imagenet")
     for part in ("127.0.0.1:9", str(tmp_path / "hub" / "checkpoints"), "model.encoder_weights=<path"):
         assert part in str(error.value)
 
@@ -168,7 +168,7 @@ def test_weights_of_another_encoder(tmp_path: Path) -> None:
     file = tmp_path / "b1.pth"
     torch.save(EfficientNetEncoder("efficientnet_b1").state_dict(), file)
     with pytest.raises(UserError, match="weights of another encoder: _blocks"):
-        EfficientNetEncoder("efficientnet_b0", weights=str(file))
+        loaded(EfficientNetEncoder("efficientnet_b0"), str(file))
 
 
 def test_weights_of_another_timm_encoder(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_weights_of_another_timm_encoder(tmp_path: Path) -> None:
     file = tmp_path / "resnet34.pth"
     torch.save(timm.create_model("resnet34").state_dict(), file)
     with pytest.raises(UserError, match="weights of another encoder than timm's resnet18: "):
-        TimmEncoder("resnet18", weights=str(file))
+        loaded(TimmEncoder("resnet18"), str(file))
 
 
 class Evil:
@@ -192,7 +192,7 @@ def test_a_weights_file_cannot_run_code(tmp_path: Path, name: str) -> None:
     file = tmp_path / "evil.pth"
     torch.save({"conv1.weight": Evil()}, file)
     with pytest.raises(UserError, match="holds more than tensors"):
-        build_encoder(name, weights=str(file))
+        loaded(build_encoder(name), str(file))
 
 
 def test_a_damaged_download_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_damaged_download_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     file.parent.mkdir(parents=True)
     file.touch()
     with pytest.raises(UserError, match=f"{file} is damaged; delete it"):
-        EfficientNetEncoder("efficientnet_b0", weights="imagenet")
+        loaded(EfficientNetEncoder("efficientnet_b0"), "imagenet")
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights at all", b"hello world", None])
@@ -210,10 +210,10 @@ def test_files_that_hold_no_weights(tmp_path: Path, content: bytes | None) -> No
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(UserError, match=r"file\.pth"):
-        EfficientNetEncoder("efficientnet_b0", weights=str(file))
+        loaded(EfficientNetEncoder("efficientnet_b0"), str(file))
     if content is not None:
         with pytest.raises(UserError, match=r"file\.pth: (not a (checkpoint|file of weights)|damaged)"):
-            TimmEncoder("resnet18", weights=str(file))
+            loaded(TimmEncoder("resnet18"), str(file))
 
 
 def test_timm_weights_from_a_path(tmp_path: Path) -> None:
@@ -223,5 +223,5 @@ def test_timm_weights_from_a_path(tmp_path: Path) -> None:
     whole: Any = timm.create_model("resnet18")
     file = tmp_path / "resnet18.pth"
     torch.save(whole.state_dict(), file)
-    encoder: Any = TimmEncoder("resnet18", weights=str(file))
+    encoder: Any = loaded(TimmEncoder("resnet18"), str(file))
     assert torch.equal(encoder.net.conv1.weight, whole.conv1.weight)

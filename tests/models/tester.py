@@ -6,13 +6,13 @@ import io
 import shutil
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from sklearn.metrics import jaccard_score
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,8 +20,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from data.synthetic import LABELS, Synthetic
 from engine.normalization import IMAGENET
-from models.encoders import EfficientNetEncoder
+from models.encoders import EfficientNetEncoder, Encoder
+from models.weights import load_pretrained
 from tests.conftest import ROOT
+
+AnyEncoder = TypeVar("AnyEncoder", bound=Encoder)
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 SIZES = [(512, 512), (360, 480), (97, 131), (64, 64), (33, 45), (32, 32)]
 SMALL_SIZES = SIZES[2:]
@@ -30,8 +34,21 @@ SMALL_SIZES = SIZES[2:]
 def build(name: str, num_classes: int = 19, **options: Any) -> Any:
     """The model of `conf/model/<name>.yaml`, with the same weights each time."""
     torch.manual_seed(0)
-    node = OmegaConf.load(ROOT / "conf" / "model" / f"{name}.yaml")
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        node = compose(f"model/{name}").model
     return instantiate(node, num_classes=num_classes, _convert_="all", **options)
+
+
+def loaded(encoder: AnyEncoder, weights: str) -> AnyEncoder:
+    """The encoder, with these weights."""
+    encoder.load_weights(weights)
+    return encoder
+
+
+def pretrained(model: AnyModule, num_classes: int, **options: Any) -> AnyModule:
+    """The network after `load_pretrained`."""
+    load_pretrained(model, num_classes, **options)
+    return model
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -179,10 +179,10 @@ def test_labels_of_another_number(place: Path, tmp_path: Path) -> None:
 
 
 def test_imagenet_weights_without_a_network(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from models import efficientnet
+    from models import encoders
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setitem(efficientnet.url_map, "efficientnet-b0", "http://127.0.0.1:9/efficientnet-b0-355c32eb.pth")
+    monkeypatch.setitem(encoders.url_map, "efficientnet-b0", "http://127.0.0.1:9/efficientnet-b0-355c32eb.pth")
     done = classify_here(place, "weights=imagenet")
     assert_refused(done, "weights=imagenet: ", "127.0.0.1:9", f"{tmp_path}/hub", "weights=<path of efficientnet-b0-")
     assert "encoder" not in done.stderr

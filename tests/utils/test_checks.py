@@ -30,4 +30,7 @@ def test_places() -> None:
     assert origin.place("optimizer.lr") == "(on the command line)"
     assert origin.place("augmentation.transforms[0].p") == "(on the command line)"
     assert origin.place("model.dropout") == "(in conf/model/enet.yaml)"
+    inherited = Origin({"model": "efficientdet_d0_seg"}, frozenset())
+    assert inherited.place("model.compound") == "(in conf/model/efficientdet_d0_seg.yaml)"
+    assert inherited.place("model.head") == "(in conf/model/efficientdet_d4_seg.yaml)"
     assert origin.place("seed") == "(in conf/train.yaml)"

@@ -1,0 +1,82 @@
+"""The options of the group `model`, and the keys that any network has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from engine.checkpoint import load_checkpoint
+from models.efficientnet import EfficientNet
+from tests.conftest import ROOT, TINY, runs_in
+from tests.in_process import assert_refused, run_here
+from tools.find_lr import find
+from train_segmentation import train
+from utils.checks import pretrained_keys
+from utils.groups import options
+
+KEYS = {"weights", "reset_classifier", "encoder_weights", "freeze_encoder"}
+
+
+@pytest.mark.parametrize("name", options("model"))
+def test_the_node_of_each_option_builds_its_network(name: str) -> None:
+    """By Hydra alone, within the config of a training."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        node = compose("train", [f"model={name}"]).model
+    with torch.device("meta"):
+        model = instantiate(node, num_classes=19).eval()
+        assert model(torch.empty(1, 3, 64, 64, device="meta")).shape == (1, 19, 64, 64)
+
+
+@pytest.mark.parametrize("k", range(8))
+def test_efficientdets_differ_in_their_size_only(k: int) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        nodes = [dict(compose(f"model/efficientdet_d{i}_seg").model) for i in (k, 4)]
+    assert nodes[0] == {**nodes[1], "compound": k}
+
+
+def test_networks_of_libraries_keep_the_keys_that_they_take_themselves() -> None:
+    assert pretrained_keys() == KEYS
+    assert pretrained_keys("models.enet.ENet") == KEYS
+    assert pretrained_keys("torchvision.models.segmentation.lraspp_mobilenet_v3_large") == KEYS  # takes any keyword
+    assert pretrained_keys("segmentation_models_pytorch.Unet") == KEYS - {"encoder_weights"}
+
+
+def test_a_frozen_encoder_stays_as_it_was_loaded_also_after_resuming(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    file = tmp_path / "b0.pth"
+    torch.save(EfficientNet("efficientnet_b0").state_dict(), file)
+    words = ["model=efficient_segnet", f"model.encoder_weights={file}", "model.freeze_encoder=true", "name=first"]
+    done = run_here(train, "train", *words, "trainer.epochs=1", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = torch.load(file)
+    file.unlink()
+    (run,) = runs_in(tmp_path)
+    done = run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    state: dict[str, Any] = load_checkpoint(run / "checkpoints" / "last.pt")["model"]
+    encoder = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
+    assert len(encoder) > 300
+    assert all(torch.equal(value, expected[key]) for key, value in encoder.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("model=unet", "model.encoder_weights=imagenet"), "model.encoder_weights=imagenet: UNet has no encoder"),
+        (("model=enet", "model.freeze_encoder=true"), "model.freeze_encoder=true: ENet has no encoder"),
+    ],
+)
+def test_networks_without_an_encoder(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = run_here(train, "train", *words, *TINY, cwd=tmp_path)
+    assert_refused(done, message)
+    assert runs_in(tmp_path) == []
+
+
+def test_find_lr_starts_from_weights_too(tmp_path: Path) -> None:
+    done = run_here(find, "find_lr", "model.weights=nowhere.pth", "data.image_size=[32,32]", cwd=tmp_path)
+    assert_refused(done, "there is no file nowhere.pth")

@@ -1,4 +1,4 @@
-"""Sums per class over the pixels of a batch, from which cross-entropy, soft-IoU and soft-Dice all follow."""
+"""Sums per class over the pixels of a batch: all that cross-entropy, soft-IoU and soft-Dice need."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from data.labels import IGNORE_INDEX
 
 
 class ClassSums(NamedTuple):
-    """Sums over the valid pixels of a batch, each float32 (C,). With p the softmax of the logits:
+    """Sums over the valid pixels of a batch, each float32 (C,), where p is the softmax of the logits.
 
     Attributes:
         surprise: sum of -log p_c over the pixels of class c.
         intersection: sum of p_c over the pixels of class c.
         predicted: sum of p_c over all pixels.
-        present: number of pixels of class c; without gradient.
+        present: number of pixels of class c; has no gradient.
     """
 
     surprise: Tensor
@@ -28,18 +28,18 @@ class ClassSums(NamedTuple):
 
 
 def class_sums(logits: Tensor, target: Tensor) -> ClassSums:
-    """The sums for logits (N, C, H, W), in float32 whatever their dtype, and a target int64 (N, H, W)."""
+    """Compute the sums in float32 for logits (N, C, H, W) of any float dtype and a target int64 (N, H, W)."""
     return ClassSums(*_ClassSums.apply(logits, target))
 
 
 class _ClassSums(torch.autograd.Function):
-    """Computed without a one-hot tensor, and with the gradient written out.
+    """The sums without a one-hot tensor, with a hand-written gradient.
 
-    Autograd would keep log-softmax, softmax, the one-hot target and products of them for the backward pass.
-    Here it keeps the logits and computes the softmax again, in the one tensor that becomes the gradient. With
-    d, a and b the gradients of the loss with respect to surprise, intersection and predicted, that with respect
-    to p_c at a valid pixel of class t is g_c = b_c + (a_t - d_t / p_t) [c = t], and so that with respect to
-    the logits is p_c (g_c - <p, g>) = p_c (b_c - <p, b> - p_t a_t + d_t) + (p_t a_t - d_t) [c = t].
+    Autograd would store log-softmax, softmax, the one-hot target and products of them for the backward pass. This
+    function stores only the logits, and recomputes the softmax in the tensor that becomes the gradient. Let d, a and b
+    be the gradients of the loss with respect to surprise, intersection and predicted. The gradient with respect to p_c
+    at a valid pixel of class t is g_c = b_c + (a_t - d_t / p_t) [c = t], so the gradient with respect to the logits is
+    p_c (g_c - <p, g>) = p_c (b_c - <p, b> - p_t a_t + d_t) + (p_t a_t - d_t) [c = t].
     """
 
     @staticmethod
@@ -70,19 +70,19 @@ class _ClassSums(torch.autograd.Function):
             d_target = grad_s[index] * weight
             own = p_target * grad_i[index] - d_target
             common = torch.matmul(grad_p, p).add_(own)
-            for c in range(p.shape[1]):  # class by class, since the whole factor would be as large as the logits
+            for c in range(p.shape[1]):  # class by class: the whole factor would be as large as the logits
                 p[:, c].mul_((grad_p[c] - common).mul_(weight))
             p.scatter_add_(1, index.unsqueeze(1), own.unsqueeze(1))
         return p.view(logits.shape).to(logits.dtype), None
 
 
 def _by_class(values: Tensor, index: Tensor, classes: int) -> Tensor:
-    """Sums of values (N, HW) by the class at the same place of `index`, float32 (C,)."""
-    # float32 would stop counting at 2^24 pixels
+    """Sum values (N, HW) by the class at the same position of `index`: float32 (C,)."""
+    # float32 cannot count beyond 2^24 pixels
     sums = torch.zeros(classes, dtype=widest_float(values.device), device=values.device)
     return sums.scatter_add_(0, index.flatten(), values.flatten().to(sums.dtype)).float()
 
 
 def widest_float(device: torch.device) -> torch.dtype:
-    """float64 where the device has it; Apple's GPUs do not."""
+    """float64, or float32 on Apple's GPUs, which do not support it."""
     return torch.float32 if device.type == "mps" else torch.float64

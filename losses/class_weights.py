@@ -1,4 +1,4 @@
-"""Class weights from how often the classes occur."""
+"""Class weights computed from pixel counts."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import numpy as np
 
 
 def enet(pixels: np.ndarray) -> list[float]:
-    """1 / ln(1.02 + p), p being the class's share of the pixels (Paszke et al. 2016, "ENet", section 5.2).
+    """Compute 1 / ln(1.02 + p), where p is the class's share of the pixels (Paszke et al. 2016, "ENet", section 5.2).
 
     Args:
-        pixels: (images, C) pixels of each class in each image.
+        pixels: number of pixels of each class in each image, (images, C).
     """
     shares = pixels.sum(0) / pixels.sum()
     return (1 / np.log(1.02 + shares)).tolist()
 
 
 def median_frequency(pixels: np.ndarray) -> list[float]:
-    """Median of the frequencies / frequency, the frequency of a class being its share of the pixels of the images
-    that hold it (Eigen and Fergus 2015, arXiv 1411.4734, section 6.3.2). A class that occurs nowhere weighs 1.
+    """Compute median frequency / frequency of each class (Eigen and Fergus 2015, arXiv 1411.4734, section 6.3.2).
+
+    The frequency of a class is its share of the pixels of all images that contain it. A class that never occurs has
+    weight 1.
 
     Args:
-        pixels: (images, C) pixels of each class in each image.
+        pixels: number of pixels of each class in each image, (images, C).
     """
     where = (pixels > 0) * pixels.sum(1, keepdims=True)
     frequencies = pixels.sum(0) / np.maximum(where.sum(0), 1)

@@ -1,8 +1,8 @@
-"""The losses that a config can name: each a flat function from options to a `WeightedSum`.
+"""The losses that a config can name: functions from options to a `WeightedSum`.
 
-Class weights are those of the cross-entropy: one number per class, or none. The names that a config may give
-instead stand for a formula of `losses.class_weights`; `cli/building.py` puts its numbers, from the
-training split, in their place. The auxiliary weight is that of a network's auxiliary logits, if it has any.
+`class_weights` is one number per class for the cross-entropy, or None. In a config it can also be the name of a formula
+in `losses.class_weights`; `cli/building.py` replaces it by the numbers for the training split. `auxiliary_weight` is
+the weight of each of a network's auxiliary logits, if it has any.
 """
 
 from __future__ import annotations

@@ -12,15 +12,16 @@ from losses.term import Term
 
 
 class Focal(PixelTerm):
-    """(1 - p)^gamma times the cross-entropy -log p of each pixel, p being the probability of its class; averaged as
-    cross-entropy is (Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv 1708.02002, equation 5).
+    """(1 - p)^gamma times the cross-entropy -log p of each pixel, where p is the probability of its class.
+
+    Averaged as cross-entropy. Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv 1708.02002, equation 5.
 
     Args:
-        gamma: how much easy pixels count less; 0 gives cross-entropy.
+        gamma: how strongly easy pixels are down-weighted; 0 gives cross-entropy.
         class_weights: one weight per class (their alpha), or None for equal ones.
 
     Raises:
-        ValueError: a negative gamma.
+        ValueError: gamma is negative.
     """
 
     def __init__(self, gamma: float = 2.0, class_weights: Sequence[float] | str | None = None) -> None:
@@ -31,6 +32,6 @@ class Focal(PixelTerm):
 
     def forward(self, logits: Tensor, target: Tensor) -> Term:
         surprise, weight = self.of_pixels(logits, target)
-        # From log p, since 1 - p loses its digits where p is nearly 1, and its power has no gradient at 0.
+        # Computed from log p: 1 - p is inaccurate for p near 1, and its power has no gradient at 0.
         missing = -torch.expm1(-surprise)
         return Term((missing.clamp_min(1e-12) ** self.gamma * surprise * weight).sum(), weight.sum())

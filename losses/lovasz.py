@@ -10,8 +10,10 @@ from losses.term import LossTerm, Term
 
 
 class Lovasz(LossTerm):
-    """Mean over the classes present of the Lovasz extension of 1 - IoU, over the valid pixels of the batch (Berman et
-    al. 2018, "The Lovasz-Softmax loss", arXiv 1705.08790, algorithm 1)."""
+    """Lovasz extension of 1 - IoU over the valid pixels of the batch, averaged over the classes in the target.
+
+    Berman et al. 2018, "The Lovasz-Softmax loss", arXiv 1705.08790, algorithm 1.
+    """
 
     def forward(self, logits: Tensor, target: Tensor) -> Term:
         with torch.autocast(logits.device.type, enabled=False):
@@ -19,9 +21,9 @@ class Lovasz(LossTerm):
             labels = target.flatten()
             valid = labels != IGNORE_INDEX
             total, classes = logits.new_zeros((), dtype=torch.float32), logits.new_zeros((), dtype=torch.float32)
-            for c in range(len(p)):  # class by class, for the memory of one class
+            for c in range(len(p)):  # class by class, to save memory
                 own = (labels == c).float()
-                # Ignored pixels have no error; they come last, where they change nothing.
+                # Ignored pixels have no error, so they come last and change nothing.
                 errors, order = ((own - p[c]).abs() * valid).sort(descending=True)
                 present = own.sum()
                 counts = present > 0
@@ -31,11 +33,11 @@ class Lovasz(LossTerm):
 
 
 def lovasz_gradient(own: Tensor, present: Tensor) -> Tensor:
-    """What each error adds to 1 - IoU, from the largest to the smallest.
+    """Compute how much each error adds to 1 - IoU, from the largest error to the smallest: float32 (P,).
 
     Args:
-        own: float32 (P,), 1 where the pixel is of the class, in the order of the errors.
-        present: its sum.
+        own: float32 (P,), 1 for pixels of the class and 0 for others, in order of decreasing error.
+        present: sum of `own`.
     """
     missed = own.double().cumsum(0)
     false = (1 - own.double()).cumsum(0)

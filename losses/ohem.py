@@ -14,21 +14,23 @@ from losses.term import Term
 
 
 class OHEM(PixelTerm):
-    """Cross-entropy averaged over the pixels whose class has a probability below a threshold, and over the hardest
-    ones in any case: online hard example mining, Shrivastava et al. 2016, arXiv 1604.03540, for pixels.
+    """Cross-entropy averaged over hard pixels: online hard example mining.
 
-    Which pixels are hard depends on the whole batch, so that micro-batches do not add up: the mean over those with a
-    labelled pixel is taken.
+    A pixel is hard if the probability of its class is below a threshold; a minimum share of the pixels, the hardest, is
+    always kept. Shrivastava et al. 2016, arXiv 1604.03540, applied to pixels.
+
+    Which pixels are hard depends on the whole batch, so micro-batches do not add up exactly. The loss of several is the
+    mean over those with a labelled pixel.
 
     Args:
         threshold: pixels whose class has a lower probability are hard.
-        min_kept: share of the valid pixels to keep if fewer are hard, rounded up; of pixels with equal losses, no more
-            than that.
-        class_weights: one weight per class, or None for equal ones. They weigh the pixels but do not choose them,
-            except that pixels of a class of weight 0 are ignored.
+        min_kept: share of the valid pixels to keep if fewer are hard. The number of pixels is rounded up, and is exact
+            even if several pixels have the same loss.
+        class_weights: one weight per class, or None for equal ones. They weight the pixels but do not affect which
+            pixels are hard, except that pixels of a class of weight 0 are ignored.
 
     Raises:
-        ValueError: a threshold or share that is not between 0 and 1.
+        ValueError: the threshold or share is not between 0 and 1.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class OHEM(PixelTerm):
         surprise, weight = self.of_pixels(logits, target)
         valid = weight > 0
         hardness = surprise.detach().where(valid, -1).flatten()
-        # The number to keep stays on the device, so that nothing has to wait for it; its rank decides between ties.
+        # The number to keep stays on the device, which avoids a synchronisation; the rank breaks ties.
         order = hardness.topk(max(math.ceil(self.min_kept * hardness.numel()), 1)).indices
         asked = (valid.sum().to(widest_float(logits.device)) * self.min_kept).ceil()
         kept = hardness > -math.log(self.threshold)

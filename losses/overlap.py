@@ -1,6 +1,6 @@
-"""Soft-IoU and soft-Dice: one minus the overlap of predicted probabilities and truth, class by class.
+"""Soft-IoU and soft-Dice: one minus the overlap of predicted probabilities and ground truth, per class.
 
-With p the softmax of the logits, and sums over the valid pixels of the whole batch,
+Let p be the softmax of the logits. With sums over the valid pixels of the whole batch,
 
     I_c = sum p_c [target = c],   P_c = sum p_c,   T_c = sum [target = c],
     IoU_c = I_c / (P_c + T_c - I_c),   Dice_c = 2 I_c / (P_c + T_c).
@@ -21,10 +21,10 @@ from losses.term import SumsTerm, Term
 
 
 class _Overlap(SumsTerm):
-    """What soft-IoU and soft-Dice share: 1 - the mean of a score over classes.
+    """Base class of soft-IoU and soft-Dice: 1 - mean of a score over classes.
 
     Args:
-        classes: `present` averages over the classes that the target holds, `all` over all of them.
+        classes: `present` averages over the classes in the target, `all` over all classes.
     """
 
     def __init__(self, classes: Literal["present", "all"] = "present") -> None:
@@ -35,12 +35,12 @@ class _Overlap(SumsTerm):
 
     @abstractmethod
     def score(self, intersection: Tensor, predicted: Tensor, present: Tensor) -> Tensor:
-        """Overlap of each class, (C,), from the sums I, P and T; must be finite where all are 0."""
+        """Compute the overlap of each class, (C,), from the sums I, P and T. Must be finite if all are 0."""
 
     def from_sums(self, sums: ClassSums) -> Term:
         loss = 1 - self.score(sums.intersection, sums.predicted, sums.present)
         counted = (sums.present > 0).float()
-        labelled = counted.amax()  # 0 where every pixel is ignored
+        labelled = counted.amax()  # 0 if every pixel is ignored
         if self.classes == "all":
             counted = labelled.expand_as(counted)
         return Term((loss * counted).sum() / counted.sum().clamp_min(1), labelled)

@@ -1,4 +1,4 @@
-"""What terms share that are averaged over pixels."""
+"""Base class of loss terms that are averaged over pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PixelTerm(LossTerm):
         class_weights: one weight per class, or None for equal ones.
 
     Raises:
-        TypeError: a name in place of the numbers.
+        TypeError: `class_weights` is a name instead of numbers.
     """
 
     class_weights: Tensor | None
@@ -39,7 +39,7 @@ class PixelTerm(LossTerm):
         return (self.class_weights[target.where(valid, 0)] * valid).sum()
 
     def of_pixels(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """-log p of each pixel's class, and its weight, 0 where it is ignored; both float32 (N, H, W)."""
+        """Compute -log p of each pixel's class, and the pixel's weight (0 if it is ignored): float32 (N, H, W) each."""
         with torch.autocast(logits.device.type, enabled=False):
             surprise = F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
         valid = target != IGNORE_INDEX

@@ -13,15 +13,15 @@ from losses.term import LossTerm, SumsTerm, Term
 
 
 class WeightedSum(nn.Module):
-    """Several terms on the same logits, each with its weight.
+    """Weighted sum of terms on the same logits.
 
     Args:
         terms: name -> term.
         weights: name -> weight; must name exactly the terms.
-        auxiliary_weight: of each of a network's auxiliary logits, beside 1 for its main ones.
+        auxiliary_weight: weight of each of a network's auxiliary logits; its main logits have weight 1.
 
     Raises:
-        ValueError: a weight without its term, or a term without its weight; a negative auxiliary weight.
+        ValueError: `weights` and `terms` have different names, or the auxiliary weight is negative.
     """
 
     weights: Tensor
@@ -40,7 +40,7 @@ class WeightedSum(nn.Module):
         self.register_buffer("weights", torch.tensor([float(weights[n]) for n in terms]), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> dict[str, Term]:
-        """The terms for logits (N, C, H, W) and an int64 target (N, H, W)."""
+        """Compute the terms for logits (N, C, H, W) and an int64 target (N, H, W)."""
         named = dict(zip(self.names, self.terms, strict=True))
         if not any(isinstance(term, SumsTerm) for term in named.values()):
             return {name: term(logits, target) for name, term in named.items()}
@@ -51,16 +51,16 @@ class WeightedSum(nn.Module):
         }
 
     def totals(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The terms' totals only, (number of terms,)."""
+        """Compute only the totals of the terms, (number of terms,)."""
         return torch.stack([term.total for term in self(logits, target).values()])
 
     def denominators(self, target: Tensor) -> Tensor:
-        """The terms' denominators for this target, float32 (number of terms,)."""
+        """Compute the denominators of the terms for this target, float32 (number of terms,)."""
         return torch.stack([cast(LossTerm, term).denominator(target) for term in self.terms])
 
     def total(self, totals: Tensor, denominators: Tensor) -> Tensor:
-        """The loss, a scalar, from the terms' totals and denominators (number of terms,).
+        """Compute the loss, a scalar, from totals and denominators of the terms (number of terms,).
 
-        A term whose denominator is 0 had no labelled pixel: it adds nothing to the loss or its gradient.
+        A term with denominator 0 had no labelled pixel. It adds nothing to the loss or its gradient.
         """
         return (self.weights * totals / denominators.where(denominators > 0, 1)).sum()

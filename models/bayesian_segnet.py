@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from models.layers import BatchNorm, MaxPool, MaxUnpool, check_images, check_num_classes
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # of VGG-16
-CENTRAL = 2  # the first of the stages with dropout
+CENTRAL = 2  # index of the first stage with dropout
 
 
 def convs(in_channels: int, widths: tuple[int, ...]) -> nn.Sequential:
-    """3x3 convolutions, each with batch norm and ReLU; as in VGG, with biases."""
+    """3x3 convolutions with biases, as in VGG, each followed by batch norm and ReLU."""
     layers: list[nn.Module] = []
     for before, width in zip((in_channels, *widths), widths, strict=False):
         layers += [nn.Conv2d(before, width, 3, padding=1), BatchNorm(width), nn.ReLU(inplace=True)]
@@ -22,12 +22,13 @@ def convs(in_channels: int, widths: tuple[int, ...]) -> nn.Sequential:
 class BayesianSegNet(nn.Module):
     """SegNet with dropout in its central blocks, for images of any size from 32x32.
 
-    The encoder is VGG-16; its pooling's indices unpool in the mirrored decoder. With dropout left on in inference,
-    several predictions of an image give their mean and how sure it is (section 3).
+    The encoder is VGG-16. The decoder mirrors it, and unpools with the indices of its max pooling. With dropout active
+    in inference, several predictions of an image give a mean and its uncertainty (section 3).
 
     Args:
-        num_classes: channels of the output.
-        dropout: after the three deepest blocks of encoder and decoder (section 3.2, central encoder-decoder).
+        num_classes: number of classes.
+        dropout: probability of the dropout after the three deepest blocks of encoder and decoder (section 3.2, central
+            encoder-decoder).
     """
 
     def __init__(self, num_classes: int, dropout: float = 0.5) -> None:
@@ -35,9 +36,9 @@ class BayesianSegNet(nn.Module):
         check_num_classes(num_classes)
         inputs = [3, *(stage[-1] for stage in STAGES[:-1])]
         self.encoder = nn.ModuleList(convs(before, stage) for before, stage in zip(inputs, STAGES, strict=True))
-        # The mirror of each stage ends with the channels that the stage began with.
+        # A mirrored stage ends with the number of channels that the stage starts with.
         mirrored = [(*stage[:0:-1], before) for before, stage in zip(inputs, STAGES, strict=True)]
-        mirrored[0] = mirrored[0][:-1]  # the classifier takes the place of the last convolution
+        mirrored[0] = mirrored[0][:-1]  # the classifier replaces the last convolution
         self.decoder = nn.ModuleList(convs(stage[-1], mirror) for stage, mirror in zip(STAGES, mirrored, strict=True))
         self.classifier = nn.Conv2d(STAGES[0][0], num_classes, 3, padding=1)
         self.dropout = nn.Dropout(dropout)

@@ -20,15 +20,15 @@ def halve(x: Tensor) -> Tensor:
 
 
 def enlarge(x: Tensor, like: Tensor) -> Tensor:
-    """Nearest neighbours, to the height and width of another tensor."""
+    """Upsample (N, C, h, w) by nearest neighbour to the height and width of the tensor `like`."""
     return F.interpolate(x, size=like.shape[-2:], mode="nearest")
 
 
 class Node(nn.Module):
-    """Fuses maps of one size: SiLU of their weighted mean, separable 3x3 convolution, batch norm.
+    """Fuse maps of the same size: weighted mean, SiLU, separable 3x3 convolution, batch norm.
 
     Args:
-        channels: of every map.
+        channels: channels of each map.
         inputs: number of maps.
         fusion: `fast_normalised` learns a weight for each map (section 3.3), `sum` adds them.
     """
@@ -41,13 +41,13 @@ class Node(nn.Module):
         self.conv = nn.Sequential(nn.SiLU(), separable_conv(channels, channels), BatchNorm(channels))
 
     def fractions(self) -> Tensor:
-        """What each map counts: (inputs,), none negative; they add up to 1, but for the 1e-4 that avoids 0 / 0."""
+        """Weight of each map, (inputs,): not negative, with a sum of almost 1 (1e-4 avoids 0 / 0)."""
         assert self.weights is not None
         positive = self.weights.relu()
         return positive / (positive.sum() + 1e-4)
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """As many (N, C, H, W) as there are inputs -> (N, C, H, W)."""
+        """`inputs` maps (N, C, H, W) -> (N, C, H, W)."""
         if self.weights is not None:
             maps = tuple(fraction * x for fraction, x in zip(self.fractions(), maps, strict=True))
         return self.conv(sum(maps[1:], start=maps[0]))
@@ -57,10 +57,10 @@ class BiFPNLayer(nn.Module):
     """One top-down and one bottom-up pass over the levels P2 to P7.
 
     Args:
-        channels: of every level.
-        levels: how many there are.
+        channels: channels of each level.
+        levels: number of levels.
         fusion: see `Node`.
-        top_down_only: leave out the bottom-up pass, for a last layer of which only the finest level is used.
+        top_down_only: omit the bottom-up pass, for a last layer whose coarser levels are not used.
     """
 
     def __init__(self, channels: int, levels: int, fusion: Fusion, top_down_only: bool = False) -> None:
@@ -68,11 +68,11 @@ class BiFPNLayer(nn.Module):
         self.down = nn.ModuleList(Node(channels, 2, fusion) for _ in range(levels - 1))
         self.up = None
         if not top_down_only:
-            # The coarsest level has no node of the way down, and so one input fewer.
+            # The coarsest level has no top-down node, so it has one input fewer.
             self.up = nn.ModuleList(Node(channels, 3 if i < levels - 2 else 2, fusion) for i in range(levels - 1))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
-        """Maps from fine to coarse, each half the size of the one before -> maps of the same sizes."""
+        """Maps from fine to coarse, each half the size of the previous one -> maps of the same sizes."""
         *finer, x = levels
         down = [x]
         for node, level in zip(self.down, reversed(finer), strict=True):
@@ -88,16 +88,16 @@ class BiFPNLayer(nn.Module):
 
 
 class BiFPN(nn.Module):
-    """Levels P2 to P7 from an encoder's maps of stride 4 to 32, fused by several layers.
+    """Build levels P2 to P7 from an encoder's maps of stride 4 to 32, and fuse them with several layers.
 
     P6 is the encoder's coarsest map, pooled; P7 is P6, pooled.
 
     Args:
-        in_channels: of the encoder's four maps.
-        channels: of every level.
+        in_channels: channels of the encoder's four maps.
+        channels: channels of each level.
         layers: number of BiFPN layers.
         fusion: see `Node`.
-        finest_only: the last layer builds what its finest level needs, and nothing else.
+        finest_only: omit layers that the finest level of the output does not need.
     """
 
     LEVELS = 6

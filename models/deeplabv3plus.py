@@ -20,12 +20,12 @@ from models.layers import (
     separable_norm_act,
 )
 
-WIDTH, FINE = 256, 48  # channels of pyramid and decoder, and of the low-level features in it
+WIDTH, FINE = 256, 48  # channels of pyramid and decoder, and of the projected low-level features
 RATES = (6, 12, 18)  # at output stride 16
 
 
 def atrous_conv(in_channels: int, rate: int, separable: bool) -> nn.Sequential:
-    """3x3 convolution dilated by `rate`, batch norm, ReLU."""
+    """3x3 convolution of dilation `rate`, batch norm, ReLU."""
     if separable:
         return separable_norm_act(in_channels, WIDTH, dilation=rate)
     conv = nn.Conv2d(in_channels, WIDTH, 3, padding=rate, dilation=rate, bias=False)
@@ -33,7 +33,7 @@ def atrous_conv(in_channels: int, rate: int, separable: bool) -> nn.Sequential:
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: 1x1, three dilated 3x3 and the average of the image, side by side, then 1x1."""
+    """Atrous spatial pyramid pooling: 1x1, three dilated 3x3 and the global average in parallel, then 1x1."""
 
     def __init__(self, in_channels: int, rates: tuple[int, ...], separable: bool, dropout: float) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ class DeepLabV3Plus(nn.Module):
     """DeepLabV3+ for images of any size from 32x32.
 
     Args:
-        num_classes: channels of the output.
-        encoder: `xception65`, the aligned Xception of the paper, or any other of timm's; `efficientnet_b0` to `b7`,
-            `efficientnet_lite0` to `lite2`.
-        output_stride: 16 or 8, of the encoder's coarsest map; at 8 the pyramid's rates are doubled.
-        separable: depthwise-separable convolutions in pyramid and decoder.
-        dropout: after the pyramid.
+        num_classes: number of classes.
+        encoder: `xception65` (the paper's aligned Xception) or any other encoder of timm; `efficientnet_b0` to
+            `efficientnet_b7`, `efficientnet_lite0` to `efficientnet_lite2`.
+        output_stride: stride of the encoder's coarsest map: 16 or 8; 8 doubles the dilations of the pyramid.
+        separable: use depthwise-separable convolutions in pyramid and decoder.
+        dropout: probability of the dropout after the pyramid.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class DeepLabV3Plus(nn.Module):
         super().__init__()
         check_num_classes(num_classes)
         if output_stride not in (8, 16):
-            raise ValueError(f"output_stride={output_stride}: DeepLabV3+ has 8 or 16")
+            raise ValueError(f"output_stride={output_stride}: must be 8 or 16")
         self.encoder = build_encoder(encoder, output_stride)
         if 4 not in self.encoder.strides:
-            raise ValueError(f"encoder={encoder} has no features of stride 4, which the decoder takes in")
+            raise ValueError(f"encoder={encoder} has no features of stride 4, which the decoder needs")
         self.fine_index = self.encoder.strides.index(4)
         fine, deep = self.encoder.channels[self.fine_index], self.encoder.channels[-1]
         rates = tuple(rate * 16 // output_stride for rate in RATES)

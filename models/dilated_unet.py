@@ -1,7 +1,7 @@
-"""Dilated U-Net: a U-Net whose every step is a sub-model of parallel dilated depthwise-separable convolutions.
+"""Dilated U-Net: a U-Net whose blocks are parallel dilated depthwise-separable convolutions.
 
-The shape is that of Ronneberger et al. 2015, arXiv 1505.04597; the parallel dilations are in the manner of Yu and
-Koltun 2016, "Multi-Scale Context Aggregation by Dilated Convolutions", arXiv 1511.07122.
+The overall shape follows Ronneberger et al. 2015, arXiv 1505.04597, and the dilations follow Yu and Koltun 2016,
+"Multi-Scale Context Aggregation by Dilated Convolutions", arXiv 1511.07122.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from models.layers import BatchNorm, check_images, check_num_classes, resize, separable_conv
 
 DILATIONS = (1, 2, 3)
-WIDTHS = (48, 96, 192, 384, 768)  # a third of them from each dilation
+WIDTHS = (48, 96, 192, 384, 768)  # a third for each dilation
 
 
 class SubModel(nn.Module):
-    """3x3 separable convolutions with dilation 1, 2 and 3 of the same input, concatenated; batch norm, ReLU."""
+    """3x3 separable convolutions of dilation 1, 2 and 3 in parallel, concatenated, then batch norm and ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -32,10 +32,10 @@ class SubModel(nn.Module):
 
 
 class DilatedUNet(nn.Module):
-    """U-Net of sub-models with 48 to 768 channels for images of any size from 32x32.
+    """Dilated U-Net with 48 to 768 channels, for images of any size from 32x32.
 
     Args:
-        num_classes: channels of the output.
+        num_classes: number of classes.
     """
 
     def __init__(self, num_classes: int) -> None:

@@ -1,7 +1,7 @@
-"""EfficientSegNet: an EfficientNet-B0 encoder and a decoder in the manner of SegNet, for Cityscapes image pairs.
+"""EfficientSegNet: an EfficientNet-B0 encoder and a SegNet-style decoder, for Cityscapes image pairs.
 
-The encoder is Tan and Le 2019, arXiv 1905.11946. Each decoder doubles the size by a transposed convolution, adds the
-encoder's features, and smooths.
+The encoder is Tan and Le 2019, arXiv 1905.11946. Each decoder block doubles the size with a transposed convolution,
+adds the encoder's features, and applies a 3x3 convolution.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from models.layers import BatchNorm, as_in_efficientnet, check_images, check_num
 
 
 class Decoder(nn.Module):
-    """Transposed 2x2 convolution of stride 2, plus the skip, then 3x3 convolution, batch norm, ReLU."""
+    """Transposed 2x2 convolution of stride 2, sum with the skip connection, 3x3 convolution, batch norm, ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -23,24 +23,20 @@ class Decoder(nn.Module):
         )
 
     def forward(self, x: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
-        """(N, C, h, w) and a skip of any size, or none -> (N, C', H, W) for `size` = (H, W), at most twice (h, w)."""
+        """(N, C, h, w) and a skip connection of any size, or None -> (N, C', H, W); `size` = (H, W) <= (2h, 2w)."""
         x = self.up(x)[..., : size[0], : size[1]]
         return self.smooth(x if skip is None else x + resize(skip, like=x))
 
 
 class EfficientSegNet(nn.Module):
-    """EfficientNet-B0 + SegNet decoder for images of any size from 32x32.
+    """EfficientNet-B0 and SegNet decoder, for images of any size from 32x32.
 
     Args:
-        num_classes: channels of the output.
-        encoder: `efficientnet_b0`, the published one; or `b1` to `b7`, `lite0` to `lite2`.
+        num_classes: number of classes.
+        encoder: `efficientnet_b0` (as published) to `efficientnet_b7`, `efficientnet_lite0` to `efficientnet_lite2`.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        encoder: str = "efficientnet_b0",
-    ) -> None:
+    def __init__(self, num_classes: int, encoder: str = "efficientnet_b0") -> None:
         super().__init__()
         check_num_classes(num_classes)
         self.encoder = EfficientNetEncoder(encoder, stages=(2, 3, 4, 5, 7), head=True)

@@ -1,5 +1,5 @@
 """EfficientDet for segmentation: Tan et al. 2020, "EfficientDet: Scalable and Efficient Object Detection",
-arXiv 1911.09070, section 5.2, and a version with an extra top-down pathway in the manner of PANet (Liu et al. 2018,
+arXiv 1911.09070, section 5.2, and a version with a second top-down pathway in the style of PANet (Liu et al. 2018,
 arXiv 1803.01534)."""
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from models.layers import BatchNorm, as_in_efficientnet, check_images, check_num
 
 
 class Size(NamedTuple):
-    """BiFPN channels and layers. The paper's head has 3 layers of twice the channels, whatever the size."""
+    """Channels and layers of the BiFPN. The paper's head always has 3 layers of twice the channels."""
 
     channels: int
     layers: int
 
 
 SIZES = (Size(64, 2), Size(80, 2), Size(96, 3), Size(112, 3), Size(128, 3), Size(160, 4), Size(192, 4), Size(224, 5))
-"""D0 to D7. Published for segmentation is D4; the others grow around it with their encoders B0 to B7. (The published D7
-detects with the encoder B6 on larger images; B7 is that of D7x.)"""
+"""D0 to D7. The paper has D4 for segmentation; the others scale it with the encoders B0 to B7. (The published D7, a
+detector, has encoder B6 and larger images; D7x has B7.)"""
 CLASSIFIER_STD = 0.01
-"""Of the classifier's initial weights, so that training starts from nearly equal probabilities: Lin et al. 2017, arXiv
-1708.02002, section 4.1. With the initialisation of the other layers the first loss of D4 is twice as high."""
+"""Standard deviation of the classifier's initial weights, so that training starts from nearly equal probabilities: Lin
+et al. 2017, arXiv 1708.02002, section 4.1. With the initialisation of the other layers, the first loss of D4 is twice
+as high."""
 
 
 class PaperHead(nn.Module):
-    """Three separable convolutions on P2 only; logits at stride 4 (section 5.2)."""
+    """The paper's head: three separable convolutions on P2 only, and logits at stride 4 (section 5.2)."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -49,9 +50,9 @@ class PaperHead(nn.Module):
 
 
 class TopDownHead(nn.Module):
-    """A second way down from P7 to P2, which takes each level in by concatenation, and on to the image's size.
+    """A second top-down pathway from P7 to P2, which concatenates each level, and two steps to the size of the image.
 
-    The last two steps halve the channels, since there the maps are largest.
+    The last two steps halve the channels, because their maps are the largest.
     """
 
     def __init__(self, channels: int, num_classes: int, levels: int = BiFPN.LEVELS) -> None:
@@ -80,13 +81,12 @@ class EfficientDetSeg(nn.Module):
     """EfficientDet D0 to D7 for segmentation, for images of any size from 32x32.
 
     Args:
-        num_classes: channels of the output.
-        compound: the k of D_k: encoder B_k, and a pyramid as in `SIZES`.
-        encoder: None for B_k; or the name of another EfficientNet, as `efficientnet_lite0`.
+        num_classes: number of classes.
+        compound: k of D_k, which selects the encoder B_k and the size of the pyramid (`SIZES`).
+        encoder: None for B_k, or the name of another EfficientNet, such as `efficientnet_lite0`.
         head: `topdown`, or `p2`, the paper's, whose logits are upsampled from stride 4.
-        fusion: `fast_normalised`, or `sum`, of the pyramid's maps.
-        checkpointing: spend time to save memory in training: keep what enters each block of the encoder, and compute
-            what is inside again for the backward pass.
+        fusion: how the pyramid combines maps: `fast_normalised` or `sum`.
+        checkpointing: save memory in training by recomputing the blocks of the encoder in the backward pass.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class EfficientDetSeg(nn.Module):
         super().__init__()
         check_num_classes(num_classes)
         if not 0 <= compound < len(SIZES):
-            raise ValueError(f"compound={compound}: EfficientDet is there as D0 to D{len(SIZES) - 1}")
+            raise ValueError(f"compound={compound}: must be from D0 to D{len(SIZES) - 1}")
         if head not in ("topdown", "p2"):
             raise ValueError(f"head={head}: must be topdown or p2")
         name = encoder or f"efficientnet_b{compound}"

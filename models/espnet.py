@@ -1,11 +1,11 @@
 """ESPNet: Singha et al. 2020, "Efficient Segmentation Pyramid Network", ICONIP.
 
-S0, S1 and S2 are an EfficientNet encoder, pyramid pooling and a small classifier; the final network fuses fine
-features in between. (Not the dilated "ESPNet" of Mehta et al. 2018.)
+S0, S1 and S2 consist of an EfficientNet encoder, pyramid pooling and a small classifier. The final network fuses fine
+features before the classifier. (This is not the dilated "ESPNet" of Mehta et al. 2018.)
 
-Differences from the authors' code: their pyramid convolutions have stride 2, which halves the pooled maps of 2x2 and
-more (the same parameters, and 0.008 G multiply-adds fewer at 512x512; the published figures fit either); ours have
-stride 1. They upsample by nearest neighbours (`interpolation=nearest`); the default here is bilinear.
+Differences from the authors' code: their pyramid convolutions have stride 2, which halves pooled maps of 2x2 and larger
+(the same parameters, and 0.008 G fewer multiply-adds at 512x512; the published figures are consistent with both); ours
+have stride 1. Their upsampling is nearest (`interpolation=nearest`); the default here is bilinear.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ POOLED, WIDTH = 80, 128  # channels of each pooled map, and of fusion and classi
 
 
 class PyramidPooling(nn.Module):
-    """The map, and what its averages over 1x1, 2x2, 3x3 and 6x6 regions say of it, concatenated."""
+    """The map, concatenated with convolutions of its averages over 1x1, 2x2, 3x3 and 6x6 regions."""
 
     def __init__(self, in_channels: int, interpolation: Interpolation) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class PyramidPooling(nn.Module):
 
 
 class FeatureFusion(nn.Module):
-    """Adds what the pyramid says to the encoder's features of stride 4, each brought to 128 channels."""
+    """Sum of the pyramid's output and the encoder's features of stride 4, each projected to 128 channels."""
 
     def __init__(self, in_channels: int, skip_channels: int) -> None:
         super().__init__()
@@ -67,12 +67,12 @@ class ESPNet(nn.Module):
     """ESPNet for images of any size from 32x32.
 
     Args:
-        num_classes: channels of the output.
+        num_classes: number of classes.
         encoder: `efficientnet_b0` for S0 and the final network, `efficientnet_b1` for S1, `efficientnet_b2` for S2;
-            any other EfficientNet, as `efficientnet_lite0`.
-        fusion: the final network's feature fusion.
-        dropout: of the logits, before they are upsampled.
-        interpolation: of every upsampling: `bilinear`, or `nearest` as in the authors' code.
+            or any other EfficientNet, such as `efficientnet_lite0`.
+        fusion: fuse encoder features of stride 4, as the final network does.
+        dropout: probability of the dropout before the logits are upsampled.
+        interpolation: upsampling method: `bilinear`, or `nearest` as in the authors' code.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Fast-SCNN: Poudel et al. 2019, "Fast-SCNN: Fast Semantic Segmentation Network", arXiv 1902.04502.
 
-Names and numbers are those of the paper's tables 1 to 3.
+Names and numbers follow tables 1 to 3 of the paper.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def depthwise_separable(in_channels: int, out_channels: int, stride: int = 1) ->
 
 
 class Bottleneck(nn.Module):
-    """Inverted residual (Sandler et al. 2018, arXiv 1801.04381) that widens six times."""
+    """Inverted residual (Sandler et al. 2018, arXiv 1801.04381) with expansion factor 6."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Bottleneck(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """Averages over 1x1, 2x2, 3x3 and 6x6 regions, each narrowed to a quarter, beside the map; then 1x1 convolution."""
+    """Averages over 1x1, 2x2, 3x3 and 6x6 regions, each reduced to a quarter of the channels, fused with the map."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class PyramidPooling(nn.Module):
 
 
 class FeatureFusion(nn.Module):
-    """Adds the deep branch, upsampled four times and smoothed by a depthwise convolution dilated by 4 (table 3)."""
+    """Sum of the fine branch and the upsampled deep branch, after a depthwise convolution of dilation 4 (table 3)."""
 
     def __init__(self, fine: int, deep: int, out_channels: int) -> None:
         super().__init__()
@@ -72,8 +72,10 @@ class FeatureFusion(nn.Module):
 
 
 def auxiliary_head(in_channels: int, num_classes: int, dropout: float) -> nn.Sequential:
-    """A 3x3 convolution to 32 channels and a 1x1 to the logits. (The paper names the places and the weight 0.4, but not
-    the layers.)"""
+    """3x3 convolution to 32 channels and 1x1 convolution to the logits.
+
+    The paper specifies where the heads are and their weight of 0.4, but not their layers.
+    """
     return nn.Sequential(conv_norm_act(in_channels, 32), nn.Dropout(dropout), nn.Conv2d(32, num_classes, 1))
 
 
@@ -81,10 +83,10 @@ class FastSCNN(nn.Module):
     """Fast-SCNN for images of any size from 32x32.
 
     Args:
-        num_classes: channels of the output.
-        auxiliary: train with two more heads, after the learning-to-downsample module and after the global feature
-            extractor (section 4); `loss.auxiliary_weight` weighs each. They are not run in eval mode.
-        dropout: before the last convolution.
+        num_classes: number of classes.
+        auxiliary: train with two auxiliary heads, after the learning-to-downsample module and after the global feature
+            extractor (section 4), each weighted by `loss.auxiliary_weight`. They are skipped in eval mode.
+        dropout: probability of the dropout before the last convolution.
     """
 
     def __init__(
@@ -116,8 +118,10 @@ class FastSCNN(nn.Module):
             self.auxiliary = nn.ModuleList(auxiliary_head(channels, num_classes, dropout) for channels in (64, 128))
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W); in training, a tuple of them and the
-        auxiliary heads' logits."""
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W).
+
+        In training mode with auxiliary heads, a tuple: these logits, then those of the heads, of the same shape.
+        """
         check_images(images)
         fine = self.learning_to_downsample(images)
         deep = self.global_features(fine)

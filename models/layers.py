@@ -1,4 +1,4 @@
-"""Layers that several architectures share, and what all of them check."""
+"""Layers and checks that several architectures share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SMALLEST = 32
-"""Least height and width of an image: five halvings leave one pixel."""
+"""Minimum height and width of an image: halved five times, it is one pixel."""
 
 
 def check_num_classes(num_classes: int) -> None:
-    """
+    """Check the number of classes of a network.
+
     Raises:
         ValueError: fewer than one class.
     """
@@ -23,9 +24,10 @@ def check_num_classes(num_classes: int) -> None:
 
 
 def check_images(images: Tensor) -> None:
-    """
+    """Check the shape of a batch of images.
+
     Raises:
-        ValueError: not (N, 3, H, W) with H and W from 32, with what to do about it.
+        ValueError: the shape is not (N, 3, H, W) with H and W from 32; says how to convert them.
     """
     if images.ndim != 4:
         raise ValueError(f"images of shape {tuple(images.shape)}: expected (N, 3, H, W); images[None] is a batch of 1")
@@ -34,14 +36,14 @@ def check_images(images: Tensor) -> None:
         hint = "images.expand(-1, 3, -1, -1) copies one" if channels == 1 else "images[:, :3] takes the first three"
         raise ValueError(f"images of {channels} channels: expected 3 (RGB); {hint}")
     if height < SMALLEST or width < SMALLEST:
-        raise ValueError(f"images of {height}x{width}: {SMALLEST}x{SMALLEST} is the least; resize them or pad them")
+        raise ValueError(f"images of {height}x{width}: must be at least {SMALLEST}x{SMALLEST}; resize or pad them")
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm that trains with one value a channel too.
+    """Batch norm that can train on one value per channel (a batch of one with a 1x1 map).
 
-    Such a value has no variance, and PyTorch refuses it: a batch of one at a 1x1 map. The running statistics serve
-    there, as in eval mode.
+    Such a value has no variance, so PyTorch raises an error. Here it is normalised with the running statistics, as in
+    eval mode.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,7 +55,7 @@ class BatchNorm(nn.BatchNorm2d):
 def conv_norm_act(
     in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """Convolution to ceil(size / stride) places, batch norm, ReLU."""
+    """Convolution, batch norm, ReLU: (N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False),
         BatchNorm(out_channels),
@@ -62,7 +64,7 @@ def conv_norm_act(
 
 
 def separable_conv(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Depthwise 3x3 convolution to ceil(size / stride) places, then a pointwise one; no biases."""
+    """Depthwise 3x3 and pointwise convolution without biases: (N, C, H, W) -> (N, C', ceil(H / stride), ...)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, in_channels, 3, stride, dilation, dilation, groups=in_channels, bias=False),
         nn.Conv2d(in_channels, out_channels, 1, bias=False),
@@ -79,7 +81,8 @@ Interpolation = Literal["bilinear", "nearest"]
 
 
 def check_interpolation(interpolation: str) -> None:
-    """
+    """Check the name of an upsampling method.
+
     Raises:
         ValueError: neither `bilinear` nor `nearest`.
     """
@@ -88,15 +91,15 @@ def check_interpolation(interpolation: str) -> None:
 
 
 def resize(x: Tensor, like: Tensor, interpolation: Interpolation = "bilinear") -> Tensor:
-    """Interpolates to the height and width of another tensor."""
+    """Interpolate (N, C, h, w) to the height and width of the tensor `like`."""
     corners = False if interpolation == "bilinear" else None
     return F.interpolate(x, size=like.shape[-2:], mode=interpolation, align_corners=corners)
 
 
 def pool_to_bins(x: Tensor, bins: int) -> Tensor:
-    """Averages over bins x bins regions: (N, C, H, W) -> (N, C, bins, bins), as `F.adaptive_avg_pool2d`.
+    """Average over bins x bins regions: (N, C, H, W) -> (N, C, bins, bins), as `F.adaptive_avg_pool2d`.
 
-    For ONNX, which has no such operation, as two matrix products that fit every size of the map.
+    ONNX has no such operation. There it is two matrix products, which work for any H and W.
     """
     if bins == 1 or not torch.onnx.is_in_onnx_export():
         return F.adaptive_avg_pool2d(x, bins)
@@ -105,15 +108,17 @@ def pool_to_bins(x: Tensor, bins: int) -> Tensor:
 
 
 def _regions(bins: int, length: int) -> Tensor:
-    """What each place of a side counts in each region, float32 (bins, length); regions may overlap by a place."""
+    """Weight of each position in the mean of each region, float32 (bins, length); regions may overlap by one."""
     region, place = torch.arange(bins)[:, None], torch.arange(length)
     inside = (place >= region * length // bins) & (place < ((region + 1) * length + bins - 1) // bins)
     return inside / inside.sum(1, keepdim=True)
 
 
 class PReLU(nn.PReLU):
-    """As it is in PyTorch. In ONNX it is written as two 1x1 convolutions of a channel each, a * x + (1 - a) * relu(x),
-    which ONNX Runtime makes one with what stands around them; of its PRelu it makes a third of ENet's time."""
+    """PyTorch's PReLU, exported to ONNX as two depthwise 1x1 convolutions, a * x + (1 - a) * relu(x).
+
+    ONNX Runtime fuses them with the layers around them. Its own PRelu takes a third of ENet's time.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if not torch.onnx.is_in_onnx_export():
@@ -123,11 +128,13 @@ class PReLU(nn.PReLU):
 
 
 class MaxPool(nn.Module):
-    """Max pooling 2x2 of stride 2 to ceil(size / 2) places, with what `MaxUnpool` needs."""
+    """2x2 max pooling of stride 2 that also returns the indices for `MaxUnpool`."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> values and their indices, int64: positions in the flattened map of each channel, in ONNX in
-        the whole flattened tensor."""
+        """(N, C, H, W) -> maxima and their indices (int64), both (N, C, ceil(H/2), ceil(W/2)).
+
+        An index is a position in the flattened map of its channel; in ONNX, in the whole flattened tensor.
+        """
         if not torch.onnx.is_in_onnx_export():
             return F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
         rows, columns = ((size - 1) // 2 + 1 for size in x.shape[-2:])
@@ -143,21 +150,18 @@ class MaxPool(nn.Module):
 
 
 class MaxUnpool(nn.Module):
-    """Puts pooled values back where a max pooling took them from; zeros elsewhere.
+    """Inverse of max pooling: put values back where the maxima were, and zeros elsewhere.
 
-    Equal, bit for bit, to `torch.nn.MaxUnpool2d`, but written as a scatter, which ONNX export and
-    compilers understand.
+    Bit-identical to `torch.nn.MaxUnpool2d`, but written as a scatter, which can be exported to ONNX and compiled.
     """
 
     def forward(self, x: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
-        """
+        """Unpool (N, C, h, w) to (N, C, H, W).
+
         Args:
             x: values (N, C, h, w).
             indices: int64 (N, C, h, w) from `MaxPool`.
             size: (H, W) of the map that was pooled.
-
-        Returns:
-            (N, C, H, W).
         """
         n, c = x.shape[:2]
         if torch.onnx.is_in_onnx_export():
@@ -168,9 +172,9 @@ class MaxUnpool(nn.Module):
 
 
 class Doubling(nn.ConvTranspose2d):
-    """A transposed 3x3 convolution of stride 2, to a size that may be odd.
+    """Transposed 3x3 convolution of stride 2 whose output size may be odd.
 
-    What is too much is cut off: no exporter understands PyTorch's own `output_size` where sizes are not fixed.
+    Surplus rows and columns are cut off, because exporters do not support PyTorch's `output_size` for dynamic sizes.
     """
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
@@ -183,16 +187,16 @@ class Doubling(nn.ConvTranspose2d):
 
 
 def pad_to_even(x: Tensor) -> Tensor:
-    """Zero-pads height and width (right, bottom) so that a stride of 2 loses no row or column."""
+    """Zero-pad right and bottom to an even height and width, so that a stride of 2 loses no row or column."""
     height, width = x.shape[-2:]
     return F.pad(x, (0, width % 2, 0, height % 2))
 
 
 def as_in_efficientnet(module: nn.Module) -> None:
-    """Gives layers what EfficientNet publishes: initialisation, and eps 1e-3 and momentum 0.01 of batch norms.
+    """Initialise layers as EfficientNet does, and set eps 1e-3 and momentum 0.01 for batch norms.
 
-    Weights of convolutions are normal with variance 2 / (k * k * channels out), counted by group, so that it is
-    2 / (k * k) for depthwise ones; biases are 0. Tan and Le 2019, arXiv 1905.11946, and the code published with it.
+    Weights of convolutions are normal with variance 2 / (k * k * output channels per group), which is 2 / (k * k) for
+    depthwise ones; biases are 0. Tan and Le 2019, arXiv 1905.11946, and the code published with it.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):

@@ -1,4 +1,4 @@
-"""Activation checkpointing: save memory in training by computing a block twice."""
+"""Activation checkpointing: recompute blocks in the backward pass to save memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(block: nn.Module, x: Tensor, drop_rate: float) -> Tensor:
-    """The block's output; what is inside is computed again in the backward pass, which leaves its statistics alone."""
+    """Run a block without storing its activations; they are recomputed in the backward pass.
+
+    Running statistics of batch norms are updated once only.
+    """
 
     def contexts() -> tuple:
         return nullcontext(), _statistics_kept(block)
@@ -22,6 +25,7 @@ def recomputed(block: nn.Module, x: Tensor, drop_rate: float) -> Tensor:
 
 @contextmanager
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norms as they are."""
     norms: list[tuple[Any, float | None]] = [
         (layer, layer.momentum) for layer in module.modules() if isinstance(layer, _BatchNorm)
     ]

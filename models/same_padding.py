@@ -1,4 +1,4 @@
-"""Convolution with TensorFlow's 'same' padding, as EfficientNets were trained with."""
+"""Convolution with the 'same' padding of TensorFlow, with which EfficientNets were trained."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with the padding that TensorFlow calls 'same': ceil(size / stride) places.
+    """Convolution with TensorFlow's 'same' padding: (N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride)).
 
-    Half of what it takes goes left and above; what is odd goes right and below. It depends on the image's size, and
-    ONNX has a word for it, which ONNX Runtime knows how to make fast.
+    The padding depends on the image size. Half of it is added left and top; right and bottom get one more if it is odd.
+    In ONNX it is the attribute `auto_pad`, which ONNX Runtime runs fast.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ class SameConv2d(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
     def _in_onnx(self, x: Tensor) -> Tensor:
-        """What exporters write for `forward`; its numbers mean nothing."""
+        """The ONNX operation to export. Returns a tensor of the right shape with arbitrary values."""
         rows, columns = ((size - 1) // self.stride[0] + 1 for size in x.shape[-2:])
         attributes: dict[str, Any] = {
             "auto_pad": "SAME_UPPER",

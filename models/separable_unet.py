@@ -1,12 +1,12 @@
-"""Separable U-Net: a small U-Net of depthwise-separable convolutions, one of the networks ESPNet was compared with.
+"""Separable U-Net: a small U-Net with depthwise-separable convolutions, a baseline of the ESPNet paper.
 
-The shape is that of Ronneberger et al. 2015, arXiv 1505.04597; the convolutions are those of MobileNet (Howard et al.
-2017, arXiv 1704.04861).
+The overall shape follows Ronneberger et al. 2015, arXiv 1505.04597, and the convolutions follow MobileNet (Howard et
+al. 2017, arXiv 1704.04861).
 
-Differences from the code that ESPNet was compared with: there, a 2x2 convolution follows each upsampling (here a
-separable 3x3), a 3x3 convolution to 2 channels comes before the classifier, which limits many classes (here none), and
-the deepest skip has dropout as well (here only the bottom has). It upsamples by nearest neighbours
-(`interpolation=nearest`); the default here is bilinear.
+Differences from the code of the ESPNet authors: there, a 2x2 convolution follows each upsampling (here a
+separable 3x3), a 3x3 convolution to 2 channels comes before the classifier, which is a
+bottleneck if there are many classes (here none), the deepest skip connection has dropout too (here only the lowest
+resolution), and upsampling is nearest (`interpolation=nearest`; the default here is bilinear).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MIDDLE = 256
 
 
 class Up(nn.Module):
-    """Upsampling, a separable convolution, the encoder's features beside it, two separable convolutions."""
+    """Upsampling, separable convolution, concatenation with the encoder's features, two separable convolutions."""
 
     def __init__(self, in_channels: int, out_channels: int, interpolation: Interpolation) -> None:
         super().__init__()
@@ -48,12 +48,12 @@ class Up(nn.Module):
 
 
 class SeparableUNet(nn.Module):
-    """U-Net with 16 to 256 channels for images of any size from 32x32.
+    """Separable U-Net with 16 to 256 channels, for images of any size from 32x32.
 
     Args:
-        num_classes: channels of the output.
-        dropout: at the bottom.
-        interpolation: of every upsampling: `bilinear`, or `nearest`.
+        num_classes: number of classes.
+        dropout: probability of the dropout at the lowest resolution.
+        interpolation: upsampling method, `bilinear` or `nearest`.
     """
 
     def __init__(

@@ -15,12 +15,12 @@ WIDTHS = (64, 128, 256, 512, 1024)
 
 
 def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Two 3x3 convolutions, each with batch norm and ReLU."""
+    """Two 3x3 convolutions, each followed by batch norm and ReLU."""
     return nn.Sequential(conv_norm_act(in_channels, out_channels), conv_norm_act(out_channels, out_channels))
 
 
 class Up(nn.Module):
-    """Transposed 2x2 convolution, the encoder's features beside it, double convolution."""
+    """Transposed 2x2 convolution, concatenation with the encoder's features, double convolution."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -34,10 +34,10 @@ class Up(nn.Module):
 
 
 class UNet(nn.Module):
-    """U-Net with 64 to 1024 channels for images of any size from 32x32.
+    """U-Net with 64 to 1024 channels, for images of any size from 32x32.
 
     Args:
-        num_classes: channels of the output.
+        num_classes: number of classes.
     """
 
     def __init__(self, num_classes: int) -> None:

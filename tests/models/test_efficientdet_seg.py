@@ -159,7 +159,7 @@ def test_checkpointing_changes_memory_alone(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"compound": 8}, "compound=8: EfficientDet is there as D0 to D7"),
+        ({"compound": 8}, "compound=8: must be from D0 to D7"),
         ({"head": "p3"}, "must be topdown or p2"),
         ({"fusion": "mean"}, "must be fast_normalised or sum"),
     ],

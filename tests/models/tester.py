@@ -298,8 +298,8 @@ class ModelTester:
             ((1, 1, 64, 64), r"1 channels: expected 3 \(RGB\)"),
             ((1, 4, 64, 64), r"4 channels: expected 3 \(RGB\)"),
             ((3, 64, 64), r"expected \(N, 3, H, W\)"),
-            ((1, 3, 31, 64), "31x64: 32x32 is the least"),
-            ((1, 3, 64, 16), "64x16: 32x32 is the least"),
+            ((1, 3, 31, 64), "31x64: must be at least 32x32"),
+            ((1, 3, 64, 16), "64x16: must be at least 32x32"),
         ):
             with pytest.raises(ValueError, match=message):
                 model(torch.empty(shape, device="meta"))

@@ -63,9 +63,11 @@ class Synthetic:
         if split not in SPLITS:
             hint = did_you_mean(split, SPLITS)
             raise UserError(f"synthetic data has no split '{split}', only {' and '.join(SPLITS)}{hint}")
-        if min(size) < 32 or length < 1:
-            raise UserError(f"synthetic data needs a size of 32 or more and a length of 1 or more, "
-                            f"not {size[0]}x{size[1]} and {length}")  # fmt: skip
+        if not all(32 <= side <= 16_384 for side in size) or not 1 <= length <= 1_000_000:
+            raise UserError(
+                f"synthetic data needs a size of 32 to 16,384 and a length of 1 to 1,000,000,"
+                f" not {size[0]}x{size[1]} and {length}"
+            )
         self.split, self.length = split, length
         self._size = size
         self.faults: list[DataFault] = []

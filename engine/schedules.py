@@ -19,19 +19,22 @@ def poly(
 ) -> LambdaLR:
     """lr0 * (1 - t) ** power, t being the share of the steps after the warm-up that is done (Chen et
     al. 2017, "DeepLab", arXiv 1606.00915, section 4.1)."""
-    if power <= 0:
-        raise ValueError(f"power must be greater than 0, not {power}")
-    return _schedule(optimizer, total_steps, warmup_epochs * steps_per_epoch, lambda t: (1 - t) ** power)
+    if not 0 < power <= 100:
+        raise ValueError(f"power={power}: must be greater than 0 and at most 100")
+    return _schedule(
+        optimizer, total_steps, _warmup(warmup_epochs, steps_per_epoch, total_steps), lambda t: (1 - t) ** power
+    )
 
 
 def cosine(
     optimizer: Optimizer, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 0.0, final: float = 0.0
 ) -> LambdaLR:
     """Half a cosine from lr0 down to `final` * lr0 (Loshchilov and Hutter 2017, "SGDR", arXiv 1608.03983)."""
+    _check_shares(final=final)
     return _schedule(
         optimizer,
         total_steps,
-        warmup_epochs * steps_per_epoch,
+        _warmup(warmup_epochs, steps_per_epoch, total_steps),
         lambda t: final + (1 - final) * (1 + math.cos(math.pi * t)) / 2,
     )
 
@@ -40,9 +43,9 @@ def exponential(
     optimizer: Optimizer, total_steps: int, steps_per_epoch: int, gamma: float = 0.975, warmup_epochs: float = 0.0
 ) -> LambdaLR:
     """lr0 * gamma ** (epochs since the warm-up), falling a little with every step."""
-    if gamma <= 0:
-        raise ValueError(f"gamma must be greater than 0, not {gamma}")
-    warmup = round(min(warmup_epochs * steps_per_epoch, total_steps))
+    if not 0 < gamma <= 1:
+        raise ValueError(f"gamma={gamma}: must be greater than 0 and at most 1")
+    warmup = _warmup(warmup_epochs, steps_per_epoch, total_steps)
     epochs = (total_steps - warmup) / steps_per_epoch
     return _schedule(optimizer, total_steps, warmup, lambda t: gamma ** (t * epochs))
 
@@ -58,7 +61,8 @@ def one_cycle(
     """Half a cosine up from `start` * lr0 to lr0 in the first `rise` of the steps, and one down to `final` * lr0 (Smith
     and Topin 2018, "Super-Convergence", arXiv 1708.07120, with cosines for lines, as is common)."""
     if not 0 < rise < 1:
-        raise ValueError(f"rise must lie between 0 and 1, not {rise}")
+        raise ValueError(f"rise={rise}: must be greater than 0 and less than 1")
+    _check_shares(start=start, final=final)
     top, last = rise * total_steps - 1, total_steps - 1
 
     def at(step: int) -> float:
@@ -69,6 +73,12 @@ def one_cycle(
     return LambdaLR(optimizer, at)
 
 
+def _check_shares(**shares: float) -> None:
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}={value}: must be from 0 to 1, as a share of the optimizer's lr")
+
+
 def _between(a: float, b: float, t: float) -> float:
     """From a to b along half a cosine."""
     return b + (a - b) * (1 + math.cos(math.pi * t)) / 2
@@ -76,16 +86,18 @@ def _between(a: float, b: float, t: float) -> float:
 
 def constant(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 0.0) -> LambdaLR:
     """lr0 throughout."""
-    return _schedule(optimizer, total_steps, warmup_epochs * steps_per_epoch, lambda t: 1.0)
+    return _schedule(optimizer, total_steps, _warmup(warmup_epochs, steps_per_epoch, total_steps), lambda t: 1.0)
 
 
-def _schedule(
-    optimizer: Optimizer, total_steps: int, warmup_steps: float, factor: Callable[[float], float]
-) -> LambdaLR:
+def _warmup(epochs: float, steps_per_epoch: int, total_steps: int) -> int:
+    """Steps of the warm-up, which may be as long as the run."""
+    if not 0 <= epochs <= 1_000_000:
+        raise ValueError(f"warmup_epochs={epochs}: must be from 0 to 1,000,000")
+    return round(min(epochs * steps_per_epoch, total_steps))
+
+
+def _schedule(optimizer: Optimizer, total_steps: int, warmup: int, factor: Callable[[float], float]) -> LambdaLR:
     """`factor` of the progress t from 0 to 1 after the warm-up."""
-    if warmup_steps < 0:
-        raise ValueError("warmup_epochs must not be negative")
-    warmup = round(min(warmup_steps, total_steps))
 
     def at(step: int) -> float:
         if step < warmup:

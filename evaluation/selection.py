@@ -11,13 +11,13 @@ from omegaconf import DictConfig
 from data.folder import ALL, Folder, is_by_share
 from evaluation.names import is_same_place
 from utils.checked import shown
-from utils.checks import Origin, check_data
 from utils.config import chosen, plain
 from utils.errors import UserError
 from utils.groups import CONF
 from utils.launch import overrides
 from utils.paths import user_path
 from utils.trusted import check_targets, plain_copy, trusted_class
+from utils.validation import Origin, check_data
 
 log = logging.getLogger("evaluate")
 

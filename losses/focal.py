@@ -21,13 +21,13 @@ class Focal(PixelTerm):
         class_weights: one weight per class (their alpha), or None for equal ones.
 
     Raises:
-        ValueError: gamma is negative.
+        ValueError: gamma is negative or above 100.
     """
 
     def __init__(self, gamma: float = 2.0, class_weights: Sequence[float] | str | None = None) -> None:
         super().__init__(class_weights)
-        if not gamma >= 0:
-            raise ValueError(f"gamma={gamma}: must be 0 or more")
+        if not 0 <= gamma <= 100:
+            raise ValueError(f"gamma={gamma}: must be from 0 to 100")
         self.gamma = gamma
 
     def forward(self, logits: Tensor, target: Tensor) -> Term:

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from data.labels import IGNORE_INDEX
 from losses.term import LossTerm
 
+LARGEST = 10**12
+"""Largest class weight. Their sum over the pixels of a batch stays in the range of float32."""
+
 
 class PixelTerm(LossTerm):
     """A term averaged over the valid pixels or, with class weights, over their weights.
@@ -20,6 +23,7 @@ class PixelTerm(LossTerm):
 
     Raises:
         TypeError: `class_weights` is a name instead of numbers.
+        ValueError: a weight is negative, too large or NaN, or all of them are 0.
     """
 
     class_weights: Tensor | None
@@ -29,6 +33,10 @@ class PixelTerm(LossTerm):
         if isinstance(class_weights, str):
             raise TypeError(f"class weights must be numbers, not '{class_weights}'; see losses.class_weights")
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        if weights is not None and not ((weights >= 0) & (weights <= LARGEST)).all():
+            raise ValueError(f"class_weights={class_weights}: each must be from 0 to {LARGEST:,}")
+        if weights is not None and not weights.any():
+            raise ValueError(f"class_weights={class_weights}: all are 0, so there is nothing to train for")
         self.register_buffer("class_weights", weights, persistent=False)
 
     def denominator(self, target: Tensor) -> Tensor:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from losses.class_sums import class_sums
 from losses.term import LossTerm, SumsTerm, Term
 
+LARGEST = 1_000_000
+"""Largest weight. Sums of losses of larger ones leave the range of float32."""
+
 
 class WeightedSum(nn.Module):
     """Weighted sum of terms on the same logits.
@@ -21,7 +24,7 @@ class WeightedSum(nn.Module):
         auxiliary_weight: weight of each of a network's auxiliary logits; its main logits have weight 1.
 
     Raises:
-        ValueError: `weights` and `terms` have different names, or the auxiliary weight is negative.
+        ValueError: `weights` and `terms` have different names, a weight is negative, too large or NaN, or all are 0.
     """
 
     weights: Tensor
@@ -32,8 +35,11 @@ class WeightedSum(nn.Module):
         super().__init__()
         if set(weights) != set(terms):
             raise ValueError(f"weights must name exactly {', '.join(terms)}; got {', '.join(weights) or 'none'}")
-        if not auxiliary_weight >= 0:
-            raise ValueError(f"auxiliary_weight={auxiliary_weight}: must be 0 or more")
+        for name, weight in {**weights, "auxiliary_weight": auxiliary_weight}.items():
+            if not 0 <= weight <= LARGEST:
+                raise ValueError(f"{name}={weight}: the weight must be from 0 to {LARGEST:,}")
+        if not any(weights.values()):
+            raise ValueError("weights: all are 0, so there is nothing to train for")
         self.terms = nn.ModuleList(terms.values())
         self.names = tuple(terms)
         self.auxiliary_weight = auxiliary_weight

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.layers import BatchNorm, MaxPool, MaxUnpool, check_images, check_num_classes
+from models.layers import BatchNorm, MaxPool, MaxUnpool, check_images, check_num_classes, check_share
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # of VGG-16
 CENTRAL = 2  # index of the first stage with dropout
@@ -34,6 +34,7 @@ class BayesianSegNet(nn.Module):
     def __init__(self, num_classes: int, dropout: float = 0.5) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        check_share(dropout=dropout)
         inputs = [3, *(stage[-1] for stage in STAGES[:-1])]
         self.encoder = nn.ModuleList(convs(before, stage) for before, stage in zip(inputs, STAGES, strict=True))
         # A mirrored stage ends with the number of channels that the stage starts with.

@@ -15,6 +15,7 @@ from models.layers import (
     as_in_efficientnet,
     check_images,
     check_num_classes,
+    check_share,
     conv_norm_act,
     resize,
     separable_norm_act,
@@ -70,6 +71,7 @@ class DeepLabV3Plus(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        check_share(dropout=dropout)
         if output_stride not in (8, 16):
             raise ValueError(f"output_stride={output_stride}: must be 8 or 16")
         self.encoder = build_encoder(encoder, output_stride)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import Doubling, MaxPool, MaxUnpool, PReLU, check_images, check_num_classes, pad_to_even
+from models.layers import Doubling, MaxPool, MaxUnpool, PReLU, check_images, check_num_classes, check_share, pad_to_even
 
 
 class InitialBlock(nn.Module):
@@ -157,6 +157,7 @@ class ENet(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        check_share(encoder_dropout=encoder_dropout, dropout=dropout)
         self.initial = InitialBlock()
         self.down1 = Downsampling(16, 64, encoder_dropout)
         self.stage1 = nn.Sequential(*[Bottleneck(64, encoder_dropout) for _ in range(4)])

@@ -23,6 +23,7 @@ from models.layers import (
     check_images,
     check_interpolation,
     check_num_classes,
+    check_share,
     conv_norm_act,
     pool_to_bins,
     resize,
@@ -85,6 +86,7 @@ class ESPNet(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        check_share(dropout=dropout)
         check_interpolation(interpolation)
         self.interpolation: Interpolation = interpolation
         self.encoder = EfficientNetEncoder(encoder, stages=(2, 7))

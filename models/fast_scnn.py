@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.layers import BatchNorm, check_images, check_num_classes, conv_norm_act, pool_to_bins, resize
+from models.layers import BatchNorm, check_images, check_num_classes, check_share, conv_norm_act, pool_to_bins, resize
 
 BINS = (1, 2, 3, 6)
 
@@ -97,6 +97,7 @@ class FastSCNN(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        check_share(dropout=dropout)
         self.learning_to_downsample = nn.Sequential(
             conv_norm_act(3, 32, stride=2), depthwise_separable(32, 48, stride=2), depthwise_separable(48, 64, stride=2)
         )

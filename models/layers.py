@@ -23,6 +23,17 @@ def check_num_classes(num_classes: int) -> None:
         raise ValueError(f"num_classes={num_classes}: a network needs 1 class or more")
 
 
+def check_share(**shares: float) -> None:
+    """Check options that are shares, as probabilities of dropout.
+
+    Raises:
+        ValueError: one is negative, 1 or more, or NaN.
+    """
+    for name, value in shares.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name}={value}: must be at least 0 and less than 1")
+
+
 def check_images(images: Tensor) -> None:
     """Check the shape of a batch of images.
 

@@ -22,6 +22,7 @@ from models.layers import (
     check_images,
     check_interpolation,
     check_num_classes,
+    check_share,
     conv_norm_act,
     resize,
     separable_norm_act,
@@ -64,6 +65,7 @@ class SeparableUNet(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        check_share(dropout=dropout)
         check_interpolation(interpolation)
         self.downs = nn.ModuleList(
             nn.Sequential(conv_norm_act(before, width), separable_norm_act(width, width))

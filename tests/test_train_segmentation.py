@@ -260,18 +260,18 @@ def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path:
     ("word", "fragment"),
     [
         ("trainer.device=cuda", "'cuda' is not available"),
-        ("optimizer.lr=-1", "optimizer: AdamW: Invalid learning rate"),
+        ("optimizer.betas=[0.9,2]", "optimizer: AdamW: Invalid beta"),
         ("trainer.monitor=val/mIoU", "did you mean 'val/miou'"),
         ("loss.class_weights=[1,2]", "2 weights for 9 classes"),
         ("data.train_split=trian", "did you mean 'train'"),
         ("augmentation.transforms.0.p=2", "RandomScale"),
-        ("scheduler.power=-1", "power must be greater than 0"),
-        ("model.dropout=2", "dropout probability has to be between 0 and 1"),
+        ("scheduler.power=-1", "power=-1: must be greater than 0"),
+        ("model.dropout=2", "model: ENet: dropout=2: must be at least 0"),
         ("model=espnet model.encoder=efficientnet_b9", "did you mean 'efficientnet_b"),
         ("model=deeplabv3plus model.encoder=xception66", "did you mean 'xception65'"),
         ("model=espnet model.encoder_weights=nowhere.pth", "there is no file nowhere.pth"),
         ("model=enet model.weights=nowhere.pth", "there is no file nowhere.pth"),
-        ("loss.auxiliary_weight=-1", "must be 0 or more"),
+        ("loss.auxiliary_weight=-1", "auxiliary_weight=-1: the weight must be from 0"),
     ],
 )
 def test_what_only_building_shows_leaves_no_folder_either(tmp_path: Path, word: str, fragment: str) -> None:

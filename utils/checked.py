@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from utils.errors import UserError
 from utils.paths import refuse_special
+from utils.signatures import wishes
 from utils.text import one_line
 
 LARGEST = 64_000_000  # bytes of a text file
@@ -36,9 +37,7 @@ def check_shape(kind: type[Shape], value: Any, place: object, remedy: str) -> No
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(shown(str(part), 40) for part in first["loc"])
-        wish = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-        wish = "the key is missing" if first["type"] == "missing" else wish
-        wish = "should be a table of keys and values" if first["type"] == "model_type" else wish
+        wish = "the key is missing" if first["type"] == "missing" else wishes([first])
         found = first["input"]
         if first["type"] != "missing":
             is_plain = found is None or isinstance(found, str | int | float)

@@ -12,7 +12,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from utils.checked import shown
-from utils.checks import pretrained_keys
 from utils.errors import UserError
 from utils.groups import CONF, options
 from utils.paths import is_file, user_path
@@ -20,6 +19,7 @@ from utils.quoting import quote, quote_texts
 from utils.schema import Train
 from utils.sweep_words import key_of, merged_words, recorded_words, values_of
 from utils.trusted import check_targets, literal, read_plain
+from utils.validation import pretrained_keys
 
 RUN_CONFIG = "run_config"
 """What conf/resume.yaml calls the config of the run that is resumed."""

@@ -20,12 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from utils import checks
-from utils.checks import LOADER_KEYS, Origin, check_loader, differences, pretrained_keys
+from utils.checks import differences
 from utils.errors import UserError
 from utils.explain import explain
 from utils.groups import CONF, options
 from utils.paths import user_path
 from utils.trusted import locate, read_plain
+from utils.validation import LOADER_KEYS, Origin, check_loader, pretrained_keys
 
 CHECKS = {
     "train": checks.check_train,

@@ -9,8 +9,9 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
-from utils.checks import pretrained_keys
 from utils.errors import did_you_mean
+from utils.schema import TYPED_AS
+from utils.validation import pretrained_keys
 
 
 def explain(error: BaseException) -> str:
@@ -41,7 +42,8 @@ def explain(error: BaseException) -> str:
             prefix = cause.full_key.rpartition(".")[0]
             close = did_you_mean(wrong, known)
             hint = close.replace("'", f"'{prefix}.", 1) if prefix and close else close
-            return f"{cause.full_key}: unknown key{hint or '; known here: ' + ', '.join(known)}"
+            typed = re.sub(rf"^({'|'.join(TYPED_AS)})(?=\.)", lambda found: TYPED_AS[found[1]], cause.full_key)
+            return f"{typed}: unknown key{hint or ('; known here: ' + ', '.join(known) if known else '')}"
         return f"{cause.full_key}: {_first_line(cause)}"
     if "Config group override must be" in str(error):
         return "a group (model=, data=, loss= ...) must be the name of an option, not a number or null"
@@ -61,7 +63,7 @@ def _keys(node: object) -> list[str] | None:
     """The keys of a config node, without Hydra's."""
     if not isinstance(node, DictConfig):
         return None
-    return [str(key) for key in node if key not in ("hydra", "_target_", "_partial_")]
+    return [TYPED_AS.get(str(key), str(key)) for key in node if key not in ("hydra", "_target_", "_partial_")]
 
 
 def _of_yaml(error: yaml.YAMLError) -> str:

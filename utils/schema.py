@@ -8,15 +8,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-Positive = Annotated[int, Field(strict=True, ge=1)]
-NonNegative = Annotated[int, Field(strict=True, ge=0)]
+# Upper limits are far above what is of use: they tell a slip of the finger from a number that is meant.
+Positive = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+NonNegative = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+BatchSize = Annotated[int, Field(strict=True, ge=1, le=65_536)]
+Workers = Annotated[int, Field(strict=True, ge=0, le=256)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
-Rate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(strict=True, gt=0, le=1e15, allow_inf_nan=False)]
+Overlap = Annotated[float, Field(strict=True, ge=0, le=0.95, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Node = dict[str, Any]
-Size = Annotated[list[Annotated[int, Field(strict=True, ge=32)]], Field(min_length=2, max_length=2)]
+TYPED_AS = {"models": "model", "classifier": "model"}
+"""Keys that are typed under another name, as Hydra would choose an option of a group by their own."""
+Size = Annotated[list[Annotated[int, Field(strict=True, ge=32, le=16_384)]], Field(min_length=2, max_length=2)]
 
 
 Picture = Literal["mask", "color", "overlay", "side_by_side", "probabilities"]
@@ -61,8 +68,8 @@ class Loader(Keys):
     train_split: Text
     val_split: Text
     image_size: Size
-    batch_size: Positive
-    num_workers: Literal["auto"] | NonNegative
+    batch_size: BatchSize
+    num_workers: Literal["auto"] | Workers
     cache: Literal["none", "ram", "disk", "device"] = "none"  # a run of an earlier version is without it
     augment_on: Literal["auto", "cpu", "device"] = "auto"
     limit: Positive | None
@@ -78,15 +85,15 @@ class Trainer(Keys):
     amp: Literal["auto", "off", "fp16", "bf16"]
     channels_last: Flag
     accumulation_steps: Positive
-    grad_clip: Annotated[float, Field(strict=True, gt=0)] | None
+    grad_clip: Rate | None
     validate_every: Positive
     monitor: Text
     log_every: Positive
     # Of later versions than the others: the config of an older run, which can be resumed, is without them.
     ema: Flag = False
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    ema_decay: Share = 0.999
     early_stopping: Positive | None = None
-    checkpoint_minutes: Annotated[float, Field(gt=0)] | None = 10.0
+    checkpoint_minutes: Rate | None = 10.0
     decay_norms: Flag = True
     compile: Flag = False
     sync_batchnorm: Flag = False
@@ -119,7 +126,7 @@ class Evaluate(Keys):
     data: Node | None = None
     tta: list[View] | View | None
     window: Size | None
-    overlap: Annotated[float, Field(ge=0, lt=1)]
+    overlap: Overlap
     output: Text | None
     device: Device
 
@@ -139,7 +146,7 @@ class PreviewAugmentation(Keys):
     data: Node
     augmentation: Node
     index: NonNegative
-    count: Positive
+    count: Annotated[int, Field(strict=True, ge=1, le=1000)]
     seed: NonNegative
     output: Text
 
@@ -155,7 +162,7 @@ class FindLr(Keys):
     trainer: Trainer
     min_lr: Rate
     max_lr: Rate
-    steps: Annotated[int, Field(strict=True, ge=10)]
+    steps: Annotated[int, Field(strict=True, ge=10, le=1_000_000)]
     seed: Seed
     output: Text
 
@@ -193,11 +200,11 @@ class Benchmark(Keys):
 
     models: Text | Annotated[list[Text], Field(min_length=1)] | None
     image_size: Annotated[list[Size], Field(min_length=1), BeforeValidator(_several_sizes)]
-    num_classes: Positive
+    num_classes: Annotated[int, Field(strict=True, ge=1, le=10_000)]
     backends: Annotated[list[Backend], BeforeValidator(_several)]
-    batch_size: Annotated[list[Positive], Field(min_length=1), BeforeValidator(_several)]
+    batch_size: Annotated[list[BatchSize], Field(min_length=1), BeforeValidator(_several)]
     device: Literal["auto", "cpu", "cuda"]
-    threads: Positive | None
+    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None
     amp: Literal["auto", "off", "fp16", "bf16"]
     seconds: Rate
     runs: Text | None
@@ -229,8 +236,8 @@ class Infer(Keys):
     format: Annotated[list[Picture], Field(min_length=1)] | Picture
     tta: list[View] | View | None
     window: Size | None
-    overlap: Annotated[float, Field(ge=0, lt=1)]
-    samples: Positive
+    overlap: Overlap
+    samples: Annotated[int, Field(strict=True, ge=1, le=10_000)]
     ids: Literal["train", "label"]
     skip_existing: Flag
     overwrite: Flag

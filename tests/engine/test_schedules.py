@@ -169,3 +169,19 @@ def test_exponential_after_a_warm_up_of_half_an_epoch() -> None:
         optimizer.step()
         scheduler.step()
     assert scheduler.get_last_lr()[0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fragment"),
+    [
+        *(("poly", {"power": value}, "power=") for value in (0, -1, math.nan, math.inf, 1e20)),
+        *(("exponential", {"gamma": value}, "gamma=") for value in (0, -1, 1.5, math.nan)),
+        *(("cosine", {"final": value}, "final=") for value in (-0.1, 1.5, math.nan)),
+        *(("one_cycle", {key: value}, f"{key}=") for key in ("rise", "start", "final") for value in (-1, 2, math.nan)),
+        *(("constant", {"warmup_epochs": value}, "warmup_epochs") for value in (-1, math.nan, math.inf, 1e20)),
+        *((name, {"warmup_epochs": -1}, "warmup_epochs=") for name in ("poly", "cosine", "exponential")),
+    ],
+)
+def test_numbers_out_of_range_are_refused(name: str, options: dict[str, float], fragment: str) -> None:
+    with pytest.raises(ValueError, match=fragment):
+        start(getattr(schedules, name), total=20, per_epoch=10, **options)

@@ -273,7 +273,7 @@ def test_accumulated_ratio_terms_are_the_mean_of_the_labelled_micro_batches(
 
 
 def test_a_negative_auxiliary_weight_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"auxiliary_weight=-1\.0: must be 0 or more"):
+    with pytest.raises(ValueError, match=r"auxiliary_weight=-1\.0: the weight must be from 0"):
         combinations.cross_entropy(auxiliary_weight=-1.0)
 
 

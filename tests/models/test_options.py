@@ -16,8 +16,8 @@ from tests.conftest import ROOT, TINY, runs_in
 from tests.in_process import assert_refused, run_here
 from tools.find_lr import find
 from train_segmentation import train
-from utils.checks import pretrained_keys
 from utils.groups import options
+from utils.validation import pretrained_keys
 
 KEYS = {"weights", "reset_classifier", "encoder_weights", "freeze_encoder"}
 

@@ -244,9 +244,9 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("model=enett", ["model=enett", "did you mean 'enet'"]),
         ("modle=enet", ["modle", "unknown key"]),
-        ("image_size=[16,16]", ["image_size.0=16", "greater than or equal to 32"]),
-        ("image_size=[[64,64],[16,64]]", ["image_size.1.0=16", "greater than or equal to 32"]),
-        ("num_classes=0", ["num_classes=0", "greater than or equal to 1"]),
+        ("image_size=[16,16]", ["image_size.0=16", "at least 32"]),
+        ("image_size=[[64,64],[16,64]]", ["image_size.1.0=16", "at least 32"]),
+        ("num_classes=0", ["num_classes=0", "at least 1"]),
         ("format=latex", ["format=latex", "'table', 'csv', 'markdown' or 'json'"]),
         ("backends=[eager,onnxx]", ["onnxx", "'eager', 'compile' or 'onnx'"]),
         ("backends=eager batch_size=[0]", ["batch_size.0=0"]),

@@ -175,7 +175,7 @@ def test_a_file_that_does_not_agree_is_not_written(
         (["format=tflite"], ["format=tflite", "'onnx'"]),
         (["quantize=int4"], ["quantize=int4", "'int8'"]),
         (["quantize=int8", "format=torchscript"], ["quantize=int8", "format=onnx"]),
-        (["image_size=[16,64]"], ["image_size", "greater than or equal to 32"]),
+        (["image_size=[16,64]"], ["image_size", "at least 32"]),
         (["calibration=0"], ["calibration=0"]),
         (["output=/proc/nowhere/m.onnx"], ["nothing can be written there"]),
         (["output=m.onnx", "quantize=int8", "data=camvid", "data.root=nowhere"], ["nowhere"]),

@@ -63,9 +63,9 @@ def test_it_shows_what_a_training_with_that_seed_sees(
     [
         (["index=4", "data.train_length=4"], ["index=4", "4 samples, counted from 0"]),
         (["index=2", "data.limit=2"], ["index=2", "2 samples, counted from 0"]),
-        (["index=-1"], ["index=-1", "greater than or equal to 0"]),
-        (["index=one"], ["index=one", "valid integer"]),
-        (["count=0"], ["count=0", "greater than or equal to 1"]),
+        (["index=-1"], ["index=-1", "at least 0"]),
+        (["index=one"], ["index=one", "an integer"]),
+        (["count=0"], ["count=0", "at least 1"]),
         (["data=camvid", "data.root=nowhere"], ["no folder nowhere/train"]),
         (["data.train_split=trian"], ["no split 'trian'", "did you mean 'train'?"]),
         (["augmentation=stanard"], ["augmentation=stanard", "did you mean 'standard'?"]),

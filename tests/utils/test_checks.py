@@ -1,6 +1,7 @@
 from typing import Any
 
-from utils.checks import Origin, differences
+from utils.checks import differences
+from utils.validation import Origin
 
 
 def test_differences_see_changes_additions_and_removals() -> None:

@@ -19,8 +19,10 @@ from benchmarks.timing import milliseconds, seconds
 from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationBatch, ValidationLoader
 from data.synthetic import LABELS
 from engine.normalization import IMAGENET
+from engine.run_record import RunRecord
 from engine.schedules import poly
 from engine.trainer import Trainer
+from engine.training_step import Components
 from losses.combinations import ce_iou
 from losses.weighted_sum import WeightedSum
 from models.enet import ENet
@@ -61,6 +63,7 @@ class OneImage:
     """The least that a validation can be."""
 
     samples = 1
+    labels = LABELS
     watched = None
 
     def __iter__(self) -> Iterator[ValidationBatch]:
@@ -117,15 +120,9 @@ def compare(folder: str, logger: Logger, **options: Any) -> dict[str, float]:
     trainer = Timed(epochs=WARMUP + EPOCHS, device="cpu", validate_every=WARMUP + EPOCHS, **options)
     rival = Rival(trainer)
     logger.begin("benchmark", None, {}, {})
-    trainer.fit(
-        *(rival.model, rival.loss, rival.optimizer, rival.scheduler),
-        cast(TrainingLoader, Batches()),
-        cast(ValidationLoader, OneImage()),
-        LABELS,
-        RunFolder(folder),
-        logger,
-        description={},
-    )
+    record = RunRecord(RunFolder(folder), logger, trainer.metric_columns(rival.loss, LABELS), description={})
+    components = Components(rival.model, rival.loss, rival.optimizer, rival.scheduler)
+    trainer.fit(components, cast(TrainingLoader, Batches()), cast(ValidationLoader, OneImage()), record)
     logger.close("finished")
     return {name: statistics.median(times[WARMUP:]) for name, times in trainer.times.items()}
 

@@ -1,19 +1,125 @@
-"""The components of a training, built from its config, and those that may be a user's own tried at once."""
+"""Build the objects of a training from its config.
+
+Objects that may be the user's own (network, loss, optimizer, schedule, augmentation) are tried once before training.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
 
+from cli.resuming import OpenRun, check_resumable
 from utils.config import build, build_dataset, build_network, pretrained_options
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LambdaLR
+
+    from data.device_loading import AnyTrainingLoader, AnyValidationLoader
+    from data.samples import SegmentationDataset
+    from engine.trainer import Trainer
+    from engine.training_step import Components
+    from losses.weighted_sum import WeightedSum
+    from utils.loggers import Logger
 
 log = logging.getLogger(__name__)
 
 
-def new_model(cfg: DictConfig, num_classes: int) -> Any:
+class Splits(NamedTuple):
+    """The samples of a training.
+
+    Attributes:
+        train, validation: with images at the size of the network's input.
+        validation_set: the validation split as the data set gives it.
+    """
+
+    train: SegmentationDataset
+    validation: SegmentationDataset
+    validation_set: SegmentationDataset
+
+
+@dataclass(frozen=True)
+class Training:
+    """All objects of a training.
+
+    Attributes:
+        train, validation: loaders of batches.
+        metric_columns: columns of metrics.csv.
+        parameters: number of the network's parameters.
+        macs: multiply-adds of the network for one image.
+    """
+
+    trainer: Trainer
+    components: Components
+    splits: Splits
+    train: AnyTrainingLoader
+    validation: AnyValidationLoader
+    logger: Logger
+    metric_columns: list[str]
+    parameters: int
+    macs: float
+
+
+def build_training(cfg: DictConfig, run: OpenRun) -> Training:
+    """Build all that a training needs, with the weights of the checkpoint if the run is resumed.
+
+    Raises:
+        UserError: an object cannot be built, does not work, or does not fit the checkpoint.
+    """
+    from engine import distributed
+    from engine.checkpoint import build_model
+    from engine.randomness import seed_everything
+    from engine.size import multiply_adds
+    from engine.training_step import Components
+
+    logger = build_logger(cfg, run)
+    seed_everything(cfg.seed)
+    trainer: Trainer = build(cfg.trainer, "trainer")
+    splits = distributed.once_a_machine(lambda: build_splits(cfg))
+    labels = splits.validation_set.labels
+    train, validation = loaders(cfg, splits, trainer.device)
+    model = new_model(cfg, len(labels)) if run.checkpoint is None else build_model(run.checkpoint)
+    macs = multiply_adds(model, train.image_size)
+    model = trainer.prepare(model)
+    optimizer = build_optimizer(cfg, trainer.parameters_of(model))
+    if run.checkpoint is not None:
+        check_resumable(run, trainer, model, optimizer, unweighted_loss(cfg), labels)
+    loss = trainer.prepare(build_loss(cfg, splits.train))
+    metric_columns = trainer.metric_columns(loss, labels)
+    steps = trainer.steps_per_epoch(train)
+    scheduler = build_scheduler(cfg, optimizer, steps * trainer.epochs, steps)
+    if distributed.rank() > 0:
+        seed_everything((cfg.seed + distributed.rank()) % 2**32)  # so that dropout differs between processes
+    return Training(
+        trainer=trainer,
+        components=Components(model, loss, optimizer, scheduler),
+        splits=splits,
+        train=train,
+        validation=validation,
+        logger=logger,
+        metric_columns=metric_columns,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        macs=macs,
+    )
+
+
+def build_logger(cfg: DictConfig, run: OpenRun) -> Logger:
+    """Build the logger of the first process. The others log nothing."""
+    from engine import distributed
+    from utils.loggers import NoLogger
+
+    if distributed.rank() > 0:
+        return NoLogger()
+    return build(cfg.logger, "logger", folder=str(run.folder.path), first_step=run.step)
+
+
+def new_model(cfg: DictConfig, num_classes: int) -> nn.Module:
     """Build the network of a new run, and load its pretrained weights."""
     from engine.trial import try_model
     from models.weights import load_pretrained
@@ -24,18 +130,22 @@ def new_model(cfg: DictConfig, num_classes: int) -> Any:
     return model
 
 
-def samples_of(cfg: DictConfig) -> tuple[Any, Any, Any]:
-    """The validation split as it is, and the samples of both splits at the size of the network's input, after a look
-    at their files."""
+def build_splits(cfg: DictConfig) -> Splits:
+    """Build both splits, after a check of their files."""
     train_set = build_dataset(cfg.data, cfg.data.train_split)
     validation_set = build_dataset(cfg.data, cfg.data.val_split)
-    train_samples = input_samples(cfg, train_set, cfg.data.train_split, masks=True)
-    validation_samples = input_samples(cfg, validation_set, cfg.data.val_split, masks=False)
-    return validation_set, train_samples, validation_samples
+    return Splits(
+        train=input_samples(cfg, train_set, cfg.data.train_split, masks=True),
+        validation=input_samples(cfg, validation_set, cfg.data.val_split, masks=False),
+        validation_set=validation_set,
+    )
 
 
-def input_samples(cfg: DictConfig, dataset: Any, split: str, masks: bool) -> Any:
-    """The samples of a split at the size of the network's input, after a look at their files."""
+def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, masks: bool) -> SegmentationDataset:
+    """The samples of a split with images, and `masks` if wanted, at the size of the network's input.
+
+    Their files are checked first.
+    """
     from data.checking import checked_samples
 
     size, cache = (cfg.data.image_size[0], cfg.data.image_size[1]), cfg.data.get("cache", "none")
@@ -47,8 +157,8 @@ def input_samples(cfg: DictConfig, dataset: Any, split: str, masks: bool) -> Any
     )
 
 
-def build_loss(cfg: DictConfig, train_samples: Any) -> Any:
-    """The loss, with the numbers of its class weights where the config names a formula for them."""
+def build_loss(cfg: DictConfig, train_samples: SegmentationDataset) -> WeightedSum:
+    """Build the loss. Class weights that the config names by a formula are computed from the training masks."""
     from data.statistics import count_pixels
     from engine import distributed
     from engine.trial import try_loss
@@ -66,16 +176,21 @@ def build_loss(cfg: DictConfig, train_samples: Any) -> Any:
     return loss
 
 
-def build_optimizer(cfg: DictConfig, parameters: list[Any]) -> Any:
-    """The optimizer, after a step of another one like it."""
+def unweighted_loss(cfg: DictConfig) -> WeightedSum:
+    """Build the loss without class weights, since counting pixels takes time."""
+    return build(cfg.loss, "loss", **({"class_weights": None} if "class_weights" in cfg.loss else {}))
+
+
+def build_optimizer(cfg: DictConfig, parameters: list[Any]) -> Optimizer:
+    """Build the optimizer, after a trial step of another one like it."""
     from engine.trial import try_optimizer
 
     try_optimizer(lambda some: build(cfg.optimizer, "optimizer", params=some))
     return build(cfg.optimizer, "optimizer", params=parameters)
 
 
-def build_scheduler(cfg: DictConfig, optimizer: Any, total_steps: int, steps_per_epoch: int) -> Any:
-    """The schedule of the learning rate, after a look at another one like it."""
+def build_scheduler(cfg: DictConfig, optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> LambdaLR:
+    """Build the schedule of the learning rate, after trial steps of another one like it."""
     from engine.trial import try_optimizer, try_scheduler
 
     steps = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
@@ -84,23 +199,21 @@ def build_scheduler(cfg: DictConfig, optimizer: Any, total_steps: int, steps_per
     return build(cfg.scheduler, "scheduler", optimizer=optimizer, **steps)
 
 
-def loaders(cfg: DictConfig, train_samples: Any, validation_samples: Any, device: Any) -> tuple[Any, Any]:
-    """The loaders of training and validation batches."""
+def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyTrainingLoader, AnyValidationLoader]:
+    """Build the loaders of training and validation batches."""
     from data.device_loading import DeviceValidationLoader
     from data.loading import ValidationLoader
 
-    options = loader_options(cfg, device)
+    train, options = training_loader(cfg, splits.train, device), loader_options(cfg, device)
     if cfg.data.cache == "device":
         size = cfg.data.image_size[0], cfg.data.image_size[1]
         kept = {key: options[key] for key in ("share", "batch_size")}
-        validation: Any = DeviceValidationLoader(validation_samples, image_size=size, device=device, **kept)
-    else:
-        validation = ValidationLoader(validation_samples, **options)
-    return training_loader(cfg, train_samples, device), validation
+        return train, DeviceValidationLoader(splits.validation, image_size=size, device=device, **kept)
+    return train, ValidationLoader(splits.validation, **options)
 
 
-def training_loader(cfg: DictConfig, samples: Any, device: Any) -> Any:
-    """The loader of training batches."""
+def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch.device) -> AnyTrainingLoader:
+    """Build the loader of training batches."""
     from data.augmentation import try_augmentation
     from data.device_loading import DeviceTrainingLoader
     from data.loading import TrainingLoader
@@ -121,8 +234,8 @@ def training_loader(cfg: DictConfig, samples: Any, device: Any) -> Any:
     return TrainingLoader(samples, augmentation, **options)
 
 
-def loader_options(cfg: DictConfig, device: Any) -> dict[str, Any]:
-    """What the loaders of training and validation have in common."""
+def loader_options(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
+    """Arguments that the loaders of training and validation share."""
     from data.loading import Share
     from data.workers import worker_count
     from engine import distributed

@@ -15,7 +15,16 @@ from tqdm import tqdm
 
 from data.augmentation import Augmentation, sample_seed
 from data.device_augmentation import DeviceAugmentation
-from data.loading import ALONE, EpochBatches, InOrder, Share, TrainingBatch, ValidationBatch
+from data.loading import (
+    ALONE,
+    EpochBatches,
+    InOrder,
+    Share,
+    TrainingBatch,
+    TrainingLoader,
+    ValidationBatch,
+    ValidationLoader,
+)
 from data.samples import SegmentationDataset
 from data.workers import WatchedSamples, shared, worker_options
 from utils.errors import UserError
@@ -126,7 +135,8 @@ class DeviceValidationLoader:
         device: torch.device,
         share: Share = ALONE,
     ) -> None:
-        self.samples, self.names = len(samples), [samples.name(index) for index in range(len(samples))]
+        self.samples, self.labels = len(samples), samples.labels
+        self.names = [samples.name(index) for index in range(len(samples))]
         self.kept = DeviceSamples(samples, image_size, device)
         self.order = InOrder(len(samples), batch_size, share)
         self.watched = WatchedSamples(_DrawnSamples(samples, None, 0, read=False), samples, 0)
@@ -138,6 +148,10 @@ class DeviceValidationLoader:
         for indices in self.order:
             some = slice(indices[0], indices[-1] + 1) if indices else slice(0)
             yield ValidationBatch(self.kept.images[some], self.kept.masks[some], self.names[some])
+
+
+AnyTrainingLoader = TrainingLoader | DeviceTrainingLoader
+AnyValidationLoader = ValidationLoader | DeviceValidationLoader
 
 
 class _DrawnSamples(Dataset):

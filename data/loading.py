@@ -156,6 +156,7 @@ class ValidationLoader(DataLoader[ValidationBatch]):
 
     Attributes:
         samples: how many there are, for all processes.
+        labels: of the samples.
         watched: knows which worker is at which sample.
     """
 
@@ -168,7 +169,7 @@ class ValidationLoader(DataLoader[ValidationBatch]):
         pin_memory: bool = False,
         share: Share = ALONE,
     ) -> None:
-        self.samples = len(samples)
+        self.samples, self.labels = len(samples), samples.labels
         self.watched = WatchedSamples(_ValidationSamples(samples), samples, num_workers)
         super().__init__(
             self.watched,

@@ -20,6 +20,7 @@ class RunRecord:
     Args:
         run: the folder; None where another process writes for this one, and all of this does nothing.
         columns: of metrics.csv.
+        description: what each checkpoint holds besides the state of the training: config, image size ...
         pictures: for the logger at validations; None makes none.
     """
 
@@ -28,9 +29,11 @@ class RunRecord:
         run: RunFolder | None,
         logger: Logger,
         columns: list[str],
+        description: dict[str, Any],
         pictures: Pictures | None = None,
     ) -> None:
-        self.run, self.logger, self.columns, self.pictures = run, logger, columns, pictures
+        self.run, self.logger, self.columns = run, logger, columns
+        self.description, self.pictures = description, pictures
         self.rows: list[dict[str, float]] = []
         self._writer = CheckpointWriter()
 

@@ -12,12 +12,11 @@ from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
+from data.device_loading import AnyTrainingLoader, AnyValidationLoader
 from data.labels import LabelSet
-from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
+from data.loading import TrainingBatch
 from data.workers import deaths_named
 from engine import distributed, out_of_memory
 from engine.checkpoint import load_weights
@@ -26,19 +25,17 @@ from engine.evaluator import Evaluation, evaluate
 from engine.metrics import scores
 from engine.normalization import normalization_of
 from engine.parameter_groups import without_decay_of_norms
-from engine.pictures import Pictures
 from engine.progress import Progress, progress_title
 from engine.randomness import be_deterministic
 from engine.run_record import RunRecord
 from engine.running_loss import REMEDY, NonFiniteLoss, RunningLoss
 from engine.training_state import restore_training_state, training_state
-from engine.training_step import TrainingStep
+from engine.training_step import Components, TrainingStep
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError, did_you_mean
 from utils.interruption import Interrupted, StopRequest, WaitEnded
-from utils.loggers import Logger
 from utils.memory import keep_freed_memory
-from utils.run_folder import RunFolder, metric_columns
+from utils.run_folder import metric_columns
 from utils.tables import epoch_table
 
 log = logging.getLogger(__name__)
@@ -132,20 +129,15 @@ class Trainer:
             return list(without_decay_of_norms(model))
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
-    def steps_per_epoch(self, train: TrainingLoader) -> int:
+    def steps_per_epoch(self, train: AnyTrainingLoader) -> int:
         """Optimiser steps in an epoch of this loader."""
         return math.ceil(len(train) / self.accumulation_steps)
 
-    def training_step(
-        self,
-        model: nn.Module,
-        loss: WeightedSum,
-        optimizer: Optimizer,
-        scheduler: LambdaLR,
-    ) -> TrainingStep:
-        """What takes the optimiser's steps, of a network and loss as `prepare` gives them."""
+    def training_step(self, components: Components) -> TrainingStep:
+        """Build the object that takes optimiser steps, of a network and loss as `prepare` returns them."""
         return TrainingStep(
-            *(model, loss, optimizer, scheduler, normalization_of(model)),
+            components,
+            normalization_of(components.model),
             device=self.device,
             autocast=self.autocast,
             channels_last=self.channels_last,
@@ -169,51 +161,42 @@ class Trainer:
 
     def fit(
         self,
-        model: nn.Module,
-        loss: WeightedSum,
-        optimizer: Optimizer,
-        scheduler: LambdaLR,
-        train: TrainingLoader,
-        validation: ValidationLoader,
-        labels: LabelSet,
-        run: RunFolder | None,
-        logger: Logger,
-        description: dict[str, Any],
+        components: Components,
+        train: AnyTrainingLoader,
+        validation: AnyValidationLoader,
+        record: RunRecord,
         resume_from: dict[str, Any] | None = None,
-        pictures: Pictures | None = None,
     ) -> Progress:
-        """Trains a network in place.
+        """Train a network in place.
 
         Args:
-            model, loss: as `prepare` gives them.
-            optimizer: of the model's parameters.
-            scheduler: stepped once per optimiser step.
-            run: gets metrics.csv and checkpoints; None in all processes but the first.
-            description: what checkpoints hold besides the state of the training: config, image size ...
-            resume_from: a `last.pt` to go on from.
-            pictures: for the logger, of the network that is validated; None makes none.
+            record: gets the metrics and checkpoints.
+            resume_from: the contents of a `last.pt` to resume from.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM; `last.pt` holds the state of that moment.
             NonFiniteLoss: names the samples of the batch.
-            UserError: a sample could not be read, or `monitor` is not a metric of this run.
+            LostProcess: another process has ended.
+            UserError: a sample cannot be read, or there is too little memory.
         """
-        self.model, self.loss, self.train, self.validation, self.labels = model, loss, train, validation, labels
-        self.description, self.normalization = description, normalization_of(model)
-        self.step = self.training_step(model, loss, optimizer, scheduler)
-        self.progress = Progress()
+        self.model, self.loss = components.model, components.loss
+        self.train, self.validation, self.labels = train, validation, validation.labels
+        self.record, self.normalization = record, normalization_of(components.model)
         self.last_validation: Evaluation | None = None
         self.saved = time.monotonic()
-        if resume_from is not None:
-            self._restore(resume_from)
-        self.first_step = self.progress.step + 1  # since the run was started or resumed
-        if self.device.type == "cpu":
-            keep_freed_memory()
         with ExitStack() as stack:
-            size, steps, columns = train.order.batch_size, self.accumulation_steps, self.metric_columns(loss, labels)
+            stack.enter_context(distributed.losses_named())
+            self.step = self.training_step(components)
+            self.progress = Progress()
+            if resume_from is not None:
+                self._restore(resume_from)
+            self.first_step = self.progress.step + 1  # since the run was started or resumed
+            if self.device.type == "cpu":
+                keep_freed_memory()
+            size, steps = train.order.batch_size, self.accumulation_steps
             stack.enter_context(out_of_memory.advised(size, train.image_size, self.device, steps))
             stack.enter_context(deaths_named([train.watched, validation.watched]))
-            self.record = stack.enter_context(RunRecord(run, logger, columns, pictures))
+            stack.enter_context(record)
             self.stop = stack.enter_context(StopRequest(patient=distributed.processes() > 1))
             self.record.begin(self.progress)
             if resume_from is None:
@@ -371,7 +354,7 @@ class Trainer:
     def _checkpoint(self, row: dict[str, float], model: nn.Module) -> dict[str, Any]:
         """What every checkpoint holds: enough to use the network without anything else."""
         return {
-            **self.description,
+            **self.record.description,
             "model": model.state_dict(),
             "labels": self.labels.to_dict(),
             "normalization": self.normalization.to_dict(),

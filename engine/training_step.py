@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,12 +21,27 @@ from engine.running_loss import RunningLoss
 from losses.weighted_sum import WeightedSum
 
 
+@dataclass(frozen=True)
+class Components:
+    """What is trained together.
+
+    Attributes:
+        model, loss: on the device, as `Trainer.prepare` returns them.
+        optimizer: of the model's parameters.
+        scheduler: stepped once per optimiser step.
+    """
+
+    model: nn.Module
+    loss: WeightedSum
+    optimizer: Optimizer
+    scheduler: LambdaLR
+
+
 class TrainingStep:
     """A network with all that changes together with its weights; called, it takes a step.
 
     Args:
-        model, loss: on the device, in the memory layout that `channels_last` says.
-        scheduler: stepped once per optimiser step.
+        components: on the device, in the memory layout that `channels_last` selects.
         autocast: the dtype of mixed precision; None for float32.
         grad_clip: largest norm of the gradient; None does not clip.
         ema_decay: of an average of the weights; None keeps none.
@@ -39,10 +55,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: nn.Module,
-        loss: WeightedSum,
-        optimizer: Optimizer,
-        scheduler: LambdaLR,
+        components: Components,
         normalization: Normalization,
         *,
         device: torch.device,
@@ -52,12 +65,14 @@ class TrainingStep:
         ema_decay: float | None = None,
         compile: bool = False,
     ) -> None:
-        self.model, self.loss, self.optimizer, self.scheduler = model, loss, optimizer, scheduler
+        model, loss = components.model, components.loss
+        self.model, self.loss = model, loss
+        self.optimizer, self.scheduler = components.optimizer, components.scheduler
         self.normalization, self.device, self.autocast = normalization, device, autocast
         self.channels_last, self.grad_clip = channels_last, grad_clip
         self.scaler = torch.amp.GradScaler(device.type, enabled=autocast == torch.float16)
         self.running = RunningLoss(loss, device)
-        self._trained = [p for group in optimizer.param_groups for p in group["params"]]
+        self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         # What is called; its weights are the model's.
         self._parallel = DistributedDataParallel(model) if distributed.processes() > 1 else None
         network = self._parallel or model

@@ -8,7 +8,7 @@ import torch
 from engine.checkpoint import load_checkpoint
 from engine.normalization import IMAGENET
 from engine.schedules import constant
-from engine.training_step import TrainingStep
+from engine.training_step import Components, TrainingStep
 from losses.combinations import ce_iou
 from tests.conftest import TINY, run_command, runs_in
 from tests.engine.small import Net
@@ -78,11 +78,9 @@ def test_one_process_of_torchrun(tmp_path: Path) -> None:
 def test_a_step_does_not_wait_for_the_gpu() -> None:
     model = Net().cuda().train()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    loss = ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}).cuda()
     step = TrainingStep(
-        model,
-        ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}).cuda(),
-        optimizer,
-        constant(optimizer, 10, 5),
+        Components(model, loss, optimizer, constant(optimizer, 10, 5)),
         IMAGENET,
         device=torch.device("cuda"),
         autocast=torch.bfloat16,

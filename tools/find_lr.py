@@ -26,7 +26,8 @@ from utils.launch import launch
 from utils.paths import is_folder, user_path
 
 if TYPE_CHECKING:
-    from data.loading import TrainingBatch, TrainingLoader
+    from data.device_loading import AnyTrainingLoader
+    from data.loading import TrainingBatch
     from engine.training_step import TrainingStep
 
 log = logging.getLogger("find_lr")
@@ -44,6 +45,7 @@ def find(cfg: DictConfig) -> None:
     from engine.lr_range import rising_rates
     from engine.randomness import seed_everything
     from engine.schedules import constant
+    from engine.training_step import Components
 
     seed_everything(cfg.seed)
     trainer = build(cfg.trainer, "trainer")
@@ -57,7 +59,8 @@ def find(cfg: DictConfig) -> None:
     configured = optimizer.param_groups[0]["lr"]
     model.train()
     # The rates are set below, also where the scaler skips a step.
-    step = trainer.training_step(model, loss, optimizer, constant(optimizer, cfg.steps, cfg.steps))
+    scheduler = constant(optimizer, cfg.steps, cfg.steps)
+    step = trainer.training_step(Components(model, loss, optimizer, scheduler))
     rates = rising_rates(cfg.min_lr, cfg.max_lr, cfg.steps)
     size, accumulation = batches.image_size, trainer.accumulation_steps
     with (
@@ -98,7 +101,7 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[list
     return losses
 
 
-def endless_windows(batches: TrainingLoader, size: int) -> Iterator[list[TrainingBatch]]:
+def endless_windows(batches: AnyTrainingLoader, size: int) -> Iterator[list[TrainingBatch]]:
     """The micro-batches of one optimiser step after the other, epoch after epoch. Steps without a labelled pixel, which
     have no loss, are left out.
 

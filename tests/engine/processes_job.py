@@ -18,8 +18,10 @@ from data.resized import ResizedSamples
 from data.samples import Sample
 from engine import distributed
 from engine.randomness import seed_everything
+from engine.run_record import RunRecord
 from engine.schedules import constant
 from engine.trainer import Trainer
+from engine.training_step import Components
 from losses.combinations import ce_iou
 from tests.engine.small import SIZE, Halves, Net
 from utils.loggers import NoLogger
@@ -66,18 +68,11 @@ def train(folder: Path, share: Share) -> dict[str, Any]:
     optimizer.register_step_pre_hook(
         lambda *_: gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     )
-    trainer.fit(
-        model,
-        loss,
-        optimizer,
-        constant(optimizer, 10, 5),
-        batches,
-        ValidationLoader(PartlyVoid(VALIDATION), batch_size=BATCH_SIZE, share=share),
-        Halves.labels,
-        RunFolder(folder) if first else None,
-        NoLogger(),
-        {"config": {}, "image_size": list(SIZE)},
-    )
+    validation = ValidationLoader(PartlyVoid(VALIDATION), batch_size=BATCH_SIZE, share=share)
+    description = {"config": {}, "image_size": list(SIZE)}
+    columns = trainer.metric_columns(loss, Halves.labels)
+    record = RunRecord(RunFolder(folder) if first else None, NoLogger(), columns, description)
+    trainer.fit(Components(model, loss, optimizer, constant(optimizer, 10, 5)), batches, validation, record)
     assert trainer.last_validation is not None and isinstance(samples._store, InMemory)
     return {
         "gradients": gradients,

@@ -14,8 +14,10 @@ from data.samples import Sample
 from engine.checkpoint import load_checkpoint
 from engine.pictures import Pictures
 from engine.randomness import seed_everything
+from engine.run_record import RunRecord
 from engine.schedules import poly
 from engine.trainer import Trainer
+from engine.training_step import Components
 from losses.combinations import ce_iou
 from utils.errors import DataFault
 from utils.loggers import NoLogger
@@ -108,20 +110,12 @@ def fit(
     steps = trainer.steps_per_epoch(train)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     scheduler = poly(optimizer, steps * trainer.epochs, steps)
-    trainer.fit(
-        model,
-        loss,
-        optimizer,
-        scheduler,
-        train,
-        ValidationLoader(Halves(4), batch_size=3, num_workers=0),
-        Halves.labels,
-        run,
-        logger or NoLogger(""),
-        {"config": {}, "image_size": list(SIZE)},
-        resume_from=load_checkpoint(run.last) if resume else None,
-        pictures=pictures,
-    )
+    validation = ValidationLoader(Halves(4), batch_size=3, num_workers=0)
+    description = {"config": {}, "image_size": list(SIZE)}
+    columns = trainer.metric_columns(loss, Halves.labels)
+    record = RunRecord(run, logger or NoLogger(), columns, description, pictures)
+    checkpoint = load_checkpoint(run.last) if resume else None
+    trainer.fit(Components(model, loss, optimizer, scheduler), train, validation, record, checkpoint)
     return trainer
 
 

@@ -14,7 +14,7 @@ from data.loading import TrainingBatch
 from engine.normalization import IMAGENET
 from engine.run_record import RunRecord
 from engine.schedules import constant
-from engine.training_step import TrainingStep
+from engine.training_step import Components, TrainingStep
 from tests.conftest import ROOT
 from tests.engine.small import SIZE, Net, Notes, fit
 from utils.config import build
@@ -67,10 +67,7 @@ def check_step(loss: str, optimizer: str) -> None:
     model = Net().train()
     of_weights = build(node("optimizer", optimizer), "optimizer", params=list(model.parameters()))
     step = TrainingStep(
-        model,
-        build(node("loss", loss), "loss", **weights),
-        of_weights,
-        constant(of_weights, 10, 5),
+        Components(model, build(node("loss", loss), "loss", **weights), of_weights, constant(of_weights, 10, 5)),
         IMAGENET,
         device=torch.device("cpu"),
         grad_clip=1.0,

@@ -15,8 +15,10 @@ from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
 from data.resized import ResizedSamples
 from data.samples import Sample
 from engine.normalization import IMAGENET
+from engine.run_record import RunRecord
 from engine.schedules import constant
 from engine.trainer import Trainer
+from engine.training_step import Components
 from losses import combinations
 from losses.cross_entropy import CrossEntropy
 from losses.overlap import SoftDice, SoftIoU
@@ -153,18 +155,8 @@ def trained_gradients(
 
     optimizer.register_step_pre_hook(note)
     trainer = Trainer(epochs=1, device="cpu", accumulation_steps=accumulation_steps)
-    trainer.fit(
-        model,
-        loss,
-        optimizer,
-        constant(optimizer, 5, 5),
-        train,
-        validation,
-        scenes.labels,
-        RunFolder(folder),
-        NoLogger(""),
-        description={},
-    )
+    record = RunRecord(RunFolder(folder), NoLogger(), trainer.metric_columns(loss, scenes.labels), description={})
+    trainer.fit(Components(model, loss, optimizer, constant(optimizer, 5, 5)), train, validation, record)
     train.order.epoch, train.order.start = 0, 0
     batches = list(train)
     windows = [batches[i : i + accumulation_steps] for i in range(0, len(batches), accumulation_steps)]

@@ -1,0 +1,121 @@
+"""What a training run records beside its metrics and checkpoints: its config, facts about it, and how it ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from cli.resuming import OpenRun, resume_command
+from utils.config import in_sweep, options_chosen, plain
+from utils.launch import overrides
+from utils.session import started
+
+if TYPE_CHECKING:
+    from cli.building import Training
+    from engine.run_record import RunRecord
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[RunRecord]:
+    """Record a training in its run folder and logger, and how it ends in summary.json.
+
+    Only the first process writes. The others get a record that does nothing.
+    """
+    from engine import distributed
+    from engine.run_record import RunRecord
+
+    config = plain(cfg) | {"resume": None, "sweep": None}
+    facts = _facts(cfg, config, run, training)
+    record = RunRecord(
+        run.folder if distributed.rank() == 0 else None,
+        training.logger,
+        training.metric_columns,
+        description={
+            "config": config,
+            "image_size": list(cfg.data.image_size),
+            "code": facts["environment"]["git_commit"],
+        },
+        pictures=_pictures(training),
+    )
+    _announce(cfg, run, training)
+    if record.run is None:
+        started(resume_with=None)
+        with run.folder.recording_failure(distributed.rank()):
+            yield record
+        return
+    # The end of a sweep prints a command of its own.
+    started(resume_with=None if in_sweep() else resume_command(run.folder, distributed.processes()))
+    run.folder.write_config(config)
+    try:
+        with run.folder.recording(**facts):
+            chosen = run.folder.read_summary().get("options", {})
+            training.logger.begin(_run_title(run.folder.path), cfg.notes, config, chosen)
+            yield record
+    finally:
+        training.logger.close(run.folder.read_summary().get("status", "failed"))
+    if not in_sweep():
+        log.info("masks for your own photos: python infer.py checkpoint=%s input=<photo or folder>", run.folder.path)
+
+
+def _facts(cfg: DictConfig, config: dict[str, Any], run: OpenRun, training: Training) -> dict[str, Any]:
+    """The values of summary.json that are known before the first step."""
+    from engine import distributed
+    from utils.environment import environment
+
+    facts = {
+        "name": cfg.name,
+        "notes": cfg.notes,
+        "model": config["model"]["_target_"],
+        "data": config["data"]["_target_"],
+        "parameters": training.parameters,
+        "macs": training.macs,
+        "seed": cfg.seed,
+        "processes": distributed.processes(),
+        "environment": environment(training.trainer.device),
+    }
+    if run.checkpoint is not None:
+        return facts | {"resumed": [*run.folder.read_summary().get("resumed", []), overrides()]}
+    return facts | {"overrides": overrides(), "options": options_chosen()}
+
+
+def _announce(cfg: DictConfig, run: OpenRun, training: Training) -> None:
+    """Log what is about to be trained."""
+    from engine.normalization import IMAGENET, normalization_of
+
+    model, splits = training.components.model, training.splits
+    log.info("run folder: %s", run.folder.path)
+    log.info(
+        "%s, %s parameters, %d training and %d validation samples, %s",
+        type(model).__name__,
+        f"{training.parameters:,}",
+        len(splits.train),
+        len(splits.validation),
+        training.trainer.device,
+    )
+    normalization = normalization_of(model)
+    if normalization != IMAGENET:
+        log.info("images are normalised as the weights need: mean %s, std %s", normalization.mean, normalization.std)
+    if run.checkpoint is not None:
+        log.info("resumed after epoch %d, step %d, of %d epochs", run.checkpoint["epoch"], run.step, cfg.trainer.epochs)
+
+
+def _pictures(training: Training) -> Any:
+    """What draws predictions for the logger; None if the logger takes no pictures."""
+    from engine.pictures import Pictures
+
+    if not training.logger.pictures:
+        return None
+    trainer = training.trainer
+    return Pictures(training.splits.validation, trainer.device, trainer.autocast, trainer.channels_last)
+
+
+def _run_title(folder: Path) -> str:
+    """The name of a run for loggers: its folder, for a job of a sweep that of the sweep and the job."""
+    return str(folder.relative_to("experiments")) if folder.is_relative_to("experiments") else folder.name

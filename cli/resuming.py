@@ -1,0 +1,129 @@
+"""Opening a run folder: for a new run, to resume a run, or to find that it is finished."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from utils import torchrun
+from utils.config import in_sweep, output_folder
+from utils.errors import Occupied, UserError
+from utils.paths import is_there
+from utils.run_folder import RunFolder
+from utils.sweep import best_value
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+    from data.labels import LabelSet
+    from engine.trainer import Trainer
+    from losses.weighted_sum import WeightedSum
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run folder and what is in it.
+
+    Attributes:
+        checkpoint: the contents of `last.pt`, to resume from; None for a new run.
+        finished: best value of the monitored metric if nothing is left to do; otherwise None.
+    """
+
+    folder: RunFolder
+    checkpoint: dict[str, Any] | None = None
+    finished: float | None = None
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps done so far."""
+        return 0 if self.checkpoint is None else int(self.checkpoint["training"]["progress"]["step"])
+
+
+def open_run(cfg: DictConfig) -> OpenRun:
+    """Open the folder of this run. A job of a sweep resumes if its folder holds a checkpoint.
+
+    Raises:
+        UserError: `last.pt`, `best.pt` or the summary is damaged or missing, or trainer.epochs is too small.
+    """
+    folder = RunFolder(output_folder())
+    if in_sweep() and folder.read_summary().get("status") == "finished":
+        log.info("%s is finished", folder.path)
+        return OpenRun(folder, finished=best_value(folder, cfg.trainer.monitor))
+    with _skip_damaged_job():
+        checkpoint = _checkpoint_to_resume(cfg, folder)
+    if checkpoint is None or not _is_finished(cfg, folder, checkpoint):
+        return OpenRun(folder, checkpoint)
+    log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", folder.path, checkpoint["epoch"])
+    return OpenRun(folder, checkpoint, finished=float(checkpoint["training"]["progress"]["best"]))
+
+
+def check_resumable(
+    run: OpenRun, trainer: Trainer, model: nn.Module, optimizer: Optimizer, loss: WeightedSum, labels: LabelSet
+) -> None:
+    """Check that the checkpoint and metrics.csv of a run fit the objects built from its config.
+
+    Nothing is restored yet, and nothing is written into the folder.
+
+    Raises:
+        UserError: names the first value that does not fit.
+    """
+    from engine.training_state import check_fit
+
+    assert run.checkpoint is not None
+    has_average = trainer.ema_decay is not None
+    with _skip_damaged_job():
+        check_fit(run.checkpoint["training"], model, len(loss.names), optimizer, has_average, run.folder.last)
+        run.folder.read_rows(columns=trainer.metric_columns(loss, labels))
+
+
+def resume_command(run: RunFolder, processes: int) -> str:
+    """The command that resumes a run with as many processes."""
+    start = "python" if processes == 1 else f"torchrun --standalone --nproc_per_node={processes}"
+    if processes > torchrun.local_processes():  # on several machines
+        start = "torchrun <as before>"
+    return f"{start} train_segmentation.py {shlex.quote(f'resume={run.path}')}"
+
+
+def _checkpoint_to_resume(cfg: DictConfig, run: RunFolder) -> dict[str, Any] | None:
+    """Read and check `last.pt` of the run that `resume` names, or of this job of a sweep; None for a new run."""
+    from engine.checkpoint import load_checkpoint
+    from engine.training_state import check_training_state
+
+    if cfg.resume is None and not (in_sweep() and is_there(run.last)):
+        return None
+    if not is_there(run.last):
+        raise UserError(f"resume={cfg.resume}: there is no checkpoints/last.pt in it; start the run anew")
+    run.read_summary()
+    checkpoint = load_checkpoint(run.last)
+    check_training_state(checkpoint, run.last)
+    if checkpoint["training"]["progress"]["best_epoch"] > 0:
+        load_checkpoint(run.best)  # needed for the report at the end
+    return checkpoint
+
+
+def _is_finished(cfg: DictConfig, run: RunFolder, checkpoint: dict[str, Any]) -> bool:
+    """Whether all epochs are done and the figures are drawn."""
+    done = checkpoint["epoch"]
+    if done > cfg.trainer.epochs:
+        raise UserError(f"trainer.epochs={cfg.trainer.epochs}: {run.path} has trained for {done} epochs already")
+    return done == cfg.trainer.epochs and run.read_summary().get("status") == "finished"
+
+
+@contextmanager
+def _skip_damaged_job() -> Iterator[None]:
+    """Refuse a job of a sweep whose folder is damaged, and leave the folder unchanged."""
+    try:
+        yield
+    except UserError as error:
+        if in_sweep():
+            raise Occupied(f"{error}\nor delete the folder of the job to train it anew") from error
+        raise

@@ -9,11 +9,13 @@ import functools
 import os
 import shlex
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -102,7 +104,8 @@ def pretrained_options(node: DictConfig) -> dict[str, Any]:
 
 def option_node(group: str, name: str) -> dict[str, Any]:
     """The node that an option of a group composes."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    started = GlobalHydra.instance().is_initialized()  # an entry point has set conf/ already
+    with nullcontext() if started else initialize_config_dir(str(CONF), version_base="1.3"):
         return plain(compose(f"{group}/{name}"))[group]
 
 

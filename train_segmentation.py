@@ -31,11 +31,11 @@ def train(cfg: DictConfig) -> float:
     training = build_training(cfg, run)
     trainer, splits = training.trainer, training.splits
     with recording(cfg, run, training) as record:
-        progress = trainer.fit(training.components, training.train, training.validation, record, run.checkpoint)
+        loop = trainer.fit(training.components, training.train, training.validation, record, run.checkpoint)
         distributed.leave()
         if record.run is not None:
             report(record.run, splits.validation_set, len(splits.validation), trainer.device, cfg.trainer.monitor)
-    return progress.best
+    return loop.progress.best
 
 
 if __name__ == "__main__":

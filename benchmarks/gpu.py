@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.optim import AdamW
 
+from data.accumulation import Window
 from data.augmentation import Augmentation
 from data.device_loading import DeviceTrainingLoader
 from data.labels import LabelSet
@@ -126,7 +127,7 @@ def parts(work: Work, amp: Any, budget: float) -> list[str]:
 
     def network() -> torch.Tensor:
         with torch.autocast(device.type, trainer.autocast, enabled=trainer.autocast is not None):
-            found = model(IMAGENET(images, trainer.channels_last))
+            found = model(IMAGENET(images, trainer.options.channels_last))
         return found[0] if isinstance(found, tuple) else found
 
     def backward() -> None:
@@ -134,7 +135,7 @@ def parts(work: Work, amp: Any, budget: float) -> list[str]:
         model.zero_grad(set_to_none=True)
 
     def whole_step() -> None:
-        step([batch], 1, 1)
+        step(Window([batch], counted=1), 1)
         step.running._unread.clear()  # as a reading does every few steps
 
     logits = network().detach()
@@ -188,16 +189,16 @@ def loop(work: Work, cache: str, budget: float) -> list[str]:
     batches = iter(loader)
 
     def from_loader() -> None:
-        step([next(batches)], 1, 1)
+        step(Window([next(batches)], counted=1), 1)
         step.running.read()  # waits for the device, as the trainer does every few steps
 
     for _ in range(10):
         from_loader()
     a_step = seconds_per(from_loader, device, budget)
-    kept = [next(batches)]
+    kept = Window([next(batches)], counted=1)
 
     def from_memory() -> None:
-        step(kept, 1, 1)
+        step(kept, 1)
         step.running.read()
 
     alone = seconds_per(from_memory, device, budget / 2)

@@ -11,22 +11,21 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
-from torch import nn
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import AdamW
 
 from benchmarks.timing import milliseconds, seconds
 from data.loading import EpochBatches, TrainingBatch, TrainingLoader, ValidationBatch, ValidationLoader
 from data.synthetic import LABELS
+from engine.loop import TrainingLoop
 from engine.normalization import IMAGENET
 from engine.run_record import RunRecord
 from engine.schedules import poly
 from engine.trainer import Trainer
 from engine.training_step import Components
 from losses.combinations import ce_iou
-from losses.weighted_sum import WeightedSum
 from models.enet import ENet
 from utils.loggers import Logger, NoLogger, TensorBoard
+from utils.memory import keep_freed_memory
 from utils.run_folder import RunFolder
 from utils.tables import table
 
@@ -72,43 +71,44 @@ class OneImage:
         )
 
 
-class Rival:
-    """A network and what trains it."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        torch.manual_seed(0)
-        self.model: nn.Module = trainer.prepare(ENet(len(LABELS)))
-        self.loss: WeightedSum = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
-        self.optimizer: Optimizer = AdamW(self.model.parameters(), lr=1e-3)
-        self.scheduler: LambdaLR = poly(self.optimizer, STEPS * trainer.epochs, STEPS)
+def components_of(trainer: Trainer) -> Components:
+    """A network and what trains it, the same each time."""
+    torch.manual_seed(0)
+    model = trainer.prepare(ENet(len(LABELS)))
+    loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
+    optimizer = AdamW(model.parameters(), lr=1e-3)
+    return Components(model, loss, optimizer, poly(optimizer, STEPS * trainer.options.epochs, STEPS))
 
 
-def bare_epoch(rival: Rival, batches: Batches) -> None:
+def bare_epoch(components: Components, batches: Batches) -> None:
     """Normalise, forward, loss, backward, step: nothing is checked, counted, shown or kept."""
-    rival.model.train()
+    components.model.train()
     for images, masks, _ in batches:
-        logits = rival.model(IMAGENET(images, channels_last=True))
-        terms = rival.loss(logits, masks.long()).values()
+        logits = components.model(IMAGENET(images, channels_last=True))
+        terms = components.loss(logits, masks.long()).values()
         totals, denominators = (torch.stack(values) for values in zip(*terms, strict=True))
-        rival.loss.total(totals, denominators).backward()
-        rival.optimizer.step()
-        rival.optimizer.zero_grad(set_to_none=True)
-        rival.scheduler.step()
+        components.loss.total(totals, denominators).backward()
+        components.optimizer.step()
+        components.optimizer.zero_grad(set_to_none=True)
+        components.scheduler.step()
 
 
-class Timed(Trainer):
-    """A Trainer that times its epochs, validation and checkpoints aside, in turn with those of the bare loop."""
+class TimedLoop(TrainingLoop):
+    """Times its epochs, without validation and checkpoints, in turn with those of the bare loop."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.bare = Rival(self)
+    def __init__(
+        self, trainer: Trainer, components: Components, train: Batches, validation: OneImage, record: RunRecord
+    ) -> None:
+        super().__init__(trainer, components, cast(TrainingLoader, train), cast(ValidationLoader, validation), record)
+        self.batches = train
+        self.bare = components_of(trainer)
         self.times: dict[str, list[float]] = {"bare loop": [], "Trainer": []}
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         losses: dict[str, float] = {}
         epochs = {
-            "bare loop": lambda: bare_epoch(self.bare, cast(Batches, self.train)),
-            "Trainer": lambda: losses.update(super(Timed, self)._train_epoch(epoch)),
+            "bare loop": lambda: bare_epoch(self.bare, self.batches),
+            "Trainer": lambda: losses.update(super(TimedLoop, self)._train_epoch(epoch)),
         }
         for name in list(epochs) if epoch % 2 else reversed(list(epochs)):
             self.times[name].append(seconds(epochs[name]) / STEPS)
@@ -117,14 +117,17 @@ class Timed(Trainer):
 
 def compare(folder: str, logger: Logger, **options: Any) -> dict[str, float]:
     """Median seconds of a step of the bare loop and of the Trainer with these options."""
-    trainer = Timed(epochs=WARMUP + EPOCHS, device="cpu", validate_every=WARMUP + EPOCHS, **options)
-    rival = Rival(trainer)
+    trainer = Trainer(epochs=WARMUP + EPOCHS, device="cpu", validate_every=WARMUP + EPOCHS, **options)
+    components = components_of(trainer)
     logger.begin("benchmark", None, {}, {})
-    record = RunRecord(RunFolder(folder), logger, trainer.metric_columns(rival.loss, LABELS), description={})
-    components = Components(rival.model, rival.loss, rival.optimizer, rival.scheduler)
-    trainer.fit(components, cast(TrainingLoader, Batches()), cast(ValidationLoader, OneImage()), record)
+    columns = trainer.metric_columns(components.loss, LABELS)
+    record = RunRecord(RunFolder(folder), logger, columns, description={})
+    loop = TimedLoop(trainer, components, Batches(), OneImage(), record)
+    keep_freed_memory()  # as `Trainer.fit` does
+    with record, loop.stop:
+        loop.run()
     logger.close("finished")
-    return {name: statistics.median(times[WARMUP:]) for name, times in trainer.times.items()}
+    return {name: statistics.median(times[WARMUP:]) for name, times in loop.times.items()}
 
 
 def main() -> None:

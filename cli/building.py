@@ -93,7 +93,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     loss = trainer.prepare(build_loss(cfg, splits.train))
     metric_columns = trainer.metric_columns(loss, labels)
     steps = trainer.steps_per_epoch(train)
-    scheduler = build_scheduler(cfg, optimizer, steps * trainer.epochs, steps)
+    scheduler = build_scheduler(cfg, optimizer, steps * trainer.options.epochs, steps)
     if distributed.rank() > 0:
         seed_everything((cfg.seed + distributed.rank()) % 2**32)  # so that dropout differs between processes
     return Training(

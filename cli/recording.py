@@ -113,7 +113,7 @@ def _pictures(training: Training) -> Any:
     if not training.logger.pictures:
         return None
     trainer = training.trainer
-    return Pictures(training.splits.validation, trainer.device, trainer.autocast, trainer.channels_last)
+    return Pictures(training.splits.validation, trainer.device, trainer.autocast, trainer.options.channels_last)
 
 
 def _run_title(folder: Path) -> str:

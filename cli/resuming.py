@@ -79,9 +79,8 @@ def check_resumable(
     from engine.training_state import check_fit
 
     assert run.checkpoint is not None
-    has_average = trainer.ema_decay is not None
     with _skip_damaged_job():
-        check_fit(run.checkpoint["training"], model, len(loss.names), optimizer, has_average, run.folder.last)
+        check_fit(run.checkpoint["training"], model, len(loss.names), optimizer, trainer.options.ema, run.folder.last)
         run.folder.read_rows(columns=trainer.metric_columns(loss, labels))
 
 

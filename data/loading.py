@@ -58,6 +58,10 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self.batches = -(-samples // batch_size)
         self.epoch, self.start = 0, 0
 
+    def images_before(self, batch: int) -> int:
+        """How many images the first `batch` batches of an epoch hold."""
+        return min(batch * self.batch_size, self.samples)
+
     def __len__(self) -> int:
         return -(-self.batches // self.share.processes)
 

@@ -103,7 +103,7 @@ def _size_of_shared_memory() -> str:
 
 
 @contextmanager
-def deaths_named(watched: Iterable[WatchedSamples]) -> Iterator[None]:
+def explain_dead_workers(watched: Iterable[WatchedSamples]) -> Iterator[None]:
     """Name the cause and the remedy when a worker dies, or a batch does not get out of it.
 
     PyTorch raises its error wherever the main process happens to be.

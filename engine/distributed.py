@@ -88,7 +88,7 @@ def once_a_machine(make: Callable[[], T]) -> T:
         return make()
     local_rank = torchrun.local_rank()
     box: list[Any] = [make() if local_rank == 0 else None]
-    with losses_named():
+    with explain_lost_process():
         dist.broadcast_object_list(box, src=rank() - local_rank, group=_machine, device=torch.device("cpu"))
     return box[0]
 
@@ -110,7 +110,7 @@ def equal_buffers(model: nn.Module) -> None:
 
 
 @contextmanager
-def losses_named() -> Iterator[None]:
+def explain_lost_process() -> Iterator[None]:
     """Tells an error that is only the echo of another process's end from one of this process.
 
     Raises:

@@ -17,7 +17,7 @@ class OutOfMemory(UserError):
 
 
 @contextmanager
-def advised(
+def explain_out_of_memory(
     batch_size: int, image_size: tuple[int, int], device: torch.device, accumulation_steps: int | None = None
 ) -> Iterator[None]:
     """Says what needs less memory when there is not enough.

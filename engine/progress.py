@@ -1,10 +1,13 @@
-"""How far a training has come."""
+"""How far a training has come, in numbers and as a bar."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from tqdm import tqdm
+
+from engine import distributed
 from utils.tables import duration, number
 
 
@@ -13,7 +16,7 @@ class Progress:
     """
     Attributes:
         epoch: finished epochs, validation included.
-        batch: micro-batches done in the epoch after those.
+        batch: micro-batches done in the epoch after those, over all processes.
         step: optimiser steps done.
         best: best value of the monitored metric, NaN before the first validation.
         best_epoch: the epoch it was reached in, counted from 1.
@@ -26,8 +29,26 @@ class Progress:
     best_epoch: int = 0
 
 
+class ImageBar(tqdm):
+    """A progress bar that counts the images of all processes. Only the first process shows it."""
+
+    def __init__(self, title: str, images: int) -> None:
+        super().__init__(
+            total=images,
+            desc=title,
+            unit="img",
+            leave=False,
+            dynamic_ncols=True,
+            disable=distributed.rank() > 0,
+        )
+
+    def move_to(self, images: int) -> None:
+        """Show that so many images are done."""
+        self.update(images - self.n)
+
+
 def progress_title(progress: Progress, epochs: int, monitor: str, seconds: float) -> str:
-    """How far the run is, how good it was at best, and how long the rest will take at so many seconds an epoch."""
+    """Epochs done, best value so far, and the time left at so many seconds per epoch."""
     left = seconds * (epochs - progress.epoch)
     best = f"best {monitor} {number(progress.best)} (epoch {progress.best_epoch})"
     return f"epoch {progress.epoch}/{epochs}, {best}{f', {duration(left)} left' if left else ''}"

@@ -12,12 +12,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from data.loading import TrainingBatch
+from data.accumulation import Window
 from engine import distributed
 from engine.averaging import WeightAverage
 from engine.compiled import Compiled
-from engine.normalization import Normalization
-from engine.running_loss import RunningLoss
+from engine.device import autocast_dtype
+from engine.normalization import normalization_of
+from engine.options import TrainerOptions
+from engine.running_loss import REMEDY, NonFiniteLoss, RunningLoss
 from losses.weighted_sum import WeightedSum
 
 
@@ -38,88 +40,88 @@ class Components:
 
 
 class TrainingStep:
-    """A network with all that changes together with its weights; called, it takes a step.
-
-    Args:
-        components: on the device, in the memory layout that `channels_last` selects.
-        autocast: the dtype of mixed precision; None for float32.
-        grad_clip: largest norm of the gradient; None does not clip.
-        ema_decay: of an average of the weights; None keeps none.
-        compile: have torch.compile translate the network; where it cannot, goes on without.
+    """A network with all that changes together with its weights. Call it to take an optimiser step.
 
     Attributes:
-        scaler: of the gradients, where float16 needs it.
-        average: of the weights, or None.
+        normalization: of the network's input.
+        autocast: dtype of mixed precision; None for float32.
+        scaler: of the gradients; does nothing without float16.
         running: the losses of the steps.
+        average: exponential moving average of the weights; None without `trainer.ema`.
     """
 
-    def __init__(
-        self,
-        components: Components,
-        normalization: Normalization,
-        *,
-        device: torch.device,
-        autocast: torch.dtype | None = None,
-        channels_last: bool = True,
-        grad_clip: float | None = None,
-        ema_decay: float | None = None,
-        compile: bool = False,
-    ) -> None:
-        model, loss = components.model, components.loss
-        self.model, self.loss = model, loss
-        self.optimizer, self.scheduler = components.optimizer, components.scheduler
-        self.normalization, self.device, self.autocast = normalization, device, autocast
-        self.channels_last, self.grad_clip = channels_last, grad_clip
-        self.scaler = torch.amp.GradScaler(device.type, enabled=autocast == torch.float16)
-        self.running = RunningLoss(loss, device)
+    def __init__(self, components: Components, options: TrainerOptions, device: torch.device) -> None:
+        self.model = components.model
+        self.loss = components.loss
+        self.optimizer = components.optimizer
+        self.scheduler = components.scheduler
+        self.device = device
+        self.channels_last = options.channels_last
+        self.grad_clip = options.grad_clip
+        self.normalization = normalization_of(self.model)
+        self.autocast = autocast_dtype(options.amp, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast == torch.float16)
+        self.running = RunningLoss(self.loss, device)
         self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        # What is called; its weights are the model's.
-        self._parallel = DistributedDataParallel(model) if distributed.processes() > 1 else None
-        network = self._parallel or model
-        self._network: Any = Compiled(network) if compile else network
-        self.average = None if ema_decay is None else WeightAverage(model, ema_decay)
+        # The wrappers that are called; they share the model's weights.
+        self._parallel = DistributedDataParallel(self.model) if distributed.processes() > 1 else None
+        network = self._parallel or self.model
+        self._network: Any = Compiled(network) if options.compile else network
+        self.average = WeightAverage(self.model, options.ema_decay) if options.ema else None
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network to validate and to keep: with averaged weights where there are any."""
+        """The network to validate and to keep: the averaged one if there is one."""
         return self.model if self.average is None else self.average.module
 
-    def __call__(self, window: list[TrainingBatch], counted: int, step: int) -> Tensor | None:
-        """One optimiser step over the micro-batches of a window.
+    @property
+    def learning_rate(self) -> float:
+        """Of the first parameter group."""
+        return self.optimizer.param_groups[0]["lr"]
 
-        Terms are divided by the denominators of the whole window, in all processes, so that the gradient is that of
-        one large batch wherever the term allows it. What is reported is the loss of the main logits, as in validation.
+    def __call__(self, window: Window, number: int) -> Tensor | None:
+        """Take one optimiser step over the micro-batches of a window.
+
+        Terms are divided by the denominators of the whole window, over all processes, so that the gradient is that of
+        one large batch if the term allows it. The loss of the main logits is reported, as in validation.
 
         Args:
-            counted: how many of the micro-batches count. At the end of an epoch other processes may have one more;
-                they all have to go over the same number, so this one's last adds nothing to the gradient.
-            step: number of this step, from 1.
+            number: of this step, from 1.
 
         Returns:
-            The gradient's norm, if it clips.
+            The norm of the gradient before clipping; None if it is not clipped.
         """
         pinned = self.device.type == "cuda"
-        masks = [batch.masks.to(self.device, non_blocking=pinned).long() for batch in window]
+        masks = [batch.masks.to(self.device, non_blocking=pinned).long() for batch in window.batches]
         denominators = [self.loss.denominators(mask) for mask in masks]
-        for denominator in denominators[counted:]:
+        for denominator in denominators[window.counted :]:
             denominator.zero_()
-        total_denominators = torch.stack(denominators).sum(0) if len(window) > 1 else denominators[0].clone()
+        total_denominators = torch.stack(denominators).sum(0) if len(masks) > 1 else denominators[0].clone()
         distributed.add_up(total_denominators)
-        for i, (batch, mask, denominator) in enumerate(zip(window, masks, denominators, strict=True)):
+        for i, (batch, mask, denominator) in enumerate(zip(window.batches, masks, denominators, strict=True)):
             images = batch.images.to(self.device, non_blocking=pinned)
-            more = i < len(window) - 1  # gradients are exchanged once, with the last
-            with self._parallel.no_sync() if self._parallel is not None and more else nullcontext():
-                with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-                    outputs = self._network(self.normalization(images, self.channels_last))
-                logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
-                totals = objective = self.loss.totals(logits, mask)
-                for other in auxiliary:
-                    objective = objective + self.loss.auxiliary_weight * self.loss.totals(other, mask)
-                # The gradient becomes the mean over the processes, and is to be their sum.
-                share = distributed.processes() if i < counted else 0
+            is_last = i == len(masks) - 1  # processes exchange gradients once, after the last micro-batch
+            with nullcontext() if self._parallel is None or is_last else self._parallel.no_sync():
+                totals, objective = self._forward(images, mask)
+                # DDP takes the mean of the gradient over processes; the sum is wanted.
+                share = distributed.processes() if i < window.counted else 0
                 self.scaler.scale(share * self.loss.total(objective, total_denominators)).backward()
-            if i < counted:
+            if i < window.counted:
                 self.running.add(totals.detach(), denominator, batch.names, objective.detach())
+        return self._update_weights(number)
+
+    def _forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The totals (terms,) of the loss of the main logits, and the same with those of auxiliary logits added."""
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            outputs = self._network(self.normalization(images, self.channels_last))
+        logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+        totals = objective = self.loss.totals(logits, mask)
+        for other in auxiliary:
+            objective = objective + self.loss.auxiliary_weight * self.loss.totals(other, mask)
+        return totals, objective
+
+    def _update_weights(self, number: int) -> Tensor | None:
+        """Clip the gradient, and step the optimiser, the schedule and the average."""
         norm = None
         if self.grad_clip is not None:
             self.scaler.unscale_(self.optimizer)
@@ -128,8 +130,22 @@ class TrainingStep:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.scaler.get_scale() >= scale:  # a smaller scale says that the scaler skipped the step
+        if self.scaler.get_scale() >= scale:  # smaller: the scaler has skipped the step
             self.scheduler.step()
         if self.average is not None:
-            self.average.update(step)
+            self.average.update(number)
         return norm
+
+    def check_finite(self, steps: int) -> None:
+        """Check losses and weights before they are saved over good ones. Waits for the device.
+
+        Args:
+            steps: done so far, for the message.
+
+        Raises:
+            NonFiniteLoss: a loss since the last check, or a weight, is NaN or infinite.
+        """
+        self.running.read()
+        norms = torch._foreach_norm([parameter.detach() for parameter in self.model.parameters()])
+        if not torch.stack(norms).isfinite().all():
+            raise NonFiniteLoss(f"a weight is no longer finite after step {steps}, as a gradient was\n{REMEDY}")

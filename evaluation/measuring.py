@@ -10,13 +10,13 @@ from tqdm import tqdm
 
 from data.loading import ValidationLoader
 from data.samples import HasScores, SegmentationDataset
-from data.workers import deaths_named, worker_count
-from engine import out_of_memory
+from data.workers import explain_dead_workers, worker_count
 from engine.details import Details
 from engine.device import autocast_dtype
 from engine.evaluator import Evaluation, evaluate
 from engine.logits import likeliest
 from engine.metrics import add_to_confusion
+from engine.out_of_memory import explain_out_of_memory
 from engine.predictor import Predictor
 
 
@@ -88,7 +88,7 @@ def _by_batches(
         num_workers=worker_count(node["num_workers"], device),
         pin_memory=device.type == "cuda",
     )
-    with out_of_memory.advised(node["batch_size"], size, device), deaths_named([loader.watched]):
+    with explain_out_of_memory(node["batch_size"], size, device), explain_dead_workers([loader.watched]):
         return evaluate(
             predictor.model,
             None,

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from data.accumulation import Window
 from engine.checkpoint import load_checkpoint
-from engine.normalization import IMAGENET
+from engine.options import TrainerOptions
 from engine.schedules import constant
 from engine.training_step import Components, TrainingStep
 from losses.combinations import ce_iou
@@ -81,21 +82,18 @@ def test_a_step_does_not_wait_for_the_gpu() -> None:
     loss = ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}).cuda()
     step = TrainingStep(
         Components(model, loss, optimizer, constant(optimizer, 10, 5)),
-        IMAGENET,
-        device=torch.device("cuda"),
-        autocast=torch.bfloat16,
-        grad_clip=1.0,
-        ema_decay=0.9,
+        TrainerOptions(epochs=1, amp="bf16", grad_clip=1.0, ema=True, ema_decay=0.9),
+        torch.device("cuda"),
     )
     batches = [
         batch(seed)._replace(images=batch(seed).images.pin_memory(), masks=batch(seed).masks.pin_memory())
         for seed in range(2)
     ]
-    step(batches, 2, 1)
+    step(Window(batches, 2), 1)
     torch.cuda.set_sync_debug_mode("error")
     try:
         for number in range(2, 6):
-            step(batches, 2, number)
+            step(Window(batches, 2), number)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

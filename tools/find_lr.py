@@ -26,8 +26,8 @@ from utils.launch import launch
 from utils.paths import is_folder, user_path
 
 if TYPE_CHECKING:
+    from data.accumulation import Window
     from data.device_loading import AnyTrainingLoader
-    from data.loading import TrainingBatch
     from engine.training_step import TrainingStep
 
 log = logging.getLogger("find_lr")
@@ -40,9 +40,9 @@ def find(cfg: DictConfig) -> None:
         raise UserError(f"output={path}: the picture is a .png file")
 
     # Slow to import, so only here, where the config is known to be right.
-    from data.workers import deaths_named
-    from engine import out_of_memory
+    from data.workers import explain_dead_workers
     from engine.lr_range import rising_rates
+    from engine.out_of_memory import explain_out_of_memory
     from engine.randomness import seed_everything
     from engine.schedules import constant
     from engine.training_step import Components
@@ -62,16 +62,16 @@ def find(cfg: DictConfig) -> None:
     scheduler = constant(optimizer, cfg.steps, cfg.steps)
     step = trainer.training_step(Components(model, loss, optimizer, scheduler))
     rates = rising_rates(cfg.min_lr, cfg.max_lr, cfg.steps)
-    size, accumulation = batches.image_size, trainer.accumulation_steps
+    size, accumulation = batches.image_size, trainer.options.accumulation_steps
     with (
-        out_of_memory.advised(cfg.data.batch_size, size, trainer.device, accumulation),
-        deaths_named([batches.watched]),
+        explain_out_of_memory(cfg.data.batch_size, size, trainer.device, accumulation),
+        explain_dead_workers([batches.watched]),
     ):
-        losses = losses_at(rates, step, endless_windows(batches, trainer.accumulation_steps))
+        losses = losses_at(rates, step, endless_windows(batches, trainer.options.accumulation_steps))
     show(rates, losses, configured, f"{type(model).__name__}, {type(optimizer).__name__}, data={chosen('data')}", path)
 
 
-def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[list[TrainingBatch]]) -> list[float]:
+def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Window]) -> list[float]:
     """The loss at each rate, in an optimiser step of its own; ends where it diverges or is not finite.
 
     Raises:
@@ -88,7 +88,7 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[list
             for group in step.optimizer.param_groups:
                 group["lr"] = rate
             step.running = RunningLoss(step.loss, step.device)
-            step(window, len(window), len(losses) + 1)
+            step(window, len(losses) + 1)
             try:
                 losses.append(step.running.read()["loss"])
             except NonFiniteLoss:
@@ -101,21 +101,20 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[list
     return losses
 
 
-def endless_windows(batches: AnyTrainingLoader, size: int) -> Iterator[list[TrainingBatch]]:
+def endless_windows(batches: AnyTrainingLoader, size: int) -> Iterator[Window]:
     """The micro-batches of one optimiser step after the other, epoch after epoch. Steps without a labelled pixel, which
     have no loss, are left out.
 
     Raises:
         UserError: no step of an epoch has one.
     """
+    from data.accumulation import windows
     from data.labels import IGNORE_INDEX
-    from engine.trainer import windows_of
 
     for epoch in itertools.count():
-        batches.order.epoch = epoch
         labelled = 0
-        for window in windows_of(batches, size):
-            if any((batch.masks != IGNORE_INDEX).any() for batch in window):
+        for window in windows(batches, size, epoch):
+            if any((batch.masks != IGNORE_INDEX).any() for batch in window.batches):
                 labelled += 1
                 yield window
         if not labelled:

@@ -8,18 +8,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-# Upper limits are far above what is of use: they tell a slip of the finger from a number that is meant.
-Positive = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
-NonNegative = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
-BatchSize = Annotated[int, Field(strict=True, ge=1, le=65_536)]
-Workers = Annotated[int, Field(strict=True, ge=0, le=256)]
-Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
-Rate = Annotated[float, Field(strict=True, gt=0, le=1e15, allow_inf_nan=False)]
-Overlap = Annotated[float, Field(strict=True, ge=0, le=0.95, allow_inf_nan=False)]
-Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
-Text = Annotated[str, Field(strict=True)]
-Flag = Annotated[bool, Field(strict=True)]
-Device = Literal["auto", "cpu", "cuda", "mps"]
+from engine.options import TrainerOptions
+from utils.value_types import (
+    BatchSize,
+    Device,
+    Flag,
+    NonNegative,
+    Overlap,
+    Positive,
+    Precision,
+    Rate,
+    Seed,
+    Text,
+    Workers,
+)
+
 Node = dict[str, Any]
 TYPED_AS = {"models": "model", "classifier": "model"}
 """Keys that are typed under another name, as Hydra would choose an option of a group by their own."""
@@ -76,28 +79,10 @@ class Loader(Keys):
     allow_single_class: Flag = False  # a run of an earlier version is without it
 
 
-class Trainer(Keys):
+class Trainer(Keys, TrainerOptions):
     """The group `trainer`."""
 
     target: Any = Field(alias="_target_")
-    epochs: Positive
-    device: Device
-    amp: Literal["auto", "off", "fp16", "bf16"]
-    channels_last: Flag
-    accumulation_steps: Positive
-    grad_clip: Rate | None
-    validate_every: Positive
-    monitor: Text
-    log_every: Positive
-    # Of later versions than the others: the config of an older run, which can be resumed, is without them.
-    ema: Flag = False
-    ema_decay: Share = 0.999
-    early_stopping: Positive | None = None
-    checkpoint_minutes: Rate | None = 10.0
-    decay_norms: Flag = True
-    compile: Flag = False
-    sync_batchnorm: Flag = False
-    deterministic: Flag = False
 
 
 class Train(Keys):
@@ -205,7 +190,7 @@ class Benchmark(Keys):
     batch_size: Annotated[list[BatchSize], Field(min_length=1), BeforeValidator(_several)]
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None
-    amp: Literal["auto", "off", "fp16", "bf16"]
+    amp: Precision
     seconds: Rate
     runs: Text | None
     plot: Text | None

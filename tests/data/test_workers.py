@@ -15,7 +15,7 @@ from data.augmentation import Augmentation
 from data.labels import LabelSet
 from data.loading import TrainingLoader, ValidationLoader
 from data.samples import Sample
-from data.workers import WatchedSamples, deaths_named, worker_options
+from data.workers import WatchedSamples, explain_dead_workers, worker_options
 from tests.engine.small import SIZE, Halves
 from utils.errors import UserError
 
@@ -49,15 +49,18 @@ def test_the_sample_is_named(key: Callable[[int], object]) -> None:
     batches = [[key(index)] for index in range(8)]
     loader: DataLoader = DataLoader(watched, batch_sampler=batches, collate_fn=first, **worker_options(2, False))
     said = r"^a loader worker (is killed by signal: Killed|exited unexpectedly) while it read sample 5, images/5\.jpg; "
-    with pytest.raises(UserError, match=said), deaths_named([watched]):
+    with pytest.raises(UserError, match=said), explain_dead_workers([watched]):
         list(loader)
 
 
 def test_a_worker_that_dies_between_samples_and_other_errors() -> None:
     watched = WatchedSamples(Halves(4), Halves(4), 1)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"^a loader worker exited unexpectedly; the system"), deaths_named([watched]):
+    with (
+        pytest.raises(UserError, match=r"^a loader worker exited unexpectedly; the system"),
+        explain_dead_workers([watched]),
+    ):
         raise RuntimeError("DataLoader worker (pid(s) 12, 13) exited unexpectedly")
-    with pytest.raises(RuntimeError, match="something else"), deaths_named([watched]):
+    with pytest.raises(RuntimeError, match="something else"), explain_dead_workers([watched]):
         raise RuntimeError("something else")
     assert watched[2].name == "sample 2"  # without workers, as ever
 
@@ -124,7 +127,7 @@ def test_too_few_file_handles() -> None:
     try:
         with (
             pytest.raises(UserError, match=r"^too many open files \(the limit is \d+\)"),
-            deaths_named([loader.watched]),
+            explain_dead_workers([loader.watched]),
         ):
             for batch in loader:
                 batches.append(batch)

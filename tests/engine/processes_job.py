@@ -57,7 +57,7 @@ def train(folder: Path, share: Share) -> dict[str, Any]:
     """Trains on noise; returns the gradients of all steps and what came out."""
     folder.mkdir(exist_ok=True)
     first = distributed.rank() == 0
-    trainer = Trainer(2, device="cpu", accumulation_steps=ACCUMULATION)
+    trainer = Trainer(epochs=2, device="cpu", accumulation_steps=ACCUMULATION)
     seed_everything(distributed.rank())  # so that the weights have to come from the first
     model = trainer.prepare(Precise())
     loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}, class_weights=WEIGHTS))
@@ -72,12 +72,12 @@ def train(folder: Path, share: Share) -> dict[str, Any]:
     description = {"config": {}, "image_size": list(SIZE)}
     columns = trainer.metric_columns(loss, Halves.labels)
     record = RunRecord(RunFolder(folder) if first else None, NoLogger(), columns, description)
-    trainer.fit(Components(model, loss, optimizer, constant(optimizer, 10, 5)), batches, validation, record)
-    assert trainer.last_validation is not None and isinstance(samples._store, InMemory)
+    loop = trainer.fit(Components(model, loss, optimizer, constant(optimizer, 10, 5)), batches, validation, record)
+    assert loop.saver.confusion is not None and isinstance(samples._store, InMemory)
     return {
         "gradients": gradients,
         "weights": model.state_dict(),
-        "confusion": trainer.last_validation.confusion,
+        "confusion": loop.saver.confusion,
         "shared": samples._store.memory.name,
     }
 

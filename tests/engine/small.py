@@ -12,6 +12,7 @@ from data.labels import LabelSet
 from data.loading import TrainingLoader, ValidationLoader
 from data.samples import Sample
 from engine.checkpoint import load_checkpoint
+from engine.loop import TrainingLoop
 from engine.pictures import Pictures
 from engine.randomness import seed_everything
 from engine.run_record import RunRecord
@@ -97,8 +98,8 @@ def fit(
     logger: Any = None,
     pictures: Pictures | None = None,
     **options: Any,
-) -> Trainer:
-    """Trains a small network on 10 samples, in batches of 2."""
+) -> TrainingLoop:
+    """Train a small network on 10 samples, in batches of 2; returns the loop that has run."""
     options = {"epochs": 2, "device": "cpu", **options}
     trainer = Trainer(**options)
     seed_everything(0)
@@ -109,14 +110,13 @@ def fit(
     train = TrainingLoader(Halves(10), Augmentation(), image_size=SIZE, batch_size=2, seed=0, num_workers=0)
     steps = trainer.steps_per_epoch(train)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    scheduler = poly(optimizer, steps * trainer.epochs, steps)
+    scheduler = poly(optimizer, steps * trainer.options.epochs, steps)
     validation = ValidationLoader(Halves(4), batch_size=3, num_workers=0)
     description = {"config": {}, "image_size": list(SIZE)}
     columns = trainer.metric_columns(loss, Halves.labels)
     record = RunRecord(run, logger or NoLogger(), columns, description, pictures)
     checkpoint = load_checkpoint(run.last) if resume else None
-    trainer.fit(Components(model, loss, optimizer, scheduler), train, validation, record, checkpoint)
-    return trainer
+    return trainer.fit(Components(model, loss, optimizer, scheduler), train, validation, record, checkpoint)
 
 
 def same_state(a: Path, b: Path) -> bool:

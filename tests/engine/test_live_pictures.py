@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from data.labels import LabelSet
 from data.samples import Sample
+from engine.loop import TrainingLoop
 from engine.pictures import GAP, LONGEST_SIDE, Pictures
-from engine.trainer import Trainer
 from tests.engine.small import Halves, Notes, fit
 
 CPU = torch.device("cpu")
@@ -85,15 +85,15 @@ def test_the_trainer_has_one_made_of_the_averaged_weights_at_each_validation(tmp
     notes = Notes()
     pictures = Remembering(Halves(4), CPU)
     options: dict[str, Any] = {"ema": True, "epochs": 3, "validate_every": 2, "logger": notes, "pictures": pictures}
-    trainer = fit(tmp_path, **options)
-    assert trainer.step.average is not None and shown == [trainer.step.average.module] * 2
+    loop = fit(tmp_path, **options)
+    assert loop.step.average is not None and shown == [loop.step.average.module] * 2
     assert [step for step, _ in notes.images] == [10, 15]  # epochs of 5 steps
-    np.testing.assert_array_equal(notes.images[-1][1], Pictures(Halves(4), CPU)(trainer.step.average.module))
+    np.testing.assert_array_equal(notes.images[-1][1], Pictures(Halves(4), CPU)(loop.step.average.module))
 
 
 def test_they_do_not_change_the_training(tmp_path: Path) -> None:
     networks = []
     for name, pictures in (("with", Pictures(Halves(4), CPU)), ("without", None)):
-        trainer: Trainer = fit(tmp_path / name, logger=Notes(), pictures=pictures)
-        networks.append(trainer.model.state_dict())
+        loop: TrainingLoop = fit(tmp_path / name, logger=Notes(), pictures=pictures)
+        networks.append(loop.model.state_dict())
     assert all(torch.equal(networks[0][name], networks[1][name]) for name in networks[0])

@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.checkpoint import load_checkpoint
 from engine.randomness import random_state, restore_random_state, seed_everything
 from engine.running_loss import NonFiniteLoss
-from engine.trainer import Trainer
+from engine.saving import Saver
 from tests.engine.small import Net, fit, same_state, without_clocks
 from utils.interruption import Interrupted
 from utils.run_folder import RunFolder
@@ -54,16 +54,16 @@ def test_rows_written_after_the_last_checkpoint_are_not_doubled(tmp_path: Path) 
     class Killed(Exception):
         pass
 
-    original = Trainer._save_last
+    original = Saver.save_last
 
-    def die(self: Trainer, *arguments: Any) -> None:
+    def die(self: Saver, *arguments: Any) -> None:
         calls["count"] += 1
         if calls["count"] == 3:
             raise Killed
         original(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_save_last", die)
+        patch.setattr(Saver, "save_last", die)
         with pytest.raises(Killed):
             fit(run.path, epochs=3)
     assert [row["epoch"] for row in run.read_rows()] == [1, 2]
@@ -184,6 +184,6 @@ def test_the_schedule_goes_on_in_steps_of_as_many_processes_as_there_are(tmp_pat
     checkpoint["training"]["processes"] *= 2
     checkpoint["training"]["scheduler"]["last_epoch"] = 6
     torch.save(checkpoint, run.last)
-    trainer = fit(tmp_path, epochs=4, resume=True)
-    assert trainer.step.scheduler.last_epoch == 20
+    loop = fit(tmp_path, epochs=4, resume=True)
+    assert loop.step.scheduler.last_epoch == 20
     assert [row["lr"] for row in run.read_rows()][2:] == pytest.approx([0.01 * (1 - 15 / 20) ** 0.9, 0])

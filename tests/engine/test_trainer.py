@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from data.accumulation import windows
 from data.augmentation import Augmentation
 from data.loading import TrainingLoader, ValidationLoader
 from engine.checkpoint import load_checkpoint
@@ -14,21 +15,21 @@ from engine.evaluator import evaluate
 from engine.metrics import scores
 from engine.running_loss import NonFiniteLoss
 from engine.schedules import constant
-from engine.trainer import Trainer, windows_of
+from engine.trainer import Trainer
 from tests.engine.small import SIZE, Halves, Net, Notes, fit, same_state, without_clocks
 from utils.errors import UserError
 from utils.run_folder import RunFolder
 
 
 def test_it_learns_and_keeps_the_best(tmp_path: Path) -> None:
-    trainer = fit(tmp_path, epochs=6)
+    loop = fit(tmp_path, epochs=6)
     rows = RunFolder(tmp_path).read_rows()
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30]
     assert rows[-1]["train/loss"] < rows[0]["train/loss"] / 2
     best = max(rows, key=lambda row: row["val/miou"])
     assert best["val/miou"] > 0.95
-    assert load_checkpoint(tmp_path)["epoch"] == best["epoch"] == trainer.progress.best_epoch
+    assert load_checkpoint(tmp_path)["epoch"] == best["epoch"] == loop.progress.best_epoch
     assert rows[-1]["lr"] == pytest.approx(0)
     assert rows[2]["lr"] == pytest.approx(0.01 * 0.5**0.9)
     assert RunFolder(tmp_path).read_summary()["best"]["val/miou"] == pytest.approx(best["val/miou"])
@@ -46,21 +47,17 @@ def test_validation_is_periodic_and_last(tmp_path: Path) -> None:
     assert [("val/miou" in row) for row in RunFolder(tmp_path).read_rows()] == [False, True, False, True, True]
 
 
-def test_windows() -> None:
-    assert list(windows_of([1, 2, 3, 4, 5], 2)) == [[1, 2], [3, 4], [5]]  # type: ignore[list-item]
-
-
 @pytest.mark.parametrize(("size", "steps"), [(1, 5), (2, 3), (5, 1), (9, 1)])
 def test_accumulation_counts_the_shorter_last_window(tmp_path: Path, size: int, steps: int) -> None:
-    trainer = fit(tmp_path, accumulation_steps=size)
-    assert trainer.progress.step == 2 * steps
-    assert trainer.step.scheduler.last_epoch == 2 * steps
+    loop = fit(tmp_path, accumulation_steps=size)
+    assert loop.progress.step == 2 * steps
+    assert loop.step.scheduler.last_epoch == 2 * steps
 
 
 def test_losses_are_lower_is_better(tmp_path: Path) -> None:
-    trainer = fit(tmp_path, epochs=4, monitor="val/soft_iou")
+    loop = fit(tmp_path, epochs=4, monitor="val/soft_iou")
     rows = RunFolder(tmp_path).read_rows()
-    assert trainer.progress.best == pytest.approx(min(row["val/soft_iou"] for row in rows))
+    assert loop.progress.best == pytest.approx(min(row["val/soft_iou"] for row in rows))
     with pytest.raises(UserError, match=r"trainer\.monitor=val/mIoU .*did you mean 'val/miou'"):
         fit(tmp_path / "b", monitor="val/mIoU")
     with pytest.raises(UserError, match="train/loss"):
@@ -88,15 +85,15 @@ def test_a_loss_that_is_not_finite_names_the_samples(tmp_path: Path) -> None:
 def test_clipping_bounds_the_gradient_and_logs_its_norm(tmp_path: Path) -> None:
     """With plain SGD of rate 1, the weights move by the clipped gradient."""
     notes = Notes()
-    trainer = fit(tmp_path, grad_clip=0.05, log_every=1, logger=notes)
+    loop = fit(tmp_path, grad_clip=0.05, log_every=1, logger=notes)
     norms = [values["step/grad_norm"] for _, values in notes.values if "step/grad_norm" in values]
     assert len(norms) == 10 and max(norms) > 0.05  # measured before it is clipped
-    window = next(windows_of(trainer.train, 1))
-    step, trained = trainer.step, list(trainer.model.parameters())
+    window = next(windows(loop.train, 1, epoch=2))
+    step, trained = loop.step, list(loop.model.parameters())
     before = [p.detach().clone() for p in trained]
     step.optimizer = torch.optim.SGD(trained, lr=1.0)
     step.scheduler = constant(step.optimizer, 10, 5)
-    step(window, 1, 11)
+    step(window, 11)
     moved = torch.stack([(p - b).norm() for p, b in zip(trained, before, strict=True)]).norm()
     assert moved.item() == pytest.approx(0.05, rel=1e-3)
 
@@ -120,11 +117,11 @@ def test_mixed_precision_learns_in_float32_weights(tmp_path: Path, amp: str) -> 
             seen.append((x.dtype, logits.dtype))
             return logits
 
-    trainer = fit(tmp_path, network=Watching, epochs=6, amp=amp)
+    loop = fit(tmp_path, network=Watching, epochs=6, amp=amp)
     assert set(seen) == {(torch.float32, torch.bfloat16 if amp == "bf16" else torch.float16)}
-    assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
-    assert trainer.step.scaler.is_enabled() == (amp == "fp16")
-    assert trainer.progress.best > 0.9
+    assert all(p.dtype == torch.float32 for p in loop.model.parameters())
+    assert loop.step.scaler.is_enabled() == (amp == "fp16")
+    assert loop.progress.best > 0.9
 
 
 def test_a_step_that_the_scaler_skips_does_not_advance_the_schedule(tmp_path: Path) -> None:
@@ -140,10 +137,10 @@ def test_a_step_that_the_scaler_skips_does_not_advance_the_schedule(tmp_path: Pa
                 logits.register_hook(lambda grad: grad * math.inf)
             return logits
 
-    trainer = fit(tmp_path, network=Overflowing, epochs=1, amp="fp16")
-    assert trainer.progress.step == 5
-    assert trainer.step.scheduler.last_epoch == 4
-    assert all(p.isfinite().all() for p in trainer.model.parameters())
+    loop = fit(tmp_path, network=Overflowing, epochs=1, amp="fp16")
+    assert loop.progress.step == 5
+    assert loop.step.scheduler.last_epoch == 4
+    assert all(p.isfinite().all() for p in loop.model.parameters())
 
 
 def test_devices_and_precisions() -> None:
@@ -165,14 +162,14 @@ def test_on_cuda(tmp_path: Path, amp: str) -> None:
 
 def test_the_averaged_weights_are_validated_and_kept(tmp_path: Path) -> None:
     """best.pt holds weights with which the evaluator gets the value in metrics.csv; those of last.pt are others."""
-    trainer = fit(tmp_path, epochs=2, ema=True, ema_decay=0.9)
+    loop = fit(tmp_path, epochs=2, ema=True, ema_decay=0.9)
     best, last = (load_checkpoint(tmp_path / "checkpoints" / f"{name}.pt") for name in ("best", "last"))
     assert not torch.equal(best["model"]["layers.0.weight"], last["model"]["layers.0.weight"])
-    model = trainer.prepare(Net())
+    model = Trainer(epochs=1, device="cpu").prepare(Net())
     model.load_state_dict(best["model"])
     loader = ValidationLoader(Halves(4), batch_size=1, num_workers=0)
-    found = evaluate(model, None, loader, num_classes=2, device=trainer.device, normalization=trainer.normalization)
-    assert scores(found.confusion).miou == pytest.approx(trainer.progress.best)
+    found = evaluate(model, None, loader, num_classes=2, device=loop.device, normalization=loop.step.normalization)
+    assert scores(found.confusion).miou == pytest.approx(loop.progress.best)
     assert torch.equal(found.confusion, best["confusion"])
 
 
@@ -185,18 +182,18 @@ def test_it_stops_when_nothing_gets_better(tmp_path: Path, caplog: pytest.LogCap
             return out if self.training else out * 0 + torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
 
     with caplog.at_level("INFO"):
-        trainer = fit(tmp_path, network=Stuck, epochs=50, early_stopping=3)
-    assert trainer.progress.best_epoch == 1 and trainer.progress.epoch == 4
+        loop = fit(tmp_path, network=Stuck, epochs=50, early_stopping=3)
+    assert loop.progress.best_epoch == 1 and loop.progress.epoch == 4
     assert "no better val/miou in 3 epochs: stopped early" in caplog.text
     again = fit(tmp_path, network=Stuck, epochs=50, early_stopping=3, resume=True)
     assert again.progress.epoch == 4
 
 
 def test_batch_norm_over_all_processes_is_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    Trainer(1, device="cpu", sync_batchnorm=True)  # of one process there is nothing to do
+    Trainer(epochs=1, device="cpu", sync_batchnorm=True)  # of one process there is nothing to do
     monkeypatch.setattr("engine.distributed.processes", lambda: 2)
     with pytest.raises(UserError, match="sync_batchnorm=true: PyTorch has it for CUDA devices, not for cpu"):
-        Trainer(1, device="cpu", sync_batchnorm=True)
+        Trainer(epochs=1, device="cpu", sync_batchnorm=True)
 
 
 def test_a_network_that_cannot_be_compiled_trains_as_it_is(

@@ -10,8 +10,9 @@ import torch
 from omegaconf import OmegaConf
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from data.accumulation import Window
 from data.loading import TrainingBatch
-from engine.normalization import IMAGENET
+from engine.options import TrainerOptions
 from engine.run_record import RunRecord
 from engine.schedules import constant
 from engine.training_step import Components, TrainingStep
@@ -68,14 +69,12 @@ def check_step(loss: str, optimizer: str) -> None:
     of_weights = build(node("optimizer", optimizer), "optimizer", params=list(model.parameters()))
     step = TrainingStep(
         Components(model, build(node("loss", loss), "loss", **weights), of_weights, constant(of_weights, 10, 5)),
-        IMAGENET,
-        device=torch.device("cpu"),
-        grad_clip=1.0,
-        ema_decay=0.9,
+        TrainerOptions(epochs=1, grad_clip=1.0, ema=True, ema_decay=0.9),
+        torch.device("cpu"),
     )
-    step([batch(0), batch(1)], 2, 1)  # what is made once
+    step(Window([batch(0), batch(1)], 2), 1)  # what is made once
     with Waits() as waits:
-        step([batch(2), batch(3)], 2, 2)
+        step(Window([batch(2), batch(3)], 2), 2)
         assert not waits.seen
         assert step.running.read()["loss"] > 0  # reading them does
         assert waits.seen

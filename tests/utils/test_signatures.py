@@ -11,7 +11,7 @@ TARGETS = [
     "models.enet.ENet",
     "data.camvid.CamVid",
     "losses.combinations.ce_iou",
-    "engine.trainer.Trainer",
+    "engine.schedules.poly",
     "torch.optim.AdamW",
     "torch.optim.SGD",
     "albumentations.RandomCrop",

@@ -1,0 +1,226 @@
+"""The training loop: epochs of optimiser steps, validation, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from torch import Tensor
+
+from data.accumulation import windows
+from data.device_loading import AnyTrainingLoader, AnyValidationLoader
+from engine import distributed
+from engine.checkpoint import load_weights
+from engine.evaluator import evaluate
+from engine.metrics import scores
+from engine.progress import ImageBar, Progress, progress_title
+from engine.run_record import RunRecord
+from engine.running_loss import RunningLoss
+from engine.saving import Saver
+from engine.training_state import restore_training_state
+from engine.training_step import Components
+from utils.interruption import Interrupted, StopRequest, WaitEnded
+from utils.tables import epoch_table
+
+if TYPE_CHECKING:
+    from engine.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+
+class TrainingLoop:
+    """One training. Every process runs it; `run` goes through all epochs.
+
+    Args:
+        components: trained in place.
+        record: gets the metrics and checkpoints.
+
+    Attributes:
+        progress: how far it has come.
+        step: takes the optimiser steps.
+        saver: holds the counts of the last validation, too.
+        stop: notes Ctrl-C and SIGTERM while it is entered.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        components: Components,
+        train: AnyTrainingLoader,
+        validation: AnyValidationLoader,
+        record: RunRecord,
+    ) -> None:
+        self.options = trainer.options
+        self.device = trainer.device
+        self.model = components.model
+        self.loss = components.loss
+        self.train = train
+        self.validation = validation
+        self.labels = validation.labels
+        self.record = record
+        self.step = trainer.training_step(components)
+        self.saver = Saver(record, self.step, self.labels, self.options.checkpoint_minutes)
+        self.stop = StopRequest(patient=distributed.processes() > 1)
+        self.progress = Progress()
+
+    def run(self, resume_from: dict[str, Any] | None = None) -> None:
+        """Train until all epochs are done or the metric stops improving.
+
+        Args:
+            resume_from: contents of a `last.pt`.
+        """
+        if resume_from is not None:
+            self._restore(resume_from)
+        self.record.begin(self.progress)
+        if resume_from is None:
+            self.saver.save_last(self.progress)
+        try:
+            while self.progress.epoch < self.options.epochs and not self._has_stalled():
+                self._run_epoch()
+        except WaitEnded:
+            self._save_and_stop(self.stop.signal or 0)
+
+    def _run_epoch(self) -> None:
+        """Train for the rest of an epoch, validate if it is time, and save."""
+        started = time.perf_counter()
+        epoch = self.progress.epoch + 1
+        images = self.train.order.samples - self.train.order.images_before(self.progress.batch)
+        losses = self._train_epoch(epoch)
+        elapsed = time.perf_counter() - started
+        row = {
+            "epoch": epoch,
+            "step": self.progress.step,
+            "lr": self.step.learning_rate,
+            **{f"train/{name}": value for name, value in losses.items()},
+            "images_per_second": images / elapsed if images > 0 else math.nan,
+        }
+        self.step.check_finite(self.progress.step)
+        if epoch % self.options.validate_every == 0 or epoch == self.options.epochs:
+            row |= self._validate(epoch)
+        row["seconds"] = time.perf_counter() - started
+        self._finish_epoch(epoch, row)
+
+    def _train_epoch(self, epoch: int) -> dict[str, float]:
+        """Take the optimiser steps of an epoch, from `progress.batch` on; returns its losses by name."""
+        order, size = self.train.order, self.options.accumulation_steps
+        self.model.train()
+        with ImageBar(f"epoch {epoch}/{self.options.epochs}", order.samples) as bar:
+            bar.move_to(order.images_before(self.progress.batch))
+            for window in self.stop.answering(windows(self.train, size, epoch - 1, self.progress.batch)):
+                gradient_norm = self.step(window, self.progress.step + 1)
+                self.progress.step += 1
+                self.progress.batch = window.batches_done
+                bar.move_to(window.images_done)
+                if self.progress.step % self.options.log_every == 0:
+                    self._log_step(bar, gradient_norm)
+                self._save_or_stop()
+        return self.step.running.read_all()
+
+    def _log_step(self, bar: ImageBar, gradient_norm: Tensor | None) -> None:
+        """Log the loss so far, the learning rate and the gradient's norm. Waits for the device."""
+        loss = self.step.running.read()["loss"]
+        bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+        values = {"step/lr": self.step.learning_rate}
+        if not math.isnan(loss):  # NaN: no labelled pixel so far
+            values["step/loss"] = loss
+        if gradient_norm is not None:
+            values["step/grad_norm"] = gradient_norm.item()
+        self.record.log(values, self.progress.step)
+
+    def _save_or_stop(self) -> None:
+        """Save if it is time, or stop if a signal came to any process. All processes do the same."""
+        self.record.check()
+        self.saver.rehearse(self.progress)
+        signal, is_due = distributed.highest(self.stop.signal or 0, int(self.saver.is_due()))
+        if signal:
+            self._save_and_stop(signal)
+        if is_due:
+            self.step.check_finite(self.progress.step)
+            self.saver.save_last(self.progress)
+
+    def _save_and_stop(self, signal: int) -> NoReturn:
+        self.step.check_finite(self.progress.step)
+        self.saver.save_last(self.progress)
+        self.record.wait()
+        raise Interrupted(signal)
+
+    def _validate(self, epoch: int) -> dict[str, float]:
+        """Measure the network on the validation split; returns the columns `val/...` of the epoch's row."""
+        done = 0
+        bar = ImageBar(f"validation {epoch}/{self.options.epochs}", self.validation.samples)
+
+        def after_batch(images: int) -> None:
+            nonlocal done
+            done = min(done + images * distributed.processes(), self.validation.samples)
+            bar.move_to(done)
+            (signal,) = distributed.highest(self.stop.signal or 0)
+            if signal:
+                self._save_and_stop(signal)
+
+        distributed.equal_buffers(self.step.evaluated)
+        with bar:
+            result = evaluate(
+                self.step.evaluated,
+                self.loss,
+                self.stop.answering(self.validation),
+                num_classes=len(self.labels),
+                device=self.device,
+                normalization=self.step.normalization,
+                autocast=self.step.autocast,
+                channels_last=self.options.channels_last,
+                after_batch=after_batch,
+            )
+        self.saver.confusion = result.confusion
+        found = scores(result.confusion)
+        return {
+            **{f"val/{name}": value for name, value in result.losses.items()},
+            "val/miou": found.miou,
+            "val/dice": found.mean_dice,
+            "val/pixel_accuracy": found.pixel_accuracy,
+            **{f"val/iou/{name}": iou for name, iou in zip(self.labels.names, found.iou.tolist(), strict=True)},
+        }
+
+    def _finish_epoch(self, epoch: int, row: dict[str, float]) -> None:
+        """Save the checkpoints of an epoch, then show its row of metrics.csv."""
+        monitor = self.options.monitor
+        improved = monitor in row and self._is_best(row[monitor])
+        if improved:
+            self.progress.best = row[monitor]
+            self.progress.best_epoch = epoch
+        self.progress.epoch = epoch
+        self.progress.batch = 0
+        self.step.running = RunningLoss(self.loss, self.device)
+        self.record.add_row(row)
+        if improved:
+            self.saver.save_best(self.progress, row)
+        self.saver.save_last(self.progress, row)
+        self.record.show(row, improved, self.step.evaluated)
+        if "val/loss" in row:
+            recent = [each["seconds"] for each in self.record.rows[-self.options.validate_every :]]
+            title = progress_title(self.progress, self.options.epochs, monitor, sum(recent) / len(recent))
+            log.info("\n%s", epoch_table(row, title))
+
+    def _is_best(self, value: float) -> bool:
+        best = self.progress.best
+        smaller_is_better = self.options.monitor in {f"val/{name}" for name in ("loss", *self.loss.names)}
+        return math.isnan(best) or (value < best if smaller_is_better else value > best)
+
+    def _has_stalled(self) -> bool:
+        """Whether the metric has not improved for `early_stopping` epochs."""
+        since = self.progress.epoch - self.progress.best_epoch
+        patience = self.options.early_stopping
+        if patience is None or self.progress.best_epoch == 0 or since < patience:
+            return False
+        log.info("no better %s in %d epochs: stopped early", self.options.monitor, since)
+        return True
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        """Restore what `Saver.save_last` saved."""
+        load_weights(self.model, checkpoint["model"])
+        saved = checkpoint["training"]["progress"]
+        window = self.options.accumulation_steps * distributed.processes()
+        steps_per_epoch = math.ceil(len(self.train) / self.options.accumulation_steps)
+        steps_done = saved["epoch"] * steps_per_epoch + saved["batch"] // window
+        self.progress = restore_training_state(checkpoint["training"], self.step, steps_done)

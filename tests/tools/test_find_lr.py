@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from data.loading import TrainingBatch
+from data.accumulation import Window
+from data.loading import EpochBatches, TrainingBatch
 from data.resized import ResizedSamples
 from data.synthetic import Synthetic
 from engine.normalization import IMAGENET
@@ -45,10 +46,10 @@ def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[float], list
     seen: list[tuple[list[float], list[str]]] = []
     take = TrainingStep.__call__
 
-    def spy(self: TrainingStep, window: list, *rest: int) -> object:
-        names = [name for batch in window for name in batch.names]
+    def spy(self: TrainingStep, window: Window, number: int) -> object:
+        names = [name for batch in window.batches for name in batch.names]
         seen.append(([group["lr"] for group in self.optimizer.param_groups], names))
-        return take(self, window, *rest)
+        return take(self, window, number)
 
     monkeypatch.setattr(TrainingStep, "__call__", spy)
     return seen
@@ -134,11 +135,11 @@ def test_the_losses_are_those_of_the_real_network(tmp_path: Path, losses_drawn: 
 
 def test_steps_without_a_labelled_pixel_are_left_out() -> None:
     """They have no loss, and a loss of 0 would be the lowest of all."""
-    batches = MagicMock()
+    batches = MagicMock(order=EpochBatches(5, 1, seed=0))
     masks = [torch.full((1, 2, 2), value, dtype=torch.uint8) for value in (255, 0, 255, 255, 1)]
     batches.__iter__.side_effect = lambda: iter([TrainingBatch(torch.zeros(1, 3, 2, 2), m, [""]) for m in masks])
     windows = endless_windows(batches, 2)
-    found = [[int(batch.masks[0, 0, 0]) for batch in next(windows)] for _ in range(4)]
+    found = [[int(batch.masks[0, 0, 0]) for batch in next(windows).batches] for _ in range(4)]
     assert found == [[255, 0], [1], [255, 0], [1]]
     masks = masks[:1]
     with pytest.raises(UserError, match="no mask of the training split has a labelled pixel"):

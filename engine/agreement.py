@@ -1,4 +1,4 @@
-"""How far two networks agree on images, and how long each takes."""
+"""How closely two networks agree on images, and how long each takes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Network = Callable[[Tensor], Tensor]
 class Agreement(NamedTuple):
     """
     Attributes:
-        difference: the largest one of two logits.
-        spread: standard deviation of the first network's logits, to judge that by.
-        equal: share of the pixels that both give the same class.
-        seconds: median time for an image, of each network.
+        difference: the largest absolute difference of logits.
+        spread: standard deviation of the logits of the first network, for comparison.
+        equal: share of the pixels with the same class.
+        seconds: median time per image of each network.
     """
 
     difference: float
@@ -37,9 +37,9 @@ class Agreement(NamedTuple):
 def compare(
     first: Network, second: Network, photos: Sequence[np.ndarray], size: tuple[int, int], batch: int
 ) -> Agreement:
-    """Both networks on photos uint8 (H, W, 3), resized to `size`, in batches of `batch`.
+    """Run both networks on photos uint8 (H, W, 3), resized to `size`, in batches of `batch`.
 
-    They take turns, after a first batch that is not timed, so that a busy machine slows both alike.
+    They take turns, so that a busy machine slows both alike. The first batch is not timed.
     """
     resized = [torch.from_numpy(np.ascontiguousarray(resize_image(photo, size))).permute(2, 0, 1) for photo in photos]
     resized += resized[: -len(resized) % batch]

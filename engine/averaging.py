@@ -1,4 +1,4 @@
-"""An average of the weights that a training goes through, which often does better than the last of them."""
+"""An average of the weights over a training, which is often better than the final weights."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Exponential moving average of a network's parameters and buffers (Polyak and Juditsky 1992; with a warm-up, so
-    that the random weights of the beginning are soon forgotten).
+    """Exponential moving average of a network's parameters and buffers (Polyak and Juditsky 1992), with a
+    warm-up that soon forgets the random initial weights.
 
     Args:
-        model: the network that is trained, on the device where it is to stay.
-        decay: how much of the average stays at each step; less in the first steps, (1 + n) / (10 + n) of step n.
+        model: the network that is trained, on its device.
+        decay: factor of the old average at each step, at most (1 + n) / (10 + n) at step n.
 
     Attributes:
         module: the network with the averaged weights, in eval mode.
@@ -30,7 +30,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Takes in the weights after optimiser step `step`, counted from 1."""
+        """Add the weights after optimiser step `step`, counted from 1."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._own, self._trained, weight)
         for own, trained in self._counters:

@@ -1,4 +1,4 @@
-"""Whether a network is as often right as it says: Guo et al. 2017, "On Calibration of Modern Neural Networks",
+"""Calibration, whether confidence equals accuracy: Guo et al. 2017, "On Calibration of Modern Neural Networks",
 arXiv 1706.04599, section 2."""
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ BINS = 15
 
 
 class Calibration:
-    """Counts how confident a network is of its pixels and how many of them are right, in bins of equal width.
+    """Counts the confidence of a network and its correct pixels in bins of equal width.
 
     Attributes:
-        counts: float64 (3, bins): pixels, right ones, and the sum of the confidences.
+        counts: float64 (3, bins): pixels, correct pixels, and the sum of confidences.
     """
 
     def __init__(self, bins: int = BINS) -> None:
         self.counts = torch.zeros(3, bins, dtype=torch.float64)
 
     def add(self, logits: Tensor, truth: Tensor) -> None:
-        """Adds a sample.
+        """Add a sample.
 
         Args:
             logits: float (C, H, W).
-            truth: (H, W), class indices, and 255 where it is ignored.
+            truth: (H, W), class indices, and 255 for ignored pixels.
         """
-        confidence, said = logits.softmax(0).max(0)
+        confidence, predicted = logits.softmax(0).max(0)
         valid = truth != 255
-        confidence, right = confidence[valid].double().cpu(), (said == truth)[valid].double().cpu()
+        confidence, right = confidence[valid].double().cpu(), (predicted == truth)[valid].double().cpu()
         bins = self.counts.shape[1]
         # A bin holds its upper edge, as in the paper.
         places = (confidence * bins).ceil().long().sub_(1).clamp_(0, bins - 1)
@@ -37,15 +37,15 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """The expected calibration error: the mean over all pixels of |accuracy - confidence| of their bin; NaN
-        without pixels."""
+        """The expected calibration error: |accuracy - confidence| per bin, weighted by its pixels; NaN without
+        pixels."""
         pixels, right, confidence = self.counts
         return ((right - confidence).abs().sum() / pixels.sum()).item()
 
     def accuracy(self) -> list[float]:
-        """The share of right pixels of each bin, NaN where it is empty."""
+        """The share of correct pixels in each bin; NaN if it is empty."""
         return (self.counts[1] / self.counts[0]).tolist()
 
     def confidence(self) -> list[float]:
-        """The mean confidence of each bin, NaN where it is empty."""
+        """The mean confidence in each bin; NaN if it is empty."""
         return (self.counts[2] / self.counts[0]).tolist()

@@ -9,7 +9,7 @@ A checkpoint is a dictionary of tensors and plain containers:
     labels, normalization, image_size
     epoch, metrics  when it was written, and the metrics then
     confusion       int64 (C, C), the last validation's
-    training        optimiser, scheduler, scaler, random states, progress: what `resume` needs; `last.pt` only
+    training        optimiser, scheduler, scaler, random states, progress: for `resume`; only in `last.pt`
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Two = Field(min_length=2, max_length=2)
 
 
 class StoredConfig(Shape):
-    """The parts of a run's config that are used from a checkpoint."""
+    """The parts of a run's config that are read from a checkpoint."""
 
     model: dict[str, Any] = {}
     data: dict[str, Any] | None = None
@@ -69,7 +69,7 @@ class StoredNormalization(Shape):
 
 
 class Stored(Shape):
-    """The types of a checkpoint's values, but those of `training`."""
+    """The types of a checkpoint's values, except those of `training`."""
 
     config: StoredConfig
     model: dict[str, Tensor]
@@ -83,7 +83,7 @@ class Stored(Shape):
 
 
 def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Writes a checkpoint so that a kill or a full disk at any moment leaves the previous one whole.
+    """Write a checkpoint atomically: a kill or a full disk at any moment leaves the previous one intact.
 
     Raises:
         UserError: it cannot be written.
@@ -91,7 +91,7 @@ def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     with replacing(path) as file:
         try:
             torch.save({"version": VERSION, **checkpoint}, file)
-        except RuntimeError as error:  # what torch makes of an OSError
+        except RuntimeError as error:  # torch wraps an OSError
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
@@ -100,10 +100,11 @@ def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint file, or the `checkpoints/best.pt` of a run folder.
 
-    Checksums, types of all values (but those of `training`), the label set and that weights are finite are checked.
+    Checksums, the types of all values (except those of `training`) and the label set are checked, and that the weights
+    are finite.
 
     Raises:
-        UserError: there is none, it is damaged or not of this program, or its format is newer than this code.
+        UserError: it is missing or damaged, was not written by this program, or by a newer version.
     """
     file = user_path(path, "checkpoint")
     if is_folder(file):
@@ -134,7 +135,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 
 
 def best_of(run: Path) -> Path:
-    """The best checkpoint of a run folder, or its last one where no validation has run yet."""
+    """The best checkpoint of a run folder, or the last one if no validation has run yet."""
     best, last = run / "checkpoints" / "best.pt", run / "checkpoints" / "last.pt"
     if is_folder(run / "0" / "checkpoints"):
         raise UserError(f"{run}: the folder of a sweep; name one of its runs, as in {run / '0'}")
@@ -185,10 +186,10 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: object) 
     """Check that weights fit a network exactly.
 
     Args:
-        source: what they come from, for messages.
+        source: where they come from, for messages.
 
     Raises:
-        UserError: names, shapes or kinds of numbers differ; names the first tensor.
+        UserError: names, shapes or kinds of numbers differ; the first tensor is named.
     """
     own = model.state_dict()
     for name in [*own, *weights]:
@@ -202,6 +203,6 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: object) 
 
 
 def _described(tensor: Tensor, other: Tensor | None) -> str:
-    """The shape of a tensor, with the kind of its numbers where another one of that name has another kind."""
+    """The shape of a tensor, and its dtype if the other tensor holds another kind of numbers."""
     same = other is None or tensor.is_floating_point() == other.is_floating_point()
     return f"{tuple(tensor.shape)}{'' if same else f' of {tensor.dtype}'}"

@@ -1,4 +1,4 @@
-"""Writing checkpoints while the training goes on."""
+"""Write checkpoints in the background."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from utils.errors import UserError
 
 
 class CheckpointWriter:
-    """Writes checkpoints in a thread, in their order, from copies, so that the training waits for the copy alone.
+    """Writes checkpoints one after the other in a thread, from copies, so that training waits only for the copy.
 
-    The memory of copies is kept from one checkpoint of a file to the next: to get it anew takes longer than to copy.
+    The memory of a copy is reused for the next checkpoint of that file, since allocating takes longer than copying.
 
-    A failure to write is a UserError of the next call. As a context manager, waits for all at its end.
+    If a write fails, the next call raises its UserError. On exit as a context manager, it waits for all writes.
     """
 
     def __init__(self) -> None:
@@ -28,21 +28,21 @@ class CheckpointWriter:
         self._copies: dict[Path, Copies] = defaultdict(Copies)
 
     def save(self, path: Path, checkpoint: dict[str, Any]) -> None:
-        """Begins to write a checkpoint; waits for the file's one before, if it is not written yet."""
+        """Begin to write a checkpoint, after the previous one of that file is written."""
         self.wait(path)
         copy = self._copies[path].of(checkpoint)
         self._pending.append((path, self._pool.submit(save_checkpoint, path, copy)))
 
     def rehearse(self, path: Path, checkpoint: dict[str, Any]) -> None:
-        """Has the thread get the memory for copies of this one, so that the next like it need not wait for that."""
+        """Allocate the memory for a checkpoint like this one in the thread, so that `save` need not wait for it."""
         self._pending.append((path, self._pool.submit(self._copies[path].of, checkpoint)))
 
     def wait(self, path: Path | None = None) -> None:
-        """Waits until everything, or all of a file, is on disk."""
+        """Wait until all checkpoints, or those of a file, are on disk."""
         self._settle([one for one in self._pending if path in (None, one[0])])
 
     def check(self) -> None:
-        """Raises what has gone wrong by now, without waiting."""
+        """Raise the error of a write that has failed, without waiting."""
         self._settle([one for one in self._pending if one[1].done()])
 
     def _settle(self, done: list[tuple[Path, Future[Any]]]) -> None:
@@ -57,23 +57,23 @@ class CheckpointWriter:
         try:
             self.wait()
         except UserError:
-            if kind is None:  # what is raised already matters more
+            if kind is None:  # otherwise keep the exception that is already raised
                 raise
         finally:
             self._pool.shutdown()
 
 
 class Copies:
-    """Copies of nested dictionaries, lists and tuples, with all tensors in memory of their own on the CPU.
+    """Copies nested dictionaries, lists and tuples, with their tensors, to the CPU.
 
-    A tensor's memory is used again for the next one in the same place.
+    The memory of a tensor is reused for the next one in the same place.
     """
 
     def __init__(self) -> None:
         self._memory: dict[tuple[Any, ...], Tensor] = {}
 
     def of(self, value: Any) -> Any:
-        """A copy, which is good until the next."""
+        """Copy a value. The copy is valid until the next call."""
         copy = self._copy(value, ())
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()  # once for all tensors

@@ -1,4 +1,4 @@
-"""torch.compile, with a way back."""
+"""torch.compile with a fallback to eager mode."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ log = logging.getLogger(__name__)
 
 
 class Compiled:
-    """Calls a network as torch.compile translates it, or as it is once that has failed. Its weights stay the network's.
+    """Calls a network through torch.compile, and in eager mode once that has failed. The weights are shared.
 
-    Compiling happens at the first call, and again for other shapes, so that only then it is known whether it can be.
+    PyTorch compiles at the first call and again for new shapes, so it may fail at any call.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -31,6 +31,6 @@ class Compiled:
         except Exception as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             name = type(self._model).__name__
-            log.warning("trainer.compile: goes on without, since %s could not be compiled: %s", name, reason)
+            log.warning("trainer.compile: falls back to eager mode: %s could not be compiled: %s", name, reason)
             self._call = self._model
             return self._model(images)

@@ -1,4 +1,4 @@
-"""What an evaluation finds out beyond its one confusion matrix: sample by sample, near outlines, and of confidences."""
+"""Results of an evaluation beyond the confusion matrix: scores per sample, boundary IoU, calibration."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from engine.metrics import add_to_confusion, scores
 
 
 class SampleScores(NamedTuple):
-    """How well one sample went; NaN where all of it is ignored.
+    """Scores of one sample; NaN if all its pixels are ignored.
 
     Attributes:
-        number: its place in the split.
-        miou: mean IoU of the classes that are there or predicted.
-        pixel_accuracy: share of the pixels that are right.
+        number: its index in the split.
+        miou: mean IoU of the classes that are present or predicted.
+        pixel_accuracy: share of correct pixels.
         boundary_iou: mean boundary IoU of those classes.
-        confidence: the mean of what the network gives its choice.
+        confidence: mean probability of the predicted class.
     """
 
     number: int
@@ -32,18 +32,18 @@ class SampleScores(NamedTuple):
 
 
 class Details:
-    """Collects them; memory grows with the number of samples by a few numbers each."""
+    """Collects these results. Memory grows by a few numbers per sample."""
 
     def __init__(self, classes: int) -> None:
         self.calibration, self.boundaries = Calibration(), BoundaryIoU(classes)
         self.samples: list[SampleScores] = []
 
     def add(self, index: int, prediction: Tensor, truth: Tensor, logits: Tensor) -> None:
-        """Adds a sample.
+        """Add a sample.
 
         Args:
             prediction: integers (H, W).
-            truth: uint8 (H, W), 255 where it is ignored.
+            truth: uint8 (H, W), 255 for ignored pixels.
             logits: float (C, H, W).
         """
         classes = self.boundaries.counts.shape[1]
@@ -59,5 +59,5 @@ class Details:
         self.samples.append(SampleScores(index, found.miou, found.pixel_accuracy, mean, share))
 
     def worst_first(self) -> list[SampleScores]:
-        """The samples by mean IoU; those without a truth last."""
+        """The samples by mean IoU, the lowest first; those without labelled pixels last."""
         return sorted(self.samples, key=lambda sample: (np.isnan(sample.miou), sample.miou))

@@ -1,4 +1,4 @@
-"""Where the computation runs, and in which precision."""
+"""The device and the precision of computations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from utils.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU; a named device must be there. Each process that torchrun
-    started gets a GPU of its own.
+    """The device of a name; `auto` is CUDA if available, else Apple's MPS, else the CPU.
+
+    Each process that torchrun starts gets its own GPU.
 
     Raises:
-        UserError: the device is not there, or there are more processes than GPUs.
+        UserError: the device is not available, or there are more processes than GPUs.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
@@ -25,7 +26,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device(name)
     if torchrun.local_processes() > torch.cuda.device_count():
         raise UserError(
-            f"{torchrun.local_processes()} processes for {torch.cuda.device_count()} GPUs; say"
+            f"{torchrun.local_processes()} processes for {torch.cuda.device_count()} GPUs; pass"
             f" --nproc_per_node={torch.cuda.device_count()}"
         )
     device = torch.device("cuda", torchrun.local_rank())
@@ -34,10 +35,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
-    """The dtype to autocast to, None for float32.
+    """The dtype of mixed precision; None for float32.
 
     Args:
-        amp: `off`, `fp16`, `bf16`, or `auto`: bf16 on CUDA devices that have it, else fp16; off elsewhere.
+        amp: `off`, `fp16`, `bf16`, or `auto`: on CUDA bf16 if supported, else fp16; off on other devices.
     """
     if amp == "auto":
         if device.type != "cuda":

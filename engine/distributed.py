@@ -1,6 +1,6 @@
-"""Several processes that train one network. torchrun starts them; without it, all of this does nothing.
+"""Training one network in several processes, started by torchrun. In a single process, these functions do nothing.
 
-Numbers on the CPU travel by gloo, those on CUDA devices by nccl.
+Tensors on the CPU are exchanged by gloo, those on CUDA devices by nccl.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from utils.errors import LostProcess
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=12)
-"""How long processes wait for what the first of their machine prepares, which may be a download."""
+"""How long processes wait for the first of their machine to prepare the data, which may be a download."""
 
 _machine: dist.ProcessGroup | None = None  # the processes of this machine
 
 
 def join() -> None:
-    """Joins the other processes that torchrun started."""
+    """Join the other processes that torchrun started."""
     global _machine
     if torchrun.launched():
         dist.init_process_group(backends(torch.cuda.is_available()))
@@ -34,35 +34,35 @@ def join() -> None:
 
 
 def backends(cuda: bool) -> str:
-    """What carries tensors on each kind of device. (Without being told, PyTorch takes one for the GPU alone.)"""
+    """The backend for each kind of device. (By default PyTorch picks one for the GPU only.)"""
     return "cpu:gloo,cuda:nccl" if cuda else "gloo"
 
 
 def leave() -> None:
-    """The end of what `join` began."""
+    """Leave the other processes, after the last exchange."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def rank() -> int:
-    """Number of this process, 0 for the first, which writes for all."""
+    """Number of this process. Process 0 writes for all."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def processes() -> int:
-    """How many processes there are."""
+    """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def add_up(tensor: Tensor) -> Tensor:
-    """The sum over all processes, in place."""
+    """Sum a tensor over all processes, in place."""
     if processes() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
 def highest(*numbers: int) -> list[int]:
-    """Each number's maximum over all processes. No device has to be waited for."""
+    """The maximum of each number over all processes, without waiting for a device."""
     if processes() == 1:
         return list(numbers)
     together = torch.tensor(numbers)
@@ -71,7 +71,7 @@ def highest(*numbers: int) -> list[int]:
 
 
 def from_first(value: T) -> T:
-    """The first process's value, in all of them."""
+    """The value of the first process."""
     if processes() == 1:
         return value
     box: list[Any] = [value]
@@ -80,9 +80,9 @@ def from_first(value: T) -> T:
 
 
 def once_a_machine(make: Callable[[], T]) -> T:
-    """What the first process of each machine makes, in all processes of that machine.
+    """Call a function in the first process of each machine; returns its result in all processes of the machine.
 
-    For what would be the same work, and memory that can be shared.
+    Use it for work whose result is the same, or whose memory can be shared.
     """
     if processes() == 1:
         return make()
@@ -94,7 +94,7 @@ def once_a_machine(make: Callable[[], T]) -> T:
 
 
 def of_all(value: T) -> list[T]:
-    """The values of all processes, in their order."""
+    """The values of all processes, in the order of their ranks."""
     if processes() == 1:
         return [value]
     values: list[Any] = [None] * processes()
@@ -103,7 +103,7 @@ def of_all(value: T) -> list[T]:
 
 
 def equal_buffers(model: nn.Module) -> None:
-    """Gives all processes the first one's buffers: the running statistics of batch norm are each one's own."""
+    """Copy the buffers of the first process to all: each has its own running statistics of batch norm."""
     if processes() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
@@ -111,16 +111,16 @@ def equal_buffers(model: nn.Module) -> None:
 
 @contextmanager
 def explain_lost_process() -> Iterator[None]:
-    """Tells an error that is only the echo of another process's end from one of this process.
+    """Report the end of another process as such, not as an error of this one.
 
     Raises:
-        LostProcess: in place of what gloo and nccl raise when they cannot reach a process.
+        LostProcess: in place of the error of gloo or nccl when a process cannot be reached.
     """
     try:
         yield
     except RuntimeError as error:
         if processes() > 1 and (isinstance(error, dist.DistError) or "gloo/transport" in str(error)):
             raise LostProcess(
-                f"process {rank()} stops, since another one has ended: its message, or torchrun's, says why"
+                f"process {rank()} stops because another one has ended: see its message, or that of torchrun"
             ) from error
         raise

@@ -19,12 +19,12 @@ from losses.weighted_sum import WeightedSum
 
 
 class Evaluation(NamedTuple):
-    """What a pass over a split counted.
+    """The counts of a pass over a split.
 
     Attributes:
         confusion: int64 (C, C), row = truth.
-        ignored: int64 (C,), what was predicted where the truth is ignored.
-        losses: the loss and its terms by name, each term summed over the samples one by one; {} without a loss.
+        ignored: int64 (C,), predicted classes of the pixels that the truth ignores.
+        losses: the loss and its terms by name, computed sample by sample; {} without a loss.
     """
 
     confusion: Tensor
@@ -46,9 +46,9 @@ def evaluate(
     after_batch: Callable[[int], object] = lambda images: None,
     after_sample: Callable[[int, Tensor, Tensor, Tensor], None] | None = None,
 ) -> Evaluation:
-    """Runs a network in eval mode over a split, one sample after the other at its mask's own size.
+    """Run a network in eval mode over a split, and compare with the masks at their own sizes.
 
-    Several processes go over a part each, as many batches all of them, and get the same result.
+    Of several processes, each takes a part with the same number of batches, and all get the same result.
 
     Memory does not grow with the number of samples, and the losses do not depend on the batch size.
 
@@ -65,7 +65,7 @@ def evaluate(
     done = 0
     try:
         for batch in batches:
-            if not batch.masks:  # where another process has one batch more
+            if not batch.masks:  # another process has one more batch
                 after_batch(0)
                 continue
             images = batch.images.to(device, non_blocking=pinned)

@@ -1,4 +1,4 @@
-"""Networks as files that run without this program: ONNX, `torch.export`, TorchScript."""
+"""Export networks to files that run without this program: ONNX, `torch.export`, TorchScript."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from engine.onnx_model import OnnxModel
 
 Format = Literal["onnx", "torch_export", "torchscript"]
 EXAMPLE = (2, 97, 131)
-"""Batch, height and width that dynamic graphs are traced with: sizes of which nothing is a special case."""
+"""Batch size, height and width to trace dynamic graphs with: none of them is a special case."""
 
 
 class WithPreprocessing(nn.Module):
-    """A network that takes pixels as a camera gives them, and gives class ids."""
+    """A network that takes the bytes of photos and also returns class ids."""
 
     def __init__(self, model: nn.Module, normalization: Normalization) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class WithPreprocessing(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 RGB (N, H, W, 3) -> ids uint8 (N, H, W), logits (N, C, H, W)."""
-        # A layout that is left open would be a question of its own for batches of one.
+        # Without an explicit layout, exporters treat batches of one as a special case.
         floats = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         logits = self.model((floats - self.mean) / self.std)
         return logits.argmax(1).to(torch.uint8), logits
@@ -45,14 +45,14 @@ class WithPreprocessing(nn.Module):
 
 @torch.no_grad()
 def as_bytes(kind: Format, model: nn.Module, facts: Facts) -> bytes:
-    """A network as the content of a file.
+    """Export a network; returns the content of the file.
 
     Args:
         model: on the CPU, in eval mode, without preprocessing.
-        facts: whether it is to be dynamic, and to have preprocessing, among them.
+        facts: stored in the file; `dynamic` and `preprocessing` decide what is exported.
 
     Raises:
-        torch.export's and the ONNX exporter's errors, where they cannot see through the network.
+        Errors of torch.export and the ONNX exporter, if they cannot trace the network.
     """
     graph = WithPreprocessing(model, facts.normalization).eval() if facts.preprocessing else model
     batch, height, width = EXAMPLE if facts.dynamic else (1, *facts.image_size)
@@ -66,7 +66,7 @@ def as_bytes(kind: Format, model: nn.Module, facts: Facts) -> bytes:
     if kind == "onnx":
         outputs = ["ids", "logits"] if facts.preprocessing else ["logits"]
         return with_texts(to_onnx(graph, images, outputs, dynamic_shapes), texts)
-    with _without_chatter(), _any_size(facts.dynamic):
+    with _quiet(), _any_size(facts.dynamic):
         if kind == "torch_export":
             exported = torch.export.export(graph, (images,), dynamic_shapes=dynamic_shapes, strict=False)
             torch.export.save(exported, file, extra_files={"facts.json": json.dumps(texts)})
@@ -79,9 +79,9 @@ def as_bytes(kind: Format, model: nn.Module, facts: Facts) -> bytes:
 def to_onnx(
     model: nn.Module, images: Tensor, outputs: Sequence[str], dynamic_shapes: tuple[dict[int, Any]] | None = None
 ) -> Any:
-    """A network as an onnx.ModelProto with the input `images`, for images of just this shape or for what
-    `dynamic_shapes` says of their axes."""
-    with _without_chatter(), _any_size(dynamic_shapes is not None):
+    """Export a network to an onnx.ModelProto with the input `images`, of exactly this shape unless `dynamic_shapes`
+    frees some axes."""
+    with _quiet(), _any_size(dynamic_shapes is not None):
         program = torch.onnx.export(
             model,
             (images,),
@@ -96,11 +96,11 @@ def to_onnx(
 
 
 def load(kind: Format, path: Path, facts: Facts) -> Callable[[Tensor], Tensor]:
-    """A file that `as_bytes` gave the content of, as a function of images uint8 (N, 3, H, W) that gives logits."""
+    """Load an exported file as a function from images uint8 (N, 3, H, W) to logits."""
     if kind == "onnx":
         network = OnnxModel(path)
         return lambda images: network(network.normalization(images))
-    with path.open("rb") as file, _without_chatter():
+    with path.open("rb") as file, _quiet():
         program = torch.jit.load(file) if kind == "torchscript" else torch.export.load(file).module()
 
     @torch.inference_mode()
@@ -113,8 +113,8 @@ def load(kind: Format, path: Path, facts: Facts) -> Callable[[Tensor], Tensor]:
 
 
 def with_texts(proto: Any, texts: dict[str, str]) -> bytes:
-    """An ONNX model as bytes, with these texts as its metadata; the exporter's, with paths of this machine, are left
-    out."""
+    """Serialise an ONNX model with these texts as its metadata. That of the exporter is removed, since it holds paths
+    of this machine."""
     for node in (*proto.graph.node, *(node for function in proto.functions for node in function.node)):
         del node.metadata_props[:]
         node.ClearField("doc_string")
@@ -128,13 +128,13 @@ def with_texts(proto: Any, texts: dict[str, str]) -> bytes:
 
 
 def _any_size(dynamic: bool) -> contextlib.AbstractContextManager[Any]:
-    """With sizes that happen to be equal or odd in the example not taken to be so always."""
+    """Keep the exporter from specialising on sizes of the example that happen to be equal or odd."""
     return torch.fx.experimental._config.patch(backed_size_oblivious=dynamic)  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Exporters warn of what is theirs to mend."""
+def _quiet() -> Iterator[None]:
+    """Silence the exporters, which warn about their own internals."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""What an exported file says of itself: in the metadata of an ONNX file, in `facts.json` within the others."""
+"""Facts about an exported network, stored in the metadata of an ONNX file, or as `facts.json` in the other formats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ANOTHER = "the file is damaged: export it anew with python -m tools.export"
 
 
 class StoredFacts(Shape):
-    """The types of what is kept as JSON."""
+    """The types of the values that are stored as JSON."""
 
     labels: StoredLabels
     normalization: StoredNormalization
@@ -35,12 +35,12 @@ class StoredFacts(Shape):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of an exported network.
+    """Facts about an exported network.
 
     Attributes:
         image_size: (H, W) that photos are resized to.
-        dynamic: whether it takes other sizes and batches too; else one image of `image_size`.
-        preprocessing: whether it takes uint8 RGB (N, H, W, 3) in place of normalised float32 (N, 3, H, W).
+        dynamic: whether it takes any size and batch; otherwise only one image of `image_size`.
+        preprocessing: whether it takes uint8 RGB (N, H, W, 3) instead of normalised float32 (N, 3, H, W).
         quantized: `int8`, or '' for float32.
         model: name of the network's class.
         code: commit of the program that trained it.
@@ -58,7 +58,7 @@ class Facts:
     config: str
 
     def to_texts(self) -> dict[str, str]:
-        """A text for each key, JSON where it is no plain word."""
+        """A text for each key, as JSON unless it is a plain word."""
         return {
             "format_version": str(VERSION),
             "labels": json.dumps(self.labels.to_dict()),
@@ -74,10 +74,10 @@ class Facts:
 
     @classmethod
     def from_texts(cls, texts: dict[str, str], file: object) -> Facts:
-        """The inverse of `to_texts`.
+        """Restore what `to_texts` returned.
 
         Raises:
-            UserError: they are not there, of odd types, or of a newer version; `file` is named.
+            UserError: a text is missing, of a wrong type, or of a newer version; `file` is named.
         """
         missing = [key for key in KEYS if key not in texts]
         if missing or not (texts["format_version"].isascii() and texts["format_version"].isdecimal()):
@@ -119,7 +119,7 @@ class Facts:
 def facts_of(
     checkpoint: dict[str, Any], model: nn.Module, image_size: tuple[int, int], dynamic: bool, preprocessing: bool
 ) -> Facts:
-    """What a checkpoint says, for a file."""
+    """The facts of a checkpoint, for an exported file."""
     return Facts(
         LabelSet.from_dict(checkpoint["labels"]),
         Normalization.from_dict(checkpoint["normalization"]),

@@ -1,4 +1,4 @@
-"""From a network's logits to classes at a photo's size."""
+"""Logits of a network to classes at the size of a photo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 def resize_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Logits (1, C, h, w) without gradients -> float32 (1, C, *size), bilinear, between the centres of pixels."""
+    """Resize logits (1, C, h, w), without gradients, to float32 (1, C, *size): bilinear, align_corners=False."""
     if logits.shape[-2:] == size:
         return logits.float()
     if logits.device.type != "cpu":
@@ -24,27 +24,27 @@ def resize_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def likeliest(scores: Tensor, dim: int) -> Tensor:
-    """The class with the highest score along a dimension, uint8; the first one of equals."""
+    """argmax along a dimension as uint8; of equal scores the first."""
     if scores.device.type != "cpu":
         return scores.argmax(dim).to(torch.uint8)
     return torch.from_numpy(_place_of_largest(plane.numpy() for plane in scores.float().unbind(dim)))
 
 
 def likeliest_at(logits: Tensor, size: tuple[int, ...]) -> Tensor:
-    """`likeliest` of `resize_logits`, uint8 `size`; on a CPU with no more than a class at that size at a time."""
+    """`likeliest` of `resize_logits`, uint8 `size`. A CPU holds only one class at that size at a time."""
     if logits.device.type != "cpu" or logits.shape[-2:] == size:
         return likeliest(resize_logits(logits, size)[0], 0)
     return torch.from_numpy(_place_of_largest(_resized_planes(logits, size)))
 
 
 def _resized_planes(logits: Tensor, size: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Class by class (*size), by OpenCV, which takes a quarter of torch's time."""
+    """Yield the resized logits (*size) of each class, by OpenCV, which takes a quarter of the time of PyTorch."""
     for plane in logits[0].float().numpy():
         yield cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _place_of_largest(planes: Iterable[np.ndarray]) -> np.ndarray:
-    """Of each pixel the number of the plane with the largest value: argmax without branches, several times as fast."""
+    """argmax over planes without branches, several times as fast as NumPy's."""
     planes = iter(planes)
     largest = next(planes).copy()
     place = np.zeros(largest.shape, np.uint8)

@@ -1,7 +1,7 @@
-"""Segmentation metrics, all derived from one confusion matrix a split.
+"""Segmentation metrics, all derived from one confusion matrix per split.
 
-Counts are int64 and are only ever added, so that batch size, order, device and number of processes
-change nothing, to the last bit. A mean of per-batch scores would depend on all of them.
+Counts are int64 and are only added, so the result does not depend on batch size, order, device or number of
+processes. A mean of per-batch scores would depend on all of them.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from torch import Tensor
 
 
 def add_to_confusion(confusion: Tensor, prediction: Tensor, target: Tensor) -> None:
-    """Counts pixels into a confusion matrix, in place and without waiting for a device.
+    """Add pixels to a confusion matrix, in place and without waiting for a device.
 
     Args:
         confusion: int64 (C, C) or (C + 1, C); row = truth, column = prediction. The last row of the latter counts
-            what is predicted where the truth is ignored.
+            the predictions of ignored pixels.
         prediction: integer tensor of any shape, values 0..C-1.
-        target: integer tensor of that shape, values 0..C-1, and 255 where it is ignored.
+        target: integer tensor of that shape, values 0..C-1, and 255 for ignored pixels.
     """
     classes = confusion.shape[1]
-    # An extra row takes the ignored pixels, which is cheaper than selecting the others.
+    # An extra row counts the ignored pixels, which is cheaper than selecting the others.
     cells = target.flatten().clamp(max=classes).to(torch.int64).mul_(classes).add_(prediction.flatten())
     size = (classes + 1) * classes
-    if cells.is_cuda:  # bincount would ask the device for its largest value
+    if cells.is_cuda:  # bincount would wait for the device
         counts = torch.zeros(size, dtype=torch.int64, device=cells.device)
         counts.scatter_add_(0, cells, torch.ones_like(cells))
     else:
@@ -42,9 +42,9 @@ class Scores(NamedTuple):
         accuracy: float64 (C,), true positives / present.
         miou: mean of `iou`.
         mean_dice: mean of `dice` (macro).
-        pixel_accuracy: share of the pixels that are right (which is also the micro-averaged Dice).
+        pixel_accuracy: share of correct pixels (equal to the micro-averaged Dice).
         mean_accuracy: mean of `accuracy` over the classes present.
-        frequency_weighted_iou: `iou` weighted by the classes' shares of the pixels.
+        frequency_weighted_iou: `iou` weighted by the share of each class in the pixels.
     """
 
     iou: Tensor

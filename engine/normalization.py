@@ -1,4 +1,4 @@
-"""From the bytes of a batch to what a network takes."""
+"""Normalisation of images, from bytes to the input of a network."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Normalization:
         return floats.sub_(_on(images.device, self.mean)).div_(_on(images.device, self.std))
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Plain lists, as a checkpoint stores them."""
+        """The values as plain lists, for a checkpoint."""
         return {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_dict(cls, stored: dict[str, list[float]]) -> Normalization:
-        """The inverse of `to_dict`."""
+        """Restore what `to_dict` returned."""
         return cls(tuple(stored["mean"]), tuple(stored["std"]))
 
 
 @cache
 def _on(device: torch.device, values: tuple[float, ...]) -> Tensor:
-    """A value a channel, as images have it: kept, since a device has to be waited for to get it there."""
+    """One value per channel, shaped for images. Cached, since copying it to a device waits for the device."""
     return torch.tensor(values, device=device).view(1, -1, 1, 1) * 255
 
 
@@ -42,10 +42,10 @@ IMAGENET = Normalization()
 
 
 def normalization_of(model: nn.Module) -> Normalization:
-    """What a network's weights were trained with.
+    """The normalisation that the weights of a network were trained with.
 
-    The network's own `input_mean` and `input_std`, which came with a checkpoint, else its encoder's, which came with
-    pretrained weights, else ImageNet's.
+    It is read from `input_mean` and `input_std` of the network, set from a checkpoint, or else of its encoder, set with
+    pretrained weights. The default is that of ImageNet.
     """
     for module in model.modules():  # the network itself comes first
         mean, std = getattr(module, "input_mean", None), getattr(module, "input_std", None)

@@ -1,4 +1,4 @@
-"""Exported ONNX files as networks, run by ONNX Runtime."""
+"""Run exported ONNX files with ONNX Runtime, as networks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from utils.errors import UserError
 from utils.paths import is_file
 
 AS_PIXELS = Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
-"""For a file that prepares images itself: floats with the values of the bytes."""
+"""For a file with preprocessing: the values of the bytes, as floats."""
 
 
 class OnnxModel(nn.Module):
     """The network of an ONNX file that this program exported.
 
     Args:
-        path: of the file.
-        device: `cuda` runs it there; whatever it is, tensors go in and come out on the CPU.
+        device: where ONNX Runtime computes. Inputs and outputs are on the CPU in any case.
 
     Attributes:
-        facts: what the file says of itself.
-        normalization: what its `forward` wants images to be prepared with.
+        facts: stored in the file.
+        normalization: to apply to images before `forward`.
 
     Raises:
         UserError: ONNX Runtime is not installed or has no such device, or the file is missing, damaged or of another
@@ -53,7 +52,7 @@ class OnnxModel(nn.Module):
         if not self.facts.dynamic and size != self.facts.image_size:
             own = "x".join(map(str, self.facts.image_size))
             raise UserError(
-                f"{self.path}: takes images of {own} alone, not {size[0]}x{size[1]}; export it with dynamic=true"
+                f"{self.path}: takes only images of {own}, not {size[0]}x{size[1]}; export it with dynamic=true"
             )
         given = images.cpu()
         if self.facts.preprocessing:
@@ -78,16 +77,16 @@ class OnnxModel(nn.Module):
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA where this ONNX Runtime has it, else the CPU.
+    """The device of a name; `auto` is CUDA if this ONNX Runtime supports it, else the CPU.
 
     Raises:
-        UserError: it is Apple's MPS, which ONNX Runtime does not know.
+        UserError: it is Apple's MPS, which ONNX Runtime does not support.
     """
     if name == "mps":
         raise UserError("device=mps: ONNX Runtime runs .onnx files on cpu or cuda")
     if name != "auto":
         return torch.device(name)
-    with suppress(ImportError):  # told when the file is opened
+    with suppress(ImportError):  # reported when the file is opened
         import onnxruntime
 
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -96,10 +95,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def open_session(path: Path, device: torch.device, threads: int) -> Any:
-    """An ONNX Runtime session.
+    """Open an ONNX Runtime session.
 
     Raises:
-        UserError: as `OnnxModel`, but for files of other programs.
+        UserError: as `OnnxModel`, except that files of other programs are accepted.
     """
     try:
         import onnxruntime
@@ -110,12 +109,12 @@ def open_session(path: Path, device: torch.device, threads: int) -> Any:
     provider = {"cuda": "CUDAExecutionProvider"}.get(device.type, "CPUExecutionProvider")
     if provider not in onnxruntime.get_available_providers():
         raise UserError(
-            f"device={device.type}: this ONNX Runtime has none; pip install onnxruntime-gpu in place of onnxruntime,"
-            " or say device=cpu"
+            f"device={device.type}: this ONNX Runtime does not support it; pip install onnxruntime-gpu in place of"
+            " onnxruntime, or pass device=cpu"
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors; it warns of what the exporter has left unused
+    options.log_severity_level = 3  # only errors; it warns about unused values
     try:
         return onnxruntime.InferenceSession(path.read_bytes(), options, [provider])
     except Exception as error:  # its classes are not documented

@@ -1,4 +1,4 @@
-"""What to do when there is not enough memory."""
+"""Advice for when memory runs out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from utils.errors import UserError
 
 
 class OutOfMemory(UserError):
-    """A run needs more memory than there is."""
+    """A run needs more memory than is available."""
 
     goes_on = False
 
@@ -20,14 +20,14 @@ class OutOfMemory(UserError):
 def explain_out_of_memory(
     batch_size: int, image_size: tuple[int, int], device: torch.device, accumulation_steps: int | None = None
 ) -> Iterator[None]:
-    """Says what needs less memory when there is not enough.
+    """Report which settings need less memory when there is not enough.
 
     Args:
         image_size: (H, W) of the batches.
-        accumulation_steps: of the training; None where there is none.
+        accumulation_steps: of the training; None outside training.
 
     Raises:
-        OutOfMemory: in place of what PyTorch raises then.
+        OutOfMemory: in place of the error of PyTorch.
     """
     try:
         yield
@@ -38,16 +38,16 @@ def explain_out_of_memory(
         if accumulation_steps is not None:
             if ways:
                 ways[0] += (
-                    f" trainer.accumulation_steps={accumulation_steps * 2} (the same gradient but for batch norm)"
+                    f" trainer.accumulation_steps={accumulation_steps * 2} (the same gradient except for batch norm)"
                 )
-            ways.append("model.checkpointing=true where the model has it")
+            ways.append("model.checkpointing=true if the model has it")
         raise OutOfMemory(
             f"out of memory on {device} with batches of {batch_size} images of {image_size[0]}x{image_size[1]};"
-            f" say {', or '.join([*ways, 'a smaller data.image_size'])}"
+            f" pass {', or '.join([*ways, 'a smaller data.image_size'])}"
         ) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is used up: CUDA has a class for it, CPU and MPS a message."""
+    """Whether an error reports that memory has run out: CUDA has a class for it, CPU and MPS a message."""
     signs = ("can't allocate memory", "not enough memory", "backend out of memory", "CUDA out of memory")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in str(error) for sign in signs)

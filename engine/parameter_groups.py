@@ -1,4 +1,4 @@
-"""Which parameters the optimiser decays."""
+"""Parameter groups with and without weight decay."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from torch import nn
 
 
 def without_decay_of_norms(model: nn.Module) -> list[dict[str, Any]]:
-    """The trained parameters in two groups for an optimiser: weights of convolutions and linear layers, and, without
-    weight decay, everything of one dimension: biases, and scales of norms (He et al. 2019, "Bag of Tricks for Image
-    Classification", arXiv 1812.01187, section 3.1)."""
+    """Split the trained parameters into two groups for an optimiser.
+
+    Weights of convolutions and linear layers are decayed; biases and the parameters of norms, which have one dimension,
+    are not (He et al. 2019, "Bag of Tricks for Image Classification", arXiv 1812.01187, section 3.1).
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in trained if parameter.ndim > 1]},

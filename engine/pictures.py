@@ -1,4 +1,4 @@
-"""What the network says of some validation samples, to look at while it trains."""
+"""Pictures of predictions on some validation samples, to watch a training."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from engine.logits import likeliest
 from engine.normalization import normalization_of
 
 LONGEST_SIDE = 320
-"""Pixels of a panel at most: pictures of every validation add up."""
+"""Largest side of a panel in pixels, since there is a picture for each validation."""
 GAP = 4
 
 
 class Pictures:
-    """Makes pictures of the same samples each time, evenly spread over a split.
+    """Draws predictions of the same samples each time, evenly spread over a split.
 
     Args:
         samples: with images of the network's size, as `data.checking.checked_samples` gives them.
@@ -39,9 +39,9 @@ class Pictures:
 
     @torch.inference_mode()
     def __call__(self, model: nn.Module) -> np.ndarray:
-        """Rows of image, truth and prediction, uint8 (H, W, 3), RGB; the mode of the model stays as it is.
+        """Rows of image, truth and prediction, uint8 (H, W, 3), RGB. The model stays in its mode.
 
-        One sample after the other, so that it takes no more memory than validation.
+        Samples go through the network one by one, so that it takes no more memory than validation.
         """
         was_training = model.training
         model.eval()
@@ -66,7 +66,7 @@ class Pictures:
 
 
 def _joined(pictures: list[np.ndarray], axis: int) -> np.ndarray:
-    """Pictures uint8 (h, w, 3) of one size as one, with white between them."""
+    """Join pictures uint8 (h, w, 3) of one size, with white gaps between them."""
     margin = [(0, 0), (0, 0), (0, 0)]
     margin[axis] = (0, GAP)
     padded = [np.pad(picture, margin, constant_values=255) for picture in pictures[:-1]]
@@ -74,5 +74,5 @@ def _joined(pictures: list[np.ndarray], axis: int) -> np.ndarray:
 
 
 def evenly_spread(length: int, count: int) -> list[int]:
-    """`count` indices of `length` samples, the first and the last among them; fewer where there are fewer."""
+    """`count` indices of `length` samples, the first and last included; all of them if there are fewer."""
     return np.unique(np.linspace(0, length - 1, count).round().astype(int)).tolist()

@@ -1,4 +1,4 @@
-"""From a photo to a mask."""
+"""Predict the mask of a photo."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from utils.paths import user_path
 log = logging.getLogger(__name__)
 
 LARGEST = 2**26
-"""Numbers of logits at a photo's size that are held at once; of larger photos, row by row."""
+"""Largest number of logits at the size of a photo to hold at once. Larger photos are done in bands of rows."""
 
 
 class Prediction(NamedTuple):
-    """What a network says of a photo.
+    """The prediction for a photo.
 
     Attributes:
         mask: uint8 (H, W), the likeliest class of each pixel.
-        uncertainty: float32 (H, W), the entropy of the classes' probabilities as a share of the largest one there is,
-            from 0 (certain) to 1; None where it was not asked for.
-        probabilities: float32 (C, H, W), of each class; None where they were not asked for.
+        uncertainty: float32 (H, W), entropy of the probabilities divided by its maximum, from 0 (certain) to 1; None
+            unless requested.
+        probabilities: float32 (C, H, W), of each class; None unless requested.
     """
 
     mask: np.ndarray
@@ -52,17 +52,17 @@ class Predictor:
         image_size: (H, W) that photos are resized to.
         normalization: as in training.
         tta: views to average over, see `engine.views.Averaged`.
-        samples: more than 1 samples networks by dropout, as often.
-        window: (H, W) of windows at the photo's own resolution, which take the place of resizing.
-        overlap: share of a window that its neighbour has in common with it.
+        samples: with more than 1, dropout stays on and as many predictions are averaged.
+        window: (H, W) of windows at the resolution of the photo, instead of resizing it.
+        overlap: share of a window that it has in common with the next.
 
     Attributes:
-        in_threads: whether several threads may each have a photo looked at, with a share of torch's threads: on a CPU,
-            without chance, which would fall upon another photo each time, and not where ONNX Runtime has its own.
+        in_threads: whether several threads may predict at once, each with a share of torch's threads: on a CPU, without
+            dropout, whose random numbers would depend on the order, and without ONNX Runtime, which has threads.
 
     Raises:
-        UserError: unknown views, samples of a network without dropout, a window that the network does not take, or an
-            overlap out of range.
+        UserError: a view is unknown, there are samples but no dropout, the network does not accept the window, or the
+            overlap is out of range.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Predictor:
         window: tuple[int, int] | None = None,
         overlap: float = 0.25,
     ) -> None:
-        _check_looks(model, tta, samples, window, overlap)
+        _check_options(model, tta, samples, window, overlap)
         only_size = _only_size(model)
         self.model = Averaged(model, tta, samples) if tta or samples > 1 else model
         self.labels, self.image_size, self.normalization = labels, image_size, normalization
@@ -97,8 +97,7 @@ class Predictor:
         window: tuple[int, int] | None = None,
         overlap: float = 0.25,
     ) -> Predictor:
-        """The predictor of a checkpoint file, run folder or exported .onnx file, which is all that it needs; arguments
-        as the class.
+        """Load a checkpoint file, run folder or exported .onnx file; other arguments as for the class.
 
         Raises:
             UserError: as the class, `engine.checkpoint.load_checkpoint`, `build_model` and `OnnxModel`.
@@ -131,7 +130,7 @@ class Predictor:
         window: tuple[int, int] | None = None,
         overlap: float = 0.25,
     ) -> Predictor:
-        """The predictor of what `engine.checkpoint.load_checkpoint` gives; arguments as the class.
+        """Build from the result of `engine.checkpoint.load_checkpoint`; other arguments as for the class.
 
         Raises:
             UserError: as the class and `build_model`.
@@ -159,7 +158,7 @@ class Predictor:
         return found
 
     def resized(self, image: np.ndarray) -> Tensor | None:
-        """What the network looks at of a photo uint8 (H, W, 3): uint8 (1, 3, h, w) on the CPU; None with a window."""
+        """A photo uint8 (H, W, 3) resized for the network, uint8 (1, 3, h, w) on the CPU; None with a window."""
         if self.window is not None:
             return None
         pixels = resize_image(image, self.image_size).transpose(2, 0, 1)
@@ -174,18 +173,18 @@ class Predictor:
         uncertainty: bool = False,
         probabilities: bool = False,
     ) -> Prediction:
-        """The class of each pixel of a photo uint8 (H, W, 3), RGB, and what else is asked for.
+        """The class of each pixel of a photo uint8 (H, W, 3), RGB, and what else is requested.
 
         Args:
-            resized: what `resized` gives for it, where a thread has called that already.
+            resized: result of `resized`, if a thread has called that already.
 
         Raises:
-            ValueError: it is no such photo.
+            ValueError: the photo has another type or shape.
         """
         if not isinstance(image, np.ndarray):
-            raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, and not {type(image).__name__}")
+            raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, not {type(image).__name__}")
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, and not {image.dtype} {image.shape}")
+            raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, not {image.dtype} {image.shape}")
         mask = np.empty(image.shape[:2], np.uint8)
         entropy = np.empty(image.shape[:2], np.float32) if uncertainty else None
         whole = np.empty((len(self.labels), *image.shape[:2]), np.float32) if probabilities else None
@@ -205,7 +204,7 @@ class Predictor:
         return Prediction(mask, entropy, whole)
 
     def _parts(self, image: np.ndarray, resized: Tensor | None) -> Iterator[tuple[slice, slice, Tensor, bool]]:
-        """Rows, columns, what is to be resized to them (1, C, h, w), and whether these are logits or probabilities."""
+        """Yield rows, columns, the scores (1, C, h, w) to resize to them, and whether these are logits."""
         if self.window is not None:
             for rows, columns, probabilities in bands(image, self._scores, self.window, self.overlap, self.least):
                 yield rows, columns, probabilities.unsqueeze(0), False
@@ -228,11 +227,11 @@ class Predictor:
 
 
 def _only_size(model: nn.Module) -> tuple[int, int] | None:
-    """The one size that an exported file takes, None where it is any."""
+    """The only size that an exported file accepts; None if it accepts any."""
     return model.facts.image_size if isinstance(model, OnnxModel) and not model.facts.dynamic else None
 
 
-def _check_looks(
+def _check_options(
     model: nn.Module,
     tta: Sequence[Augmentation],
     samples: int,
@@ -258,13 +257,13 @@ def _check_looks(
     only_size = _only_size(model)
     if only_size is not None and ("multiscale" in tta or window not in (None, only_size)):
         raise UserError(
-            f"{model.path}: takes images of {only_size[0]}x{only_size[1]} alone: no tta=multiscale, no other window;"
+            f"{model.path}: takes only images of {only_size[0]}x{only_size[1]}: no tta=multiscale, no other window;"
             " export it with dynamic=true"
         )
 
 
 def _stretched(logits: Tensor, rows: slice, height: int) -> Tensor:
-    """Some rows of logits (1, C, h, w) that are stretched to a height, bilinear: float32 (1, C, rows, w)."""
+    """Some rows of logits (1, C, h, w) resized to a height, bilinear: float32 (1, C, rows, w)."""
     low = logits.shape[2]
     places = torch.arange(rows.start, rows.stop, device=logits.device, dtype=torch.float64)
     places = ((places + 0.5) * (low / height) - 0.5).clamp(min=0)

@@ -1,4 +1,4 @@
-"""ONNX files of 8 bits: weights and activations as bytes, with ranges measured on images."""
+"""Quantise ONNX files to 8 bits, with ranges of activations measured on images."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import numpy as np
 from utils.errors import UserError
 
 OPERATIONS = ("Conv", "ConvTranspose", "Add", "Mul", "Sigmoid", "Relu", "MaxPool", "Concat", "Resize")
-"""With bytes in and out: convolutions alone would turn them into floats and back all the time."""
+"""Operations on bytes. With only convolutions, values would be converted to floats and back all the time."""
 
 
 def quantize_onnx(content: bytes, images: Iterable[np.ndarray]) -> Any:
-    """Static quantisation.
+    """Quantise an ONNX file statically.
 
-    Weights have a range for each channel. Activations are unsigned, as the fast instructions want them (VNNI), and
-    from the least to the largest value seen: cutting off the ends was no better for ENet and ESPNet S0.
+    Weights have a range per channel. Activations are unsigned, which the fast instructions (VNNI) need, and range from
+    the smallest to the largest value seen: clipping was no better for ENet and ESPNet S0.
 
     Args:
         content: an ONNX file whose input is `images`.
-        images: what goes into it, one by one.
+        images: inputs, one by one.
 
     Returns:
-        onnx.ModelProto, in the QDQ format that other runtimes understand too.
+        onnx.ModelProto, in the QDQ format, which other runtimes support too.
 
     Raises:
         UserError: a package is missing.
@@ -70,7 +70,7 @@ def quantize_onnx(content: bytes, images: Iterable[np.ndarray]) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Warnings that advise what has been done."""
+    """Silence warnings that recommend what is already done."""
     logging.disable(logging.WARNING)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The global random generators: seeding them, and their states as a checkpoint keeps them."""
+"""Seed the global random generators, and save and restore their states."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds every global random generator."""
+    """Seed every global random generator."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def be_deterministic() -> None:
-    """Has PyTorch choose algorithms that give the same bits each time; warns where there is none.
+    """Make PyTorch use deterministic algorithms. It warns if an operation has none.
 
-    On CUDA some of them are slower, and cuDNN no longer tries out which is the fastest.
+    On CUDA some of them are slower, and cuDNN no longer searches for the fastest.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS reads when it starts
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
 
 
 def random_state() -> dict[str, Any]:
-    """The states of this process's global random generators, in plain values and tensors."""
+    """The states of this process's global random generators, as plain values and tensors."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -39,7 +39,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """The inverse of `random_state`; the state of a GPU is left aside where there is none."""
+    """Restore what `random_state` returned. The state of a GPU is ignored if there is none."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     np.random.set_state(tuple(state["numpy"]))

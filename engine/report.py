@@ -1,4 +1,4 @@
-"""What a finished run leaves for people: a table of classes on the console, and figures."""
+"""The report of a finished run: a table of classes on the console, and figures."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ log = logging.getLogger(__name__)
 def report(
     run: RunFolder, validation: SegmentationDataset, length: int, device: torch.device, monitor: str, pictures: int = 4
 ) -> None:
-    """Prints the classes' metrics at the best epoch, and draws figures/curves.png, confusion_matrix.png and
-    predictions.png, the last of some of the first `length` validation samples, evenly spread.
+    """Print the metrics of each class at the best epoch, and draw curves.png, confusion_matrix.png and predictions.png.
 
-    For compare.py the counts are also in confusion_matrix.csv, and the samples one by one in samples/.
+    For compare.py the counts are also written to confusion_matrix.csv, and the samples one by one into samples/.
+
+    Args:
+        length: how many validation samples were used, from the first.
+        pictures: how many of those to draw, evenly spread.
     """
     best = load_checkpoint(run.best)
     predictor = Predictor.from_checkpoint(run.best, device)

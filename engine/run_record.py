@@ -1,4 +1,4 @@
-"""What a training writes down as it goes."""
+"""The files and the logger that a training writes to."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from utils.run_folder import RunFolder
 
 
 class RunRecord:
-    """Keeps metrics.csv, summary.json, the checkpoints and the logger's numbers of a run. Leave with `with`.
+    """Writes metrics.csv, summary.json, the checkpoints and the values for the logger. A context manager.
 
     Args:
-        run: the folder; None where another process writes for this one, and all of this does nothing.
+        run: the folder; None if another process writes, in which case nothing is written.
         columns: of metrics.csv.
-        description: what each checkpoint holds besides the state of the training: config, image size ...
-        pictures: for the logger at validations; None makes none.
+        description: values for each checkpoint: config, image size, commit.
+        pictures: drawn for the logger at each validation; None draws none.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RunRecord:
         self._writer.__exit__(*error)
 
     def begin(self, progress: Progress) -> None:
-        """Reads the rows of a run that goes on; what a kill may have cut off is dropped or made up for."""
+        """Read the rows of a resumed run, and repair what a kill left inconsistent."""
         if self.run is None:
             return
         self.rows = self.run.read_rows(up_to_epoch=progress.epoch)
@@ -54,37 +54,39 @@ class RunRecord:
         self.run.checkpoints.mkdir(exist_ok=True)
 
     def add_row(self, row: dict[str, float]) -> None:
-        """Adds an epoch to metrics.csv."""
+        """Add the row of an epoch to metrics.csv."""
         self.rows.append(row)
         if self.run is not None:
             self.run.write_rows(self.columns, self.rows)
 
     def save_best(self, checkpoint: dict[str, Any]) -> None:
-        """Begins to write `best.pt`."""
+        """Begin to write `best.pt`."""
         if self.run is not None:
             self._writer.save(self.run.best, checkpoint)
 
     def save_last(self, checkpoint: dict[str, Any]) -> None:
-        """Begins to write `last.pt`."""
+        """Begin to write `last.pt`."""
         if self.run is not None:
             self._writer.save(self.run.last, checkpoint)
 
     def rehearse(self, checkpoint: dict[str, Any]) -> None:
-        """Prepares for a `last.pt` like this one."""
+        """Allocate the memory for a `last.pt` like this one."""
         if self.run is not None:
             self._writer.rehearse(self.run.last, checkpoint)
 
     def check(self) -> None:
-        """Raises what has gone wrong with writing a checkpoint."""
+        """Raise the error of a checkpoint that could not be written."""
         self._writer.check()
 
     def wait(self) -> None:
-        """Waits until the checkpoints are on disk."""
+        """Wait until the checkpoints are on disk."""
         self._writer.wait()
 
     def show(self, row: dict[str, float], improved: bool, model: nn.Module) -> None:
-        """Puts an epoch's row into the summary and the logger, and a picture of what the model says if it was
-        validated. The logger gets the best values so far by names of their own, to list runs by."""
+        """Put the row of an epoch into the summary and the logger, with pictures if the model was validated.
+
+        The logger gets the best values so far under names of their own, to sort runs by.
+        """
         if self.run is None:
             return
         step = int(row["step"])
@@ -98,6 +100,6 @@ class RunRecord:
             self.logger.picture("predictions", self.pictures(model), step)
 
     def log(self, values: dict[str, float], step: int) -> None:
-        """Tells the logger values by name at an optimiser step."""
+        """Log values by name at an optimiser step."""
         if self.run is not None:
             self.logger.log(values, step)

@@ -1,4 +1,4 @@
-"""The losses of an epoch, kept on the device and read rarely, so that no step has to wait for them."""
+"""The losses of an epoch, summed on the device and read rarely, so that steps need not wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REMEDY = "Start a new run with a smaller optimizer.lr, trainer.grad_clip=1 or tr
 
 
 class NonFiniteLoss(UserError):
-    """The loss of a batch, or the weights, were NaN or infinite."""
+    """The loss of a batch or a weight is NaN or infinite."""
 
     goes_on = False
 
@@ -25,7 +25,7 @@ class RunningLoss:
     """Sums of the terms over the batches of an epoch.
 
     Attributes:
-        totals, denominators: (terms,) on the device, in the widest float it has.
+        totals, denominators: (terms,) on the device, in its widest float.
     """
 
     def __init__(self, loss: WeightedSum, device: torch.device) -> None:
@@ -35,10 +35,10 @@ class RunningLoss:
         self._unread: list[tuple[Tensor, list[str]]] = []
 
     def add(self, totals: Tensor, denominators: Tensor, names: list[str], objective: Tensor | None = None) -> None:
-        """Adds the detached totals and denominators (terms,) of a batch of samples `names`.
+        """Add the detached totals and denominators (terms,) of a batch of samples `names`.
 
         Args:
-            objective: the totals that were minimised, where they hold more than those to report.
+            objective: the totals that were minimised, if they differ from those to report.
         """
         self.totals += totals
         self.denominators += denominators
@@ -48,7 +48,7 @@ class RunningLoss:
         """The epoch's loss so far, and its terms, by name. Waits for the device.
 
         Raises:
-            NonFiniteLoss: a batch since the last reading had a NaN or infinite loss; names its samples.
+            NonFiniteLoss: a batch since the last reading had a NaN or infinite loss; the samples are named.
         """
         if self._unread:
             finite = torch.stack([totals for totals, _ in self._unread]).isfinite().all(1).tolist()
@@ -62,14 +62,14 @@ class RunningLoss:
         return named_losses(self._loss, self.totals, self.denominators)
 
     def read_all(self) -> dict[str, float]:
-        """As `read`, of all processes together; all of them must call it."""
+        """As `read`, over all processes, which must all call it."""
         self.read()
         together = distributed.add_up(torch.stack([self.totals, self.denominators]))
         return named_losses(self._loss, *together)
 
 
 def named_losses(loss: WeightedSum, totals: Tensor, denominators: Tensor) -> dict[str, float]:
-    """{"loss": ..., <term>: ...} from the terms' totals and denominators (terms,); NaN where there was nothing to
+    """{"loss": ..., <term>: ...} from the terms' totals and denominators (terms,); NaN if there was nothing to
     average."""
     total = loss.total(totals, denominators).item() if (denominators > 0).any() else math.nan
     values = totals / denominators  # 0 / 0 = NaN

@@ -1,7 +1,7 @@
 """Learning-rate schedules: functions of the optimiser step, after a linear warm-up.
 
 Each takes the optimiser, the number of optimiser steps in the whole run and in an epoch, and returns a
-`LambdaLR` to step once per optimiser step. A warm-up of n steps takes lr / (n + 1), 2 lr / (n + 1) ..., so that the
+`LambdaLR` to step once per optimiser step. A warm-up of n steps has the rates lr / (n + 1), 2 lr / (n + 1) ...; the
 step after it has the full rate.
 """
 
@@ -17,8 +17,8 @@ from torch.optim.lr_scheduler import LambdaLR
 def poly(
     optimizer: Optimizer, total_steps: int, steps_per_epoch: int, power: float = 0.9, warmup_epochs: float = 0.0
 ) -> LambdaLR:
-    """lr0 * (1 - t) ** power, t being the share of the steps after the warm-up that is done (Chen et
-    al. 2017, "DeepLab", arXiv 1606.00915, section 4.1)."""
+    """lr0 * (1 - t) ** power, where t goes from 0 to 1 after the warm-up (Chen et al. 2017, "DeepLab", arXiv
+    1606.00915, section 4.1)."""
     if not 0 < power <= 100:
         raise ValueError(f"power={power}: must be greater than 0 and at most 100")
     return _schedule(
@@ -42,7 +42,7 @@ def cosine(
 def exponential(
     optimizer: Optimizer, total_steps: int, steps_per_epoch: int, gamma: float = 0.975, warmup_epochs: float = 0.0
 ) -> LambdaLR:
-    """lr0 * gamma ** (epochs since the warm-up), falling a little with every step."""
+    """lr0 * gamma ** (epochs since the warm-up), updated at every step."""
     if not 0 < gamma <= 1:
         raise ValueError(f"gamma={gamma}: must be greater than 0 and at most 1")
     warmup = _warmup(warmup_epochs, steps_per_epoch, total_steps)
@@ -59,7 +59,7 @@ def one_cycle(
     final: float = 0.000004,
 ) -> LambdaLR:
     """Half a cosine up from `start` * lr0 to lr0 in the first `rise` of the steps, and one down to `final` * lr0 (Smith
-    and Topin 2018, "Super-Convergence", arXiv 1708.07120, with cosines for lines, as is common)."""
+    and Topin 2018, "Super-Convergence", arXiv 1708.07120, with cosines in place of lines, as is common)."""
     if not 0 < rise < 1:
         raise ValueError(f"rise={rise}: must be greater than 0 and less than 1")
     _check_shares(start=start, final=final)
@@ -85,12 +85,12 @@ def _between(a: float, b: float, t: float) -> float:
 
 
 def constant(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 0.0) -> LambdaLR:
-    """lr0 throughout."""
+    """Always lr0."""
     return _schedule(optimizer, total_steps, _warmup(warmup_epochs, steps_per_epoch, total_steps), lambda t: 1.0)
 
 
 def _warmup(epochs: float, steps_per_epoch: int, total_steps: int) -> int:
-    """Steps of the warm-up, which may be as long as the run."""
+    """Number of steps of the warm-up, at most those of the run."""
     if not 0 <= epochs <= 1_000_000:
         raise ValueError(f"warmup_epochs={epochs}: must be from 0 to 1,000,000")
     return round(min(epochs * steps_per_epoch, total_steps))

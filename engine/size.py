@@ -1,4 +1,4 @@
-"""How large a network is."""
+"""The size of a network."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def multiply_adds(model: nn.Module, image_size: tuple[int, int]) -> float:
-    """Count those of a forward pass for one image (H, W), without computing it where the network allows that."""
+    """Count the multiply-adds of a forward pass for one image (H, W), without computing it if possible."""
     try:
         return _counted(copy.deepcopy(model).to("meta"), image_size, "meta")
-    except Exception:  # of a network that reads values, which this device has not
+    except Exception:  # the network reads values, which the meta device does not have
         return _counted(copy.deepcopy(model).cpu(), image_size, "cpu")
 
 

@@ -1,4 +1,4 @@
-"""What `resume` needs of a training, as `last.pt` holds it."""
+"""The state of a training that `resume` restores from `last.pt`."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ class StoredProgress(Shape):
 
 
 class StoredGroup(Shape):
-    """A parameter group of an optimiser; its options come from the run's config."""
+    """A parameter group of an optimiser. Its options come from the config of the run."""
 
     params: list[Count]
 
 
 class StoredOptimizer(Shape):
-    """As `Optimizer.state_dict` gives it."""
+    """As returned by `Optimizer.state_dict`."""
 
     state: dict[Count, dict[str, Tensor | float | None]]
     param_groups: list[StoredGroup]
 
 
 class StoredScheduler(Shape):
-    """Of `LambdaLR.state_dict`, what does not come from the run's config."""
+    """The part of `LambdaLR.state_dict` that does not come from the config of the run."""
 
     last_epoch: Count
 
 
 class StoredScaler(Shape):
-    """As `GradScaler.state_dict` gives it."""
+    """As returned by `GradScaler.state_dict`."""
 
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     growth_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)]
@@ -64,7 +64,7 @@ class StoredScaler(Shape):
 
 
 class StoredRandom(Shape):
-    """As `random_state` gives it."""
+    """As returned by `random_state`."""
 
     python: tuple[int, tuple[int, ...], float | None]
     numpy: tuple[str, list[int], int, int, float]
@@ -73,7 +73,7 @@ class StoredRandom(Shape):
 
 
 class StoredProcess(Shape):
-    """What each process has of its own."""
+    """The state that differs between processes."""
 
     totals: Tensor
     denominators: Tensor
@@ -81,7 +81,7 @@ class StoredProcess(Shape):
 
 
 class StoredTraining(Shape):
-    """The types of the values that `training_state` gives."""
+    """The types of the values that `training_state` returns."""
 
     progress: StoredProgress
     optimizer: StoredOptimizer
@@ -92,7 +92,7 @@ class StoredTraining(Shape):
 
 
 def training_state(progress: Progress, step: TrainingStep) -> dict[str, Any]:
-    """Everything but the weights, in tensors and plain containers. All processes must call it."""
+    """All state except the weights, as tensors and plain containers. All processes must call it."""
     own = {
         "totals": step.running.totals.cpu(),
         "denominators": step.running.denominators.cpu(),
@@ -115,11 +115,11 @@ def check_training_state(checkpoint: dict[str, Any], file: object) -> None:
         file: where the checkpoint comes from, for messages.
 
     Raises:
-        UserError: names the first value that is wrong.
+        UserError: the first wrong value is named.
     """
     state = checkpoint.get("training")
     if state is None or checkpoint.get("epoch") is None:
-        raise UserError(f"{file}: holds no state of a training, so it cannot be resumed; {REMEDY}")
+        raise UserError(f"{file}: holds no training state, so it cannot be resumed; {REMEDY}")
     place = f"{file}: training"
     check_shape(StoredTraining, state, place, REMEDY)
     if state["progress"]["epoch"] != checkpoint["epoch"]:
@@ -132,13 +132,13 @@ def check_training_state(checkpoint: dict[str, Any], file: object) -> None:
         check_tensors(process, f"{place}: processes.{number}")
         try:
             _check_random_state(process["random"])
-        except Exception as error:  # of three libraries
+        except Exception as error:  # from any of three libraries
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{place}: processes.{number}.random: {reason[:200]}; {REMEDY}") from error
 
 
 def _check_random_state(state: dict[str, Any]) -> None:
-    """Restore random states in generators that nothing uses."""
+    """Restore random states into generators that are thrown away."""
     version, internal, gauss = state["python"]
     random.Random().setstate((version, tuple(internal), gauss))
     np.random.RandomState().set_state(tuple(state["numpy"]))
@@ -148,16 +148,17 @@ def _check_random_state(state: dict[str, Any]) -> None:
 def check_fit(
     state: dict[str, Any], model: nn.Module, terms: int, optimizer: Optimizer, ema: bool, file: object
 ) -> None:
-    """Check that a state, whose types are right, fits a training, before anything of it is restored.
+    """Check that a state fits a training, before any of it is restored.
 
     Args:
         state: checked by `check_training_state`.
-        terms: of the loss.
+        terms: number of terms of the loss.
         ema: whether an average of the weights is kept.
         file: where it comes from, for messages.
 
     Raises:
-        UserError: it is of other parameters, another loss or optimiser, or not finite; names the first value.
+        UserError: it belongs to other parameters, another loss or optimiser, or is not finite; the first value
+            is named.
     """
     if ema:
         check_weights(model, state["average"] or {}, f"{file}: training.average")
@@ -199,7 +200,7 @@ def _check_optimizer(state: dict[str, Any], optimizer: Optimizer, place: str) ->
 
 
 def _shapes(state: dict[str, Any]) -> dict[str, str]:
-    """The shape of each tensor of an optimiser's state, and the kind of each other value."""
+    """The shape of each tensor in the state of an optimiser, and the type of each other value."""
     return {
         name: f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         for name, value in state.items()
@@ -207,27 +208,27 @@ def _shapes(state: dict[str, Any]) -> dict[str, str]:
 
 
 def _shapes_after_a_step(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, str] | None:
-    """The `_shapes` of what such an optimiser keeps of a parameter; None where it cannot be tried out."""
+    """The `_shapes` of the state that an optimiser keeps of a parameter; None if that cannot be tried."""
     alone = torch.nn.Parameter(torch.zeros(parameter.shape))
     alone.grad = torch.zeros(parameter.shape)
     make: Any = type(optimizer)
     try:
         small = make([{**group, "params": [alone]}], lr=group["lr"])
         small.step()
-    except Exception:  # an optimiser of the user's, or options for CUDA devices only
+    except Exception:  # the user's own optimiser, or options that need CUDA
         return None
     return _shapes(small.state[alone])
 
 
 def restore_training_state(state: dict[str, Any], step: TrainingStep, steps_done: int) -> Progress:
-    """The inverse of `training_state`, in place; returns the progress.
+    """Restore what `training_state` returned, in place; returns the progress.
 
-    The options of the optimiser and the schedule are those of the run's config. Where there are other processes than
-    before, the first takes over all sums, and random numbers begin anew.
+    The options of the optimiser and the schedule are those of the config. If the number of processes has changed, the
+    first takes over all sums, and random numbers start anew.
 
     Args:
         state: checked by `check_training_state` and `check_fit`.
-        steps_done: how many steps as many processes as now would have taken.
+        steps_done: how many steps the present number of processes would have taken.
     """
     scheduler, optimizer = step.scheduler, step.optimizer
     groups = optimizer.param_groups
@@ -241,10 +242,10 @@ def restore_training_state(state: dict[str, Any], step: TrainingStep, steps_done
     )
     same_processes = len(state["processes"]) == distributed.processes()
     scheduler.last_epoch = state["scheduler"]["last_epoch"] if same_processes else steps_done
-    scheduler._step_count = scheduler.last_epoch + 1  # else it warns that the optimiser has not stepped before it
+    scheduler._step_count = scheduler.last_epoch + 1  # otherwise it warns that the optimiser has not stepped yet
     for group, initial, factor in zip(optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
-        group["lr"] = initial * factor(scheduler.last_epoch)  # of this run's length, which may be a new one
-    if state["scaler"]:  # empty where the run was without float16 so far
+        group["lr"] = initial * factor(scheduler.last_epoch)  # the length of the run may have changed
+    if state["scaler"]:  # empty if the run has not used float16
         step.scaler.load_state_dict(state["scaler"])
     if step.average is not None:
         load_weights(step.average.module, state["average"])

@@ -1,7 +1,6 @@
-"""Trials before training: one call of the network, loss, optimizer and scheduler that a config names, which may be a
-user's own.
+"""Trials before training: one call of the network, loss, optimizer and scheduler, which may be the user's own.
 
-Each raises a UserError that says what was expected, in place of a traceback in the middle of the first epoch.
+Each raises a UserError that states what was expected, instead of a traceback in the middle of the first epoch.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from losses.weighted_sum import WeightedSum
 from utils.errors import UserError
 
 STEPS = 200
-"""Steps of a schedule that are looked at."""
+"""Steps of a schedule to try."""
 
 
 def try_model(model: Any, num_classes: int, image_size: tuple[int, int]) -> None:
     """Run a copy of a network on two images, in training and in eval mode.
 
     Raises:
-        UserError: it is no network, fails, or returns anything but logits (2, num_classes, *image_size): in training
-            also in a tuple, before auxiliary ones.
+        UserError: it is not a network, fails, or returns anything but logits (2, num_classes, *image_size). In training
+            mode they may come in a tuple, before auxiliary logits.
     """
     name = type(model).__name__
     if not isinstance(model, nn.Module):
@@ -59,11 +58,11 @@ def try_model(model: Any, num_classes: int, image_size: tuple[int, int]) -> None
 
 
 def _outputs(model: nn.Module, training: bool, image_size: tuple[int, int]) -> Any:
-    """What a copy of the network returns: on the meta device, which computes nothing, or else on the CPU."""
+    """The output of a copy of the network, on the meta device, which computes nothing, or else on the CPU."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
             return copy.deepcopy(model).to("meta").train(training)(torch.empty(2, 3, *image_size, device="meta"))
-        except Exception:  # a network may well do what this device cannot
+        except Exception:  # the meta device does not support everything
             images = torch.zeros(2, 3, *image_size)
             name = f"model: {type(model).__name__} fails on images {tuple(images.shape)}"
             return _called(lambda: copy.deepcopy(model).cpu().train(training)(images), name)
@@ -73,8 +72,8 @@ def try_loss(loss: Any, num_classes: int) -> None:
     """Compute a loss and its gradient for random logits, with and without labelled pixels.
 
     Raises:
-        UserError: it is no `WeightedSum`, fails, or a term is not finite, has a gradient where pixels are ignored, has
-            none elsewhere, or has another denominator than it says.
+        UserError: it is not a `WeightedSum`, fails, or a term is not finite, has a gradient at ignored pixels, has none
+            elsewhere, or its two denominators differ.
     """
     if not isinstance(loss, WeightedSum):
         raise UserError(f"loss: a {type(loss).__name__} was built; expected a losses.weighted_sum.WeightedSum")
@@ -97,13 +96,13 @@ def try_loss(loss: Any, num_classes: int) -> None:
         gradient = logits.grad
         constant = void or num_classes == 1  # softmax over one class is 1 whatever its logits are
         if gradient is None or not gradient.isfinite().all() or not (constant or gradient.any()):
-            raise UserError(f"loss: no finite gradient for the logits{without}; compute it from them by torch")
+            raise UserError(f"loss: no finite gradient for the logits{without}; compute it with torch operations")
         if gradient.movedim(1, -1)[truth == IGNORE_INDEX].any():
             raise UserError(f"loss: ignored pixels (255) have a gradient{without}; mask them")
 
 
 def _check_term(place: str, term: Any, logits: Tensor) -> None:
-    """Check what a term returns, and add its gradient to that of the logits."""
+    """Check the value of a term, and add its gradient to that of the logits."""
     if not isinstance(term, Term):
         raise UserError(f"{place}: a {type(term).__name__} is returned; expected losses.term.Term(total, denominator)")
     for key, value in term._asdict().items():
@@ -122,7 +121,7 @@ def try_optimizer(make: Callable[[list[nn.Parameter]], Any]) -> Optimizer:
         make: builds the optimizer of the config for parameters.
 
     Raises:
-        UserError: it is no optimizer, fails, or makes the parameter infinite or NaN.
+        UserError: it is not an optimizer, fails, or makes the parameter infinite or NaN.
     """
     parameter = nn.Parameter(torch.ones(4, 4))
     optimizer = make([parameter])
@@ -140,17 +139,17 @@ def try_scheduler(scheduler: Any, optimizer: Optimizer, total_steps: int) -> Non
     """Step through the beginning of a schedule.
 
     Args:
-        scheduler, optimizer: as built for this trial, since both are changed.
+        scheduler, optimizer: built for this trial, since both are changed.
 
     Raises:
-        UserError: it is no `LambdaLR`, fails, or gives a rate that is negative, NaN or infinite.
+        UserError: it is not a `LambdaLR`, fails, or gives a rate that is negative, NaN or infinite.
     """
     name = type(scheduler).__name__
     if not isinstance(scheduler, LambdaLR):
         raise UserError(
             f"scheduler: a {name} was built; expected a torch.optim.lr_scheduler.LambdaLR, as in engine/schedules.py"
         )
-    _called(optimizer.step, "optimizer: a step fails")  # which torch wants to come before those of the schedule
+    _called(optimizer.step, "optimizer: a step fails")  # torch expects it before a step of the schedule
     for step in range(min(total_steps, STEPS)):
         for rate in (group["lr"] for group in optimizer.param_groups):
             if not isinstance(rate, int | float | Tensor) or not 0 <= float(rate) < float("inf"):
@@ -159,7 +158,7 @@ def try_scheduler(scheduler: Any, optimizer: Optimizer, total_steps: int) -> Non
 
 
 def _called(call: Callable[[], Any], place: str) -> Any:
-    """The result of a call, whose exceptions become the user's mistake.
+    """Make a call, and report any exception as an error that the user can fix.
 
     Raises:
         UserError: the call raised an exception.

@@ -1,4 +1,4 @@
-"""Several looks at the same images, averaged: test-time augmentation, and dropout as a sample of networks."""
+"""Average several predictions for the same images: test-time augmentation and Monte Carlo dropout."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch.nn import functional as F
 
 Augmentation = Literal["flip", "multiscale"]
 SCALES = (0.75, 1.0, 1.25)
-SMALLEST = 32  # pixels that every network takes
+SMALLEST = 32  # height and width in pixels that every network accepts
 
 
 class Averaged(nn.Module):
-    """A network whose answer is the average of several: of flipped and scaled images, with dropout or without.
+    """Averages the predictions of a network over flipped and scaled images, and over dropout.
 
     Args:
         model: a network in eval mode.
         tta: `flip` adds the mirrored image, `multiscale` the image at 0.75 and 1.25 of its size; both make six views.
-        samples: with more than 1, dropout stays on and every view is looked at as often (Kendall et al. 2015,
-            Bayesian SegNet, arXiv 1511.02680, section 4).
+        samples: with more than 1, dropout stays on and every view is predicted as often (Kendall et al. 2015, Bayesian
+            SegNet, arXiv 1511.02680, section 4).
     """
 
     def __init__(self, model: nn.Module, tta: Sequence[Augmentation] = (), samples: int = 1) -> None:
@@ -31,8 +31,8 @@ class Averaged(nn.Module):
         self.scales = SCALES if "multiscale" in tta else (1.0,)
 
     def forward(self, images: Tensor) -> Tensor:
-        """float (N, 3, H, W) -> float32 (N, C, H, W): the logarithm of the mean probability of each class, of which
-        softmax gives that mean back."""
+        """float (N, 3, H, W) -> float32 (N, C, H, W): the logarithm of the mean probability of each class, whose
+        softmax is that mean."""
         total: Tensor | None = None
         count = 0
         self._set_dropout(self.samples > 1)
@@ -46,7 +46,7 @@ class Averaged(nn.Module):
         return total.div_(count).clamp_(min=torch.finfo(torch.float32).tiny).log_()
 
     def _views(self, images: Tensor) -> Iterator[Tensor]:
-        """The probabilities (N, C, H, W) of each look."""
+        """Yield the probabilities (N, C, H, W) of each view and sample."""
         size = images.shape[-2:]
         for scale in self.scales:
             scaled = images if scale == 1 else _resized(images, [max(round(side * scale), SMALLEST) for side in size])
@@ -64,7 +64,7 @@ class Averaged(nn.Module):
 
 
 def has_dropout(model: nn.Module) -> bool:
-    """Whether samples of this network differ."""
+    """Whether a network has dropout, so that samples differ."""
     return any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in model.modules())
 
 

@@ -1,4 +1,4 @@
-"""Photos of any size through windows that overlap."""
+"""Predict photos of any size in overlapping windows."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from torch.nn import functional as F
 from engine.views import SMALLEST
 
 STRIP = 4096
-"""Pixels that a strip of the photo is wide. Wider photos are worked on strip by strip, so that what is held does not
-grow with them."""
+"""Width of a strip in pixels. Wider photos are done strip by strip, so that memory does not grow with them."""
 
 
 def starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows begin that cover a side: each a stride after the one before, the last one at the end."""
+    """Offsets of windows that cover a side, a stride apart; the last window ends at the end."""
     if length <= window:
         return [0]
     return [*range(0, length - window, stride), length - window]
 
 
 def tent(length: int) -> Tensor:
-    """Weights float32 (length,) that fall from the middle of a window to its sides, nowhere to 0."""
+    """Weights float32 (length,) that fall linearly from the middle of a window to its sides, but not to 0."""
     return 1 - torch.linspace(-1, 1, length + 2)[1:-1].abs()
 
 
@@ -38,22 +37,22 @@ def bands(
     batch: int = 4,
     strip: int = STRIP,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """The probabilities of a photo, part by part: each pixel's are the mean over the windows that it lies in, weighted
-    by how close to their middle it is.
+    """Yield the probabilities of a photo, part by part.
 
-    Memory is that of a window's height times a strip's width, however large the photo is.
+    Each pixel gets the mean over the windows that contain it, weighted by how close it is to their middle. Memory is
+    that of the height of a window times the width of a strip, for any size of photo.
 
     Args:
         image: uint8 (H, W, 3).
         scores: images uint8 (n, 3, h, w) -> logits (n, C, h, w), on any device.
-        window: height and width; not larger than the photo, but for `least`.
-        least: height and width that the network takes; a smaller photo is continued with its border.
-        overlap: share of a window that the next one has in common with it, from 0 to below 1.
+        window: height and width; reduced to the photo, but not below `least`.
+        least: smallest height and width that the network accepts; a smaller photo is padded with its border.
+        overlap: share of a window that it has in common with the next, from 0 to below 1.
         batch: windows at a time.
-        strip: its width in pixels.
+        strip: largest width of a strip in pixels.
 
     Yields:
-        rows, columns and float32 (C, rows, columns), which together are the photo, each pixel once.
+        Rows, columns and float32 (C, rows, columns). Together they cover each pixel of the photo once.
     """
     height, width = image.shape[:2]
     tall, wide = (min(window[0], max(height, least[0])), min(window[1], max(width, least[1])))
@@ -64,7 +63,7 @@ def bands(
 
 
 def strips(width: int, strip: int) -> list[tuple[int, int]]:
-    """Equal parts of a width, none wider than a strip."""
+    """Split a width into equal parts, none wider than a strip."""
     count = -(-width // strip)
     edges = [round(i * width / count) for i in range(count + 1)]
     return list(pairwise(edges))
@@ -79,7 +78,7 @@ def _strip_bands(
     sides: tuple[int, int],
     batch: int,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """`bands` of the columns `sides` of the photo, from the windows that begin at `columns`."""
+    """`bands` of the columns `sides` of the photo, from the windows with the offsets `columns`."""
     (tall, wide), (left, right), height = window, sides, image.shape[0]
     weights = tent(tall)[:, None] * tent(wide)
     begin = columns[0]
@@ -109,7 +108,7 @@ def _part(total: Tensor, top: int, sides: tuple[int, int], begin: int) -> tuple[
 
 
 def _crop(image: np.ndarray, y: int, x: int, window: tuple[int, int]) -> Tensor:
-    """A window uint8 (3, *window); the border goes on where the photo ends."""
+    """A window uint8 (3, *window), padded with the border of the photo."""
     part = image[y : y + window[0], x : x + window[1]]
     missing = window[0] - part.shape[0], window[1] - part.shape[1]
     if any(missing):

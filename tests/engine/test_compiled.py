@@ -52,5 +52,5 @@ def test_what_cannot_be_compiled_is_computed_all_the_same(
             torch.testing.assert_close(compiled(images), model(images), rtol=0, atol=0)
     assert len(calls) == 1
     assert [record.getMessage() for record in caplog.records] == [
-        "trainer.compile: goes on without, since Net could not be compiled: no C++ compiler was found"
+        "trainer.compile: falls back to eager mode: Net could not be compiled: no C++ compiler was found"
     ]

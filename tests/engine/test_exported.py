@@ -209,7 +209,7 @@ def test_a_file_of_one_size_is_not_asked_for_another(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(as_bytes("onnx", small_network(), facts(dynamic=False)))
     for settings in ({"tta": ["multiscale"]}, {"window": (64, 64)}):
-        with pytest.raises(UserError, match="images of 40x48 alone"):
+        with pytest.raises(UserError, match="only images of 40x48"):
             Predictor.from_checkpoint(path, **settings)
     windows = Predictor.from_checkpoint(path, window=(40, 48))
     for shape in [(20, 30), (90, 100)]:

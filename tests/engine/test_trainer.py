@@ -206,7 +206,7 @@ def test_a_network_that_cannot_be_compiled_trains_as_it_is(
 
     monkeypatch.setattr(torch, "compile", lambda model: refuse)
     fit(tmp_path / "compiled", epochs=1, compile=True)
-    assert "trainer.compile: goes on without, since Net could not be compiled: no compiler found" in caplog.text
+    assert "trainer.compile: falls back to eager mode: Net could not be compiled: no compiler found" in caplog.text
     assert same_state(tmp_path / "plain", tmp_path / "compiled")
 
 

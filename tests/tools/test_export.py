@@ -123,7 +123,7 @@ def test_one_size_where_it_is_wished(tmp_path: Path, light: Path) -> None:
     assert [dim.dim_value for dim in shape.dim] == [1, 3, 40, 64]
     image = RNG.integers(0, 256, (80, 90, 3), np.uint8)
     assert Predictor.from_checkpoint(tmp_path / "m.onnx", window=(40, 64)).predict(image).shape == (80, 90)
-    with pytest.raises(Exception, match=r"takes images of 40x64 alone: .* export it with dynamic=true"):
+    with pytest.raises(Exception, match=r"takes only images of 40x64: .* export it with dynamic=true"):
         Predictor.from_checkpoint(tmp_path / "m.onnx", tta=["multiscale"]).predict(image)
 
 

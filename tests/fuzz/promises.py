@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tests.in_process import run_here
 
-SECONDS = 60
+SECONDS, WALL_SECONDS = 30, 300
+"""Limits on a command: of processor time, and of waiting on a busy machine."""
 MEMORY = 6 * 2**30
 """Bytes that a command may take besides what the process has."""
 LINES, LENGTH = 8, 3000
@@ -20,7 +21,7 @@ LINES, LENGTH = 8, 3000
 
 
 class TooLong(BaseException):
-    """A command took more than `SECONDS`."""
+    """A command took more than `SECONDS` of processor time, or waited for `WALL_SECONDS`."""
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -43,7 +44,7 @@ def broken_promise(
         with _limits():
             done = run_here(task, config_name, *words, cwd=cwd)
     except TooLong:
-        return f"took more than {SECONDS} s"
+        return f"took more than {SECONDS} s, or waited for {WALL_SECONDS} s"
     except BaseException as error:
         return f"{type(error).__name__} came out: {error}"
     return _judged(done, before, cwd, may_find)
@@ -77,14 +78,17 @@ def _limits() -> Iterator[None]:
     def stop(*_: object) -> None:
         raise TooLong
 
-    handler = signal.signal(signal.SIGALRM, stop)
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGALRM, signal.SIGPROF)}
     limits = resource.getrlimit(resource.RLIMIT_AS)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, limits[1]))
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         resource.setrlimit(resource.RLIMIT_AS, limits)

@@ -71,9 +71,9 @@ def test_on_the_command_line(tmp_path: Path, word: str, fragments: list[str]) ->
         ("model=efficientdet_d0_seg model.fusion=mean", ["model.fusion=mean", "'fast_normalised' or 'sum'"]),
         ("model=efficientdet_d0_seg model.head=p3", ["model.head=p3", "'topdown' or 'p2'"]),
         ("model=deeplabv3plus model.output_stride=4", ["model.output_stride=4", "8 or 16"]),
-        ("model=espnet model.freeze_encoder=yes", ["model.freeze_encoder=yes", "valid boolean"]),
+        ("model=espnet model.freeze_encoder=yes", ["model.freeze_encoder=yes", "true or false"]),
         ("model.wieghts=x", ["model.wieghts", "unknown key", "'model.weights'"]),
-        ("model.freeze_encoder=auto", ["model.freeze_encoder=auto", "on the command line", "valid boolean"]),
+        ("model.freeze_encoder=auto", ["model.freeze_encoder=auto", "on the command line", "true or false"]),
     ],
 )
 def test_options_of_models(tmp_path: Path, words: str, fragments: list[str]) -> None:

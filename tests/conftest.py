@@ -18,6 +18,9 @@ from PIL import Image
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes of several threads each would be in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell starts background jobs so, and children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest.register_assert_rewrite("tests.models.tester", "tests.in_process")
 
 ROOT = Path(__file__).resolve().parent.parent

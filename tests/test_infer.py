@@ -112,6 +112,7 @@ def spoil(checkpoint: Path, how: str) -> None:
         return
     if how == "class count":
         content["labels"] = {key: values[:5] for key, values in content["labels"].items()}
+        content["confusion"] = content["confusion"][:5, :5].clone()
     if how == "model":
         content["model"] = torch.nn.Linear(2, 2).state_dict()
     if how == "target":

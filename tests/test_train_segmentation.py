@@ -305,7 +305,7 @@ def test_a_failure_inside_leaves_its_traceback(tmp_path: Path, monkeypatch: pyte
     def fail(*_: object) -> None:
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr("engine.trainer.Trainer._train_epoch", fail)
+    monkeypatch.setattr("engine.loop.TrainingLoop._train_epoch", fail)
     done = run_here(train, "train", *TINY, cwd=tmp_path)
     (run,) = runs_in(tmp_path)
     assert done.returncode == 1

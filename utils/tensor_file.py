@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import warnings
 import zipfile
@@ -49,6 +50,8 @@ def read_tensor_file(file: Path, what: str, device: torch.device | str = "cpu") 
             raise UserError(f"{file}: holds more than tensors and plain values, which could run code") from error
         raise UserError(f"{file}: not {what}, or a damaged one") from error
     except OSError as error:
+        if error.errno == errno.EINVAL:  # an offset before the beginning, in a truncated archive
+            raise UserError(f"{file}: damaged or truncated; use another copy of the file") from error
         raise UserError(f"{file}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # which exceptions damaged bytes raise is not documented
         raise UserError(f"{file}: damaged or truncated; use another copy of the file") from error

@@ -41,7 +41,7 @@ def test_output_stride(output_stride: Any, size: tuple[int, int]) -> None:
     [
         ({"encoder": "xception56"}, "did you mean 'xception65'"),
         ({"encoder": "efficientnet_b9"}, "there is no encoder 'efficientnet_b9'; did you mean"),
-        ({"output_stride": 4}, "output_stride=4: DeepLabV3\\+ has 8 or 16"),
+        ({"output_stride": 4}, "output_stride=4: must be 8 or 16"),
     ],
 )
 def test_options_that_do_not_exist(options: dict[str, Any], message: str) -> None:

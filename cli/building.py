@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig
 
 from cli.resuming import OpenRun, check_resumable
-from utils.config import build, build_dataset, build_network, pretrained_options
+from utils.config import build, build_dataset, build_network, plain, pretrained_options
 from utils.errors import UserError
+from utils.validation import GROUP_KEYS
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +88,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     model = new_model(cfg, len(labels)) if run.checkpoint is None else build_model(run.checkpoint)
     macs = multiply_adds(model, train.image_size)
     model = trainer.prepare(model)
-    optimizer = build_optimizer(cfg, trainer.parameters_of(model))
+    optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
     if run.checkpoint is not None:
         check_resumable(run, trainer, model, optimizer, unweighted_loss(cfg), labels)
     loss = trainer.prepare(build_loss(cfg, splits.train))
@@ -181,12 +182,32 @@ def unweighted_loss(cfg: DictConfig) -> WeightedSum:
     return build(cfg.loss, "loss", **({"class_weights": None} if "class_weights" in cfg.loss else {}))
 
 
-def build_optimizer(cfg: DictConfig, parameters: list[Any]) -> Optimizer:
-    """Build the optimizer, after a trial step of another one like it."""
-    from engine.trial import try_optimizer
+def build_optimizer(cfg: DictConfig, model: nn.Module, parameters: list[Any]) -> Optimizer:
+    """Build the optimizer, after a trial step of another one like it.
 
-    try_optimizer(lambda some: build(cfg.optimizer, "optimizer", params=some))
-    return build(cfg.optimizer, "optimizer", params=parameters)
+    Args:
+        parameters: the parameters of the model to train, or groups of them.
+
+    Raises:
+        UserError: the optimizer fails, or the network or the optimizer cannot have `encoder_lr_factor`.
+    """
+    from engine.parameter_groups import with_encoder_lr
+    from engine.trial import try_optimizer
+    from models.weights import encoder_of
+
+    factor = cfg.optimizer.get("encoder_lr_factor", 1.0)
+    if factor != 1:
+        if cfg.optimizer.get("lr") is None:
+            raise UserError(f"optimizer.encoder_lr_factor={factor}: needs optimizer.lr")
+        encoder = encoder_of(model, f"optimizer.encoder_lr_factor={factor}")
+        parameters = with_encoder_lr(parameters, encoder, cfg.optimizer.lr * factor)
+    try_optimizer(lambda some: _optimizer(cfg, some))
+    return _optimizer(cfg, parameters)
+
+
+def _optimizer(cfg: DictConfig, parameters: list[Any]) -> Optimizer:
+    own = {key: value for key, value in plain(cfg.optimizer).items() if key not in GROUP_KEYS}
+    return build(own, "optimizer", params=parameters)
 
 
 def build_scheduler(cfg: DictConfig, optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> LambdaLR:
@@ -194,7 +215,7 @@ def build_scheduler(cfg: DictConfig, optimizer: Optimizer, total_steps: int, ste
     from engine.trial import try_optimizer, try_scheduler
 
     steps = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
-    other = try_optimizer(lambda some: build(cfg.optimizer, "optimizer", params=some))
+    other = try_optimizer(lambda some: _optimizer(cfg, some))
     try_scheduler(build(cfg.scheduler, "scheduler", optimizer=other, **steps), other, total_steps)
     return build(cfg.scheduler, "scheduler", optimizer=optimizer, **steps)
 

@@ -170,7 +170,7 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
         raise UserError(f"the checkpoint's config does not fit {target}: {reason}; use another checkpoint") from error
     load_weights(model, checkpoint["model"])
     if options.get("freeze_encoder") is True:
-        encoder_of(model, "freeze_encoder=true").freeze()
+        encoder_of(model, "model.freeze_encoder=true").freeze()
     normalization = Normalization.from_dict(checkpoint["normalization"])
     model.input_mean, model.input_std = normalization.mean, normalization.std  # type: ignore[assignment]
     return model

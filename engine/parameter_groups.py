@@ -1,4 +1,4 @@
-"""Parameter groups with and without weight decay."""
+"""Parameter groups of the optimiser."""
 
 from __future__ import annotations
 
@@ -19,3 +19,16 @@ def without_decay_of_norms(model: nn.Module) -> list[dict[str, Any]]:
         {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def with_encoder_lr(parameters: list[Any], encoder: nn.Module, lr: float) -> list[dict[str, Any]]:
+    """Move the parameters of an encoder into groups of their own, after the others, with another learning rate.
+
+    Args:
+        parameters: parameters, or groups of them; the options of a group also apply to the parameters moved out of it.
+    """
+    groups = parameters if isinstance(parameters[0], dict) else [{"params": parameters}]
+    own = {id(parameter) for parameter in encoder.parameters()}
+    rest = [{**group, "params": [p for p in group["params"] if id(p) not in own]} for group in groups]
+    moved = [{**group, "params": [p for p in group["params"] if id(p) in own], "lr": lr} for group in groups]
+    return [group for group in (*rest, *moved) if group["params"]]

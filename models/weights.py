@@ -41,11 +41,11 @@ def load_pretrained(
         UserError: the weights cannot be read or do not fit, or the network has no encoder.
     """
     if encoder_weights is not None:
-        encoder_of(model, f"encoder_weights={encoder_weights}").load_weights(encoder_weights)
+        encoder_of(model, f"model.encoder_weights={encoder_weights}").load_weights(encoder_weights)
     if weights is not None:
         load_model_weights(model, weights, num_classes, reset_classifier)
     if freeze_encoder:
-        encoder_of(model, "freeze_encoder=true").freeze()
+        encoder_of(model, "model.freeze_encoder=true").freeze()
         if encoder_weights is None and weights is None:
             log.warning(
                 "model.freeze_encoder=true without weights: the features of an untrained encoder carry almost no"
@@ -68,7 +68,7 @@ def encoder_of(model: nn.Module, option: str) -> Encoder:
     """
     encoder = getattr(model, "encoder", None)
     if not isinstance(encoder, Encoder):
-        raise UserError(f"model.{option}: {type(model).__name__} has no encoder; leave the option out")
+        raise UserError(f"{option}: {type(model).__name__} has no encoder; leave the option out")
     return encoder
 
 

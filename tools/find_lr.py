@@ -55,7 +55,7 @@ def find(cfg: DictConfig) -> None:
     batches = training_loader(cfg, samples, trainer.device)
     model = trainer.prepare(new_model(cfg, len(samples.labels)))
     loss = trainer.prepare(build_loss(cfg, samples))
-    optimizer = build_optimizer(cfg, trainer.parameters_of(model))
+    optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
     configured = optimizer.param_groups[0]["lr"]
     model.train()
     # The rates are set below, also where the scaler skips a step.
@@ -85,8 +85,9 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Wind
     losses: list[float] = []
     with tqdm(rates, desc="rising rate", unit="step", leave=False, dynamic_ncols=True) as bar:
         for rate, window in zip(bar, windows, strict=False):
-            for group in step.optimizer.param_groups:
-                group["lr"] = rate
+            groups = step.optimizer.param_groups
+            for group in groups:  # keeps the ratio between groups
+                group["lr"] = rate * (group["initial_lr"] / groups[0]["initial_lr"])
             step.running = RunningLoss(step.loss, step.device)
             step(window, len(losses) + 1)
             try:

@@ -19,13 +19,13 @@ from utils.quoting import quote, quote_texts
 from utils.schema import Train
 from utils.sweep_words import key_of, merged_words, recorded_words, values_of
 from utils.trusted import check_targets, literal, read_plain
-from utils.validation import pretrained_keys
+from utils.validation import GROUP_KEYS, pretrained_keys
 
 RUN_CONFIG = "run_config"
 """What conf/resume.yaml calls the config of the run that is resumed."""
 
-PRETRAINED_KEYS = frozenset(f"model.{key}" for key in pretrained_keys())
-"""Keys that any network has, so that its YAML file need not name them."""
+COMMON_KEYS = frozenset({*(f"model.{key}" for key in pretrained_keys()), *(f"optimizer.{key}" for key in GROUP_KEYS)})
+"""Keys that go with any network or optimizer, so that the YAML files of these groups need not name them."""
 
 PLAIN_MODEL = {"benchmark": "models", "classify": "classifier"}
 """Configs in which `model=` is a plain key, and its name there: by its own Hydra would choose from the group."""
@@ -61,7 +61,7 @@ def words(given: list[str], config_name: str) -> list[str]:
     else:
         check_options(given)
     if config_name in ("train", "find_lr"):
-        given = [f"++{word}" if word.partition("=")[0] in PRETRAINED_KEYS else word for word in given]
+        given = [f"++{word}" if word.partition("=")[0] in COMMON_KEYS else word for word in given]
     if config_name in ("evaluate", "export"):
         given = added(given, {"data"})  # as yet unknown: the checkpoint holds it
     elif asks_for_a_sweep(given):

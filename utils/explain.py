@@ -11,7 +11,7 @@ from omegaconf.errors import GrammarParseError, InterpolationResolutionError, Om
 
 from utils.errors import did_you_mean
 from utils.schema import TYPED_AS
-from utils.validation import pretrained_keys
+from utils.validation import GROUP_KEYS, pretrained_keys
 
 
 def explain(error: BaseException) -> str:
@@ -36,8 +36,9 @@ def explain(error: BaseException) -> str:
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         known = _keys(cause.parent_node)
         wrong = str(cause.key)
-        if known is not None and cause.full_key == f"model.{wrong}" and wrong not in pretrained_keys():
-            known += sorted(pretrained_keys())
+        for group, keys in (("model", pretrained_keys()), ("optimizer", GROUP_KEYS)):
+            if known is not None and cause.full_key == f"{group}.{wrong}" and wrong not in keys:
+                known += sorted(keys)
         if known is not None and wrong not in known:
             prefix = cause.full_key.rpartition(".")[0]
             close = did_you_mean(wrong, known)

@@ -79,6 +79,12 @@ class Loader(Keys):
     allow_single_class: Flag = False  # a run of an earlier version is without it
 
 
+class ParameterGroups(Keys):
+    """The keys of `optimizer` that are not the optimizer's own."""
+
+    encoder_lr_factor: Rate = 1.0
+
+
 class Trainer(Keys, TrainerOptions):
     """The group `trainer`."""
 

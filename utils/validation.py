@@ -16,6 +16,7 @@ from utils.groups import CONF
 from utils.signatures import UnknownTarget, names_in, signature_of, wishes, wrong_value
 
 LOADER_KEYS = tuple(schema.Loader.model_fields)
+GROUP_KEYS = tuple(schema.ParameterGroups.model_fields)
 # What the program passes itself when it builds the node of a group.
 SUPPLIED = {
     "model": {"num_classes"},
@@ -146,6 +147,14 @@ def check_loader(node: Config, origin: Origin) -> None:
     check_keys(schema.Loader, loader, origin, prefix="data.")
 
 
+def check_optimizer(node: Config, origin: Origin) -> None:
+    """Check the node `optimizer`: the optimizer's arguments and the keys of its parameter groups."""
+    own = {key: value for key, value in node.items() if key not in GROUP_KEYS}
+    check_target(own, "optimizer", SUPPLIED["optimizer"] | set(GROUP_KEYS), origin)
+    groups = {key: value for key, value in node.items() if key in GROUP_KEYS}
+    check_keys(schema.ParameterGroups, groups, origin, prefix="optimizer.")
+
+
 def check_groups(config: Config, groups: tuple[str, ...], origin: Origin) -> None:
     """Checks the arguments of what each group names."""
     for group in groups:
@@ -156,6 +165,8 @@ def check_groups(config: Config, groups: tuple[str, ...], origin: Origin) -> Non
             check_data(node, origin)
         elif group == "model":
             check_model(node, origin)
+        elif group == "optimizer":
+            check_optimizer(node, origin)
         else:
             check_target(node, group, SUPPLIED.get(group, set()), origin)
 

@@ -69,6 +69,8 @@ def test_a_frozen_encoder_stays_as_it_was_loaded_also_after_resuming(tmp_path: P
     [
         (("model=unet", "model.encoder_weights=imagenet"), "model.encoder_weights=imagenet: UNet has no encoder"),
         (("model=enet", "model.freeze_encoder=true"), "model.freeze_encoder=true: ENet has no encoder"),
+        (("model=enet", "optimizer.encoder_lr_factor=0.1"), "optimizer.encoder_lr_factor=0.1: ENet has no encoder"),
+        (("optimizer.encoder_lr_factor=0",), "optimizer.encoder_lr_factor=0 (on the command line): must be greater"),
     ],
 )
 def test_networks_without_an_encoder(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -80,3 +82,19 @@ def test_networks_without_an_encoder(words: tuple[str, ...], message: str, tmp_p
 def test_find_lr_starts_from_weights_too(tmp_path: Path) -> None:
     done = run_here(find, "find_lr", "model.weights=nowhere.pth", "data.image_size=[32,32]", cwd=tmp_path)
     assert_refused(done, "there is no file nowhere.pth")
+
+
+def test_the_learning_rate_of_the_encoder_after_resuming(tmp_path: Path) -> None:
+    """Resumed, the groups of the optimizer are those of a run that was not interrupted."""
+    words = ["model=espnet_s0", "optimizer.encoder_lr_factor=0.25", "trainer.decay_norms=false", "scheduler=poly"]
+    done = run_here(train, "train", *words, "trainer.epochs=1", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(tmp_path)
+    done = run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    checkpoint = load_checkpoint(run / "checkpoints" / "last.pt")
+    groups = checkpoint["training"]["optimizer"]["param_groups"]
+    assert [group["initial_lr"] / groups[0]["initial_lr"] for group in groups] == [1, 1, 0.25, 0.25]
+    assert [group["lr"] / group["initial_lr"] for group in groups] == [groups[0]["lr"] / groups[0]["initial_lr"]] * 4
+    encoder = sum(key.startswith("encoder.") for key, value in checkpoint["model"].items() if value.ndim > 1)
+    assert len(groups[2]["params"]) == encoder

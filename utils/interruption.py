@@ -20,6 +20,9 @@ AGAIN = 0.02
 AT_MOST = 5.0
 """Seconds that it is held back for; the import of PyTorch can take a minute where the disk is slow."""
 
+_waiting: list[int] = []
+"""The signal that is held back, if one is."""
+
 
 class Interrupted(Exception):
     """The run was asked to stop, and did, with its state saved.
@@ -48,7 +51,10 @@ def end_at_once(clean_up: Callable[[], None] = _nothing) -> None:
     """From now on, have Ctrl-C and SIGTERM end the process without an exception.
 
     For the start and the end of a program: an exception in an import may be swallowed, replaced or abort the process.
+    A signal that `raise_between_imports` still holds back ends it now.
     """
+    if _waiting:
+        _end(_waiting.pop(), clean_up)
     for number in SIGNALS:
         signal.signal(number, lambda number, frame: _end(number, clean_up))
 
@@ -79,15 +85,14 @@ def raise_between_imports(
     Args:
         before_termination: called first at a SIGTERM.
     """
-    waiting: list[int] = []
     deadline = 0.0
 
     def answer(number: int, frame: FrameType | None) -> None:
         nonlocal deadline
-        if waiting:
+        if _waiting:
             _end(number, clean_up)
         if hasattr(signal, "setitimer") and _must_not_raise(frame):  # not on Windows
-            waiting.append(number)
+            _waiting.append(number)
             deadline = time.monotonic() + AT_MOST
             signal.signal(signal.SIGALRM, again)
             signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
@@ -100,9 +105,9 @@ def raise_between_imports(
     def again(_: int, frame: FrameType | None) -> None:
         if not _must_not_raise(frame):
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.raise_signal(waiting.pop())
+            signal.raise_signal(_waiting.pop())
         elif time.monotonic() > deadline:
-            _end(waiting.pop(), clean_up)
+            _end(_waiting.pop(), clean_up)
 
     for number in SIGNALS:
         signal.signal(number, answer)

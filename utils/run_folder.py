@@ -170,6 +170,8 @@ class RunFolder:
         self.update_summary(status="running", started=before.get("started", _now()), ended=None, error=None, **facts)
 
         def end(status: str, error: str | None = None) -> None:
+            if status != "finished" and self.read_summary().get("status") != "running":
+                return  # another process has reported its failure, of which this end is a consequence
             seconds = earlier + time.perf_counter() - began
             self._close_summary(status=status, ended=_now(), seconds=round(seconds, 3), error=error)
 
@@ -179,8 +181,7 @@ class RunFolder:
             end("interrupted")
             raise
         except BaseException as error:
-            if self.read_summary().get("status") == "running":  # another process may have said more
-                end("failed", f"{type(error).__name__}: {error}")
+            end("failed", f"{type(error).__name__}: {error}")
             raise
         end("finished")
 

@@ -146,3 +146,12 @@ def test_an_import_that_takes_long_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_second_signal_in_an_import_ends_at_once(tmp_path: Path) -> None:
     done = started(tmp_path, STARTS["between"], signal.SIGINT, "os.kill(os.getpid(), 15)\nprint('imported')")
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "terminated\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_program_that_ends_answers_the_signal_it_has_held_back(tmp_path: Path, number: int) -> None:
+    """Python's own end would take away the handler of the alarm, which would kill the process."""
+    start = "interruption.raise_between_imports()\nimport swallows\ninterruption.end_at_once()\nprint('went on')"
+    done = started(tmp_path, f"interruption.AGAIN = 100\n{start}", number, "print('imported')")
+    said = {signal.SIGINT: "interrupted\n", signal.SIGTERM: "terminated\n"}[signal.Signals(number)]
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "imported\n", said)

@@ -8,7 +8,7 @@ import pytest
 
 import utils.run_folder
 from utils.errors import LostProcess, UserError
-from utils.interruption import Interrupted
+from utils.interruption import Interrupted, Terminated
 from utils.run_folder import RunFolder
 
 ROWS = [{"epoch": 1, "loss": 0.125, "miou": math.nan}, {"epoch": 2, "loss": 1e-12, "miou": 0.5}]
@@ -86,13 +86,16 @@ def test_the_end_is_told_even_where_nothing_new_can_be_written(tmp_path: Path, m
     assert run.read_summary()["status"] == "failed" and run.read_summary()["model"] == "enet"
 
 
-def test_another_process_tells_its_failure_and_the_first_does_not_write_over_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [LostProcess("another process has ended"), Terminated(), KeyboardInterrupt()])
+def test_the_first_process_does_not_overwrite_the_failure_of_another(tmp_path: Path, end: BaseException) -> None:
+    """It may notice the loss itself, or be stopped by torchrun first."""
     run = RunFolder(tmp_path)
-    with pytest.raises(LostProcess), run.recording():
+    with pytest.raises(type(end)), run.recording():
         with pytest.raises(ValueError), run.recording_failure(1):
             raise ValueError("it broke")
-        raise LostProcess("another process has ended")
-    assert run.read_summary()["error"] == "process 1: ValueError: it broke"
+        raise end
+    summary = run.read_summary()
+    assert (summary["status"], summary["error"]) == ("failed", "process 1: ValueError: it broke")
 
 
 def test_a_first_process_that_was_lost_is_told_by_another(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
+from tensorboard.summary.writer import event_file_writer
 
 from engine.predictor import Predictor
 from tests.utils.told import CONFIG, HYPERPARAMETERS, OPTIONS, PICTURE, interrupted_and_resumed, series
@@ -30,7 +31,9 @@ def scalars(accumulator: EventAccumulator) -> dict[str, list[tuple[int, float]]]
     return {tag: [(e.step, e.value) for e in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]}
 
 
-def test_tensorboard(tmp_path: Path) -> None:
+def test_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The number that a process gives its files: of files of one second, 10 would be read before 9.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
     interrupted_and_resumed(TensorBoard(str(tmp_path)), lambda: TensorBoard(str(tmp_path), first_step=2))
     found = events(tmp_path)
     assert scalars(found) == series()

@@ -82,7 +82,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     logger = build_logger(cfg, run)
     seed_everything(cfg.seed)
     trainer: Trainer = build(cfg.trainer, "trainer")
-    splits = distributed.once_a_machine(lambda: build_splits(cfg))
+    splits = distributed.once_per_machine(lambda: build_splits(cfg))
     labels = splits.validation_set.labels
     train, validation = loaders(cfg, splits, trainer.device)
     model = new_model(cfg, len(labels)) if run.checkpoint is None else build_model(run.checkpoint)
@@ -168,7 +168,7 @@ def build_loss(cfg: DictConfig, train_samples: SegmentationDataset) -> WeightedS
     weights, names = cfg.loss.get("class_weights"), train_samples.labels.names
     if isinstance(weights, str):
         formula = {"enet": class_weights.enet, "median_frequency": class_weights.median_frequency}[weights]
-        weights = formula(distributed.once_a_machine(lambda: count_pixels(train_samples)))
+        weights = formula(distributed.once_per_machine(lambda: count_pixels(train_samples)))
         log.info("class weights: %s", ", ".join(f"{n} {w:.3g}" for n, w in zip(names, weights, strict=True)))
     if weights is not None and len(weights) != len(names):
         raise UserError(f"loss.class_weights: {len(weights)} weights for {len(names)} classes: {', '.join(names)}")

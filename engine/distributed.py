@@ -54,14 +54,14 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def add_up(tensor: Tensor) -> Tensor:
+def sum_over_processes(tensor: Tensor) -> Tensor:
     """Sum a tensor over all processes, in place."""
     if processes() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
-def highest(*numbers: int) -> list[int]:
+def maxima(*numbers: int) -> list[int]:
     """The maximum of each number over all processes, without waiting for a device."""
     if processes() == 1:
         return list(numbers)
@@ -79,7 +79,7 @@ def from_first(value: T) -> T:
     return box[0]
 
 
-def once_a_machine(make: Callable[[], T]) -> T:
+def once_per_machine(make: Callable[[], T]) -> T:
     """Call a function in the first process of each machine; returns its result in all processes of the machine.
 
     Use it for work whose result is the same, or whose memory can be shared.
@@ -93,7 +93,7 @@ def once_a_machine(make: Callable[[], T]) -> T:
     return box[0]
 
 
-def of_all(value: T) -> list[T]:
+def gather(value: T) -> list[T]:
     """The values of all processes, in the order of their ranks."""
     if processes() == 1:
         return [value]
@@ -102,7 +102,7 @@ def of_all(value: T) -> list[T]:
     return values
 
 
-def equal_buffers(model: nn.Module) -> None:
+def broadcast_buffers(model: nn.Module) -> None:
     """Copy the buffers of the first process to all: each has its own running statistics of batch norm."""
     if processes() > 1:
         for buffer in model.buffers():

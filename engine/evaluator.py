@@ -88,6 +88,6 @@ def evaluate(
     finally:
         model.train(was_training)
     for sums in (counts, totals, denominators):
-        distributed.add_up(sums)
+        distributed.sum_over_processes(sums)
     *confusion, ignored = counts.cpu()
     return Evaluation(torch.stack(confusion), ignored, named_losses(loss, totals, denominators) if loss else {})

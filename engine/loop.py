@@ -133,7 +133,7 @@ class TrainingLoop:
         """Save if it is time, or stop if a signal came to any process. All processes do the same."""
         self.record.check()
         self.saver.rehearse(self.progress)
-        signal, is_due = distributed.highest(self.stop.signal or 0, int(self.saver.is_due()))
+        signal, is_due = distributed.maxima(self.stop.signal or 0, int(self.saver.is_due()))
         if signal:
             self._save_and_stop(signal)
         if is_due:
@@ -155,11 +155,11 @@ class TrainingLoop:
             nonlocal done
             done = min(done + images * distributed.processes(), self.validation.samples)
             bar.move_to(done)
-            (signal,) = distributed.highest(self.stop.signal or 0)
+            (signal,) = distributed.maxima(self.stop.signal or 0)
             if signal:
                 self._save_and_stop(signal)
 
-        distributed.equal_buffers(self.step.evaluated)
+        distributed.broadcast_buffers(self.step.evaluated)
         with bar:
             result = evaluate(
                 self.step.evaluated,

@@ -64,7 +64,7 @@ class RunningLoss:
     def read_all(self) -> dict[str, float]:
         """As `read`, over all processes, which must all call it."""
         self.read()
-        together = distributed.add_up(torch.stack([self.totals, self.denominators]))
+        together = distributed.sum_over_processes(torch.stack([self.totals, self.denominators]))
         return named_losses(self._loss, *together)
 
 

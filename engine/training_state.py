@@ -104,7 +104,7 @@ def training_state(progress: Progress, step: TrainingStep) -> dict[str, Any]:
         "scheduler": step.scheduler.state_dict(),
         "scaler": step.scaler.state_dict(),
         "average": None if step.average is None else step.average.module.state_dict(),
-        "processes": distributed.of_all(own),
+        "processes": distributed.gather(own),
     }
 
 

@@ -97,7 +97,7 @@ class TrainingStep:
         for denominator in denominators[window.counted :]:
             denominator.zero_()
         total_denominators = torch.stack(denominators).sum(0) if len(masks) > 1 else denominators[0].clone()
-        distributed.add_up(total_denominators)
+        distributed.sum_over_processes(total_denominators)
         for i, (batch, mask, denominator) in enumerate(zip(window.batches, masks, denominators, strict=True)):
             images = batch.images.to(self.device, non_blocking=pinned)
             is_last = i == len(masks) - 1  # processes exchange gradients once, after the last micro-batch

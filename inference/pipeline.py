@@ -69,12 +69,13 @@ def read_ahead(
             readers.shutdown(cancel_futures=True)
 
 
-def made_ahead(items: Iterable[Value], ahead: int = 3) -> Generator[Value, None, None]:
-    """The items, in their order, none of them None; the next ones are made in a thread in the meantime. An error of
-    theirs is raised where it would be without the thread, which ends with the generator.
+def prefetched(items: Iterable[Value], ahead: int = 3) -> Generator[Value, None, None]:
+    """Yield the items, none of which is None, while a thread computes the next ones.
+
+    An error is raised in place of its item. The thread ends with the generator.
 
     Args:
-        ahead: how many are held at most beside the one given out.
+        ahead: how many items to hold besides the one yielded.
     """
     source = iter(items)
     with ThreadPoolExecutor(1) as thread:

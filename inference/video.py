@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from engine.predictor import Prediction, Predictor
 from inference.pictures import frame, write_files
-from inference.pipeline import WriteBehind, made_ahead
+from inference.pipeline import WriteBehind, prefetched
 from utils.errors import Unreadable, UserError
 from utils.files import make_folder
 from utils.interruption import Interrupted, StopRequest
@@ -65,7 +65,7 @@ def segment(
             stack.enter_context(video)
         later = stack.enter_context(WriteBehind())
         bar = stack.enter_context(tqdm(total=frames.count, unit="frame", dynamic_ncols=True))
-        ready = stack.enter_context(closing(made_ahead((image, predictor.resized(image)) for image in frames)))
+        ready = stack.enter_context(closing(prefetched((image, predictor.resized(image)) for image in frames)))
         for image, resized in ready:
             found = predictor.predict_with(image, resized, uncertainty="uncertainty" in outputs)
             after_frame(found.mask)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -158,9 +158,10 @@ class StopRequest:
         self.signal: int | None = None
         self._patient = patient
         self._waiting = False
+        self._previous: dict[int, Any] = {}  # handlers to restore
 
     def __enter__(self) -> StopRequest:
-        self._previous = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+        self._previous = {n: signal.signal(n, self._note) for n in SIGNALS}
         return self
 
     def answering(self, batches: Iterable[T]) -> Iterator[T]:

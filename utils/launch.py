@@ -147,7 +147,7 @@ def _end(raised: BaseException, cfg: DictConfig) -> None:
         who = f"process {torchrun.rank()} " if torchrun.launched() and ending.traceback else ""
         way_on = session.way_on() if ending.way_on and getattr(error, "goes_on", True) else ""
         trace = raised if ending.traceback or (session.full_error and ending.level == logging.ERROR) else None
-        text = who + ending.message.format(error=in_words(str(error))) + _doctor(error, cfg) + way_on
+        text = who + ending.message.format(error=in_words(str(error))) + _data_advice(error, cfg) + way_on
         log.log(ending.level, "%s", text, exc_info=trace)
     if isinstance(error, Interrupted):
         sys.exit(ending.code + error.signal)
@@ -191,7 +191,7 @@ def _record_failure(cfg: DictConfig, failure: str) -> None:
             folder.write_config(plain(cfg))
 
 
-def _doctor(error: BaseException, cfg: DictConfig) -> str:
+def _data_advice(error: BaseException, cfg: DictConfig) -> str:
     """How to find all that is wrong with the data, if that is what is wrong."""
     if not isinstance(error, DataFault) or not cfg.get("data"):
         return ""

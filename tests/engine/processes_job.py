@@ -61,7 +61,9 @@ def train(folder: Path, share: Share) -> dict[str, Any]:
     seed_everything(distributed.rank())  # so that the weights have to come from the first
     model = trainer.prepare(Precise())
     loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}, class_weights=WEIGHTS))
-    samples = distributed.once_a_machine(lambda: CachedSamples(ResizedSamples(PartlyVoid(TRAINING), SIZE, True), "ram"))
+    samples = distributed.once_per_machine(
+        lambda: CachedSamples(ResizedSamples(PartlyVoid(TRAINING), SIZE, True), "ram")
+    )
     batches = TrainingLoader(samples, Augmentation(), image_size=SIZE, batch_size=BATCH_SIZE, seed=0, share=share)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     gradients: list[list[torch.Tensor]] = []

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from inference.pipeline import WriteBehind, made_ahead, read_ahead
+from inference.pipeline import WriteBehind, prefetched, read_ahead
 
 
 def test_all_come_in_order_and_errors_are_given_out() -> None:
@@ -67,7 +67,7 @@ def test_what_an_iterator_gives_is_made_ahead_in_order() -> None:
             yield i
 
     found = []
-    for item in made_ahead(frames(), ahead=2):
+    for item in prefetched(frames(), ahead=2):
         assert third_is_made.wait(5)
         found.append(item)
     assert found == list(range(6))
@@ -80,7 +80,7 @@ def test_an_error_comes_after_what_was_made_before_it() -> None:
 
     found = []
     with pytest.raises(ValueError, match="three"):
-        for item in made_ahead(frames()):
+        for item in prefetched(frames()):
             found.append(item)
     assert found == [1, 2]
 
@@ -94,7 +94,7 @@ def test_no_more_is_made_than_asked_for_and_leaving_early_ends_the_thread() -> N
             yield i
 
     threads = threading.active_count()
-    ready = made_ahead(frames(), ahead=2)
+    ready = prefetched(frames(), ahead=2)
     next(ready)
     time.sleep(0.05)
     assert made == [0, 1, 2] and threading.active_count() == threads + 1

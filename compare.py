@@ -21,8 +21,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from cli.launch import launch
 from utils.errors import UserError
-from utils.launch import launch
 from utils.paths import is_there, user_path
 
 log = logging.getLogger("compare")

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
-from utils.config import advice, build_dataset
+from cli.config import advice, build_dataset
+from cli.launch import launch, overrides
 from utils.errors import DataFault, UserError
 from utils.files import make_writable
-from utils.launch import launch, overrides
 
 log = logging.getLogger("evaluate")
 
@@ -32,7 +32,6 @@ def evaluate(cfg: DictConfig) -> None:
     from data.labels import LabelSet
     from engine.checkpoint import load_checkpoint
     from engine.device import choose_device
-    from engine.predictor import Predictor
     from evaluation.measuring import measure
     from evaluation.names import checkpoint_part, different_parts, file_stem, output_folder
     from evaluation.results import show, write_results
@@ -46,6 +45,7 @@ def evaluate(cfg: DictConfig) -> None:
         usual_node,
         usual_split,
     )
+    from inference.predictor import Predictor
     from utils.memory import keep_freed_memory
 
     keep_freed_memory()

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from utils.config import build_network
+from cli.config import build_network
+from cli.launch import launch
 from utils.errors import PartlyFailed, UserError
-from utils.launch import launch
 from utils.paths import is_file, is_folder, is_there, user_path
 
 if TYPE_CHECKING:
-    from engine.predictor import Predictor
+    from inference.predictor import Predictor
 
 log = logging.getLogger("infer")
 
@@ -124,12 +124,12 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     import cv2
 
     from data.folder import read_labels
-    from engine import onnx_model
     from engine.checkpoint import load_weights
     from engine.device import choose_device
     from engine.normalization import Normalization, normalization_of
-    from engine.predictor import Predictor
     from engine.trial import try_model
+    from export import onnx_model
+    from inference.predictor import Predictor
     from models.weight_files import read_weights
     from utils.memory import keep_freed_memory
 
@@ -158,7 +158,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
 
 def shares_of(mask: Any, predictor: Predictor) -> dict[str, float]:
     """The share of the pixels of each class that is in a mask."""
-    from utils.overlay import class_shares
+    from visualization.overlay import class_shares
 
     return {name: share for name, _, share in class_shares(mask, predictor.labels)}
 

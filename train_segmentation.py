@@ -12,7 +12,7 @@ if __name__ == "__main__":  # first: exceptions that signals raise may be lost i
 
 from omegaconf import DictConfig
 
-from utils.launch import launch
+from cli.launch import launch
 
 
 def train(cfg: DictConfig) -> float:
@@ -22,7 +22,7 @@ def train(cfg: DictConfig) -> float:
     from cli.recording import recording
     from cli.resuming import open_run
     from engine import distributed
-    from engine.report import report
+    from evaluation.report import report
 
     run = open_run(cfg)
     if run.finished is not None:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from benchmarks.timing import interleaved, milliseconds
 from data.synthetic import Synthetic
-from engine.exported import as_bytes
-from engine.exported_facts import Facts
 from engine.normalization import IMAGENET
-from engine.onnx_model import OnnxModel
+from export.exported import as_bytes
+from export.facts import Facts
+from export.onnx_model import OnnxModel
 from models.efficientdet_seg import EfficientDetSeg
 from models.enet import ENet
 from models.espnet import ESPNet

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.optim import AdamW
 
+from cli.config import build_network, option_node
 from data.accumulation import Window
 from data.augmentation import Augmentation
 from data.device_loading import DeviceTrainingLoader
@@ -29,7 +30,6 @@ from engine.normalization import IMAGENET
 from engine.trainer import Trainer
 from engine.training_step import Components
 from losses.combinations import ce_iou
-from utils.config import build_network, option_node
 from utils.errors import DataFault
 from utils.tables import table
 

@@ -23,9 +23,9 @@ from data.labels import IGNORE_INDEX
 from data.synthetic import Synthetic
 from engine.checkpoint import save_checkpoint
 from engine.normalization import IMAGENET
-from engine.predictor import Predictor
 from inference.photos import segment
 from inference.plan import plan_photos
+from inference.predictor import Predictor
 from models.enet import ENet
 from utils.memory import keep_freed_memory
 from utils.tables import table

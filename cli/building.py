@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
 
+from cli.config import build, build_dataset, build_network, plain, pretrained_options
 from cli.resuming import OpenRun, check_resumable
-from utils.config import build, build_dataset, build_network, plain, pretrained_options
+from cli.validation import GROUP_KEYS
 from utils.errors import UserError
-from utils.validation import GROUP_KEYS
 
 if TYPE_CHECKING:
     import torch

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from cli.config import in_sweep, options_chosen, plain
+from cli.launch import overrides
 from cli.resuming import OpenRun, resume_command
-from utils.config import in_sweep, options_chosen, plain
-from utils.launch import overrides
-from utils.session import started
+from cli.session import started
 
 if TYPE_CHECKING:
     from cli.building import Training

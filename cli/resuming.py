@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from cli.config import in_sweep, output_folder
+from cli.sweep import best_value
 from utils import torchrun
-from utils.config import in_sweep, output_folder
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
 from utils.run_folder import RunFolder
-from utils.sweep import best_value
 
 if TYPE_CHECKING:
     from torch import nn

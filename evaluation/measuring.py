@@ -11,13 +11,13 @@ from tqdm import tqdm
 from data.loading import ValidationLoader
 from data.samples import HasScores, SegmentationDataset
 from data.workers import explain_dead_workers, worker_count
-from engine.details import Details
 from engine.device import autocast_dtype
 from engine.evaluator import Evaluation, evaluate
 from engine.logits import likeliest
 from engine.metrics import add_to_confusion
 from engine.out_of_memory import explain_out_of_memory
-from engine.predictor import Predictor
+from evaluation.details import Details
+from inference.predictor import Predictor
 
 
 class Measured(NamedTuple):

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cli.validation import LOADER_KEYS
 from utils.paths import is_file, is_folder, user_path
-from utils.validation import LOADER_KEYS
 
 UNMEASURED = {"_target_", "download", *LOADER_KEYS} - {"image_size", "limit"}
 """Keys of the node `data` that change neither the samples nor what is made of them."""

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from data.samples import SegmentationDataset
-from engine.details import SampleScores
 from engine.metrics import scores
-from engine.predictor import Predictor
+from evaluation.details import SampleScores
 from evaluation.measuring import Measured
-from utils.figures import draw_calibration, draw_confusion, draw_predictions
+from inference.predictor import Predictor
 from utils.run_folder import write_json, write_text
-from utils.sample_pictures import Predicted
 from utils.tables import class_table, number, table
+from visualization.figures import draw_calibration, draw_confusion, draw_predictions
+from visualization.sample_pictures import Predicted
 
 log = logging.getLogger("evaluate")
 

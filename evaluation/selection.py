@@ -8,16 +8,16 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
+from cli.config import chosen, plain
+from cli.launch import overrides
+from cli.validation import Origin, check_data
 from data.folder import ALL, Folder, is_by_share
 from evaluation.names import is_same_place
 from utils.checked import shown
-from utils.config import chosen, plain
 from utils.errors import UserError
 from utils.groups import CONF
-from utils.launch import overrides
 from utils.paths import user_path
 from utils.trusted import check_targets, plain_copy, trusted_class
-from utils.validation import Origin, check_data
 
 log = logging.getLogger("evaluate")
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from data.images import read_image
-from engine.predictor import Prediction, Predictor
 from inference.pictures import write_files
 from inference.pipeline import WriteBehind, read_ahead
 from inference.plan import Photo, pixels
+from inference.predictor import Prediction, Predictor
 from utils.errors import Unreadable
 
 Result = np.ndarray | Unreadable

@@ -12,9 +12,9 @@ from PIL import Image
 
 from data.images import encoded, resize_image, resize_mask, write_mask
 from data.labels import LabelSet
-from engine.predictor import Prediction
+from inference.predictor import Prediction
 from utils.files import appearing
-from utils.overlay import overlay, side_by_side, tinted
+from visualization.overlay import overlay, side_by_side, tinted
 
 Format = Literal["mask", "color", "overlay", "side_by_side", "probabilities"]
 

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from engine.predictor import Prediction, Predictor
 from inference.pictures import frame, write_files
 from inference.pipeline import WriteBehind, prefetched
+from inference.predictor import Prediction, Predictor
 from utils.errors import Unreadable, UserError
 from utils.files import make_folder
 from utils.interruption import Interrupted, StopRequest

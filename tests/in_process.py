@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from utils.launch import launch
+from cli.launch import launch
 
 
 def run_here(task: Callable, config_name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess:

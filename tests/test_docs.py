@@ -13,9 +13,9 @@ import pytest
 import yaml
 from omegaconf import DictConfig
 
+from cli.config import output_folder, plain
 from tests.conftest import ROOT
 from tests.in_process import run_here
-from utils.config import output_folder, plain
 from utils.run_folder import RunFolder
 
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "experiments/README.md"]

@@ -15,9 +15,9 @@ import pytest
 import torch
 import yaml
 
+from cli import command_line
 from engine.checkpoint import load_checkpoint
 from tests.conftest import ROOT, TINY, run_command, runs_in, start_command, trained_an_epoch
-from utils import command_line
 from utils.errors import UserError
 from utils.run_folder import RunFolder
 

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from data.images import read_image
-from engine.predictor import Predictor
 from infer import infer
+from inference.predictor import Predictor
 from tests.conftest import run_command
 from tests.in_process import assert_refused, run_here
 

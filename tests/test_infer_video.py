@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.predictor import Predictor
 from infer import infer
+from inference.predictor import Predictor
 from inference.video import Frames, segment
 from tests.conftest import start_command
 from tests.in_process import run_here

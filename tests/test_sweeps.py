@@ -209,8 +209,8 @@ from pathlib import Path
 
 import hydra.core.utils
 
-from utils.config import output_folder
-from utils.launch import launch
+from cli.config import output_folder
+from cli.launch import launch
 
 
 class Clock:  # shows the same moment to all, and has ticked when it is asked again

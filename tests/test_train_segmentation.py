@@ -16,7 +16,7 @@ from sklearn.metrics import confusion_matrix
 
 from data.synthetic import Synthetic
 from engine.checkpoint import load_checkpoint
-from engine.predictor import Predictor
+from inference.predictor import Predictor
 from tests.conftest import TINY, run_command, runs_in, start_command, trained_an_epoch
 from tests.in_process import run_here
 from train_segmentation import train

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
+from cli.launch import launch
 from tools.latency import Case, Network, Result, load, measure
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
 from utils.groups import CONF, option, options
-from utils.launch import launch
 from utils.paths import is_folder, is_there, user_path
 
 log = logging.getLogger("benchmark")
@@ -236,7 +236,7 @@ def remarks(source: Path) -> tuple[str, str]:
 
 def draw(found: Sequence[tuple[Entry, Case, Result]], where: str, path: Path) -> None:
     """Draws each run's mIoU over the median time of its network, for the smallest of the batches."""
-    from utils.figures import draw_speed
+    from visualization.figures import draw_speed
 
     batch = min(case.batch_size for _, case, _ in found)
     sizes = {shown(case.network.image_size) for _, case, _ in found}

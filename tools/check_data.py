@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from utils.config import build_dataset, chosen, dataset_class, plain
+from cli.config import build_dataset, chosen, dataset_class, plain
+from cli.launch import launch
 from utils.errors import DataFault, NotThere, PartlyFailed, UserError
 from utils.files import make_writable, replacing
-from utils.launch import launch
 from utils.paths import user_path
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def check(cfg: DictConfig) -> None:
     from tqdm import tqdm
 
     from data.inspection import inspect, summarise
-    from utils.figures import draw_sheet
+    from visualization.figures import draw_sheet
 
     option = chosen("data") or "data"
     folder = user_path(cfg.output, "output") if cfg.output else Path("outputs", "check_data", option)

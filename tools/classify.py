@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from cli.launch import launch
 from utils.checked import read_json
 from utils.errors import PartlyFailed, Unreadable, UserError
-from utils.launch import launch
 from utils.paths import is_folder, user_path
 from utils.text import cleaned, one_line
 

@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
+from cli.config import build_dataset
+from cli.launch import launch
 from evaluation.selection import check_classes, data_node, run_node
-from utils.config import build_dataset
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable, replacing
-from utils.launch import launch
 from utils.paths import is_file, is_folder, is_there, user_path
 
 if TYPE_CHECKING:
     from torch import nn
 
     from data.resized import ResizedSamples
-    from engine.agreement import Network
-    from engine.exported_facts import Facts
+    from export.agreement import Network
+    from export.facts import Facts
 
 log = logging.getLogger("export")
 
@@ -54,8 +54,8 @@ def export(cfg: DictConfig) -> None:
 
     # Slow to import, so only here, where the config is known to be right.
     from engine.checkpoint import build_model, load_checkpoint
-    from engine.exported import load
-    from engine.exported_facts import facts_of
+    from export.exported import load
+    from export.facts import facts_of
 
     checkpoint = load_checkpoint(cfg.checkpoint)
     model = build_model(checkpoint).eval()
@@ -155,7 +155,7 @@ def samples(node: dict[str, Any], split: str, facts: Facts) -> ResizedSamples:
 
 def exported(kind: Any, model: nn.Module, facts: Facts) -> tuple[bytes, Facts]:
     """The content of the file, and the facts that came out: a network that allows it only has one size."""
-    from engine.exported import as_bytes
+    from export.exported import as_bytes
 
     if facts.dynamic:
         try:
@@ -171,8 +171,8 @@ def quantized(plain: bytes, facts: Facts, training: ResizedSamples, count: int) 
     """An ONNX file's content with 8 bits, calibrated on samples from all over the training split."""
     import torch
 
-    from engine.exported import with_texts
-    from engine.quantization import quantize_onnx
+    from export.exported import with_texts
+    from export.quantization import quantize_onnx
 
     def inputs(index: int) -> np.ndarray:
         image = torch.from_numpy(training[index].image)[None]
@@ -189,7 +189,7 @@ def show_agreement(model: nn.Module, network: Network, facts: Facts, photos: lis
     with the same class."""
     import torch
 
-    from engine.agreement import compare
+    from export.agreement import compare
     from utils.tables import table
 
     sizes = [facts.image_size]
@@ -222,8 +222,8 @@ def show_agreement(model: nn.Module, network: Network, facts: Facts, photos: lis
 
 def show_cost(model: nn.Module, plain: bytes, output: Path, facts: Facts, validation: ResizedSamples) -> None:
     """Prints what 8 bits cost in mIoU, and what they save in time and size."""
-    from engine.agreement import compare
-    from engine.onnx_model import OnnxModel
+    from export.agreement import compare
+    from export.onnx_model import OnnxModel
     from utils.tables import table
 
     with tempfile.TemporaryDirectory() as folder:

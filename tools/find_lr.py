@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from cli.building import build_loss, build_optimizer, input_samples, new_model, training_loader
-from utils.config import build, build_dataset, chosen
+from cli.config import build, build_dataset, chosen
+from cli.launch import launch
 from utils.errors import UserError
 from utils.files import make_writable
-from utils.launch import launch
 from utils.paths import is_folder, user_path
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def show(rates: Sequence[float], losses: Sequence[float], configured: float, wha
         what: was trained.
     """
     from engine.lr_range import smoothed, suggestion
-    from utils.figures import draw_range_test
     from utils.tables import table
+    from visualization.figures import draw_range_test
 
     curve = smoothed(losses, len(rates)).tolist()
     place, reason = suggestion(rates, losses)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from utils.config import build_network, option_node
+from cli.config import build_network, option_node
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def prepared(case: Case, file: Path) -> Call:
     import torch
 
     from engine.device import autocast_dtype
-    from engine.exported import to_onnx
+    from export.exported import to_onnx
 
     torch.set_num_threads(case.threads)
     device = torch.device(case.device)
@@ -184,7 +184,7 @@ def _session(file: Path, images: Any, threads: int) -> Call:
     """A forward pass of an exported network on images float32 (N, 3, H, W) of NumPy."""
     import torch
 
-    from engine.onnx_model import open_session
+    from export.onnx_model import open_session
 
     session = open_session(file, torch.device("cpu"), threads)
     return functools.partial(session.run, None, {"images": images})
@@ -260,7 +260,7 @@ def _rise(case: Case, file: Path) -> int:
         import numpy as np
         import onnxruntime  # noqa: F401 - not what the network takes
 
-        import engine.onnx_model  # noqa: F401
+        import export.onnx_model  # noqa: F401
 
         weights = 0
     else:

@@ -14,10 +14,10 @@ import logging
 
 from omegaconf import DictConfig
 
-from utils.config import build, build_dataset
+from cli.config import build, build_dataset
+from cli.launch import launch
 from utils.errors import UserError
 from utils.files import make_writable
-from utils.launch import launch
 from utils.paths import is_folder, user_path
 
 log = logging.getLogger("preview_augmentation")
@@ -28,7 +28,7 @@ def preview(cfg: DictConfig) -> None:
     # Slow to import, so only here, where the config is known to be right.
     from data.augmentation import check_augmented, sample_seed
     from data.resized import ResizedSamples
-    from utils.figures import draw_sheet
+    from visualization.figures import draw_sheet
 
     path = user_path(cfg.output, "output")
     if path.suffix.lower() != ".png" or is_folder(path):

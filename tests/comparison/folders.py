@@ -14,7 +14,7 @@ from comparison.report import write_report
 from comparison.runs import read_runs
 from data.labels import LabelSet
 from utils.run_folder import RunFolder
-from utils.sample_pictures import Predicted, write_samples
+from visualization.sample_pictures import Predicted, write_samples
 
 CONFIG: dict[str, Any] = {
     "seed": 0,

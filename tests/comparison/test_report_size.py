@@ -7,7 +7,7 @@ import pytest
 
 from comparison import curves, report, report_data
 from tests.comparison.folders import add_figures, add_metrics, change_summary, data_of, make_run, scene
-from utils.sample_pictures import Predicted
+from visualization.sample_pictures import Predicted
 
 
 def test_long_curves_are_thinned_and_their_times_stay_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

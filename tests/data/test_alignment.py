@@ -14,9 +14,9 @@ from data.augmentation import Augmentation
 from data.device_augmentation import DeviceAugmentation
 from data.images import resize_image, resize_mask
 from data.labels import LabelSet
-from engine.exported import WithPreprocessing
 from engine.normalization import Normalization
-from engine.predictor import Predictor
+from export.exported import WithPreprocessing
+from inference.predictor import Predictor
 from tests.data.alignment import DARK, LIGHT, drift, scene
 from tests.data.test_loading import augmentation_of
 from utils.errors import UserError

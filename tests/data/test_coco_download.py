@@ -7,12 +7,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 import data.download
+from cli.config import build_dataset
 from data import coco_download
 from data.coco import COCO
 from tests.conftest import ROOT
 from tests.data.archive_server import Server, files_below, interrupted, md5, packed
 from tests.data.layouts import make_coco
-from utils.config import build_dataset
 from utils.errors import UserError
 
 ANNOTATIONS, TRAIN, VAL = (f"/{path}" for path, _ in coco_download.ARCHIVES.values())

@@ -14,13 +14,13 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
 import data.download
+from cli.config import build_dataset
 from data import voc_download
 from data.labels import voc_colors
 from data.voc import VOC
 from tests.conftest import ROOT
 from tests.data.archive_server import Server, files_below, interrupted, md5, packed
 from tests.data.layouts import blocks, make_voc
-from utils.config import build_dataset
 from utils.errors import UserError
 
 VOC_FILE, SBD_FILE = "VOCtrainval_11-May-2012.tar", "benchmark.tgz"

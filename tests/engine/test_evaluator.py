@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from data.loading import ValidationBatch
 from engine.evaluator import evaluate
 from engine.normalization import Normalization
-from engine.predictor import Predictor
+from inference.predictor import Predictor
 from losses.combinations import ce_iou
 from tests.conftest import ROOT
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from engine.checkpoint import build_model, load_checkpoint, save_checkpoint
 from engine.normalization import IMAGENET, Normalization, normalization_of
 from engine.pictures import Pictures
-from engine.predictor import Predictor
 from infer import infer
+from inference.predictor import Predictor
 from models.deeplabv3plus import DeepLabV3Plus
 from models.efficientnet import EfficientNet as EfficientNetClassifier
 from models.encoders import EfficientNetEncoder, TimmEncoder

@@ -10,6 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cli.config import build
 from data.accumulation import Window
 from data.loading import TrainingBatch
 from engine.options import TrainerOptions
@@ -18,7 +19,6 @@ from engine.schedules import constant
 from engine.training_step import Components, TrainingStep
 from tests.conftest import ROOT
 from tests.engine.small import SIZE, Net, Notes, fit
-from utils.config import build
 from utils.groups import options
 
 aten = torch.ops.aten

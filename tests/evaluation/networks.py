@@ -12,8 +12,8 @@ import torch
 from data.labels import LabelSet
 from engine.checkpoint import save_checkpoint
 from engine.normalization import Normalization
-from engine.predictor import Predictor
 from evaluate import evaluate
+from inference.predictor import Predictor
 from models.enet import ENet
 from tests.in_process import run_here
 

@@ -20,8 +20,8 @@ from data.cityscapes_labels import label_set
 from data.folder import Folder
 from data.synthetic import Synthetic
 from data.voc import LABELS as VOC_LABELS
-from engine.predictor import Predictor
 from evaluation.names import checkpoint_part
+from inference.predictor import Predictor
 from tests.conftest import run_command
 from tests.data.layouts import make_cityscapes, make_coco, make_folder, make_voc, photo, write
 from tests.evaluation.networks import evaluate_here, write_network

@@ -13,9 +13,9 @@ import inference.photos
 from data.images import read_image
 from data.labels import LabelSet
 from engine.normalization import Normalization
-from engine.predictor import Predictor
 from inference.photos import segment
 from inference.plan import plan_photos
+from inference.predictor import Predictor
 from utils.errors import UserError
 
 LABELS = LabelSet(("a", "b", "c"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))

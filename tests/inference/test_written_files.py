@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from data.labels import LabelSet
-from engine.predictor import Prediction
 from inference.pictures import FOR_PEOPLE, shrunk, write_files
+from inference.predictor import Prediction
 from tests.full_disk import largest_file
 from utils.errors import UserError
-from utils.overlay import side_by_side
+from visualization.overlay import side_by_side
 
 LABELS = LabelSet(("road", "car", "misc"), ((128, 64, 128), (0, 0, 142), (9, 9, 9)), (7, 26, 7))
 RNG = np.random.default_rng(0)

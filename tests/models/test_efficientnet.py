@@ -8,10 +8,10 @@ import efficientnet_pytorch
 import pytest
 import torch
 
+from cli.checks import CLASSIFIERS
 from models.efficientnet import EfficientNet
 from models.encoders import EFFICIENTNETS
 from tests.models.tester import loaded, noise, settled
-from utils.checks import CLASSIFIERS
 from utils.errors import UserError
 
 PUBLISHED = {

@@ -10,6 +10,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from cli.validation import pretrained_keys
 from engine.checkpoint import load_checkpoint
 from models.efficientnet import EfficientNet
 from tests.conftest import ROOT, TINY, runs_in
@@ -17,7 +18,6 @@ from tests.in_process import assert_refused, run_here
 from tools.find_lr import find
 from train_segmentation import train
 from utils.groups import options
-from utils.validation import pretrained_keys
 
 KEYS = {"weights", "reset_classifier", "encoder_weights", "freeze_encoder"}
 

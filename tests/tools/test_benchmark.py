@@ -185,7 +185,7 @@ def test_a_backend_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_runs_and_their_picture(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's network at the run's own size; two of the same are timed once. One without a checkpoint is left out."""
-    from utils import figures
+    from visualization import figures
 
     runs = tmp_path / "runs"
     for name in ("first", "second", "third"):
@@ -231,7 +231,7 @@ def test_a_run_in_place_of_a_name(finished_run: Path) -> None:
 
 
 def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
-    from utils import checks
+    from cli import checks
 
     monkeypatch.setattr(checks, "find_spec", lambda name: None if name == "onnxruntime" else name)
     assert_refused(

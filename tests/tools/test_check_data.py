@@ -333,7 +333,7 @@ def test_the_contact_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def drawn_panels(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """The panels of the sheets that are drawn from now on."""
-    from utils import figures
+    from visualization import figures
 
     seen: list[tuple[str, np.ndarray, np.ndarray]] = []
     draw = figures.draw_sheet

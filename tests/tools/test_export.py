@@ -14,7 +14,7 @@ from PIL import Image
 import tools.export
 from data.synthetic import Synthetic
 from engine.checkpoint import load_checkpoint, save_checkpoint
-from engine.predictor import Predictor
+from inference.predictor import Predictor
 from tests.conftest import run_command
 from tests.in_process import assert_refused, run_here
 from tests.models.tester import build, settled

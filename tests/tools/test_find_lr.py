@@ -58,7 +58,7 @@ def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[float], list
 @pytest.fixture
 def losses_drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
     """The losses of the pictures that are drawn from now on."""
-    from utils import figures
+    from visualization import figures
 
     seen: list[list[float]] = []
     draw = figures.draw_range_test

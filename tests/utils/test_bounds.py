@@ -11,15 +11,15 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
+from cli import schema
+from cli.checks import check_train
+from cli.config import build, plain
+from cli.validation import Origin, check_keys
 from losses import combinations
 from models.layers import check_share
 from tests.in_process import assert_refused, run_here
-from utils import schema
-from utils.checks import check_train
-from utils.config import build, plain
 from utils.errors import UserError
 from utils.groups import CONF
-from utils.validation import Origin, check_keys
 
 NOWHERE = Origin({}, frozenset())
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from data.labels import LabelSet
-from utils.overlay import class_shares, overlay
 from utils.tables import class_table, duration, epoch_table, number
+from visualization.overlay import class_shares, overlay
 
 LABELS = LabelSet(("sky", "road", "car"), ((0, 0, 255), (128, 64, 128), (255, 0, 0)))
 

@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
 from tensorboard.summary.writer import event_file_writer
 
-from engine.predictor import Predictor
+from inference.predictor import Predictor
 from tests.utils.told import CONFIG, HYPERPARAMETERS, OPTIONS, PICTURE, interrupted_and_resumed, series
 from utils.loggers import TensorBoard
 from utils.loggers.flat import hyperparameters

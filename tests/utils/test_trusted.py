@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from cli import command_line
+from cli.config import build, plain
+from cli.sweep_words import INTERPOLATION, merged_words
 from tests.in_process import assert_refused, run_here
-from utils import command_line
-from utils.config import build, plain
 from utils.errors import UserError
 from utils.groups import CONF
 from utils.run_folder import RunFolder
-from utils.sweep_words import INTERPOLATION, merged_words
 from utils.trusted import check_targets, literal, read_plain, trusted_class
 
 HIDDEN = [
@@ -209,7 +209,7 @@ def test_the_object_decides_not_its_name() -> None:
     for target in (
         *("models.enet.torch.load", "models.enet.nn.Module", "torch.optim.lr_scheduler.StepLR", "torch.optim.Tensor"),
         *("albumentations.save", "albumentations.BboxParams", "albumentations.pytorch.ToTensorV2", "os.mkdir"),
-        *("utils.launch.RunFolderCallback", "data.voc_download.download_voc", "torch.load", "", ".", "torch.optim."),
+        *("cli.launch.RunFolderCallback", "data.voc_download.download_voc", "torch.load", "", ".", "torch.optim."),
         *("models.enet.ENet ", " models.enet.ENet", None, 3, ["models.enet.ENet"], {"a": 1}, "enet", "torch.optim.sgd"),
     ):
         assert trusted_class(target) is None

@@ -1,0 +1,135 @@
+"""The folder of a sweep: which of its jobs are done, which were turned away, and what to say of it at its end."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from cli.checks import differences
+from cli.sweep_words import MAY_BE_TYPED_ANEW
+from utils.errors import Occupied, UserError
+from utils.paths import is_there
+from utils.run_folder import RunFolder
+from utils.trusted import read_plain
+
+REFUSED = "refused.txt"
+"""Says which jobs were turned away, for the process that started the sweep."""
+
+
+def check_same(folder: RunFolder, config: dict[str, Any]) -> None:
+    """Refuses to go on with a job that was trained with another config, or of which that cannot be told.
+
+    Raises:
+        Occupied: its folder is to stay as it is.
+    """
+    way_out = "delete the folder to train it anew"
+    try:
+        summary = folder.read_summary()
+        has_begun = is_there(folder.last) or summary.get("status") == "finished"
+        if not has_begun or not (folder.path / "config.yaml").exists():
+            return
+        before = read_plain(folder.path / "config.yaml")
+        changed = differences(before, config, MAY_BE_TYPED_ANEW | {"sweep"})
+    except (OSError, ValueError, AttributeError, UserError) as error:
+        raise Occupied(f"{folder.path}: its summary.json or config.yaml is damaged; {way_out}") from error
+    if changed:
+        changes = "; ".join(changed)
+        raise Occupied(f"{folder.path} was trained with another config: {changes}\nundo that, or {way_out}")
+
+
+def note_refused(job: Path, reason: str) -> None:
+    """Tells the process that started the sweep, which may be another one, that a job was turned away."""
+    with suppress(OSError), (job.parent / REFUSED).open("a", encoding="utf-8") as file:
+        file.write(f"{job.name}: {' '.join(reason.split())}\n")
+
+
+def forget_refused(folder: Path) -> None:
+    """Begins a new count of the jobs that are turned away."""
+    with suppress(OSError):
+        (folder / REFUSED).unlink(missing_ok=True)
+
+
+def jobs_begun(folder: Path) -> bool:
+    """Whether a sweep has come to its first job."""
+    return folder.is_dir() and any(path.is_dir() for path in folder.iterdir())
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether all jobs that a sweep has begun are finished, and none was turned away."""
+    states = _states(folder)
+    return bool(states) and all(status == "finished" for status, _ in states.values()) and not _refused(folder)
+
+
+def running(folder: Path) -> set[str]:
+    """The jobs that say that they are under way."""
+    return {job for job, (status, _) in _states(folder).items() if status == "running"}
+
+
+def ending(folder: Path, complete: bool) -> str:
+    """What to say of a sweep when it ends: a table of its jobs, what went wrong, and how to go on.
+
+    Args:
+        complete: whether all jobs had their turn.
+    """
+    from comparison.runs import read_runs
+    from comparison.table import differing_keys, rendered, rows_of
+    from utils.tables import terminal_width
+
+    runs, _ = read_runs([folder])
+    states = _states(folder)
+    lines = [""]
+    if runs:
+        rows = rows_of(runs, differing_keys(runs))
+        hidden = [key for key in ("model", "data") if len({row[key] for row in rows}) == 1]
+        for row, run in zip(rows, runs, strict=True):
+            row["name"] = run.path.name
+            for key in hidden:
+                del row[key]
+        rows = [{"job": row.pop("name"), **row} for row in rows]
+        lines.append(rendered(rows, "table", folder.name, width=terminal_width()))
+    reasons: dict[str, list[str]] = {}
+    for job, (status, error) in states.items():
+        if status == "failed":
+            reasons.setdefault(error.splitlines()[0] if error else "see its train.log", []).append(job)
+    for reason, jobs in reasons.items():
+        short = reason if len(reason) <= 200 else reason[:197] + "..."
+        lines.append(f"job{'s' if len(jobs) > 1 else ''} {', '.join(jobs)} failed: {short}")
+    lines += [f"job {line}" for line in _refused(folder)]
+    if complete and is_finished(folder):
+        lines.append(f"all {len(states)} finished; compare them: python compare.py {shlex.quote(f'runs={folder}')}")
+    else:
+        go_on = shlex.quote(f"sweep={folder}")
+        lines.append(f"what is missing or unfinished: python train_segmentation.py --multirun {go_on}")
+    return "\n".join(lines)
+
+
+def best_value(folder: RunFolder, metric: str) -> float:
+    """A metric of a finished run at its best epoch, NaN where there is none."""
+    value = (folder.read_summary().get("best") or {}).get(metric)
+    return math.nan if value is None else float(value)
+
+
+def _states(folder: Path) -> dict[str, tuple[str, str]]:
+    """Status and error of each job, in the order of their numbers."""
+    jobs = [job for job in folder.iterdir() if (job / ".hydra").is_dir() or (job / "summary.json").exists()]
+    jobs.sort(key=lambda job: (int(job.name) if job.name.isdecimal() else math.inf, job.name))
+    return {job.name: _state(job) for job in jobs}
+
+
+def _state(job: Path) -> tuple[str, str]:
+    try:
+        summary = RunFolder(job).read_summary()
+        return str(summary.get("status", "missing")), str(summary.get("error") or "")
+    except (UserError, OSError, ValueError):
+        return "damaged", ""
+
+
+def _refused(folder: Path) -> list[str]:
+    """A line for each job that was turned away."""
+    try:
+        return (folder / REFUSED).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

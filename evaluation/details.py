@@ -1,0 +1,63 @@
+"""Results of an evaluation beyond the confusion matrix: scores per sample, boundary IoU, calibration."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.metrics import add_to_confusion, scores
+from evaluation.boundary import BoundaryIoU, boundary_iou
+from evaluation.calibration import Calibration
+
+
+class SampleScores(NamedTuple):
+    """Scores of one sample; NaN if all its pixels are ignored.
+
+    Attributes:
+        number: its index in the split.
+        miou: mean IoU of the classes that are present or predicted.
+        pixel_accuracy: share of correct pixels.
+        boundary_iou: mean boundary IoU of those classes.
+        confidence: mean probability of the predicted class.
+    """
+
+    number: int
+    miou: float
+    pixel_accuracy: float
+    boundary_iou: float
+    confidence: float
+
+
+class Details:
+    """Collects these results. Memory grows by a few numbers per sample."""
+
+    def __init__(self, classes: int) -> None:
+        self.calibration, self.boundaries = Calibration(), BoundaryIoU(classes)
+        self.samples: list[SampleScores] = []
+
+    def add(self, index: int, prediction: Tensor, truth: Tensor, logits: Tensor) -> None:
+        """Add a sample.
+
+        Args:
+            prediction: integers (H, W).
+            truth: uint8 (H, W), 255 for ignored pixels.
+            logits: float (C, H, W).
+        """
+        classes = self.boundaries.counts.shape[1]
+        before = self.calibration.counts.clone()
+        self.calibration.add(logits, truth)
+        pixels, _, confidence = (self.calibration.counts - before).sum(1).tolist()
+        confusion = torch.zeros(classes, classes, dtype=torch.int64, device=prediction.device)
+        add_to_confusion(confusion, prediction, truth)
+        found = scores(confusion)
+        near = boundary_iou(self.boundaries.add(prediction.byte().cpu().numpy(), truth.cpu().numpy()))
+        mean = float(np.nanmean(near)) if not np.isnan(near).all() else float("nan")
+        share = confidence / pixels if pixels else float("nan")
+        self.samples.append(SampleScores(index, found.miou, found.pixel_accuracy, mean, share))
+
+    def worst_first(self) -> list[SampleScores]:
+        """The samples by mean IoU, the lowest first; those without labelled pixels last."""
+        return sorted(self.samples, key=lambda sample: (np.isnan(sample.miou), sample.miou))

@@ -1,0 +1,52 @@
+"""The report of a finished run: a table of classes on the console, and figures."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from data.samples import SegmentationDataset
+from engine.checkpoint import load_checkpoint
+from engine.metrics import scores
+from engine.pictures import evenly_spread
+from inference.predictor import Predictor
+from utils.run_folder import RunFolder
+from utils.tables import class_table
+from visualization.figures import draw_confusion, draw_curves, draw_predictions
+from visualization.sample_pictures import Predicted, write_samples
+
+log = logging.getLogger(__name__)
+
+
+def report(
+    run: RunFolder, validation: SegmentationDataset, length: int, device: torch.device, monitor: str, pictures: int = 4
+) -> None:
+    """Print the metrics of each class at the best epoch, and draw curves.png, confusion_matrix.png and predictions.png.
+
+    For compare.py the counts are also written to confusion_matrix.csv, and the samples one by one into samples/.
+
+    Args:
+        length: how many validation samples were used, from the first.
+        pictures: how many of those to draw, evenly spread.
+    """
+    best = load_checkpoint(run.best)
+    predictor = Predictor.from_checkpoint(run.best, device)
+    confusion, found = best["confusion"], scores(best["confusion"])
+    share = confusion.sum(1).double() / confusion.sum()
+    columns = {"IoU": found.iou, "Dice": found.dice, "accuracy": found.accuracy}
+    table = class_table(
+        predictor.labels.names,
+        {k: v.tolist() for k, v in columns.items()},
+        share.tolist(),
+        f"validation, epoch {best['epoch']} (best)",
+    )
+    log.info("\n%s", table)
+    draw_curves(run.read_rows(), monitor, best["epoch"], run.figures / "curves.png")
+    title = f"epoch {best['epoch']}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
+    draw_confusion(confusion.numpy(), predictor.labels, title, run.figures / "confusion_matrix.png")
+    run.write_confusion(predictor.labels.names, confusion.tolist())
+    samples = [(index, validation[index]) for index in evenly_spread(length, pictures)]
+    drawn = [Predicted(index, s.name, s.image, s.mask, predictor.predict(s.image)) for index, s in samples]
+    draw_predictions(drawn, predictor.labels, run.figures / "predictions.png")
+    write_samples(drawn, predictor.labels, run.figures / "samples")

@@ -1,0 +1,121 @@
+"""Run exported ONNX files with ONNX Runtime, as networks."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engine.normalization import Normalization
+from export.facts import ANOTHER, Facts
+from utils.checked import shown
+from utils.errors import UserError
+from utils.paths import is_file
+
+AS_PIXELS = Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
+"""For a file with preprocessing: the values of the bytes, as floats."""
+
+
+class OnnxModel(nn.Module):
+    """The network of an ONNX file that this program exported.
+
+    Args:
+        device: where ONNX Runtime computes. Inputs and outputs are on the CPU in any case.
+
+    Attributes:
+        facts: stored in the file.
+        normalization: to apply to images before `forward`.
+
+    Raises:
+        UserError: ONNX Runtime is not installed or has no such device, or the file is missing, damaged or of another
+            program.
+    """
+
+    def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
+        super().__init__()
+        self.path = path
+        self.session = open_session(path, torch.device(device), torch.get_num_threads())
+        self.facts = Facts.from_texts(self.session.get_modelmeta().custom_metadata_map, path)
+        self.normalization = AS_PIXELS if self.facts.preprocessing else self.facts.normalization
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float32 (N, 3, H, W), prepared by `normalization` -> logits float32 (N, C, H, W).
+
+        Raises:
+            UserError: the file is for another size, or damaged so that it gives no logits of its classes.
+        """
+        size = tuple(images.shape[-2:])
+        if not self.facts.dynamic and size != self.facts.image_size:
+            own = "x".join(map(str, self.facts.image_size))
+            raise UserError(
+                f"{self.path}: takes only images of {own}, not {size[0]}x{size[1]}; export it with dynamic=true"
+            )
+        given = images.cpu()
+        if self.facts.preprocessing:
+            given = given.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        batches = [given] if self.facts.dynamic else given.split(1)
+        found = [self._logits(np.ascontiguousarray(part.numpy())) for part in batches]
+        return torch.from_numpy(found[0] if len(found) == 1 else np.concatenate(found))
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        try:
+            logits = np.asarray(self.session.run(["logits"], {"images": images})[0])
+        except Exception as error:  # its classes are not documented
+            reason = shown(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)
+            raise UserError(f"{self.path}: ONNX Runtime cannot run it ({reason}); {ANOTHER}") from error
+        if logits.ndim != 4 or logits.shape[:2] != (len(images), len(self.facts.labels)):
+            raise UserError(
+                f"{self.path}: gives {logits.shape}, not logits of {len(self.facts.labels)} classes; {ANOTHER}"
+            )
+        if not np.isfinite(logits).all():  # the file has no checksums
+            raise UserError(f"{self.path}: gives NaN or infinite logits; {ANOTHER}")
+        return logits
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; `auto` is CUDA if this ONNX Runtime supports it, else the CPU.
+
+    Raises:
+        UserError: it is Apple's MPS, which ONNX Runtime does not support.
+    """
+    if name == "mps":
+        raise UserError("device=mps: ONNX Runtime runs .onnx files on cpu or cuda")
+    if name != "auto":
+        return torch.device(name)
+    with suppress(ImportError):  # reported when the file is opened
+        import onnxruntime
+
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def open_session(path: Path, device: torch.device, threads: int) -> Any:
+    """Open an ONNX Runtime session.
+
+    Raises:
+        UserError: as `OnnxModel`, except that files of other programs are accepted.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(f"{path}: ONNX Runtime is not installed; pip install -r requirements-export.txt") from error
+    if not is_file(path):
+        raise UserError(f"there is no file {path}")
+    provider = {"cuda": "CUDAExecutionProvider"}.get(device.type, "CPUExecutionProvider")
+    if provider not in onnxruntime.get_available_providers():
+        raise UserError(
+            f"device={device.type}: this ONNX Runtime does not support it; pip install onnxruntime-gpu in place of"
+            " onnxruntime, or pass device=cpu"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # only errors; it warns about unused values
+    try:
+        return onnxruntime.InferenceSession(path.read_bytes(), options, [provider])
+    except Exception as error:  # its classes are not documented
+        raise UserError(f"{path}: not an ONNX file, or a damaged one") from error

@@ -1,0 +1,273 @@
+"""Predict the mask of a photo."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.images import resize_image
+from data.labels import LabelSet
+from engine.checkpoint import build_model, load_checkpoint
+from engine.logits import likeliest, likeliest_at, resize_logits
+from engine.normalization import Normalization
+from export.onnx_model import OnnxModel
+from inference.views import SMALLEST, Augmentation, Averaged, has_dropout
+from inference.windows import bands
+from utils.errors import UserError
+from utils.paths import user_path
+
+log = logging.getLogger(__name__)
+
+LARGEST = 2**26
+"""Largest number of logits at the size of a photo to hold at once. Larger photos are done in bands of rows."""
+
+
+class Prediction(NamedTuple):
+    """The prediction for a photo.
+
+    Attributes:
+        mask: uint8 (H, W), the likeliest class of each pixel.
+        uncertainty: float32 (H, W), entropy of the probabilities divided by its maximum, from 0 (certain) to 1; None
+            unless requested.
+        probabilities: float32 (C, H, W), of each class; None unless requested.
+    """
+
+    mask: np.ndarray
+    uncertainty: np.ndarray | None
+    probabilities: np.ndarray | None
+
+
+class Predictor:
+    """A trained network that takes photos of any size.
+
+    Args:
+        model: in eval mode, on its device.
+        labels: what the classes mean.
+        image_size: (H, W) that photos are resized to.
+        normalization: as in training.
+        tta: views to average over, see `inference.views.Averaged`.
+        samples: with more than 1, dropout stays on and as many predictions are averaged.
+        window: (H, W) of windows at the resolution of the photo, instead of resizing it.
+        overlap: share of a window that it has in common with the next.
+
+    Attributes:
+        in_threads: whether several threads may predict at once, each with a share of torch's threads: on a CPU, without
+            dropout, whose random numbers would depend on the order, and without ONNX Runtime, which has threads.
+
+    Raises:
+        UserError: a view is unknown, there are samples but no dropout, the network does not accept the window, or the
+            overlap is out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        labels: LabelSet,
+        image_size: tuple[int, int],
+        normalization: Normalization,
+        *,
+        tta: Sequence[Augmentation] = (),
+        samples: int = 1,
+        window: tuple[int, int] | None = None,
+        overlap: float = 0.25,
+    ) -> None:
+        _check_options(model, tta, samples, window, overlap)
+        only_size = _only_size(model)
+        self.model = Averaged(model, tta, samples) if tta or samples > 1 else model
+        self.labels, self.image_size, self.normalization = labels, image_size, normalization
+        self.window, self.overlap = window, overlap
+        self.least = only_size or (SMALLEST, SMALLEST)
+        self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        self.in_threads = self.device.type == "cpu" and samples == 1 and not isinstance(model, OnnxModel)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        device: torch.device | str = "cpu",
+        *,
+        tta: Sequence[Augmentation] = (),
+        samples: int = 1,
+        window: tuple[int, int] | None = None,
+        overlap: float = 0.25,
+    ) -> Predictor:
+        """Load a checkpoint file, run folder or exported .onnx file; other arguments as for the class.
+
+        Raises:
+            UserError: as the class, `engine.checkpoint.load_checkpoint`, `build_model` and `OnnxModel`.
+        """
+        if Path(path).suffix == ".onnx":
+            network = OnnxModel(user_path(path, "checkpoint"), device)
+            return cls(
+                network,
+                network.facts.labels,
+                network.facts.image_size,
+                network.normalization,
+                tta=tta,
+                samples=samples,
+                window=window,
+                overlap=overlap,
+            )
+        checkpoint = load_checkpoint(path)
+        if checkpoint.get("epoch") == 0:
+            log.warning("%s was stopped in its first epoch: expect poor masks", path)
+        return cls.from_loaded(checkpoint, device, tta=tta, samples=samples, window=window, overlap=overlap)
+
+    @classmethod
+    def from_loaded(
+        cls,
+        checkpoint: dict[str, Any],
+        device: torch.device | str = "cpu",
+        *,
+        tta: Sequence[Augmentation] = (),
+        samples: int = 1,
+        window: tuple[int, int] | None = None,
+        overlap: float = 0.25,
+    ) -> Predictor:
+        """Build from the result of `engine.checkpoint.load_checkpoint`; other arguments as for the class.
+
+        Raises:
+            UserError: as the class and `build_model`.
+        """
+        height, width = checkpoint["image_size"]
+        return cls(
+            build_model(checkpoint).to(device).eval(),
+            LabelSet.from_dict(checkpoint["labels"]),
+            (height, width),
+            Normalization.from_dict(checkpoint["normalization"]),
+            tta=tta,
+            samples=samples,
+            window=window,
+            overlap=overlap,
+        )
+
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """The class of each pixel, uint8 (H, W), of a photo uint8 (H, W, 3), RGB."""
+        return self.predict_with(image).mask
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """The probability of each class, float32 (C, H, W), of a photo uint8 (H, W, 3), RGB."""
+        found = self.predict_with(image, probabilities=True).probabilities
+        assert found is not None
+        return found
+
+    def resized(self, image: np.ndarray) -> Tensor | None:
+        """A photo uint8 (H, W, 3) resized for the network, uint8 (1, 3, h, w) on the CPU; None with a window."""
+        if self.window is not None:
+            return None
+        pixels = resize_image(image, self.image_size).transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(0)
+
+    @torch.inference_mode()
+    def predict_with(
+        self,
+        image: np.ndarray,
+        resized: Tensor | None = None,
+        *,
+        uncertainty: bool = False,
+        probabilities: bool = False,
+    ) -> Prediction:
+        """The class of each pixel of a photo uint8 (H, W, 3), RGB, and what else is requested.
+
+        Args:
+            resized: result of `resized`, if a thread has called that already.
+
+        Raises:
+            ValueError: the photo has another type or shape.
+        """
+        if not isinstance(image, np.ndarray):
+            raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, not {type(image).__name__}")
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, not {image.dtype} {image.shape}")
+        mask = np.empty(image.shape[:2], np.uint8)
+        entropy = np.empty(image.shape[:2], np.float32) if uncertainty else None
+        whole = np.empty((len(self.labels), *image.shape[:2]), np.float32) if probabilities else None
+        for rows, columns, scores, are_logits in self._parts(image, resized):
+            part = mask[rows, columns]
+            if entropy is None and whole is None:
+                part[:] = likeliest_at(scores, part.shape).cpu().numpy()
+                continue
+            large = resize_logits(scores, part.shape)[0]
+            part[:] = likeliest(large, 0).cpu().numpy()
+            shares = large.softmax(0) if are_logits else large
+            if entropy is not None:
+                terms = torch.special.entr(shares).sum(0) / np.log(max(len(self.labels), 2))
+                entropy[rows, columns] = terms.cpu().numpy()
+            if whole is not None:
+                whole[:, rows, columns] = shares.cpu().numpy()
+        return Prediction(mask, entropy, whole)
+
+    def _parts(self, image: np.ndarray, resized: Tensor | None) -> Iterator[tuple[slice, slice, Tensor, bool]]:
+        """Yield rows, columns, the scores (1, C, h, w) to resize to them, and whether these are logits."""
+        if self.window is not None:
+            for rows, columns, probabilities in bands(image, self._scores, self.window, self.overlap, self.least):
+                yield rows, columns, probabilities.unsqueeze(0), False
+            return
+        pixels = self.resized(image) if resized is None else resized
+        assert pixels is not None
+        logits = self._scores(pixels)
+        height, width = image.shape[:2]
+        rows_at_once = max(LARGEST // (logits.shape[1] * width), 1)
+        if rows_at_once >= height:
+            yield slice(None), slice(None), logits, True
+            return
+        for top in range(0, height, rows_at_once):
+            rows = slice(top, min(top + rows_at_once, height))
+            yield rows, slice(None), _stretched(logits, rows, height), True
+
+    def _scores(self, images: Tensor) -> Tensor:
+        """Images uint8 (n, 3, h, w) -> logits (n, C, h, w)."""
+        return self.model(self.normalization(images.to(self.device)))
+
+
+def _only_size(model: nn.Module) -> tuple[int, int] | None:
+    """The only size that an exported file accepts; None if it accepts any."""
+    return model.facts.image_size if isinstance(model, OnnxModel) and not model.facts.dynamic else None
+
+
+def _check_options(
+    model: nn.Module,
+    tta: Sequence[Augmentation],
+    samples: int,
+    window: tuple[int, int] | None,
+    overlap: float,
+) -> None:
+    """
+    Raises:
+        UserError: as `Predictor`.
+    """
+    known = get_args(Augmentation)
+    strange = [tta] if isinstance(tta, str) else [view for view in tta if view not in known]
+    if strange:
+        raise UserError(f"tta={strange[0]!r}: must be a list of {', '.join(map(repr, known))}")
+    if samples < 1:
+        raise UserError(f"samples={samples}: must be at least 1")
+    if samples > 1 and not has_dropout(model):
+        raise UserError(f"samples={samples}: {type(model).__name__} has no dropout, so all samples would be the same")
+    if window is not None and min(window) < 32:
+        raise UserError(f"window={list(window)}: must be at least 32 pixels high and wide")
+    if not 0 <= overlap < 1:
+        raise UserError(f"overlap={overlap}: must be from 0 to below 1")
+    only_size = _only_size(model)
+    if only_size is not None and ("multiscale" in tta or window not in (None, only_size)):
+        raise UserError(
+            f"{model.path}: takes only images of {only_size[0]}x{only_size[1]}: no tta=multiscale, no other window;"
+            " export it with dynamic=true"
+        )
+
+
+def _stretched(logits: Tensor, rows: slice, height: int) -> Tensor:
+    """Some rows of logits (1, C, h, w) resized to a height, bilinear: float32 (1, C, rows, w)."""
+    low = logits.shape[2]
+    places = torch.arange(rows.start, rows.stop, device=logits.device, dtype=torch.float64)
+    places = ((places + 0.5) * (low / height) - 0.5).clamp(min=0)
+    above = places.long().clamp(max=low - 1)
+    below = (above + 1).clamp(max=low - 1)
+    share = (places - above).to(torch.float32)[:, None]
+    return logits[:, :, above].float() * (1 - share) + logits[:, :, below].float() * share

@@ -1,0 +1,152 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+
+from cli.command_line import added, flags_first, resume_words, swept_groups, value_of
+from cli.config import output_folder, plain
+from cli.launch import overrides
+from cli.quoting import as_typed, quote, quote_texts
+from tests.in_process import assert_refused, run_here
+from utils.run_folder import RunFolder
+
+TRICKY = [
+    "photo(1).jpg",
+    "a,b.jpg",
+    "it's.jpg",
+    "straße.jpg",
+    "~/a.jpg",
+    "a=b.jpg",
+    "[x].jpg",
+    "a b.jpg",
+    "C:\\x\\",
+    "${x}",
+]
+
+
+def parsed(word: str) -> str:
+    """The value that Hydra and OmegaConf read out of an override."""
+    override = OverridesParser.create().parse_override(word)
+    return OmegaConf.create({"key": override.value()}).key
+
+
+@pytest.mark.parametrize("path", TRICKY)
+def test_a_path_arrives_as_it_was_typed(path: str) -> None:
+    (word,) = quote_texts([f"input={path}"])
+    assert parsed(word) == path
+    assert as_typed(word) == f"input={path}"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_any_text_survives_quoting(text: str) -> None:
+    if text not in ("???",):  # OmegaConf's own word for a missing value
+        assert parsed(f"input={quote(text)}") == text
+        assert as_typed(f"input={quote(text)}") == f"input={text}"
+
+
+@given(st.text(st.sampled_from("a\\'\"${},= "), min_size=1))
+def test_any_text_survives_the_words_of_a_jobs(text: str) -> None:
+    """A sweep writes the words of its jobs anew."""
+    override = OverridesParser.create().parse_override(f"input={quote(text)}")
+    assert parsed(f"input={override.get_value_element_as_str()}") == text
+
+
+def test_only_paths_and_free_texts_are_quoted() -> None:
+    words = ["seed=1,2", "resume=null", "data.root=a,b", "--multirun", "name=x", "notes=null", "data.train_split=a b"]
+    quoted = ["seed=1,2", "resume=null", "data.root='a,b'", "--multirun", "name='x'", "notes=null", words[-1]]
+    assert quote_texts(words) == quoted
+
+
+FREE = [
+    *("李明", "it's", "lr 1e-3 (warm)", "größe", "run#1", "1e-3", "a=b, c", "[x]", "{a: 1}", "é\tx", "007"),
+    *("'quoted'", "true", "2024-01-01", "a\\'b\\", " spaced ", "choice(a,b)"),
+]
+
+
+@pytest.mark.parametrize("text", FREE)
+def test_a_free_text_arrives_as_it_was_typed(tmp_path: Path, text: str) -> None:
+    seen: list[dict[str, Any]] = []
+    name = text.replace("\\", "").replace("\t", "")  # which a folder may have
+
+    def task(cfg: DictConfig) -> None:
+        seen.append(plain(cfg))
+        assert overrides() == [f"notes={text}", f"name={name}"]
+        assert output_folder().name.endswith(f"_{name}")
+        RunFolder(output_folder()).write_config(plain(cfg))
+
+    done = run_here(task, "train", f"notes={text}", f"name={name}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (seen[0]["notes"], seen[0]["name"]) == (text, name)
+    (run,) = (tmp_path / "experiments").iterdir()
+    done = run_here(lambda cfg: seen.append(plain(cfg)), "train", f"resume={run}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (seen[1]["notes"], seen[1]["name"]) == (text, name)
+
+
+def test_free_texts_in_a_sweep(tmp_path: Path) -> None:
+    seen: list[tuple[str, str]] = []
+    words = ["-m", "seed=0,1", "name=größe, warm", "notes=it's ${seed}, x"]
+    run_here(lambda cfg: seen.append((cfg.name, cfg.notes)), "train", *words, cwd=tmp_path)
+    assert seen == [("größe, warm", "it's 0, x"), ("größe, warm", "it's 1, x")]
+    seen.clear()
+    run_here(lambda cfg: seen.append((cfg.name, cfg.notes)), "train", "-m", "name=choice(a,b)", "notes=", cwd=tmp_path)
+    assert seen == [("a", ""), ("b", "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "fragment"),
+    [
+        *(("", "1 to 100 characters"), ("a/b", "without /"), ("..", "begin"), ("a" * 101, "1 to 100 characters")),
+        *(
+            ("李" * 90, "200 bytes"),
+            ("a\x1b[1m", "control"),
+            ("a\nb", "control"),
+            ("\udcff", "UTF-8"),
+            ("\\${x}", "${"),
+        ),
+    ],
+)
+def test_a_name_that_no_folder_can_have(tmp_path: Path, name: str, fragment: str) -> None:
+    done = run_here(lambda cfg: None, "train", f"name={name}", cwd=tmp_path)
+    assert_refused(done, "name=", fragment)
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_notes_that_are_not_utf_8(tmp_path: Path) -> None:
+    assert_refused(run_here(lambda cfg: None, "train", "notes=\udcff", cwd=tmp_path), "notes=", "UTF-8")
+
+
+def test_flags_come_first_and_the_rest_keeps_its_order() -> None:
+    assert flags_first(["b=1", "-m", "a=2", "--cfg", "job"]) == ["-m", "--cfg", "job", "b=1", "a=2"]
+
+
+def test_the_last_value_counts() -> None:
+    assert value_of(["resume=a", "resume=b"], "resume") == "b"
+    assert value_of(["resume=null"], "resume") is None
+    assert value_of(["seed=1"], "resume") is None
+
+
+def test_resume_composes_the_runs_own_config() -> None:
+    words = resume_words(["trainer.epochs=3"], Path("experiments/it's"))
+    assert words[:2] == ["--config-name", "resume"]
+    assert parsed(words[-1]) == "experiments/it's"
+
+
+def test_keys_that_only_some_options_of_a_sweep_have_may_be_set() -> None:
+    words = [
+        "-m",
+        "model=espnet,unet",
+        "model.encoder_weights=null",
+        "data.limit=3",
+        "loss=ce_iou",
+        "loss.weights=null",
+    ]
+    assert swept_groups(words) == {"model"}
+    assert added(words, {"model"})[2:4] == ["++model.encoder_weights=null", "data.limit=3"]
+    assert {"model", "data", "loss"} < swept_groups(["experiment=a,b", "seed=1,2"])
+    assert "model" in swept_groups(["experiment='glob(*)'"])
+    assert swept_groups(["optimizer.lr=0.1,0.2", "model=unet"]) == set()

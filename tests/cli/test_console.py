@@ -1,0 +1,32 @@
+import logging
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.console import CleanFormatter
+from tests.conftest import ROOT
+from utils.tables import class_table, column_widths, table
+
+NASTY = "\x1b]0;title\x07cat\x9b2J\u202e"
+SPELLED = r"\x1b]0;title\x07cat\x9b2J\u202e"
+
+
+@pytest.mark.parametrize("config", ["console", "run"])
+def test_messages_do_nothing_to_a_terminal(config: str, tmp_path: Path) -> None:
+    """All formatters that the entry points log with, on the console and into train.log."""
+    settings = yaml.safe_load((ROOT / "conf" / "hydra" / "job_logging" / f"{config}.yaml").read_text())
+    record = logging.LogRecord("name", logging.INFO, "", 0, "classes: %s\nend", (NASTY,), None)
+    for formatter in settings["formatters"].values():
+        assert formatter["class"] == "cli.console.CleanFormatter"
+        assert CleanFormatter(formatter["format"]).format(record).endswith(f"classes: {SPELLED}\nend")
+
+
+def test_tables_do_nothing_to_a_terminal() -> None:
+    rows = [["class", "pixels"], [NASTY, "1"]]
+    assert SPELLED in table(rows, NASTY).splitlines()[0]
+    lines = table(rows).splitlines()
+    assert lines[3].split("|")[1].strip() == SPELLED and len(set(map(len, lines))) == 1
+    assert sum(column_widths(rows)) + 1 == len(lines[0])
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", class_table([NASTY], {"IoU": [0.5]}, [1.0], NASTY))

@@ -1,0 +1,84 @@
+"""Interpolations and options that are typed wrongly: said in words, with exit code 2 and nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.explain import explain
+from tests.in_process import assert_refused, run_here
+
+WRONG = [
+    ("name=${nothing}", ["name:", "cannot be resolved", "'nothing' not found", "\\${"]),
+    ("name=${oc.env:NOPE}", ["name:", "Environment variable 'NOPE' not found"]),
+    ("notes=a ${oc.env:NOPE} b", ["notes:", "Environment variable 'NOPE' not found"]),
+    ("notes=${", ["notes:", "not complete"]),
+    ("notes=${hydra:runtime.cwd}", ["notes:", "only to a run that has started"]),
+    ("hydra.run.dir=${x}", ["hydra.run.dir:", "'x' not found"]),
+    ("hydra.run.dir=a/${oc.env:NOPE}", ["hydra.run.dir:", "'NOPE' not found"]),
+    ("seed=${seed}", ["seed:", "Recursive interpolation"]),
+    ("seed=${oc.nope:1}", ["seed:", "oc.nope"]),
+    ("model.dropout=${x}", ["model.dropout:", "'x' not found"]),
+    ("data.limit=${oc.decode:'{'}", ["data.limit:"]),
+    ("model=${x}", ["'${x}'"]),
+    ("~data", ["~data", "the group is needed"]),
+    ("~model", ["~model", "the group is needed"]),
+    ("~data=synthetic", ["~data=synthetic", "the group is needed"]),
+    ("model=[1,2]", ["model=[1,2]", "name an option of the group", "available: bayesian_segnet"]),
+    ("model={a:1}", ["model={a:1}", "name an option of the group"]),
+    ("experiment=[1]", ["experiment=[1]", "name an option of the group"]),
+    ("model=../model/enet", ["model=../model/enet", "name an option of the group"]),
+    ("model=/etc/passwd", ["model=/etc/passwd", "name an option of the group"]),
+    ("model=x/../../model/enet", ["name an option of the group"]),
+    ("data=a/b", ["data=a/b: there is no such option"]),
+    ("+model=unet", ["model:", "chosen already"]),
+    ("~nothing", ["nothing", "Leave out the word"]),
+]
+
+
+@pytest.mark.parametrize(("word", "fragments"), WRONG)
+def test_what_is_typed_wrongly(tmp_path: Path, word: str, fragments: list[str]) -> None:
+    done = run_here(lambda cfg: None, "train", word, cwd=tmp_path)
+    assert_refused(done, *fragments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("word", ["hydra.sweep.dir=${x}", "model=../model/enet,unet", "model=[1],enet", "~data"])
+def test_in_a_sweep(tmp_path: Path, word: str) -> None:
+    done = run_here(lambda cfg: None, "train", "--multirun", "seed=0,1", word, cwd=tmp_path)
+    assert_refused(done, word.partition("=")[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_experiment_cannot_lead_out_of_experiments(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /model: ../model/enet\n"
+    )
+    done = run_here(lambda cfg: None, "train", "--config-dir", str(tmp_path), "experiment=mine", cwd=tmp_path)
+    assert_refused(done, "model=../model/enet", "conf/model/")
+    assert [path.name for path in tmp_path.iterdir()] == ["experiment"]
+
+
+def test_interpolations_that_can_be_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", "it's")
+    seen: list[tuple[str, str, int]] = []
+    words = ["name=${seed}_${oc.env:HOST}", "notes=\\${seed}", "data.limit=${trainer.epochs}", "trainer.epochs=7"]
+    run_here(lambda cfg: seen.append((cfg.name, cfg.notes, cfg.data.limit)), "train", *words, cwd=tmp_path)
+    assert seen == [("0_it's", "${seed}", 7)]
+
+
+def test_where_a_yaml_file_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("a: 1\nb: {{c: 1\n")
+    for text, place in ((path.open(), f"{path}, line 3: not valid YAML: "), (path.read_text(), "a config, line 3: ")):
+        with pytest.raises(yaml.YAMLError) as caught:
+            yaml.safe_load(text)
+        message = explain(caught.value)
+        assert message.startswith(place) and "unicode string" not in message and "\n" not in message
+
+
+def test_a_search_without_a_finished_trial() -> None:
+    assert "no trial of the search could be finished" in explain(ValueError("No trials are completed yet."))

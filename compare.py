@@ -15,8 +15,6 @@ if __name__ == "__main__":  # first: exceptions that signals raise may be lost i
 
 import glob
 import logging
-import os
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -30,6 +28,7 @@ log = logging.getLogger("compare")
 
 def compare(cfg: DictConfig) -> None:
     """Prints a table of runs, and of the classes' differences to one of them; writes a report."""
+    from comparison.runs import found_runs
     from comparison.table import against, differing_keys, grouped, rendered, rows_of, sorted_by
     from utils.tables import terminal_width
 
@@ -75,15 +74,6 @@ def compare(cfg: DictConfig) -> None:
         )
         log.info("report: %s (%.1f MB): open it in a browser", report, size / 1e6)
     return None
-
-
-def found_runs(runs: str) -> tuple[list[Any], list[str]]:
-    """The runs that a folder or pattern names, and why others were left out."""
-    from comparison.runs import read_runs
-
-    pattern = str(user_path(runs, "runs"))
-    names = [pattern] if os.path.isdir(pattern) else glob.glob(pattern)  # noqa: PTH112, PTH207 - raises nothing, may be absolute
-    return read_runs(Path(name) for name in names)
 
 
 def chosen_run(runs: list[Any], baseline: str) -> Any:

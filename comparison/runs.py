@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import math
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from comparison.reading import read_json, read_text, read_yaml
+from utils.paths import user_path
 from utils.text import cleaned
 
 SWEEP = "multirun.yaml"  # says what a sweep was started with
@@ -127,6 +129,13 @@ class Run:
     def number(self, key: str) -> float:
         """A number of the summary, NaN where there is none."""
         return as_number(self.summary.get(key))
+
+
+def found_runs(runs: str) -> tuple[list[Run], list[str]]:
+    """The runs that a folder or pattern names; and why the others were left out."""
+    pattern = str(user_path(runs, "runs"))
+    names = [pattern] if os.path.isdir(pattern) else glob.glob(pattern)  # noqa: PTH112, PTH207 - never raise
+    return read_runs(Path(name) for name in names)
 
 
 def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:

@@ -9,10 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli.validation import LOADER_KEYS
 from utils.paths import is_file, is_folder, user_path
 
-UNMEASURED = {"_target_", "download", *LOADER_KEYS} - {"image_size", "limit"}
+UNMEASURED = frozenset(
+    {
+        *("_target_", "download", "train_split", "val_split", "batch_size", "num_workers", "cache", "augment_on"),
+        "allow_single_class",
+    }
+)
 """Keys of the node `data` that change neither the samples nor what is made of them."""
 PATHS = ("root", "labels")
 USUAL_OVERLAP = 0.25

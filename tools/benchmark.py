@@ -121,7 +121,7 @@ def entries_of_runs(pattern: str) -> list[Entry]:
     Raises:
         UserError: there are none.
     """
-    from compare import found_runs
+    from comparison.runs import found_runs
     from comparison.table import option as option_of
 
     runs, skipped = found_runs(pattern)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from cli.validation import LOADER_KEYS
 from data.folder import Folder
-from evaluation.names import LONGEST, checkpoint_part, different_parts, file_stem, output_folder
+from evaluation.names import LONGEST, UNMEASURED, checkpoint_part, different_parts, file_stem, output_folder
 from tests.data.layouts import make_folder, photo
 from tests.evaluation.networks import evaluate_here, write_network
 from tests.in_process import assert_refused
@@ -175,3 +176,8 @@ def test_names_fit_into_a_folder() -> None:
     assert all(len(name.encode()) <= LONGEST and "/" not in name and name.isprintable() for name in names)
     (long,) = different_parts({"root": "/data/" + "雨" * 80}, {})
     assert len(long.encode()) < 60
+
+
+def test_keys_of_the_loader_that_measure_nothing() -> None:
+    """All keys of the loader but those that change what is measured."""
+    assert set(UNMEASURED) == {"_target_", "download", *LOADER_KEYS} - {"image_size", "limit"}

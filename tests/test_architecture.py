@@ -1,0 +1,51 @@
+"""Imports go one way: what docs/architecture.md draws."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+MAY_IMPORT = {
+    "utils": set(),
+    "data": {"utils"},
+    "models": {"utils"},
+    "losses": {"data", "utils"},
+    "engine": {"losses", "models", "data", "utils"},
+    "export": {"engine", "models", "data", "utils"},
+    "visualization": {"data", "utils"},
+    "inference": {"export", "engine", "visualization", "data", "utils"},
+    "evaluation": {"inference", "export", "engine", "visualization", "losses", "data", "utils"},
+    "comparison": {"utils"},
+}
+"""Folder -> the folders that its modules may import, themselves aside. Entry points, tools, benchmarks and cli, which
+build what a config names, may import all of them, and nothing imports those."""
+
+
+def imported(path: Path) -> set[str]:
+    """The project's top-level folders and scripts that a module imports, inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+        elif isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+    own = {entry.stem for entry in ROOT.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").exists()}
+    return names & (own | {"cli", "tools", "benchmarks", "tests"})
+
+
+@pytest.mark.parametrize("folder", list(MAY_IMPORT))
+def test_a_folder_imports_only_what_lies_below_it(folder: str) -> None:
+    for path in sorted(Path(ROOT, folder).rglob("*.py")):
+        above = imported(path) - MAY_IMPORT[folder] - {folder}
+        assert not above, f"{path.relative_to(ROOT)} imports {', '.join(sorted(above))}"
+
+
+def test_no_entry_point_is_imported() -> None:
+    entries = {path.stem for path in ROOT.glob("*.py")}
+    for folder in (*MAY_IMPORT, "cli", "tools", "benchmarks"):
+        for path in sorted(Path(ROOT, folder).rglob("*.py")):
+            assert not imported(path) & entries, path.relative_to(ROOT)

@@ -28,14 +28,7 @@ def evaluate(cfg: DictConfig) -> None:
     # Slow to import, so only here, where the config is known to be right.
     import cv2
 
-    from data.checking import checked_samples
-    from data.labels import LabelSet
-    from engine.checkpoint import load_checkpoint
-    from engine.device import choose_device
-    from evaluation.measuring import measure
-    from evaluation.names import checkpoint_part, different_parts, file_stem, output_folder
-    from evaluation.results import show, write_results
-    from evaluation.selection import (
+    from cli.evaluated_data import (
         check_classes,
         data_node,
         is_another,
@@ -45,6 +38,13 @@ def evaluate(cfg: DictConfig) -> None:
         usual_node,
         usual_split,
     )
+    from data.checking import checked_samples
+    from data.labels import LabelSet
+    from engine.checkpoint import load_checkpoint
+    from engine.device import choose_device
+    from evaluation.measuring import measure
+    from evaluation.names import checkpoint_part, different_parts, file_stem, output_folder
+    from evaluation.results import show, write_results
     from inference.predictor import Predictor
     from utils.memory import keep_freed_memory
 

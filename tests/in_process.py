@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+
 from cli.launch import launch
 
 
@@ -32,6 +34,7 @@ def run_here(task: Callable, config_name: str, *words: str, cwd: Path) -> subpro
     except SystemExit as end:
         code = end.code
     finally:
+        HydraConfig.instance().cfg = None  # so that ${hydra:} cannot be resolved before the next run starts
         os.chdir(here)
         sys.argv[1:] = given
         logging.captureWarnings(False)

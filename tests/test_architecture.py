@@ -15,10 +15,10 @@ MAY_IMPORT = {
     "models": {"utils"},
     "losses": {"data", "utils"},
     "engine": {"losses", "models", "data", "utils"},
-    "export": {"engine", "models", "data", "utils"},
+    "export": {"engine", "data", "utils"},
     "visualization": {"data", "utils"},
     "inference": {"export", "engine", "visualization", "data", "utils"},
-    "evaluation": {"inference", "export", "engine", "visualization", "losses", "data", "utils"},
+    "evaluation": {"inference", "engine", "visualization", "data", "utils"},
     "comparison": {"utils"},
 }
 """Folder -> the folders that its modules may import, themselves aside. Entry points, tools, benchmarks and cli, which

@@ -87,8 +87,9 @@ def test_resume_with_multirun(tmp_path: Path) -> None:
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     """A copy of the program whose YAML files a test may spoil."""
-    for name in ("cli", "conf", "utils", "data", "losses", "engine", "models"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for package in (path.parent for path in ROOT.glob("*/__init__.py")):
+        shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
     shutil.copy(ROOT / "train_segmentation.py", tmp_path)
     return tmp_path
 

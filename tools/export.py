@@ -21,8 +21,8 @@ import numpy as np
 from omegaconf import DictConfig
 
 from cli.config import build_dataset
+from cli.evaluated_data import check_classes, data_node, run_node
 from cli.launch import launch
-from evaluation.selection import check_classes, data_node, run_node
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable, replacing
 from utils.paths import is_file, is_folder, is_there, user_path

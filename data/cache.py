@@ -11,7 +11,7 @@ import shutil
 import sys
 import weakref
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from multiprocessing import parent_process, resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -22,17 +22,16 @@ import numpy as np
 import PIL
 import psutil
 
-from data.labels import LabelSet
 from data.resized import ResizedSamples
-from data.samples import Sample
-from utils.errors import DataFault, UserError
+from data.samples import Sample, View
+from utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
 SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small in a container
 
 
-class CachedSamples:
+class CachedSamples(View):
     """Samples that are read once; all processes that load fill and share one store.
 
     A slot of the store holds the bytes of an image and then those of its mask. Its mark is their checksum, so that what
@@ -48,6 +47,7 @@ class CachedSamples:
     """
 
     def __init__(self, samples: ResizedSamples, where: Literal["ram", "disk"]) -> None:
+        super().__init__(samples)
         self.samples = samples
         height, width = samples.image_size
         sizes = np.full((len(samples), 2), (height, width), np.int64)
@@ -57,21 +57,6 @@ class CachedSamples:
         self._ends = np.cumsum(sizes.prod(1) + self._image_bytes)
         total = int(self._ends[-1])
         self._store = InMemory(total, len(samples)) if where == "ram" else OnDisk(samples, total)
-
-    @property
-    def labels(self) -> LabelSet:
-        return self.samples.labels
-
-    @property
-    def splits(self) -> Sequence[str]:
-        return self.samples.splits
-
-    @property
-    def faults(self) -> Sequence[DataFault]:
-        return self.samples.faults
-
-    def __len__(self) -> int:
-        return len(self.samples)
 
     def __getitem__(self, index: int) -> Sample:
         start = self._ends[index - 1] if index else 0
@@ -85,11 +70,8 @@ class CachedSamples:
         image = slot[: self._image_bytes].reshape(*self.samples.image_size, 3).copy()
         return Sample(image, slot[self._image_bytes :].reshape(self._mask_sizes[index]).copy(), self.name(index))
 
-    def name(self, index: int) -> str:
-        return self.samples.name(index)
-
-    def files(self, index: int) -> list[str]:
-        return self.samples.files(index)
+    def mask(self, index: int) -> np.ndarray:
+        return self[index].mask
 
     def size(self, index: int) -> tuple[int, int]:
         height, width = self._mask_sizes[index].tolist()
@@ -187,7 +169,7 @@ def fingerprint(samples: ResizedSamples) -> str:
     own = sys.modules[type(samples.dataset).__module__].__file__
     for file in sorted({*Path(__file__).parent.glob("*.py"), *([Path(own)] if own else [])}):
         digest.update(file.read_bytes())
-    settings = (cv2.__version__, PIL.__version__, samples.image_size, samples.length, samples.masks)
+    settings = (cv2.__version__, PIL.__version__, samples.image_size, len(samples), samples.masks)
     digest.update(repr(settings).encode())
     digest.update(pickle.dumps(samples.dataset, protocol=4))
     for path in _files(samples):

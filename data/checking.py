@@ -50,7 +50,7 @@ def checked_samples(
     kept = samples if cache == "none" else CachedSamples(samples, cache)
     pixels = check_contents(kept, split, classes=2 if masks else 1)
     if pixels is not None:
-        file = getattr(dataset, "labels_file", None)
+        file = dataset.labels_file
         fault = class_fault(pixels, dataset.labels, split, file, single=not masks or allow_single_class)
         if fault:
             raise UserError(fault)
@@ -77,8 +77,8 @@ def check_files(dataset: SegmentationDataset, split: str) -> None:
     if dataset.faults:
         raise dataset.faults[0]
     if len(dataset) == 0:
-        root = getattr(dataset, "root", None)
-        raise UserError(f"the split '{split}' is empty{f': there are no samples of it in {root}' if root else ''}")
+        where = f": there are no samples of it in {dataset.root}" if dataset.root else ""
+        raise UserError(f"the split '{split}' is empty{where}")
     for index in range(len(dataset)):
         for path in dataset.files(index):
             _check_file(path)

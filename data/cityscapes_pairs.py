@@ -11,15 +11,15 @@ from data.cityscapes_labels import LABELS, label_set, train_ids
 from data.images import IMAGE_SUFFIXES, read_image, stored_size
 from data.packed_strings import PackedStrings
 from data.pairs import files_by_stem, pick
-from data.samples import Sample
-from utils.errors import DataFault, NotThere, SizeMismatch
+from data.samples import Sample, SegmentationDataset
+from utils.errors import NotThere, SizeMismatch
 from utils.paths import is_folder, user_path
 
 SPLITS = ("train", "val")
 BITS = 7  # of each channel that the table of colours tells apart
 
 
-class CityscapesPairs:
+class CityscapesPairs(SegmentationDataset):
     """Street scenes of 256x256 with 20 classes: the 19 of Cityscapes, and `misc`.
 
     Each file holds the photo on the left and its labels, as colours, on the right. They were compressed as JPEG, so
@@ -47,7 +47,6 @@ class CityscapesPairs:
         found = [path for paths in files_by_stem(self.root, split, IMAGE_SUFFIXES).values() for path in paths]
         # By number where the names are numbers, as they are: 2.jpg before 10.jpg.
         self._names = PackedStrings(sorted(found, key=lambda path: (len(path), path)))
-        self.faults: list[DataFault] = []
 
     def __len__(self) -> int:
         return len(self._names)

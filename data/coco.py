@@ -19,7 +19,7 @@ from data.coco_outlines import paint
 from data.images import read_image
 from data.labels import LabelSet, voc_colors
 from data.pairs import pick
-from data.samples import Sample
+from data.samples import Sample, SegmentationDataset
 from data.voc import LABELS as VOC_LABELS
 from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable, UserError
 from utils.paths import files_below, is_file, is_folder, user_path
@@ -49,7 +49,7 @@ SPLITS = ("train", "val")
 BACKGROUND = "background"
 
 
-class COCO:
+class COCO(SegmentationDataset):
     """Photos of everyday scenes with 80 kinds of things, and background; or a user's own, in the same form.
 
     The `categories` of the annotations decide the classes. COCO's own are found by their names, whatever their ids.
@@ -70,6 +70,7 @@ class COCO:
     """
 
     splits = SPLITS
+    root: Path
 
     def __init__(self, root: str, split: str, classes: Literal[21, 81] = 81, download: bool = False) -> None:
         self.root = user_path(root, "data.root")

@@ -15,7 +15,7 @@ import numpy as np
 from data.images import IMAGE_SUFFIXES, read_image, read_mask, stored_size
 from data.labels import Color, LabelSet, to_train_ids
 from data.packed_strings import PackedStrings
-from data.samples import Sample
+from data.samples import Sample, SegmentationDataset
 from utils.errors import DataFault, MissingPair, SizeMismatch, Unreadable, UserError, did_you_mean
 from utils.paths import files_below, is_folder, read_bytes
 
@@ -31,7 +31,7 @@ AFFIXES = re.compile(
 """Words around a name that say whether it is an image or a mask, in lower case."""
 
 
-class PairedFiles:
+class PairedFiles(SegmentationDataset):
     """Images and masks that are files.
 
     Args:
@@ -67,15 +67,19 @@ class PairedFiles:
         return Sample(image, to_train_ids(raw, self._train_ids, mask_path), self.name(index))
 
     def name(self, index: int) -> str:
-        """The image's path below the root."""
+        """Return the image's path below the root."""
         return self._images[index]
 
     def files(self, index: int) -> list[str]:
-        """The paths of image and mask."""
+        """Return the paths of image and mask."""
         return [f"{self.root}/{self._images[index]}", f"{self.root}/{self._masks[index]}"]
 
+    def mask(self, index: int) -> np.ndarray:
+        path = self.files(index)[1]
+        return to_train_ids(read_mask(path, self._colors), self._train_ids, path)
+
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of the mask, without decoding it."""
+        """Return height and width of the mask without decoding it."""
         return stored_size(self.files(index)[1])
 
 

@@ -1,8 +1,10 @@
-"""What every data set of this package is: a sized, indexable source of samples."""
+"""What all data sets have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -44,56 +46,99 @@ def check_pixels(image: object, mask: object, place: str, remedy: str) -> None:
         raise UserError(f"{place} an image {image.shape} and a mask {mask.shape}; they must be of one size")  # type: ignore[attr-defined]
 
 
-class SegmentationDataset(Protocol):
-    """`dataset[i]` is a pure function of `i`: nothing random happens inside a data set.
+class SegmentationDataset(ABC):
+    """Base of all data sets: sized and indexable, `dataset[i]` a pure function of `i`.
+
+    A data set defines `labels`, `__len__` and `__getitem__`. The rest has defaults; override `files` if samples are
+    read from files, and `size` and `mask` if they can be known without decoding the photo.
 
     Attributes:
         labels: what the train ids mean.
         splits: names of the splits that it may have on disk.
-        faults: what was found wrong in looking for the samples, such as an image without a mask.
+        faults: what was found wrong while looking for the samples, such as an image without a mask.
+        root: the folder it was read from, None for generated data.
+        labels_file: the file in which the user may name further ids, None if there is none.
+        parts: split -> its parts, for splits that share samples on purpose, such as `trainval`.
     """
 
-    @property
-    def labels(self) -> LabelSet: ...
+    labels: LabelSet
+    splits: Sequence[str] = ("train", "val")
+    faults: Sequence[DataFault] = ()
+    root: Path | None = None
+    labels_file: Path | None = None
+    parts: Mapping[str, Collection[str]] = {}
 
-    @property
-    def splits(self) -> Sequence[str]: ...
-
-    @property
-    def faults(self) -> Sequence[DataFault]: ...
-
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def __getitem__(self, index: int) -> Sample:
-        """Sample `index`.
+        """Return sample `index`.
 
         Raises:
             utils.errors.DataFault: the files of the sample are unreadable or do not fit together.
         """
-        ...
 
     def name(self, index: int) -> str:
-        """The name of sample `index`, which is not read for it."""
-        ...
+        """Return the name of sample `index` without reading it."""
+        return f"{index:05}"
 
     def files(self, index: int) -> list[str]:
-        """Paths that sample `index` is read from; empty for generated data."""
-        ...
+        """Return the paths that sample `index` is read from, the image first; empty for generated data."""
+        return []
+
+    def mask(self, index: int) -> np.ndarray:
+        """Return the mask of sample `index`, uint8 (H, W)."""
+        return self[index].mask
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of the mask, which is not decoded for it."""
-        ...
+        """Return height and width of the mask."""
+        height, width = self.mask(index).shape
+        return height, width
+
+
+class View(SegmentationDataset):
+    """Base of a data set that shows another one differently: resized, cached, or a part of it.
+
+    Args:
+        dataset: the data set to show.
+        indices: the samples to show, in this order; None for all.
+    """
+
+    def __init__(self, dataset: SegmentationDataset, indices: Sequence[int] | None = None) -> None:
+        self.dataset = dataset
+        self.indices = range(len(dataset)) if indices is None else indices
+        self.labels, self.splits, self.faults = dataset.labels, dataset.splits, dataset.faults
+        self.root, self.labels_file, self.parts = dataset.root, dataset.labels_file, dataset.parts
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[self.indices[index]]
+
+    def name(self, index: int) -> str:
+        return self.dataset.name(self.indices[index])
+
+    def files(self, index: int) -> list[str]:
+        return self.dataset.files(self.indices[index])
+
+    def mask(self, index: int) -> np.ndarray:
+        return self.dataset.mask(self.indices[index])
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.dataset.size(self.indices[index])
 
 
 class BenchmarkScores(Protocol):
     """Scores of a split that a data set defines itself."""
 
     def add(self, index: int, prediction: np.ndarray) -> None:
-        """Takes in what was predicted for a sample: train ids uint8 (H, W), at the size of its mask."""
+        """Add the prediction for a sample: train ids uint8 (H, W), at the size of its mask."""
         ...
 
     def results(self, confusion: np.ndarray, ignored: np.ndarray) -> dict[str, float]:
-        """The scores by name.
+        """Return the scores by name.
 
         Args:
             confusion: int64 (C, C), row = truth.

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from data.labels import LabelSet
-from data.samples import Sample
+from data.samples import Sample, SegmentationDataset
 from data.street_objects import (
     draw_car,
     draw_crossing_car,
@@ -29,7 +29,7 @@ from data.street_objects import (
     shade_ground,
 )
 from data.street_scene import Point, Scene, Spot, noise
-from utils.errors import DataFault, UserError, did_you_mean
+from utils.errors import UserError, did_you_mean
 
 LABELS = LabelSet(
     ("sky", "building", "road", "pavement", "vegetation", "pole", "sign", "car", "person"),
@@ -44,7 +44,7 @@ SUPERSAMPLING = 3  # the canvas is this much larger than the image, for smooth e
 KEPT = 64 * 2**20  # bytes of scenes that a data set keeps, as drawing one takes longer than augmenting it
 
 
-class Synthetic:
+class Synthetic(SegmentationDataset):
     """Generated street scenes; `dataset[i]` depends on the split, `i` and the size, and on nothing else.
 
     Args:
@@ -70,7 +70,6 @@ class Synthetic:
             )
         self.split, self.length = split, length
         self._size = size
-        self.faults: list[DataFault] = []
         self._kept: dict[int, Sample] = {}
         self._room = KEPT // (4 * size[0] * size[1])  # scenes of 3 + 1 bytes a pixel
 
@@ -93,9 +92,6 @@ class Synthetic:
 
     def name(self, index: int) -> str:
         return f"{self.split}/{index:05d}"
-
-    def files(self, index: int) -> list[str]:
-        return []
 
     def size(self, index: int) -> tuple[int, int]:
         return self._size

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from data.augmentation import Augmentation
 from data.labels import LabelSet
 from data.loading import TrainingLoader, ValidationLoader
-from data.samples import Sample
+from data.samples import Sample, SegmentationDataset
 from engine.checkpoint import load_checkpoint
 from engine.loop import TrainingLoop
 from engine.pictures import Pictures
@@ -20,19 +20,16 @@ from engine.schedules import poly
 from engine.trainer import Trainer
 from engine.training_step import Components
 from losses.combinations import ce_iou
-from utils.errors import DataFault
 from utils.loggers import NoLogger
 from utils.run_folder import RunFolder
 
 SIZE = (32, 32)
 
 
-class Halves:
+class Halves(SegmentationDataset):
     """Noise whose left half is darker (class 0) than its right half (class 1)."""
 
     labels = LabelSet(("left", "right"), ((0, 0, 0), (255, 255, 255)))
-    faults: list[DataFault] = []
-    splits = ("train", "val")
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -48,9 +45,6 @@ class Halves:
 
     def name(self, index: int) -> str:
         return f"sample {index}"
-
-    def files(self, index: int) -> list[str]:
-        return []
 
     def size(self, index: int) -> tuple[int, int]:
         return SIZE

@@ -13,7 +13,7 @@ from data.augmentation import Augmentation
 from data.labels import IGNORE_INDEX, LabelSet
 from data.loading import TrainingBatch, TrainingLoader, ValidationLoader
 from data.resized import ResizedSamples
-from data.samples import Sample
+from data.samples import Sample, SegmentationDataset
 from engine.normalization import IMAGENET
 from engine.run_record import RunRecord
 from engine.schedules import constant
@@ -23,7 +23,6 @@ from losses import combinations
 from losses.cross_entropy import CrossEntropy
 from losses.overlap import SoftDice, SoftIoU
 from losses.weighted_sum import WeightedSum
-from utils.errors import DataFault
 from utils.loggers import NoLogger
 from utils.run_folder import RunFolder
 
@@ -103,12 +102,10 @@ def test_class_weights_reach_the_cross_entropy(combination: Callable[..., Weight
 # Accumulation: what the trainer hands to the optimiser, against autograd in float64.
 
 
-class UnevenScenes:
+class UnevenScenes(SegmentationDataset):
     """Noise with random masks; the later the sample, the more of it is ignored, the last one wholly."""
 
     labels = LabelSet(("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
-    faults: list[DataFault] = []
-    splits = ("train", "val")
 
     def __len__(self) -> int:
         return 5
@@ -121,9 +118,6 @@ class UnevenScenes:
 
     def name(self, index: int) -> str:
         return f"sample {index}"
-
-    def files(self, index: int) -> list[str]:
-        return []
 
     def size(self, index: int) -> tuple[int, int]:
         return SIZE

@@ -19,14 +19,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from cli import command_line, console, sweep
+from cli import command_line, sweep
 from cli.config import advice, check, in_sweep, options_chosen, output_folder, plain, typed_words
 from cli.endings import ending_of, in_user_words
 from cli.explain import explain
 from cli.quoting import as_typed
 from cli.session import session
 from cli.start import refuse, wait_for_the_first
-from utils import torchrun
+from utils import console, torchrun
 from utils.errors import DataFault, LostProcess, Occupied, UserError, in_words
 from utils.files import only_one, remove_empty_folders
 from utils.groups import CONF

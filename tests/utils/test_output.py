@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from cli import console
 from tests.conftest import ROOT
+from utils import console
 
 SCRIPT = """
 import logging, sys
 from tqdm import tqdm
-from cli import console
+from utils import console
 from utils.tables import table, terminal_width
 console.prepare()
 log = logging.getLogger()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.console import CleanFormatter
 from tests.conftest import ROOT
+from utils.console import CleanFormatter
 from utils.tables import class_table, column_widths, table
 
 NASTY = "\x1b]0;title\x07cat\x9b2J\u202e"
@@ -19,7 +19,7 @@ def test_messages_do_nothing_to_a_terminal(config: str, tmp_path: Path) -> None:
     settings = yaml.safe_load((ROOT / "conf" / "hydra" / "job_logging" / f"{config}.yaml").read_text())
     record = logging.LogRecord("name", logging.INFO, "", 0, "classes: %s\nend", (NASTY,), None)
     for formatter in settings["formatters"].values():
-        assert formatter["class"] == "cli.console.CleanFormatter"
+        assert formatter["class"] == "utils.console.CleanFormatter"
         assert CleanFormatter(formatter["format"]).format(record).endswith(f"classes: {SPELLED}\nend")
 
 

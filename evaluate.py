@@ -33,8 +33,8 @@ def evaluate(cfg: DictConfig) -> None:
         data_node,
         is_another,
         kind_of_data,
+        log_subset,
         run_node,
-        say_what_is_left_out,
         usual_node,
         usual_split,
     )
@@ -64,7 +64,7 @@ def evaluate(cfg: DictConfig) -> None:
         samples = checked_samples(dataset, split, size, masks=False, limit=node["limit"], cache=cache)
     except DataFault as fault:
         raise UserError(f"{fault}\n{advice(node)}") from fault
-    say_what_is_left_out(cfg, node, split, len(samples), len(dataset))
+    log_subset(cfg, node, split, len(samples), len(dataset))
     folder = output_folder(cfg.output, cfg.checkpoint)
     make_writable(folder)
 

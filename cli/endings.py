@@ -16,7 +16,7 @@ class Ending(NamedTuple):
         error: the kind of exception.
         code: exit code; of an interrupted run 128 + the signal.
         message: what is said; {error} is the exception's own message.
-        way_on: whether to name the command that continues the run.
+        resume_hint: whether to name the command that continues the run.
         level: of the message in the log.
         is_failure: whether to note it in the folder of the run.
         traceback: whether to show it.
@@ -25,7 +25,7 @@ class Ending(NamedTuple):
     error: type[BaseException]
     code: int
     message: str = "{error}"
-    way_on: bool = True
+    resume_hint: bool = True
     level: int = logging.ERROR
     is_failure: bool = False
     traceback: bool = False
@@ -35,10 +35,10 @@ ENDINGS = (  # the first that fits
     Ending(Interrupted, 128, "{error}: stopped, with everything saved", level=logging.WARNING),
     Ending(KeyboardInterrupt, 130, "interrupted", level=logging.WARNING),
     Ending(Terminated, 143, "terminated", level=logging.WARNING),
-    Ending(Occupied, 2, way_on=False),
+    Ending(Occupied, 2, resume_hint=False),
     Ending(UserError, 2, is_failure=True),
     Ending(LostProcess, 1),
-    Ending(PartlyFailed, 1, way_on=False, is_failure=True),
+    Ending(PartlyFailed, 1, resume_hint=False, is_failure=True),
     Ending(BaseException, 1, "failed", is_failure=True, traceback=True),
 )
 

@@ -90,7 +90,7 @@ def usual_split(node: dict[str, Any], own: dict[str, Any]) -> str:
     return ALL if is_another(node, own) and _by_share(node, node["val_split"]) else node["val_split"]
 
 
-def say_what_is_left_out(cfg: DictConfig, node: dict[str, Any], split: str, samples: int, in_split: int) -> None:
+def log_subset(cfg: DictConfig, node: dict[str, Any], split: str, samples: int, in_split: int) -> None:
     """Says in a line each where a part of the data is measured, or all of them, without a word of the user's.
 
     Args:

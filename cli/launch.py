@@ -27,8 +27,8 @@ from cli.quoting import as_typed
 from cli.session import session
 from cli.start import refuse, wait_for_the_first
 from utils import console, torchrun
-from utils.errors import DataFault, LostProcess, Occupied, UserError, in_words
-from utils.files import only_one, remove_empty_folders
+from utils.errors import DataFault, LostProcess, Occupied, UserError, without_addresses
+from utils.files import lock_folder, remove_empty_folders
 from utils.groups import CONF
 from utils.interruption import Interrupted, end_at_once, raise_between_imports
 from utils.run_folder import RunFolder
@@ -65,7 +65,7 @@ def launch(task: Task, config_name: str) -> None:
     if code != 2 and session.sweep is not None and session.sweep.is_dir():
         print(sweep.ending(session.sweep, complete))
         code = max(code, 0 if sweep.is_finished(session.sweep) else 1)
-    lost = console.lost_output()
+    lost = console.output_error()
     if lost is not None and config_name != "train":  # whose results are in its folder
         print(f"error: the output cannot be written ({lost})", file=sys.stderr)
         code = max(code, 1)
@@ -88,7 +88,9 @@ def _compose_and_run(task: Task, config_name: str) -> bool:
     except Exception as error:  # the task's own are dealt with in `GuardedTask`: what comes here is from composing ...
         if not session.jobs_begun() or isinstance(error, UserError):
             refuse(error)
-        print(f"error: {cleaned(in_words(explain(error)))}", file=sys.stderr)  # ... or from a launcher or sweeper
+        print(
+            f"error: {cleaned(without_addresses(explain(error)))}", file=sys.stderr
+        )  # ... or from a launcher or sweeper
         session.codes.append(1)
         return False
     return True
@@ -146,9 +148,9 @@ def _end(raised: BaseException, cfg: DictConfig) -> None:
         _leave_log_alone()
     if not isinstance(error, LostProcess) or session.under_way:  # or it was a mistake, which the first one has told
         who = f"process {torchrun.rank()} " if torchrun.launched() and ending.traceback else ""
-        way_on = session.way_on() if ending.way_on and getattr(error, "goes_on", True) else ""
+        resume_hint = session.resume_hint() if ending.resume_hint and getattr(error, "resumable", True) else ""
         trace = raised if ending.traceback or (session.full_error and ending.level == logging.ERROR) else None
-        text = who + ending.message.format(error=in_words(str(error))) + _data_advice(error, cfg) + way_on
+        text = who + ending.message.format(error=without_addresses(str(error))) + _data_advice(error, cfg) + resume_hint
         log.log(ending.level, "%s", text, exc_info=trace)
     if isinstance(error, Interrupted):
         sys.exit(ending.code + error.signal)
@@ -176,7 +178,7 @@ def _folder_of(cfg: DictConfig, config_name: str) -> Iterator[None]:
         yield
         return
     folder = RunFolder(output_folder())
-    with only_one(folder.path):
+    with lock_folder(folder.path):
         if in_sweep():
             sweep.check_same(folder, plain(cfg))
         yield

@@ -41,7 +41,7 @@ class Session:
         """Forget an earlier start in this process."""
         vars(self).update(vars(Session(main=True, full_error=full_error)))
 
-    def way_on(self) -> str:
+    def resume_hint(self) -> str:
         """How to continue the run, if something of it is there to continue."""
         if self.resume_with is None or not is_there(RunFolder(output_folder()).last):
             return ""

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from cli import schema
 from utils.errors import UserError, did_you_mean
 from utils.groups import CONF
-from utils.signatures import UnknownTarget, names_in, signature_of, wishes, wrong_value
+from utils.signatures import UnknownTarget, names_in, signature_of
+from utils.value_types import requirement, wrong_value
 
 LOADER_KEYS = tuple(schema.Loader.model_fields)
 GROUP_KEYS = tuple(schema.ParameterGroups.model_fields)
@@ -83,7 +84,7 @@ def check_keys(keys: type[schema.Keys], values: Config, origin: Origin, prefix: 
     if kind == "missing":
         removed = f"(removed on the command line; leave ~{key} out)" if there in origin.typed else ""
         raise UserError(f"{key}: the key is missing {removed or origin.place(there.rpartition('.')[0])}")
-    wish = wishes([e for e in errors if _locate(e["loc"], keys, values)[0] == located])
+    wish = requirement([e for e in errors if _locate(e["loc"], keys, values)[0] == located])
     hint = ""
     if isinstance(value, bool) and ("'" in wish or "a string" in wish):
         hint = " (YAML reads a bare off, no, on or yes as a truth value: quote it)"

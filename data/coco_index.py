@@ -19,7 +19,7 @@ from data.cache import cache_home
 from data.coco_outlines import NothingToPaint, area, checked_outline
 from data.packed_strings import PackedStrings
 from utils.errors import UserError
-from utils.files import appearing
+from utils.files import atomic_path
 from utils.text import cleaned
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def load_index(annotations: Path) -> Index:
     rest = json.dumps([index.categories, index.left_out, index.faults])
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with appearing(file) as temporary, temporary.open("wb") as out:
+        with atomic_path(file) as temporary, temporary.open("wb") as out:
             np.savez(
                 out,
                 sizes=index.sizes,

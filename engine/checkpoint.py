@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from data.labels import LabelSet
 from engine.normalization import Normalization
 from models.weights import OPTIONS, encoder_of
-from utils.checked import Shape, check_shape, shown
+from utils.checked import FileSchema, check_schema, shown
 from utils.errors import UserError
-from utils.files import replacing
+from utils.files import atomic_write
 from utils.paths import is_folder, is_there, user_path
 from utils.tensor_file import check_tensors, read_tensor_file
 from utils.trusted import trusted_class
@@ -45,7 +45,7 @@ Three = Field(min_length=3, max_length=3)
 Two = Field(min_length=2, max_length=2)
 
 
-class StoredConfig(Shape):
+class StoredConfig(FileSchema):
     """The parts of a run's config that are read from a checkpoint."""
 
     model: dict[str, Any] = {}
@@ -53,7 +53,7 @@ class StoredConfig(Shape):
     trainer: dict[str, Any] | None = None
 
 
-class StoredLabels(Shape):
+class StoredLabels(FileSchema):
     """As `LabelSet.to_dict` gives them."""
 
     names: Annotated[list[str], Field(min_length=1, max_length=255)]
@@ -61,14 +61,14 @@ class StoredLabels(Shape):
     ids: list[Annotated[int, Field(ge=0, lt=2**16)]] | None = None
 
 
-class StoredNormalization(Shape):
+class StoredNormalization(FileSchema):
     """As `Normalization.to_dict` gives it."""
 
     mean: Annotated[list[Mean], Three]
     std: Annotated[list[Deviation], Three]
 
 
-class Stored(Shape):
+class Stored(FileSchema):
     """The types of a checkpoint's values, except those of `training`."""
 
     config: StoredConfig
@@ -88,7 +88,7 @@ def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         try:
             torch.save({"version": VERSION, **checkpoint}, file)
         except RuntimeError as error:  # torch wraps an OSError
@@ -122,7 +122,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
             f"{file}: written in checkpoint format {checkpoint['version']} by a newer version of this program;"
             f" this one reads up to format {VERSION}"
         )
-    check_shape(Stored, checkpoint, file, ANOTHER)
+    check_schema(Stored, checkpoint, file, ANOTHER)
     check_tensors(checkpoint["model"], file)
     try:
         LabelSet.from_dict(checkpoint["labels"])

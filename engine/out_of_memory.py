@@ -13,7 +13,7 @@ from utils.errors import UserError
 class OutOfMemory(UserError):
     """A run needs more memory than is available."""
 
-    goes_on = False
+    resumable = False
 
 
 @contextmanager

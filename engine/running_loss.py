@@ -18,7 +18,7 @@ REMEDY = "Start a new run with a smaller optimizer.lr, trainer.grad_clip=1 or tr
 class NonFiniteLoss(UserError):
     """The loss of a batch or a weight is NaN or infinite."""
 
-    goes_on = False
+    resumable = False
 
 
 class RunningLoss:

@@ -17,14 +17,14 @@ from engine.checkpoint import Count, check_weights, load_weights
 from engine.progress import Progress
 from engine.randomness import random_state, restore_random_state
 from engine.training_step import TrainingStep
-from utils.checked import Shape, check_shape, shown
+from utils.checked import FileSchema, check_schema, shown
 from utils.errors import UserError
 from utils.tensor_file import check_tensors
 
 REMEDY = "restore last.pt from a copy, or start a new run"
 
 
-class StoredProgress(Shape):
+class StoredProgress(FileSchema):
     """As `Progress`."""
 
     epoch: Count
@@ -34,26 +34,26 @@ class StoredProgress(Shape):
     best_epoch: Count
 
 
-class StoredGroup(Shape):
+class StoredGroup(FileSchema):
     """A parameter group of an optimiser. Its options come from the config of the run."""
 
     params: list[Count]
 
 
-class StoredOptimizer(Shape):
+class StoredOptimizer(FileSchema):
     """As returned by `Optimizer.state_dict`."""
 
     state: dict[Count, dict[str, Tensor | float | None]]
     param_groups: list[StoredGroup]
 
 
-class StoredScheduler(Shape):
+class StoredScheduler(FileSchema):
     """The part of `LambdaLR.state_dict` that does not come from the config of the run."""
 
     last_epoch: Count
 
 
-class StoredScaler(Shape):
+class StoredScaler(FileSchema):
     """As returned by `GradScaler.state_dict`."""
 
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -63,7 +63,7 @@ class StoredScaler(Shape):
     growth_tracker: Annotated[int, Field(ge=0, alias="_growth_tracker")]
 
 
-class StoredRandom(Shape):
+class StoredRandom(FileSchema):
     """As returned by `random_state`."""
 
     python: tuple[int, tuple[int, ...], float | None]
@@ -72,7 +72,7 @@ class StoredRandom(Shape):
     cuda: Tensor | None
 
 
-class StoredProcess(Shape):
+class StoredProcess(FileSchema):
     """The state that differs between processes."""
 
     totals: Tensor
@@ -80,7 +80,7 @@ class StoredProcess(Shape):
     random: StoredRandom
 
 
-class StoredTraining(Shape):
+class StoredTraining(FileSchema):
     """The types of the values that `training_state` returns."""
 
     progress: StoredProgress
@@ -121,12 +121,12 @@ def check_training_state(checkpoint: dict[str, Any], file: object) -> None:
     if state is None or checkpoint.get("epoch") is None:
         raise UserError(f"{file}: holds no training state, so it cannot be resumed; {REMEDY}")
     place = f"{file}: training"
-    check_shape(StoredTraining, state, place, REMEDY)
+    check_schema(StoredTraining, state, place, REMEDY)
     if state["progress"]["epoch"] != checkpoint["epoch"]:
         done = state["progress"]["epoch"]
         raise UserError(f"{place}: progress.epoch: is {done}, and epoch {checkpoint['epoch']}; {REMEDY}")
     if state["scaler"]:
-        check_shape(StoredScaler, state["scaler"], f"{place}: scaler", REMEDY)
+        check_schema(StoredScaler, state["scaler"], f"{place}: scaler", REMEDY)
     check_tensors(state["average"] or {}, f"{place}: average")
     for number, process in enumerate(state["processes"]):
         check_tensors(process, f"{place}: processes.{number}")

@@ -11,7 +11,7 @@ from torch import nn
 from data.labels import LabelSet
 from engine.checkpoint import Pixels, StoredLabels, StoredNormalization, Two
 from engine.normalization import Normalization
-from utils.checked import Shape, check_shape, shown
+from utils.checked import FileSchema, check_schema, shown
 from utils.errors import UserError
 
 VERSION = 1
@@ -23,7 +23,7 @@ IN_JSON = ("labels", "normalization", "image_size", "dynamic", "preprocessing")
 ANOTHER = "the file is damaged: export it anew with python -m tools.export"
 
 
-class StoredFacts(Shape):
+class StoredFacts(FileSchema):
     """The types of the values that are stored as JSON."""
 
     labels: StoredLabels
@@ -97,7 +97,7 @@ class Facts:
                 values[key] = json.loads(texts[key])
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{file}: {key}: not valid JSON; {ANOTHER}") from error
-        check_shape(StoredFacts, values, file, ANOTHER)
+        check_schema(StoredFacts, values, file, ANOTHER)
         try:
             labels = LabelSet.from_dict(values["labels"])
         except ValueError as error:

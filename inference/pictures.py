@@ -13,7 +13,7 @@ from PIL import Image
 from data.images import encoded, resize_image, resize_mask, write_mask
 from data.labels import LabelSet
 from inference.predictor import Prediction
-from utils.files import appearing
+from utils.files import atomic_path
 from visualization.overlay import overlay, side_by_side, tinted
 
 Format = Literal["mask", "color", "overlay", "side_by_side", "probabilities"]
@@ -42,7 +42,7 @@ def write_files(
     """
     mask, uncertainty, probabilities = found
     for kind, path in outputs.items():
-        with appearing(path) as temporary:
+        with atomic_path(path) as temporary:
             if kind == "mask":
                 write_ids(temporary, mask, labels, own_ids)
             elif kind == "color":

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from cli.config import build_dataset, chosen, dataset_class, plain
 from cli.launch import launch
 from utils.errors import DataFault, NotThere, PartlyFailed, UserError
-from utils.files import make_writable, replacing
+from utils.files import atomic_write, make_writable
 from utils.paths import user_path
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def check(cfg: DictConfig) -> None:
         found["labels"] = faults
     report = folder / "findings.txt"
     text = "".join(f"{kind}: {line}\n" for kind, lines in found.items() for line in lines)
-    with replacing(report) as file:
+    with atomic_write(report) as file:
         file.write(text.encode("utf-8", "surrogateescape"))
     if found:
         raise PartlyFailed(as_text(found, report))

@@ -24,7 +24,7 @@ from cli.config import build_dataset
 from cli.evaluated_data import check_classes, data_node, run_node
 from cli.launch import launch
 from utils.errors import PartlyFailed, UserError
-from utils.files import make_writable, replacing
+from utils.files import atomic_write, make_writable
 from utils.paths import is_file, is_folder, is_there, user_path
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def export(cfg: DictConfig) -> None:
     content = plain
     if training is not None:
         content, facts = quantized(plain, facts, training, cfg.calibration)
-    with replacing(output) as file:  # a file that does not agree leaves nothing behind
+    with atomic_write(output) as file:  # a file that does not agree leaves nothing behind
         file.write(content)
         file.flush()
         network = load(cfg.format, Path(file.name), facts)

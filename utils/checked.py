@@ -10,19 +10,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from utils.errors import UserError
 from utils.paths import refuse_special
-from utils.signatures import wishes
 from utils.text import one_line
+from utils.value_types import requirement
 
 LARGEST = 64_000_000  # bytes of a text file
 
 
-class Shape(BaseModel):
+class FileSchema(BaseModel):
     """Keys that must have these types; other keys are allowed and not looked at."""
 
     model_config = ConfigDict(strict=True, extra="allow", arbitrary_types_allowed=True)
 
 
-def check_shape(kind: type[Shape], value: Any, place: object, remedy: str) -> None:
+def check_schema(kind: type[FileSchema], value: Any, place: object, remedy: str) -> None:
     """Check that a value has the types of `kind`.
 
     Args:
@@ -37,7 +37,7 @@ def check_shape(kind: type[Shape], value: Any, place: object, remedy: str) -> No
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(shown(str(part), 40) for part in first["loc"])
-        wish = "the key is missing" if first["type"] == "missing" else wishes([first])
+        wish = "the key is missing" if first["type"] == "missing" else requirement([first])
         found = first["input"]
         if first["type"] != "missing":
             is_plain = found is None or isinstance(found, str | int | float)

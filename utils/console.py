@@ -66,7 +66,7 @@ def prepare() -> None:
         setattr(sys, name, BestEffort(stream))
 
 
-def lost_output() -> str | None:
+def output_error() -> str | None:
     """Why something that was printed did not arrive; None if all did, or nobody reads on."""
     sys.stdout.flush()
     error = getattr(sys.stdout, "lost", None)

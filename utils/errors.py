@@ -22,15 +22,15 @@ class UserError(Exception):
     mistake, the place and the way out.
 
     Attributes:
-        goes_on: whether the run can be continued when it is mended; if not, its config is what is wrong.
+        resumable: whether the run can be continued when it is mended; if not, its config is what is wrong.
     """
 
-    goes_on = True
+    resumable = True
 
     def __init__(self, message: str) -> None:
         # A DataLoader raises its worker's error anew, with the worker's traceback before the message.
         kind = type(self)
-        super().__init__(in_words(message.rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip()))
+        super().__init__(without_addresses(message.rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip()))
 
 
 class Occupied(UserError):
@@ -75,7 +75,7 @@ class UnknownId(DataFault):
     kind = "unknown id"
 
 
-def in_words(message: str) -> str:
+def without_addresses(message: str) -> str:
     """A library's message without error numbers and memory addresses.
 
     '[Errno 28] No space left on device' becomes 'No space left on device', and '<_io.BytesIO object at 0x7f3a>'

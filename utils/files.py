@@ -58,7 +58,7 @@ def remove_empty_folders() -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, which takes the place of `path` when all of it is on disk; nobody ever sees half of it.
 
     Raises:
@@ -82,8 +82,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A path to write to whose file takes the name `path` when it is complete. Unlike `replacing`, a loss of power
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A path to write to whose file takes the name `path` when it is complete. Unlike `atomic_write`, a loss of power
     may still lose it, which spares a wait for the disk a file.
 
     Raises:
@@ -109,7 +109,7 @@ def _temporary(path: Path, number: int) -> Path:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Keeps a folder to this process; the lock goes with it, however it ends. File systems without locks have none.
 
     Raises:

@@ -15,16 +15,16 @@ from typing import Any
 
 import yaml
 
-from utils.checked import Shape, check_shape, read_json, read_text, shown
+from utils.checked import FileSchema, check_schema, read_json, read_text, shown
 from utils.errors import LostProcess, UserError
-from utils.files import make_folder, replacing
+from utils.files import atomic_write, make_folder
 from utils.interruption import Interrupted
 
 NEW_SUMMARY = "restore it, or delete it: a run goes on without what it said"
 NEW_METRICS = "mend it, or delete it: a run goes on without the rows before"
 
 
-class StoredSummary(Shape):
+class StoredSummary(FileSchema):
     """The values of summary.json that are used again."""
 
     status: str | None = None
@@ -156,7 +156,7 @@ class RunFolder:
         if not path.exists():
             return {}
         summary = read_json(path, NEW_SUMMARY)
-        check_shape(StoredSummary, summary, path, NEW_SUMMARY)
+        check_schema(StoredSummary, summary, path, NEW_SUMMARY)
         return summary
 
     @contextmanager
@@ -222,8 +222,8 @@ def _now() -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a small file whole or not at all; errors as `utils.files.replacing`."""
-    with replacing(path) as file:
+    """Writes a small file whole or not at all; errors as `utils.files.atomic_write`."""
+    with atomic_write(path) as file:
         file.write(text.encode())
 
 

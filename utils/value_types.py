@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import typing
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 # Upper limits are far above useful values: they catch typing mistakes.
 Positive = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
@@ -19,3 +23,89 @@ Text = Annotated[str, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "off", "fp16", "bf16"]
+
+
+def wrong_value(annotation: str | None, value: Any) -> str | None:
+    """What is wrong with a value for a parameter annotated so; None if nothing is, or none can tell."""
+    adapter = _adapter(annotation) if annotation else None
+    if adapter is None:
+        return None
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        return requirement(error.errors())
+    return None
+
+
+def requirement(errors: Sequence[ErrorDetails]) -> str:
+    """What pydantic's errors of one value ask for, in plain words: 'must be auto or an integer'."""
+    texts = [_requirement(error["type"], error.get("ctx", {}), error["msg"]) for error in errors]
+    texts = [text for text in dict.fromkeys(texts) if "_Tensor" not in text]
+    if all(text.startswith("must be ") for text in texts):
+        texts[1:] = [text.removeprefix("must be ") for text in texts[1:]]
+    return " or ".join(texts)
+
+
+def _requirement(kind: str, limits: Mapping[str, Any], message: str) -> str:
+    simple = {
+        **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "must be an integer"),
+        **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+        **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+        **dict.fromkeys(("list_type", "tuple_type", "sequence_type"), "must be a list"),
+        **dict.fromkeys(("dict_type", "mapping_type", "model_type"), "must be a table of keys and values"),
+        "string_type": "must be a string",
+        "none_required": "must be null",
+        "finite_number": "must be finite",
+    }
+    limit = {
+        "greater_than": "must be greater than {gt}",
+        "greater_than_equal": "must be at least {ge}",
+        "less_than": "must be less than {lt}",
+        "less_than_equal": "must be at most {le}",
+        "literal_error": "must be {expected}",
+        "too_short": "must have at least {min_length} values",
+        "too_long": "must have at most {max_length} values",
+    }
+    if kind == "is_instance_of" and limits.get("class") == "Sequence":
+        return "must be a list"
+    if kind in limit:
+        whole = {key: f"{value:,.15g}" if isinstance(value, int | float) else value for key, value in limits.items()}
+        return limit[kind].format_map(whole).replace("at least 1 values", "at least 1 value")
+    return simple.get(kind, message.removeprefix("Input ").removeprefix("Value error, "))
+
+
+class _Tensor:
+    """Stands for `Tensor` in `float | Tensor`: no value of a config is one."""
+
+
+class _Names(dict):
+    """What annotations may refer to: builtins, numbers and flags taken strictly, and `typing`."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(typing, name)
+
+
+_NAMES = _Names(
+    int=Annotated[int, Field(strict=True)],
+    float=Annotated[float, Field(strict=True, allow_inf_nan=False)],
+    bool=Flag,
+    str=Text,
+    list=list,
+    tuple=tuple,
+    dict=dict,
+    set=set,
+    object=object,
+    Tensor=_Tensor,
+)
+
+
+@cache
+def _adapter(annotation: str) -> TypeAdapter | None:
+    """A checker of values for an annotation's source text; None where it means nothing by itself."""
+    try:
+        # The text is code of an installed module that the run is about to import anyway.
+        return TypeAdapter(
+            eval(annotation, {"__builtins__": {}}, _NAMES), config=ConfigDict(arbitrary_types_allowed=True)
+        )
+    except Exception:
+        return None

@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from data.labels import IGNORE_INDEX, LabelSet
-from utils.files import make_folder, replacing
+from utils.files import atomic_write, make_folder
 from utils.text import one_line
 from visualization.fonts import drawn_class_names, drawn_text, use_found_fonts
 from visualization.overlay import tinted
@@ -290,11 +290,11 @@ def _thinned(picture: np.ndarray) -> np.ndarray:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a figure whole or not at all; errors as `utils.files.replacing`."""
+    """Write a figure whole or not at all; errors as `utils.files.atomic_write`."""
     make_folder(path.parent)
     figure.set_dpi(min(figure.dpi, LARGEST / max(figure.get_size_inches())))
     use_found_fonts(figure)
     picture = io.BytesIO()  # Pillow, which matplotlib writes with, does not notice that a disk takes only a part
     FigureCanvasAgg(figure).print_png(picture)
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(picture.getbuffer())

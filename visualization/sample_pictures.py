@@ -14,7 +14,7 @@ from PIL import Image
 
 from data.images import encoded
 from data.labels import IGNORE_INDEX, LabelSet
-from utils.files import make_folder, replacing
+from utils.files import atomic_write, make_folder
 from utils.run_folder import write_json
 
 WIDTH, HEIGHT = 480, 1440  # pixels, at most
@@ -52,11 +52,11 @@ def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) 
         files = {part: f"{sample.number}_{stem}_{part}.png" for part in ("truth", "prediction")}
         files["image"] = f"{sample.number}_{stem}_image.jpg"
         size = _size(sample.truth)
-        with replacing(folder / files["image"]) as file:
+        with atomic_write(folder / files["image"]) as file:
             photo = Image.fromarray(sample.image).resize(size, Image.Resampling.LANCZOS)
             file.write(encoded(photo, "JPEG", quality=80, optimize=True))
         for part, mask in (("truth", sample.truth), ("prediction", sample.prediction)):
-            with replacing(folder / files[part]) as file:
+            with atomic_write(folder / files[part]) as file:
                 file.write(encoded(_palette_picture(mask, labels, size), "PNG", optimize=True))
         scores = _scores(sample.truth, sample.prediction, len(labels))
         # Runs of other options may call another sample the same: whose truth is equal is one.

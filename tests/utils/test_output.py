@@ -28,7 +28,7 @@ with open(sys.argv[1], "w") as file:  # would get the number of a closed stream
     for _ in range(20000):
         print("more than fits into a pipe")
     file.write("done")
-sys.exit(int(console.lost_output() is not None))
+sys.exit(int(console.output_error() is not None))
 """
 
 

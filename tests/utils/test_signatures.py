@@ -5,7 +5,8 @@ from importlib import import_module
 
 import pytest
 
-from utils.signatures import UnknownTarget, names_in, signature_of, wrong_value
+from utils.signatures import UnknownTarget, names_in, signature_of
+from utils.value_types import wrong_value
 
 TARGETS = [
     "models.enet.ENet",

@@ -10,28 +10,28 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from engine.options import TrainerOptions
 from utils.value_types import (
+    Backend,
     BatchSize,
     Device,
+    ExportFormat,
     Flag,
     NonNegative,
     Overlap,
+    PictureFormat,
     Positive,
     Precision,
     Rate,
     Seed,
+    Size,
+    TableFormat,
     Text,
+    View,
     Workers,
 )
 
 Node = dict[str, Any]
 TYPED_AS = {"models": "model", "classifier": "model"}
 """Keys that are typed under another name, as Hydra would choose an option of a group by their own."""
-Size = Annotated[list[Annotated[int, Field(strict=True, ge=32, le=16_384)]], Field(min_length=2, max_length=2)]
-
-
-Picture = Literal["mask", "color", "overlay", "side_by_side", "probabilities"]
-View = Literal["flip", "multiscale"]
-Backend = Literal["eager", "compile", "onnx"]
 
 
 def _folder_name(name: str) -> str:
@@ -162,7 +162,7 @@ class Export(Keys):
     """The config of tools.export."""
 
     checkpoint: Text
-    format: Literal["onnx", "torch_export", "torchscript"]
+    format: ExportFormat
     output: Text | None
     overwrite: Flag
     preprocessing: Flag
@@ -181,7 +181,7 @@ class Compare(Keys):
     sort: Text | None
     group_by: Text | None
     baseline: Text | None
-    format: Literal["table", "csv", "json", "markdown", "latex"]
+    format: TableFormat
     report: Text | None
     watch: Flag
 
@@ -224,7 +224,7 @@ class Infer(Keys):
     image_size: Size | None
     input: Text
     output: Text | None
-    format: Annotated[list[Picture], Field(min_length=1)] | Picture
+    format: Annotated[list[PictureFormat], Field(min_length=1)] | PictureFormat
     tta: list[View] | View | None
     window: Size | None
     overlap: Overlap

@@ -7,13 +7,13 @@ import io
 import json
 import statistics
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from comparison.runs import Run, number_or_none
 from utils.errors import UserError, did_you_mean
 from utils.tables import column_widths, duration, table
+from utils.value_types import TableFormat
 
-Format = Literal["table", "csv", "json", "markdown", "latex"]
 GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer")
 NOT_COMPARED = {"name", "notes", "resume"}
 METRICS = {"val/miou": "mIoU", "val/dice": "Dice"}
@@ -151,7 +151,9 @@ def sorted_by(rows: list[Row], column: str) -> list[Row]:
     return sorted(rows, key=place)
 
 
-def rendered(rows: Sequence[Row], form: Format, title: str = "", signed: bool = False, width: int | None = None) -> str:
+def rendered(
+    rows: Sequence[Row], form: TableFormat, title: str = "", signed: bool = False, width: int | None = None
+) -> str:
     """The rows as text.
 
     Args:
@@ -231,7 +233,7 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def _cell(row: Row, column: str, signed: bool, form: Format) -> str:
+def _cell(row: Row, column: str, signed: bool, form: TableFormat) -> str:
     """A value as people read it."""
     value = row.get(column)
     if column == "n" and value != row.get("n of", value):

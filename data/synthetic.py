@@ -30,6 +30,7 @@ from data.street_objects import (
 )
 from data.street_scene import Point, Scene, Spot, noise
 from utils.errors import UserError, did_you_mean
+from utils.value_types import LARGEST_SIDE, SMALLEST_SIDE
 
 LABELS = LabelSet(
     ("sky", "building", "road", "pavement", "vegetation", "pole", "sign", "car", "person"),
@@ -63,9 +64,9 @@ class Synthetic(SegmentationDataset):
         if split not in SPLITS:
             hint = did_you_mean(split, SPLITS)
             raise UserError(f"synthetic data has no split '{split}', only {' and '.join(SPLITS)}{hint}")
-        if not all(32 <= side <= 16_384 for side in size) or not 1 <= length <= 1_000_000:
+        if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in size) or not 1 <= length <= 1_000_000:
             raise UserError(
-                f"synthetic data needs a size of 32 to 16,384 and a length of 1 to 1,000,000,"
+                f"synthetic data needs a size of {SMALLEST_SIDE} to {LARGEST_SIDE:,} and a length of 1 to 1,000,000,"
                 f" not {size[0]}x{size[1]} and {length}"
             )
         self.split, self.length = split, length

@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.fx.experimental._config
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from engine.normalization import Normalization
 from export.facts import Facts
 from export.onnx_model import OnnxModel
+from utils.value_types import ExportFormat
 
-Format = Literal["onnx", "torch_export", "torchscript"]
 EXAMPLE = (2, 97, 131)
 """Batch size, height and width to trace dynamic graphs with: none of them is a special case."""
 
@@ -44,7 +44,7 @@ class WithPreprocessing(nn.Module):
 
 
 @torch.no_grad()
-def as_bytes(kind: Format, model: nn.Module, facts: Facts) -> bytes:
+def as_bytes(kind: ExportFormat, model: nn.Module, facts: Facts) -> bytes:
     """Export a network; returns the content of the file.
 
     Args:
@@ -95,7 +95,7 @@ def to_onnx(
     return program.model_proto
 
 
-def load(kind: Format, path: Path, facts: Facts) -> Callable[[Tensor], Tensor]:
+def load(kind: ExportFormat, path: Path, facts: Facts) -> Callable[[Tensor], Tensor]:
     """Load an exported file as a function from images uint8 (N, 3, H, W) to logits."""
     if kind == "onnx":
         network = OnnxModel(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,8 +14,6 @@ from data.labels import LabelSet
 from inference.predictor import Prediction
 from utils.files import atomic_path
 from visualization.overlay import overlay, side_by_side, tinted
-
-Format = Literal["mask", "color", "overlay", "side_by_side", "probabilities"]
 
 FOR_PEOPLE = 4096
 """Pixels that the longer side of an overlay has at most: of larger photos they are shrunk."""

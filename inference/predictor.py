@@ -17,10 +17,11 @@ from engine.checkpoint import build_model, load_checkpoint
 from engine.logits import likeliest, likeliest_at, resize_logits
 from engine.normalization import Normalization
 from export.onnx_model import OnnxModel
-from inference.views import SMALLEST, Augmentation, Averaged, has_dropout
+from inference.views import Averaged, has_dropout
 from inference.windows import bands
 from utils.errors import UserError
 from utils.paths import user_path
+from utils.value_types import SMALLEST_SIDE, View
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Predictor:
         image_size: tuple[int, int],
         normalization: Normalization,
         *,
-        tta: Sequence[Augmentation] = (),
+        tta: Sequence[View] = (),
         samples: int = 1,
         window: tuple[int, int] | None = None,
         overlap: float = 0.25,
@@ -82,7 +83,7 @@ class Predictor:
         self.model = Averaged(model, tta, samples) if tta or samples > 1 else model
         self.labels, self.image_size, self.normalization = labels, image_size, normalization
         self.window, self.overlap = window, overlap
-        self.least = only_size or (SMALLEST, SMALLEST)
+        self.least = only_size or (SMALLEST_SIDE, SMALLEST_SIDE)
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self.in_threads = self.device.type == "cpu" and samples == 1 and not isinstance(model, OnnxModel)
 
@@ -92,7 +93,7 @@ class Predictor:
         path: str | Path,
         device: torch.device | str = "cpu",
         *,
-        tta: Sequence[Augmentation] = (),
+        tta: Sequence[View] = (),
         samples: int = 1,
         window: tuple[int, int] | None = None,
         overlap: float = 0.25,
@@ -125,7 +126,7 @@ class Predictor:
         checkpoint: dict[str, Any],
         device: torch.device | str = "cpu",
         *,
-        tta: Sequence[Augmentation] = (),
+        tta: Sequence[View] = (),
         samples: int = 1,
         window: tuple[int, int] | None = None,
         overlap: float = 0.25,
@@ -233,7 +234,7 @@ def _only_size(model: nn.Module) -> tuple[int, int] | None:
 
 def _check_options(
     model: nn.Module,
-    tta: Sequence[Augmentation],
+    tta: Sequence[View],
     samples: int,
     window: tuple[int, int] | None,
     overlap: float,
@@ -242,7 +243,7 @@ def _check_options(
     Raises:
         UserError: as `Predictor`.
     """
-    known = get_args(Augmentation)
+    known = get_args(View)
     strange = [tta] if isinstance(tta, str) else [view for view in tta if view not in known]
     if strange:
         raise UserError(f"tta={strange[0]!r}: must be a list of {', '.join(map(repr, known))}")
@@ -250,8 +251,8 @@ def _check_options(
         raise UserError(f"samples={samples}: must be at least 1")
     if samples > 1 and not has_dropout(model):
         raise UserError(f"samples={samples}: {type(model).__name__} has no dropout, so all samples would be the same")
-    if window is not None and min(window) < 32:
-        raise UserError(f"window={list(window)}: must be at least 32 pixels high and wide")
+    if window is not None and min(window) < SMALLEST_SIDE:
+        raise UserError(f"window={list(window)}: must be at least {SMALLEST_SIDE} pixels high and wide")
     if not 0 <= overlap < 1:
         raise UserError(f"overlap={overlap}: must be from 0 to below 1")
     only_size = _only_size(model)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Augmentation = Literal["flip", "multiscale"]
+from utils.value_types import SMALLEST_SIDE, View
+
 SCALES = (0.75, 1.0, 1.25)
-SMALLEST = 32  # height and width in pixels that every network accepts
 
 
 class Averaged(nn.Module):
@@ -24,7 +23,7 @@ class Averaged(nn.Module):
             SegNet, arXiv 1511.02680, section 4).
     """
 
-    def __init__(self, model: nn.Module, tta: Sequence[Augmentation] = (), samples: int = 1) -> None:
+    def __init__(self, model: nn.Module, tta: Sequence[View] = (), samples: int = 1) -> None:
         super().__init__()
         self.model, self.samples = model, samples
         self.flips = (False, True) if "flip" in tta else (False,)
@@ -49,7 +48,9 @@ class Averaged(nn.Module):
         """Yield the probabilities (N, C, H, W) of each view and sample."""
         size = images.shape[-2:]
         for scale in self.scales:
-            scaled = images if scale == 1 else _resized(images, [max(round(side * scale), SMALLEST) for side in size])
+            scaled = (
+                images if scale == 1 else _resized(images, [max(round(side * scale), SMALLEST_SIDE) for side in size])
+            )
             for flip in self.flips:
                 given = scaled.flip(-1) if flip else scaled
                 for _ in range(self.samples):

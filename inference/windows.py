@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inference.views import SMALLEST
+from utils.value_types import SMALLEST_SIDE
 
 STRIP = 4096
 """Width of a strip in pixels. Wider photos are done strip by strip, so that memory does not grow with them."""
@@ -33,7 +33,7 @@ def bands(
     scores: Callable[[Tensor], Tensor],
     window: tuple[int, int],
     overlap: float,
-    least: tuple[int, int] = (SMALLEST, SMALLEST),
+    least: tuple[int, int] = (SMALLEST_SIDE, SMALLEST_SIDE),
     batch: int = 4,
     strip: int = STRIP,
 ) -> Iterator[tuple[slice, slice, Tensor]]:

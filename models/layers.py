@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SMALLEST = 32
-"""Minimum height and width of an image: halved five times, it is one pixel."""
+from utils.value_types import SMALLEST_SIDE
 
 
 def check_num_classes(num_classes: int) -> None:
@@ -46,8 +45,10 @@ def check_images(images: Tensor) -> None:
     if channels != 3:
         hint = "images.expand(-1, 3, -1, -1) copies one" if channels == 1 else "images[:, :3] takes the first three"
         raise ValueError(f"images of {channels} channels: expected 3 (RGB); {hint}")
-    if height < SMALLEST or width < SMALLEST:
-        raise ValueError(f"images of {height}x{width}: must be at least {SMALLEST}x{SMALLEST}; resize or pad them")
+    if height < SMALLEST_SIDE or width < SMALLEST_SIDE:
+        raise ValueError(
+            f"images of {height}x{width}: must be at least {SMALLEST_SIDE}x{SMALLEST_SIDE}; resize or pad them"
+        )
 
 
 class BatchNorm(nn.BatchNorm2d):

@@ -15,15 +15,15 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from cli.config import build_network, option_node
 from utils.errors import UserError
+from utils.value_types import Backend
 
 if TYPE_CHECKING:
     from torch import nn
 
-Backend = Literal["eager", "compile", "onnx"]
 Call = Callable[[], object]
 
 ROUNDS = 5  # through all cases; each gets as much of its time in every one

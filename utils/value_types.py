@@ -23,6 +23,19 @@ Text = Annotated[str, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "off", "fp16", "bf16"]
+View = Literal["flip", "multiscale"]
+Backend = Literal["eager", "compile", "onnx"]
+PictureFormat = Literal["mask", "color", "overlay", "side_by_side", "probabilities"]
+ExportFormat = Literal["onnx", "torch_export", "torchscript"]
+TableFormat = Literal["table", "csv", "json", "markdown", "latex"]
+
+SMALLEST_SIDE = 32
+"""Minimum height and width of an image in pixels: halved five times, it is one pixel."""
+LARGEST_SIDE = 16_384
+Size = Annotated[
+    list[Annotated[int, Field(strict=True, ge=SMALLEST_SIDE, le=LARGEST_SIDE)]], Field(min_length=2, max_length=2)
+]
+"""Height and width."""
 
 
 def wrong_value(annotation: str | None, value: Any) -> str | None:

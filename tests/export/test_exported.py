@@ -17,12 +17,13 @@ from torch import nn
 
 from data.labels import LabelSet
 from engine.normalization import Normalization
-from export.exported import Format, as_bytes, load
+from export.exported import as_bytes, load
 from export.facts import Facts
 from export.onnx_model import OnnxModel, choose_device
 from inference.predictor import Predictor
 from tests.models.tester import build, noise, settled
 from utils.errors import UserError
+from utils.value_types import ExportFormat
 
 LABELS = LabelSet(("a", "b", "c"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
 NORMALIZATION = Normalization((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
@@ -80,7 +81,7 @@ def test_pixels_in_and_class_ids_out(dynamic: bool) -> None:
 
 @pytest.mark.parametrize("preprocessing", [True, False])
 @pytest.mark.parametrize("kind", ["onnx", "torch_export", "torchscript"])
-def test_files_are_read_again(tmp_path: Path, kind: Format, preprocessing: bool) -> None:
+def test_files_are_read_again(tmp_path: Path, kind: ExportFormat, preprocessing: bool) -> None:
     model = small_network()
     own = facts(preprocessing=preprocessing, dynamic=kind != "torchscript")
     path = tmp_path / "file"

@@ -15,10 +15,10 @@ from cli.validation import (
     check_missing,
     check_model,
     check_target,
-    flattened,
     shown,
 )
 from utils.errors import UserError, did_you_mean
+from utils.flat import flattened
 from utils.groups import options
 
 EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")

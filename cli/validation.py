@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from cli import schema
 from utils.errors import UserError, did_you_mean
+from utils.flat import flattened
 from utils.groups import CONF
 from utils.signatures import UnknownTarget, names_in, signature_of
 from utils.value_types import requirement, wrong_value
@@ -63,7 +64,7 @@ class Origin(NamedTuple):
 
 def check_missing(config: Config) -> None:
     for key, value in flattened(config).items():
-        if value == "???":
+        if value == "???" or (isinstance(value, list) and "???" in value):
             raise UserError(f"{key} is missing; say {key}=<value>")
 
 
@@ -232,14 +233,3 @@ def _has(file: Path, path: str) -> bool:
             return False
         node = node[part]
     return True
-
-
-def flattened(node: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a.b.c": value} of nested dictionaries and lists."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else None
-    if not items:
-        return {prefix[:-1]: node}
-    flat: dict[str, Any] = {}
-    for key, value in items:
-        flat |= flattened(value, f"{prefix}{key}.")
-    return flat

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from comparison.reading import read_json, read_text, read_yaml
+from utils.flat import flattened
 from utils.paths import user_path
 from utils.text import cleaned
 
@@ -79,7 +80,7 @@ class Run:
             config = read_yaml(self.path / "config.yaml")
         except (OSError, ValueError):
             return {}
-        return flat(config) if isinstance(config, dict) else {}
+        return flattened(config) if isinstance(config, dict) else {}
 
     @cached_property
     def rows(self) -> list[dict[str, float]]:
@@ -205,17 +206,6 @@ def _place(folder: Path) -> tuple[bool, int, str]:
     """Jobs by their number, other folders by name."""
     number = folder.name if folder.name.isdecimal() else "0"
     return not folder.name.isdecimal(), int(number), folder.name
-
-
-def flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a.b.0.c": value} of nested dictionaries and lists of them; a list of plain values is a value."""
-    nested = isinstance(node, dict) or (isinstance(node, list) and any(isinstance(item, dict) for item in node))
-    if not nested or not node:
-        return {prefix[:-1]: node}
-    found: dict[str, Any] = {}
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        found |= flat(value, f"{prefix}{key}.")
-    return found
 
 
 def as_number(value: Any) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from comparison.runs import Run, flat, read_runs
+from comparison.runs import Run, read_runs
 from comparison.table import against, differing_keys, grouped, rendered, rows_of, sorted_by
 from tests.comparison.folders import change_summary, make_run
 from utils.errors import UserError
@@ -134,17 +134,6 @@ def test_formats(tmp_path: Path) -> None:
     assert row.startswith("| a_b\\|c | ENet |") and "| 0.36 M | 0.20 G | 0.5123 |" in row
     assert r"a\_b|c & ENet" in rendered(rows, "latex") and rendered(rows, "latex").endswith(r"\end{tabular}")
     assert "1 min 15 s" in rendered(rows, "table")
-
-
-def test_flat_keys() -> None:
-    assert flat({"a": {"b": 1, "c": {}}, "d": [1, 2], "e": [{"f": 3}, 4], "g": []}) == {
-        "a.b": 1,
-        "a.c": {},
-        "d": [1, 2],
-        "e.0.f": 3,
-        "e.1": 4,
-        "g": [],
-    }
 
 
 def test_only_runs_with_an_miou_count(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tensorboard.summary.writer import event_file_writer
 from inference.predictor import Predictor
 from tests.utils.told import CONFIG, HYPERPARAMETERS, OPTIONS, PICTURE, interrupted_and_resumed, series
 from utils.loggers import TensorBoard
-from utils.loggers.flat import hyperparameters
+from utils.loggers.hyperparameters import hyperparameters
 from utils.run_folder import RunFolder
 
 

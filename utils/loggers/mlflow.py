@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils.loggers.flat import hyperparameters
+from utils.loggers.hyperparameters import hyperparameters
 from utils.loggers.service import Service
 
 if TYPE_CHECKING:

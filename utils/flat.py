@@ -1,0 +1,16 @@
+"""Flatten nested configs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def flattened(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Return {"a.b.0.c": value} for nested dictionaries and lists of them. Lists of plain values are kept."""
+    nested = isinstance(node, dict) or (isinstance(node, list) and any(isinstance(item, dict) for item in node))
+    if not nested or not node:
+        return {prefix[:-1]: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        flat |= flattened(value, f"{prefix}{key}.")
+    return flat

@@ -38,6 +38,27 @@ def test_the_real_one_pairs_up() -> None:
     assert below.argmax() == 3  # road
 
 
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no CamVid at {REAL}; say CAMVID_ROOT=")
+def test_splits_that_hold_out_a_sequence() -> None:
+    splits = {name: CamVid(str(REAL), name) for name in ("train", "val", "trainval", "train_dev", "dev")}
+    names = {split: [dataset.name(i) for i in range(len(dataset))] for split, dataset in splits.items()}
+    on_disk = {kind: {f"{kind}/{path.name}" for path in (REAL / kind).iterdir()} for kind in ("train", "val")}
+    assert len(names["trainval"]) == 468 and set(names["trainval"]) == on_disk["train"] | on_disk["val"]
+    assert (len(names["train_dev"]), len(names["dev"])) == (266, 101)
+    assert {name.split("/")[1].split("_")[0] for name in names["dev"]} == {"0006R0"}
+    assert "0006R0" not in {name.split("/")[1].split("_")[0] for name in names["train_dev"]}
+    assert set(names["train_dev"]) | set(names["dev"]) == on_disk["train"]
+    sample = splits["trainval"][467]  # the last of val
+    assert sample.name.startswith("val/") and sample.image.shape[:2] == sample.mask.shape == (360, 480)
+
+
+def test_a_camvid_without_the_sequence_has_no_dev(camvid: Path) -> None:
+    assert len(CamVid(str(camvid), "trainval")) == 6
+    for split in ("dev", "train_dev"):
+        with pytest.raises(UserError, match=rf"split '{split}'.*no photos of sequence 0006R0"):
+            CamVid(str(camvid), split)
+
+
 def test_what_is_wrong_is_named(camvid: Path) -> None:
     with pytest.raises(UserError, match=r"no split 'vla'.*did you mean 'val'"):
         CamVid(str(camvid), "vla")

@@ -21,13 +21,13 @@ SIZE = (32, 40)
 
 def documented() -> type[SegmentationDataset]:
     """The data set that docs/extending.md shows."""
-    (code,) = re.findall(r"```python\n(   class Mine.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n(class Mine.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
     names: dict[str, Any] = {each.__name__: each for each in (SegmentationDataset, LabelSet, Sample)} | {
         "np": np,
         "user_path": user_path,
         "__name__": __name__,
     }
-    exec("\n".join(line[3:] for line in code.splitlines()), names)
+    exec(code, names)
     return names["Mine"]
 
 

@@ -97,7 +97,7 @@ def apart(make: Make, pattern: str) -> Make:
         ("cityscapes", apart(make_cityscapes, "leftImg8bit/val/*/*"), [], "train (4), val (2)"),
         ("cityscapes", apart(make_cityscapes, "leftImg8bit/val/*/*"), ["data.classes=20"], "train (4), val (2)"),
         ("cityscapes_pairs", apart(make_cityscapes_pairs, "val/*"), [], "train (4), val (4)"),
-        ("coco", apart(make_coco, "val2017/*"), [], "train (3), val (3), trainval (6)"),
+        ("coco", apart(make_coco, "val2017/*"), [], "train (3), val (3)"),
         ("coco", apart(make_coco, "val2017/*"), ["data.classes=21"], "train (1), val (1)"),
         ("folder", make_folder, [], "train (8), val (2)"),
         ("synthetic", None, ["data.train_length=3", "data.val_length=2"], "train (3), val (2)"),

@@ -46,11 +46,11 @@ def compare(cfg: DictConfig) -> None:
         check_place(report)
     runs, skipped = found_runs(cfg.runs)
     for reason in skipped:
-        if runs or not reason.startswith(f"{cfg.runs}:"):  # the folder itself is spoken of below
-            log.warning("left out %s", reason)
+        if runs or not reason.startswith(f"{cfg.runs}:"):  # the error below is about the folder itself
+            log.warning("skipped %s", reason)
     if not runs:
         raise UserError(
-            f"runs={cfg.runs}: there is no run; train one first, or name a folder of runs, or a pattern as"
+            f"runs={cfg.runs}: there is no run; train one first, or pass a folder of runs, or a pattern such as"
             " 'experiments/2026-11*'"
         )
     damage = [reason for run in runs for reason in run.damage(metrics=report is not None)]
@@ -65,14 +65,15 @@ def compare(cfg: DictConfig) -> None:
     print(rendered(rows, cfg.format, f"{len(runs)} run{'s' if len(runs) > 1 else ''}", width=width))
     if baseline is not None:
         print()
-        print(rendered(against(baseline, runs), cfg.format, "IoU, and the differences to it", signed=True, width=width))
+        title = "IoU of the baseline, and differences to it"
+        print(rendered(against(baseline, runs), cfg.format, title, signed=True, width=width))
     if report is not None:
         from comparison.report import write_report
 
         size = write_report(
             report, runs, skipped + damage, cfg.runs, sort=cfg.sort, group_by=cfg.group_by, baseline=baseline
         )
-        log.info("report: %s (%.1f MB): open it in a browser", report, size / 1e6)
+        log.info("wrote %s (%.1f MB); open it in a browser", report, size / 1e6)
     return None
 
 
@@ -84,7 +85,7 @@ def chosen_run(runs: list[Any], baseline: str) -> Any:
             return run
     if not is_there(wanted):
         raise UserError(f"baseline={baseline}: there is no such folder")
-    raise UserError(f"baseline={baseline}: none of the {len(runs)} runs compared; name one of them, as {runs[0].path}")
+    raise UserError(f"baseline={baseline}: none of the {len(runs)} runs compared; pass one, such as {runs[0].path}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Learning curves as a report holds them: metrics.csv in two tables, thinned where there are many numbers."""
+"""Learning curves for a report: metrics.csv as two tables, thinned if there are many numbers."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Sequence
 
 from comparison.runs import Run, number_or_none
 
-CELLS = 200_000  # numbers of learning curves that a report holds, all runs together
-FEWEST = 20  # epochs of a run, however many runs there are
-OVER = ("epoch", "step", "time")  # what curves are drawn over
+CELLS = 200_000  # most numbers of learning curves in a report, over all runs
+FEWEST = 20  # epochs to keep of a run, however many runs there are
+OVER = ("epoch", "step", "time")  # choices for the x axis
 
 Table = dict[str, list[float | None]]
 
 
 def thinning(runs: Sequence[Run]) -> int:
-    """Of how many epochs one is kept, so that the curves of the runs stay below `CELLS` numbers."""
+    """Return n such that the curves of the runs stay below `CELLS` numbers if one epoch in n is kept."""
     return math.ceil(sum(len(row) for run in runs for row in run.rows) / CELLS) or 1
 
 
 def curves(run: Run, every: int) -> dict[str, Table]:
-    """The columns of metrics.csv by name, with the `time` passed: `curves` of training, `validations` of val/*.
+    """Return two tables from the columns of metrics.csv, with the elapsed `time` in seconds added.
 
-    They are two tables since most epochs of a run may have no validation: each has one row of `every` many, and those
-    of its last and of the best epoch.
+    `curves` holds the training columns, `validations` the val/* columns, since most epochs of a run may have no
+    validation. Each keeps one row in `every`, and the rows of the last and the best epoch.
     """
-    # The time that had passed at each epoch is a sum over all of them, those left out included.
+    # Accumulate before thinning, so that the time includes the epochs that are dropped.
     passed = itertools.accumulate(number_or_none(row.get("seconds")) or 0.0 for row in run.rows)
     rows = [{**row, "time": time} for row, time in zip(run.rows, passed, strict=True) if "epoch" in row]
     validated = [{k: v for k, v in row.items() if k in OVER or k.startswith("val/")} for row in rows]
@@ -45,7 +45,7 @@ def _thinned(rows: Sequence[dict[str, float]], every: int, run: Run) -> Table:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Five digits are more than a screen has; whole numbers stay as they are."""
+    """Round to five significant digits, more than a screen resolves. Integers keep all digits."""
     if value is None or not math.isfinite(value):
         return None
     return int(value) if value.is_integer() and abs(value) < 2**53 else float(f"{value:.5g}")

@@ -1,4 +1,4 @@
-"""What the `figures/` of a run hold for others to read: its confusion matrix and pictures of samples."""
+"""Read the confusion matrix and the pictures of samples from the `figures/` of a run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 from comparison.reading import read_json, read_text
 from comparison.runs import Run
 
-LARGEST = 400_000  # bytes of a picture that is still taken for a small one
+LARGEST = 400_000  # bytes of a picture; larger ones are not put into a report
 ENDINGS = {b"\x89PNG": ("image/png", b"IEND\xaeB`\x82"), b"\xff\xd8\xff": ("image/jpeg", b"\xff\xd9")}
 
 
 class Picture(NamedTuple):
-    """A sample as a run shows it.
+    """A validation sample with a run's prediction.
 
     Attributes:
-        number: the sample's place in its split.
+        number: the sample's index in its split.
         name: the sample's name.
-        digest: of its truth; samples of two runs are the same if name and digest are.
-        wrong, miou: share of the pixels that are wrong, and mIoU; None where unknown.
-        image, truth, prediction: as data URLs.
+        digest: digest of the truth; two runs have the same sample if name and digest are equal.
+        wrong, miou: share of wrong pixels, and mIoU; None if unknown.
+        image, truth, prediction: data URLs.
     """
 
     number: int
@@ -37,7 +37,7 @@ class Picture(NamedTuple):
 
 
 def confusion(run: Run) -> dict[str, Any] | None:
-    """{"classes": names, "counts": rows of pixels, row = truth} of the best epoch; None where it cannot be read."""
+    """Return the best epoch's {"classes": names, "counts": rows of pixels, row = truth}; None if it cannot be read."""
     try:
         head, *rows = csv.reader(io.StringIO(read_text(run.path / "figures" / "confusion_matrix.csv")))
         counts = [[int(count) for count in row[1:]] for row in rows]
@@ -49,9 +49,9 @@ def confusion(run: Run) -> dict[str, Any] | None:
 
 
 def pictures(run: Run) -> tuple[list[Picture], list[dict[str, Any]]]:
-    """The samples of figures/samples/, and the classes as {"name", "color": [r, g, b]}; empty where there are none.
+    """Return the samples in figures/samples/, and the classes as {"name", "color": [r, g, b]}; empty if there are none.
 
-    A sample of which a file is missing or damaged is left out.
+    Samples with a missing or damaged file are skipped.
     """
     folder = run.path / "figures" / "samples"
     try:
@@ -76,10 +76,10 @@ def pictures(run: Run) -> tuple[list[Picture], list[dict[str, Any]]]:
 
 
 def _data_url(folder: Path, name: str) -> str:
-    """A picture of the folder itself.
+    """Return a picture in a folder as a data URL.
 
     Raises:
-        ValueError: it is no whole, small PNG or JPEG.
+        ValueError: not a complete, small PNG or JPEG in this folder.
     """
     path = folder / name
     if path.name != name or not path.is_file() or path.stat().st_size > LARGEST:

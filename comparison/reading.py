@@ -1,4 +1,4 @@
-"""Files of a run folder, read so that nothing in them stops a comparison, or does something to the terminal."""
+"""Read files of a run folder whose content may be damaged or hostile."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import yaml
 
 from utils.text import cleaned
 
-LARGEST = 4_000_000  # bytes of a file; a config has some five thousand
-NODES, DEEPEST = 20_000, 100  # of a config or summary; one has some two hundred
-SHORT = 20_000  # characters of a text that cannot nest deeply enough to exhaust the parser's stack
-BITS = 4096  # of a whole number
+LARGEST = 4_000_000  # bytes of a file; a config has about 5,000
+NODES, DEEPEST = 20_000, 100  # nodes and depth of a config or summary; one has about 200 nodes
+SHORT = 20_000  # characters; a shorter text cannot nest deeply enough to exhaust the parser's stack
+BITS = 4096  # of an integer; Python refuses to print longer ones
 
 
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C one is ten times as fast
-    """Takes no merge keys (`<<`), of which a few lines can make gigabytes."""
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C loader is 10 times as fast
+    """A YAML loader without merge keys (`<<`): a few lines of them can expand to gigabytes."""
 
     def flatten_mapping(self, node: Any) -> None:
         pass
 
 
 def read_text(path: Path, largest: int = LARGEST) -> str:
-    """The text of a plain file.
+    """Return the text of a regular file.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no UTF-8, larger than `largest` bytes, or something that could be waited for for ever.
+        ValueError: not UTF-8, larger than `largest` bytes, or not a regular file (reading a pipe could block).
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError(f"{path} is no plain file")
+        raise ValueError(f"{path} is not a regular file")
     if found.st_size > largest:
         raise ValueError(f"{path} is too large")
     return path.read_text(encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds, with its texts `cleaned`; errors as `read_text`, also for what is no JSON."""
+    """Return the content of a JSON file, with `cleaned` texts; errors as `read_text`, ValueError if it is invalid."""
     try:
         return _checked(json.loads(read_text(path)))
     except RecursionError as error:
@@ -48,14 +48,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds, with its texts `cleaned`; errors as `read_text`, also for what is no YAML."""
+    """Return the content of a YAML file, with `cleaned` texts; errors as `read_text`, ValueError if it is invalid."""
     text = read_text(path)
     try:
         if len(text) > SHORT:
             _check_depth(text)
         return _checked(yaml.load(text, Loader))
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"{path} is no YAML") from error
+        raise ValueError(f"{path} is not valid YAML") from error
 
 
 def _check_depth(text: str) -> None:
@@ -67,10 +67,10 @@ def _check_depth(text: str) -> None:
 
 
 def _checked(value: Any) -> Any:
-    """A copy with its texts cleaned.
+    """Return a copy with cleaned texts.
 
     Raises:
-        ValueError: it is nested too deeply, or has too many nodes, those that YAML shares counted each time.
+        ValueError: nested too deeply, or too many nodes; a node that YAML aliases share counts each time.
     """
     left = NODES
 
@@ -85,7 +85,7 @@ def _checked(value: Any) -> Any:
             return {cleaned(key) if isinstance(key, str) else key: copy(item, depth + 1) for key, item in node.items()}
         if isinstance(node, list | tuple):
             return [copy(item, depth + 1) for item in node]
-        if isinstance(node, int) and node.bit_length() > BITS:  # Python would not print it
+        if isinstance(node, int) and node.bit_length() > BITS:
             raise ValueError("too large")
         return node
 

@@ -1,4 +1,4 @@
-"""The comparison as one HTML file, which needs nothing but a browser."""
+"""Write the comparison as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ from utils.run_folder import write_text
 HERE = Path(__file__).parent
 SCRIPTS = ("base", "table", "curves", "cost", "classes", "config", "pictures", "start")
 LIBRARY = HERE / "vendor" / "plotly-cartesian.min.js"
-SIZE = 4_900_000  # bytes that a report has at most, as far as pictures make it large
-LEAST = 500_000  # of them for pictures, however much else there is
+SIZE = 4_900_000  # bytes to fill with pictures at most
+LEAST = 500_000  # bytes for pictures, however large the rest is
 
 
 def check_place(path: Path) -> None:
-    """Sees whether a report can be written, before the work.
+    """Check that a report can be written, before any work is done.
 
     Raises:
-        UserError: it cannot.
+        UserError: not an .html file, or not writable.
     """
     if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"report={path}: should end in .html, as in report=report.html")
+        raise UserError(f"report={path}: must end in .html, such as report=report.html")
     if is_folder(path):
-        raise UserError(f"report={path}: a folder is in the way; name another file")
+        raise UserError(f"report={path}: a folder has this name; choose another file name")
     if not is_folder(path.parent):
-        raise UserError(f"report={path}: there is no folder {path.parent}; make it, or name another place")
+        raise UserError(f"report={path}: there is no folder {path.parent}; create it, or choose another folder")
     make_writable(path.parent)
 
 
 def write_report(path: Path, runs: Sequence[Run], skipped: Sequence[str], source: str, **choices: Any) -> int:
-    """Writes the report, over one that is there; returns its size in bytes.
+    """Write the report, replacing an existing one, and return its size in bytes.
 
     Args:
-        choices: `sort`, `group_by` and `baseline`, as `comparison.report_data.gathered` takes them.
+        skipped: why other folders are not in the report.
+        source: the folder or pattern that the runs come from.
+        choices: `sort`, `group_by` and `baseline`, passed to `comparison.report_data.gathered`.
 
     Raises:
-        UserError: it cannot be written, or a choice is none.
+        UserError: it cannot be written, or a choice is invalid.
     """
     data, ordered = gathered(runs, skipped, source, **choices)
     add_pictures(data, ordered, max(SIZE - len(page(data)), LEAST))
@@ -54,7 +56,7 @@ def write_report(path: Path, runs: Sequence[Run], skipped: Sequence[str], source
 
 
 def page(data: dict[str, Any]) -> str:
-    """The whole page around the data, with its scripts, styles and the plotting library inside."""
+    """Return the whole page with the data, scripts, styles and the plotting library embedded."""
     folder = HERE / "page"
     parts = {
         "style": (folder / "page.css").read_text(encoding="utf-8"),
@@ -67,6 +69,6 @@ def page(data: dict[str, Any]) -> str:
 
 
 def embedded(data: dict[str, Any]) -> str:
-    """JSON that may stand inside a <script>, whatever texts are in it: ASCII without <, > and &."""
+    """Return JSON that is safe inside a <script>, whatever its texts: ASCII without <, > and &."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

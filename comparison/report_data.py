@@ -1,4 +1,4 @@
-"""What the HTML report shows, gathered from run folders into plain containers."""
+"""Collect the data of the HTML report from run folders, in plain containers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from comparison.curves import curves, thinning
 from comparison.figures import confusion, pictures
 from comparison.runs import Run, number_or_none
-from comparison.table import Row, differing_keys, groups_of, option, rows_of, shown, sorted_by
+from comparison.table import Row, differing_keys, groups_of, rows_of, shown, sorted_by
 
-CELLS = 100_000  # numbers of confusion matrices that a report holds at most
-TEXTS = 200_000  # characters of errors and notes, as long as each run may have 200 of either
+CELLS = 100_000  # most numbers of confusion matrices in a report
+TEXTS = 200_000  # characters of errors and notes together; each run has at least 200 of either
 LONGEST_NAME = 200  # characters
 Data = dict[str, Any]
 
@@ -28,14 +28,14 @@ def gathered(
     group_by: str | None = None,
     baseline: Run | None = None,
 ) -> tuple[Data, list[Run]]:
-    """Everything but the pictures, in what JSON can hold, and the runs in its order: the best first.
+    """Return everything but the pictures as JSON values, and the runs in the same order, best first.
 
     Args:
-        skipped: why folders were left out.
-        source: what the runs were chosen by.
-        sort: as for `comparison.table.sorted_by`, of the runs one by one.
-        group_by: a key; runs that differ in it alone share a `group`, which is its title.
-        baseline: the run that others are first compared with.
+        skipped: why folders were skipped.
+        source: the folder or pattern that the runs come from.
+        sort: column to sort the runs by, as for `comparison.table.sorted_by`.
+        group_by: a key; runs that differ only in it share a `group`, which is its title.
+        baseline: the run to compare the others with at first.
 
     Raises:
         UserError: there is no such column or key.
@@ -94,14 +94,14 @@ def gathered(
 
 
 def ranked(runs: Sequence[Run], keys: Sequence[str], sort: str | None) -> list[Run]:
-    """The runs sorted by a column, else by mIoU."""
+    """Return the runs sorted by a column, by default mIoU."""
     rows = [{**row, "run": run} for row, run in zip(rows_of(runs, keys), runs, strict=True)]
     return [row["run"] for row in sorted_by(rows, sort or "val/miou")]
 
 
 def short_names(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
-    """What a person calls each run: `name`, else the model; and what tells apart those that share it."""
-    names = [_text(run.summary.get("name"), LONGEST_NAME) or option(run, "model") or run.name for run in runs]
+    """Return a readable name of each run: its `name` or model, and the values in which runs of the same name differ."""
+    names = [_text(run.summary.get("name"), LONGEST_NAME) or run.option("model") or run.name for run in runs]
     names = [name.replace("\n", " ") for name in names]
     rows, alike = rows_of(runs, keys), dict[str, list[Row]]()
     for name, row in zip(names, rows, strict=True):
@@ -123,10 +123,10 @@ def short_names(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
 
 
 def add_pictures(data: Data, runs: Sequence[Run], budget: int) -> None:
-    """Adds the pictures of the runs shown first, as many as fit into so many bytes, each of them once.
+    """Add pictures to the data, run by run while they fit into `budget` bytes. Equal pictures are stored once.
 
     Args:
-        data: of `gathered`; gets `pictures`, `samples` and `classes`, and its runs `predictions`.
+        data: from `gathered`; gets `pictures`, `samples` and `classes`, and its runs `predictions`.
         runs: in the order of `data`.
     """
     places: dict[str, int] = {}  # data URL -> its place in `pictures`
@@ -160,7 +160,7 @@ def add_pictures(data: Data, runs: Sequence[Run], budget: int) -> None:
 
 
 def as_json(value: Any) -> Any:
-    """What JSON can hold: numbers that it lacks become null, and what it has no kind for (dates) text."""
+    """Return a value that JSON can represent: NaN and infinity become null, other types (dates) text."""
     if isinstance(value, dict):
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -171,7 +171,7 @@ def as_json(value: Any) -> Any:
 
 
 def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What all configs have, with the same value; they need to be told once only."""
+    """Return the keys with the same value in all configs, which the report stores only once."""
     known = [config for config in configs if config]
     if not known:
         return {}
@@ -183,5 +183,5 @@ def _text(value: Any, longest: int = LONGEST_NAME) -> str | None:
 
 
 def _shortened(value: Any, longest: int) -> Any:
-    """A long text cut; anything else as it is."""
+    """Cut a long text; return anything else unchanged."""
     return f"{value[: longest - 1]}…" if isinstance(value, str) and len(value) > longest else value

@@ -1,4 +1,4 @@
-"""Run folders as a comparison reads them: whatever is there, and nothing that stops it."""
+"""Read run folders for a comparison. Missing or damaged files never stop it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from utils.flat import flattened
 from utils.paths import user_path
 from utils.text import cleaned
 
-SWEEP = "multirun.yaml"  # says what a sweep was started with
-BEGUN = ("config.yaml", ".hydra", "train.log")  # what a run has before its summary
+SWEEP = "multirun.yaml"  # Hydra writes it into the folder of a sweep
+BEGUN = ("config.yaml", ".hydra", "train.log")  # what a run writes before its summary
 LARGEST_METRICS = 64_000_000  # bytes of a metrics.csv
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder says of itself; a key that it lacks is left out.
+    """A run folder; values that it lacks are missing from the results, not errors.
 
     Attributes:
         path: the folder.
-        summary: summary.json.
+        summary: the content of summary.json.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class Run:
 
     @cached_property
     def name(self) -> str:
-        """The folder's name; of a job of a sweep, the sweep's as well."""
+        """The folder's name; for a job of a sweep, `<sweep>/<job>`."""
         is_job = self.path.name.isdecimal() or os.path.exists(self.path.parent / SWEEP)  # noqa: PTH110 - never raises
         return cleaned(f"{self.path.parent.name}/{self.path.name}" if is_job else self.path.name)
 
@@ -48,26 +48,26 @@ class Run:
 
     @property
     def live_status(self) -> str:
-        """The status, with a question mark where a run that should be running has written nothing for long."""
+        """The status; `running?` if a running run has not written anything for a while."""
         return "running?" if self.status == "running" and self.silence() > self._patience() else self.status
 
     def silence(self) -> float:
-        """Seconds since something was written into the folder."""
+        """Seconds since anything was written to the folder."""
         return min(map(self._age, ("summary.json", "metrics.csv", "train.log", "checkpoints/last.pt")))
 
     def since_last_epoch(self) -> float:
-        """Seconds since the last row of metrics.csv was written; infinite where there is none."""
+        """Seconds since the last row of metrics.csv was written; infinity if there is none."""
         return self._age("metrics.csv")
 
     def _age(self, name: str) -> float:
-        """Seconds since a file of the folder was written; infinite where it is not there."""
+        """Seconds since a file in the folder was written; infinity if it does not exist."""
         try:
             return max(time.time() - (self.path / name).stat().st_mtime, 0.0)
         except OSError:
             return math.inf
 
     def _patience(self) -> float:
-        """Seconds in which a run that is alive writes something: three times what its epochs or checkpoints take."""
+        """Seconds within which a live run writes something: three times an epoch or the checkpoint interval."""
         epochs = [seconds for row in self.rows[-3:] if (seconds := number_or_none(row.get("seconds"))) is not None]
         minutes = as_number(self.config.get("trainer.checkpoint_minutes"))
         waits = [*epochs, *([] if math.isnan(minutes) else [60 * minutes])]
@@ -75,7 +75,7 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config with keys as they are typed, `trainer.epochs`; {} where it cannot be read."""
+        """The resolved config with keys as typed on the command line, `trainer.epochs`; {} if it cannot be read."""
         try:
             config = read_yaml(self.path / "config.yaml")
         except (OSError, ValueError):
@@ -84,7 +84,7 @@ class Run:
 
     @cached_property
     def rows(self) -> list[dict[str, float]]:
-        """The epochs of metrics.csv, without empty cells; [] where it cannot be read."""
+        """The rows of metrics.csv without empty cells; [] if it cannot be read."""
         try:
             table = csv.DictReader(io.StringIO(read_text(self.path / "metrics.csv", LARGEST_METRICS)))
             return [{k: float(v) for k, v in row.items() if k and v} for row in table]
@@ -92,10 +92,10 @@ class Run:
             return []
 
     def damage(self, metrics: bool) -> list[str]:
-        """What of the folder cannot be read and is missing in a comparison, in words.
+        """Return a message for each file that is damaged and therefore missing from a comparison.
 
         Args:
-            metrics: look at metrics.csv too, which only reports need.
+            metrics: check metrics.csv too, which only reports need.
         """
         reasons = []
         if not self.config and os.path.lexists(self.path / "config.yaml"):
@@ -105,7 +105,7 @@ class Run:
         return [cleaned(f"{self.path}: {reason}") for reason in reasons]
 
     def _size(self, name: str) -> int:
-        """Bytes after the first line of a file of the folder; 0 where it cannot be read."""
+        """Characters after the first line of a file; 0 if it does not exist, 1 if it cannot be read."""
         try:
             return len(read_text(self.path / name, LARGEST_METRICS).partition("\n")[2])
         except FileNotFoundError:
@@ -114,13 +114,18 @@ class Run:
             return 1
 
     def row(self, which: str) -> dict[str, Any]:
-        """The epoch that the summary calls `best` or `last`; {} where there is none."""
+        """The row of the `best` or `last` epoch in the summary; {} if there is none."""
         row = self.summary.get(which)
         return row if isinstance(row, dict) else {}
 
     def best(self, metric: str) -> float:
-        """A metric at the best epoch, NaN where there is none."""
+        """A metric at the best epoch; NaN if there is none."""
         return as_number(self.row("best").get(metric))
+
+    def option(self, group: str) -> str:
+        """The chosen option of a config group, such as `enet` for `model`; '' if unknown."""
+        options = self.summary.get("options")
+        return str(options.get(group) or "") if isinstance(options, dict) else ""
 
     @property
     def best_epoch(self) -> int | None:
@@ -128,30 +133,30 @@ class Run:
         return int(epoch) if math.isfinite(epoch) else None
 
     def number(self, key: str) -> float:
-        """A number of the summary, NaN where there is none."""
+        """A number in the summary; NaN if there is none."""
         return as_number(self.summary.get(key))
 
 
 def found_runs(runs: str) -> tuple[list[Run], list[str]]:
-    """The runs that a folder or pattern names; and why the others were left out."""
+    """Return the runs in a folder or matching a pattern, and why other folders were skipped."""
     pattern = str(user_path(runs, "runs"))
     names = [pattern] if os.path.isdir(pattern) else glob.glob(pattern)  # noqa: PTH112, PTH207 - never raise
     return read_runs(Path(name) for name in names)
 
 
 def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """The runs in some folders, those of sweeps included, by name; and why the others were left out."""
+    """Return the runs in folders and in the sweeps in them, by name, and why other folders were skipped."""
     runs: list[Run] = []
     skipped: list[str] = []
     for folder in sorted(set(folders)):
-        if not os.path.isdir(folder):  # noqa: PTH112 - which never raises
+        if not os.path.isdir(folder):  # noqa: PTH112 - never raises
             continue
-        told = len(skipped)
-        for path in _runs_at(folder, skipped) or ([folder] if len(skipped) == told else []):
+        before = len(skipped)
+        for path in _runs_at(folder, skipped) or ([folder] if len(skipped) == before else []):
             try:
                 summary = read_json(path / "summary.json")
             except FileNotFoundError:
-                skipped.append(f"{path}: no run, or one that ended before it began (there is no summary.json)")
+                skipped.append(f"{path}: not a run, or one that failed before it started (there is no summary.json)")
             except OSError as error:
                 skipped.append(f"{path}: its summary.json cannot be read ({error.strerror})")
             except ValueError:
@@ -160,12 +165,12 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
                 if isinstance(summary, dict):
                     runs.append(Run(path, summary))
                 else:
-                    skipped.append(f"{path}: its summary.json is not one of a run")
+                    skipped.append(f"{path}: its summary.json is not that of a run")
     return runs, [cleaned(reason) for reason in skipped]
 
 
 def _runs_at(folder: Path, skipped: list[str]) -> list[Path]:
-    """A run itself, or the runs in a folder; adds to `skipped` why one of the folders could not be looked into."""
+    """Return the folder if it is a run, else the runs in it; append to `skipped` why a folder could not be read."""
     try:
         return [folder] if _is_there(folder / "summary.json") else _runs_in(folder, skipped)
     except OSError as error:
@@ -174,7 +179,7 @@ def _runs_at(folder: Path, skipped: list[str]) -> list[Path]:
 
 
 def _runs_in(folder: Path, skipped: list[str], sweeps_too: bool = True) -> list[Path]:
-    """What is a run, or was to be one, in a folder and in the sweeps in it; [] in a folder of something else."""
+    """Return the folders of runs, including those without a summary, in a folder and in the sweeps in it."""
     children = sorted((child for child in folder.iterdir() if os.path.isdir(child)), key=_place)  # noqa: PTH112
     is_sweep = _is_there(folder / SWEEP)
     if not sweeps_too and not is_sweep and not all(child.name.isdecimal() for child in children):
@@ -185,7 +190,7 @@ def _runs_in(folder: Path, skipped: list[str], sweeps_too: bool = True) -> list[
             if _is_there(child / "summary.json"):
                 found.append(child)
             elif any(_is_there(child / name) for name in BEGUN) or (is_sweep and child.name.isdecimal()):
-                found.append(child)  # whoever reads it tells what is missing
+                found.append(child)  # reading it reports what is missing
             elif sweeps_too:
                 found += _runs_in(child, skipped, sweeps_too=False)
         except OSError as error:
@@ -194,7 +199,7 @@ def _runs_in(folder: Path, skipped: list[str], sweeps_too: bool = True) -> list[
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is such a file or folder; raises OSError where that cannot be seen, unlike `Path.exists`."""
+    """Whether a file or folder exists; unlike `Path.exists`, raises OSError if that cannot be determined."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -203,13 +208,13 @@ def _is_there(path: Path) -> bool:
 
 
 def _place(folder: Path) -> tuple[bool, int, str]:
-    """Jobs by their number, other folders by name."""
+    """Return a sort key: jobs by number, then other folders by name."""
     number = folder.name if folder.name.isdecimal() else "0"
     return not folder.name.isdecimal(), int(number), folder.name
 
 
 def as_number(value: Any) -> float:
-    """A number, NaN in place of anything else."""
+    """Return a number as a float; NaN for anything else."""
     try:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:  # an integer of more than 308 digits
@@ -217,6 +222,6 @@ def as_number(value: Any) -> float:
 
 
 def number_or_none(value: Any) -> float | None:
-    """A finite number, None in place of anything else."""
+    """Return a finite number as a float; None for anything else."""
     number = as_number(value)
     return number if math.isfinite(number) else None

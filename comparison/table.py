@@ -1,4 +1,4 @@
-"""Runs as a table: what they have in common is left out, what differs is a column."""
+"""Compare runs in a table, with a column for each config key in which they differ."""
 
 from __future__ import annotations
 
@@ -18,37 +18,29 @@ GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "tr
 NOT_COMPARED = {"name", "notes", "resume"}
 METRICS = {"val/miou": "mIoU", "val/dice": "Dice"}
 WEIGHTIEST = ("name", "job", "class", "n", "mIoU", "status", "model")
-"""Columns that a narrow table has before all, then the keys in which runs differ."""
+"""Columns that a narrow table keeps first, followed by the keys in which runs differ."""
 LIGHTEST = ("data", "epoch", "Dice", "seconds", "parameters", "images/s", "MACs")
-"""Columns that it has after those; what is the same in all rows comes last."""
+"""Columns that it keeps after those; columns with the same value in all rows come last."""
 LATEX = str.maketrans(
     {sign: rf"\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "}
 )
 
 Row = dict[str, Any]
-"""Column -> text, number, or None where there is none. A mean is followed by its deviation under `<column> +-`, and
-`n`, the runs it is of, by those there are under `n of`."""
-
-
-def option(run: Run, group: str) -> str:
-    """What a run chose of a group; of older runs, which did not note it, the class."""
-    chosen = run.summary.get("options")
-    if isinstance(chosen, dict) and chosen.get(group):
-        return str(chosen[group])
-    return str(run.config.get(f"{group}._target_", "")).rpartition(".")[2]
+"""Column -> text, number, or None if undefined. A mean is followed by its standard deviation under `<column> +-`;
+`n`, the number of runs averaged, by the number of runs in the group under `n of`."""
 
 
 def differing_keys(runs: Sequence[Run]) -> list[str]:
-    """The keys of the config in which runs differ, `loss` where they chose another loss altogether.
+    """Return the config keys in which runs differ; `loss` if they chose different losses, and so on for each group.
 
-    Keys below an option that differs (a model's own) count only if runs with the same option differ in them, and those
-    of transforms only if runs of the same image size do, which they mostly follow.
+    Keys of a group (such as a model's) count only if runs with the same option differ in them; those of transforms,
+    most of which follow the image size, only if runs of the same image size do.
     """
-    groups = [g for g in GROUPS[2:] if len({option(run, g) for run in runs} - {""}) > 1]
+    groups = [g for g in GROUPS[2:] if len({run.option(g) for run in runs} - {""}) > 1]
     seen: dict[str, dict[str, set[str]]] = {}
     for run in runs:
-        chosen = {group: option(run, group) for group in GROUPS}
+        chosen = {group: run.option(group) for group in GROUPS}
         chosen["augmentation"] += str(run.config.get("data.image_size"))
         for key, value in run.config.items():
             group, _, rest = key.partition(".")
@@ -60,14 +52,14 @@ def differing_keys(runs: Sequence[Run]) -> list[str]:
 
 
 def rows_of(runs: Sequence[Run], keys: Sequence[str]) -> list[Row]:
-    """A row a run."""
+    """Return one row per run."""
     return [_row(run, keys) for run in runs]
 
 
 def grouped(runs: Sequence[Run], keys: Sequence[str], group_by: str) -> list[Row]:
-    """A row for all runs that differ in nothing but a key: means, with the standard deviation of the sample.
+    """Return one row per group of runs that differ only in a key: means and sample standard deviations.
 
-    The means are of the `n` runs that have an mIoU, of all that there are (`n of`) if none has.
+    Means are over the `n` runs with an mIoU, or over all runs of the group (`n of`) if none has one.
 
     Raises:
         UserError: no run has the key.
@@ -109,16 +101,16 @@ def groups_of(runs: Sequence[Run], keys: Sequence[str], group_by: str) -> list[l
     alike: dict[str, list[Run]] = {}
     for run in runs:
         others = {key: _value(run, key) for key in keys if key != group_by}
-        same = {"model": option(run, "model"), "data": option(run, "data"), **others}
+        same = {"model": run.option("model"), "data": run.option("data"), **others}
         alike.setdefault(_as_json(same), []).append(run)
     return list(alike.values())
 
 
 def against(baseline: Run, runs: Sequence[Run]) -> list[Row]:
-    """A row a class: the baseline's IoU at its best epoch, and how much the others' is above it.
+    """Return one row per class: the baseline's IoU at its best epoch, and the difference of each other run to it.
 
     Raises:
-        UserError: the baseline has no such metrics.
+        UserError: the baseline has no validated epoch.
     """
     found = [key for key in baseline.row("best") if key.startswith("val/iou/")]
     if not found:
@@ -132,7 +124,7 @@ def against(baseline: Run, runs: Sequence[Run]) -> list[Row]:
 
 
 def sorted_by(rows: list[Row], column: str) -> list[Row]:
-    """The rows with the best first, those without a value last: most of a metric, least of anything else.
+    """Return the rows sorted by a column: metrics and images/s descending, others ascending; missing values last.
 
     Raises:
         UserError: there is no such column.
@@ -141,7 +133,9 @@ def sorted_by(rows: list[Row], column: str) -> list[Row]:
     known = {name for row in rows for name in row}
     if rows and column not in known:
         choices = ", ".join([*METRICS, *(name for name in rows[0] if name not in METRICS.values())])
-        raise UserError(f"sort={column}: no such column; there are {choices}{did_you_mean(column, [*known, *METRICS])}")
+        raise UserError(
+            f"sort={column}: no such column; available: {choices}{did_you_mean(column, [*known, *METRICS])}"
+        )
     sign = -1 if column in (*METRICS.values(), "images/s") else 1
 
     def place(row: Row) -> tuple[bool, float, str]:
@@ -154,11 +148,11 @@ def sorted_by(rows: list[Row], column: str) -> list[Row]:
 def rendered(
     rows: Sequence[Row], form: TableFormat, title: str = "", signed: bool = False, width: int | None = None
 ) -> str:
-    """The rows as text.
+    """Return the rows as text.
 
     Args:
-        signed: shows numbers after the second column as differences.
-        width: characters that a line of a `table` may have; columns that are too much for it are named below instead.
+        signed: show numbers after the second column with a sign.
+        width: most characters per line of a `table`; columns that do not fit are listed below it.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row if not name.endswith(" +-") and name != "n of"))
     if form == "json":
@@ -181,7 +175,7 @@ def rendered(
 
 
 def _fitted(rows: Sequence[Sequence[str]], title: str, width: int | None) -> str:
-    """A table without the columns that are too much for the width, the lightest first."""
+    """Return a table of at most this width, without the least important columns."""
     columns = rows[0]
     needed = dict(zip(columns, column_widths(rows), strict=True))
     if width is None or sum(needed.values()) < width:
@@ -192,22 +186,22 @@ def _fitted(rows: Sequence[Sequence[str]], title: str, width: int | None) -> str
     def lightness(column: str) -> tuple[bool, int]:
         return column in same - set(WEIGHTIEST[:4]) and len(rows) > 2, places.get(column, places["a key"])
 
-    kept, used = set[str](), 1  # a border
+    kept, used = set[str](), 1  # one border
     for column in sorted(columns, key=lightness):
         if used + needed[column] <= width or not kept:
             kept.add(column)
             used += needed[column]
     lines = [[cell for column, cell in zip(columns, row, strict=True) if column in kept] for row in rows]
     missing = ", ".join(column for column in columns if column not in kept)
-    told = f"left out for want of room: {missing}; a wider terminal, format=csv or report=report.html show them"
-    return f"{table(lines, title)}\n{told}" if missing else table(lines, title)
+    note = f"columns that do not fit: {missing}; see them in a wider terminal, or with format=csv or report=report.html"
+    return f"{table(lines, title)}\n{note}" if missing else table(lines, title)
 
 
 def _row(run: Run, keys: Sequence[str]) -> Row:
     return {
         "name": run.name,
-        "model": option(run, "model"),
-        "data": option(run, "data"),
+        "model": run.option("model"),
+        "data": run.option("data"),
         **{key: _value(run, key) for key in keys},
         "parameters": number_or_none(run.number("parameters")),
         "MACs": number_or_none(run.number("macs")),
@@ -221,11 +215,11 @@ def _row(run: Run, keys: Sequence[str]) -> Row:
 
 
 def _value(run: Run, key: str) -> Any:
-    return option(run, key) if key in GROUPS else run.config.get(key)
+    return run.option(key) if key in GROUPS else run.config.get(key)
 
 
 def shown(value: Any) -> str:
-    """A value of a config as it is typed: a text, a number, true, a list in brackets."""
+    """Return a config value as it is typed on the command line."""
     return value if isinstance(value, str) else _as_json(value)
 
 
@@ -234,7 +228,7 @@ def _as_json(value: Any) -> str:
 
 
 def _cell(row: Row, column: str, signed: bool, form: TableFormat) -> str:
-    """A value as people read it."""
+    """Return the text of a cell."""
     value = row.get(column)
     if column == "n" and value != row.get("n of", value):
         return f"{value} of {row['n of']}"
@@ -260,5 +254,5 @@ def _markdown(text: str) -> str:
 
 
 def _latex(text: str) -> str:
-    start = "{}" if text.startswith(("[", "*")) else ""  # those would belong to the end of the line before
+    start = "{}" if text.startswith(("[", "*")) else ""  # LaTeX would take them as arguments of the preceding \\
     return start + text.translate(LATEX).replace("+-", r"$\pm$")

@@ -1,4 +1,4 @@
-"""The runs that are under way, in a table that keeps itself up to date."""
+"""Show running trainings in a table that is updated every two seconds."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
 def watch(find: Callable[[], Sequence[Run]], source: str) -> None:
-    """Shows the runs until Ctrl-C; a terminal is cleared each time, anything else gets a table when it has changed.
+    """Show the runs until Ctrl-C. On a terminal, redraw in place; otherwise print the table whenever it changes.
 
     Args:
-        find: reads the runs anew.
-        source: what they are chosen by.
+        find: reads the runs again.
+        source: the folder or pattern that they come from.
     """
     terminal, before = sys.stdout.isatty(), ""
-    with StopRequest() as stop:  # which is asked: a reader of files may take an exception for damage
+    with StopRequest() as stop:  # polled: readers of files could take an exception for damage
         while stop.signal is None:
             room = shutil.get_terminal_size().lines - 6 if terminal else 40
             text = drawn(find(), source, max(room, 5))
@@ -37,7 +37,7 @@ def watch(find: Callable[[], Sequence[Run]], source: str) -> None:
                 print(f"{CLEAR}{text}\n{time.strftime('%H:%M:%S')}, Ctrl-C ends", flush=True)
             elif text != before:
                 print(text, flush=True)
-            if getattr(sys.stdout, "lost", None) is not None:  # nobody reads on
+            if getattr(sys.stdout, "lost", None) is not None:  # the reader of the pipe is gone
                 return
             before = text
             until = time.monotonic() + INTERVAL
@@ -48,7 +48,7 @@ def watch(find: Callable[[], Sequence[Run]], source: str) -> None:
 
 
 def drawn(runs: Sequence[Run], source: str, room: int) -> str:
-    """A table of the runs, those under way first, then the latest; as many as there is room for."""
+    """Return a table of at most `room` runs: the running ones first, then the latest."""
     if not runs:
         return f"no run in {source} yet"
     ordered = sorted(runs, key=_ended, reverse=True)
@@ -56,13 +56,13 @@ def drawn(runs: Sequence[Run], source: str, room: int) -> str:
     shown = ordered[:room]
     names = short_names(shown, differing_keys(shown))
     under_way = sum(run.live_status == "running" for run in runs)
-    more = f", the latest {room} shown" if len(runs) > room else ""
+    more = f", showing the latest {room}" if len(runs) > room else ""
     rows = [progress(run, name) for run, name in zip(shown, names, strict=True)]
     return table([HEAD, *rows], f"{under_way} of {len(runs)} running{more}")
 
 
 def progress(run: Run, name: str) -> list[str]:
-    """The cells of a run: of its last epoch, and how long it will take if it goes on as in its latest epochs."""
+    """Return the cells of a run: its last epoch, and the time left at the speed of its last five epochs."""
     last = run.rows[-1] if run.rows else {}
     epochs, done = run.config.get("trainer.epochs"), f"{last.get('epoch', 0):g}"
     rate = last.get("images_per_second", math.nan)
@@ -80,7 +80,7 @@ def progress(run: Run, name: str) -> list[str]:
 
 
 def left(run: Run) -> str:
-    """How long a run will still take, or for how long it has been silent; '' where it has ended."""
+    """Return the time left of a running run, or how long it has been silent; '' if it has ended."""
     if run.status != "running":
         return ""
     if run.live_status != "running":
@@ -98,7 +98,7 @@ def _lasting(seconds: float) -> str:
 
 
 def _ended(run: Run) -> float:
-    """When a run ended, or else began, as seconds; 0 where that is not known."""
+    """Return the time when a run ended, or else started, in seconds since the epoch; 0 if unknown."""
     for key in ("ended", "started"):
         try:
             return datetime.fromisoformat(str(run.summary.get(key))).timestamp()

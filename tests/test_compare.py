@@ -24,7 +24,7 @@ def test_a_run_and_its_copy(tmp_path: Path, finished_run: Path) -> None:
     (tmp_path / "experiments" / "broken" / "summary.json").write_text("{")
     done = run_command("compare.py", "format=json", "sort=val/miou", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "warning: left out experiments/broken: its summary.json is damaged" in done.stderr
+    assert "warning: skipped experiments/broken: its summary.json is damaged" in done.stderr
     summary = json.loads((finished_run / "summary.json").read_text())
     for row, name in zip(json.loads(done.stdout), ("one", "two"), strict=True):
         assert (row["name"], row["model"], row["data"]) == (name, "enet", "synthetic")
@@ -65,7 +65,7 @@ def test_a_report_is_written_beside_the_table(tmp_path: Path, finished_run: Path
     assert done.returncode == 0, done.stderr
     assert "| one  |" in done.stdout
     path = tmp_path / "it's (1), mine.html"
-    assert f"report: {path.name} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser" in done.stderr
+    assert f"wrote {path.name} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser" in done.stderr
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert {entry.name for entry in tmp_path.iterdir()} == {path.name, "experiments"}
 
@@ -74,7 +74,7 @@ def test_in_a_terminal_a_table_is_as_wide_as_that(tmp_path: Path) -> None:
     for name, rate in (("one", 0.1), ("two", 0.2)):
         make_run(tmp_path / "experiments" / name, optimizer__lr=rate)
     whole = run_command("compare.py", cwd=tmp_path)
-    assert "| optimizer.lr |" in whole.stdout and "want of room" not in whole.stdout
+    assert "| optimizer.lr |" in whole.stdout and "do not fit" not in whole.stdout
     terminal, other_end = pty.openpty()
     fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
@@ -85,7 +85,7 @@ def test_in_a_terminal_a_table_is_as_wide_as_that(tmp_path: Path) -> None:
     os.close(other_end)
     assert max(len(line) for line in shown if line.startswith(("+", "|"))) <= 100
     assert any("| optimizer.lr |" in line for line in shown)  # in which they differ; what is the same goes first
-    assert shown[-1].startswith("left out for want of room: ") and "optimizer.lr" not in shown[-1]
+    assert shown[-1].startswith("columns that do not fit: ") and "optimizer.lr" not in shown[-1]
 
 
 def test_mistakes(tmp_path: Path, finished_run: Path) -> None:
@@ -94,11 +94,11 @@ def test_mistakes(tmp_path: Path, finished_run: Path) -> None:
         (["runs=nowhere/*"], "runs=nowhere/*: there is no run"),
         (["sort=val/mio"], "did you mean 'val/miou'"),
         (["baseline=experiments/two"], "baseline=experiments/two: there is no such folder"),
-        (["baseline=experiments"], "baseline=experiments: none of the 1 runs compared; name one of them"),
+        (["baseline=experiments"], "baseline=experiments: none of the 1 runs compared; pass one"),
         (["watch=true", "runs=nowhere"], "runs=nowhere: there is no such folder"),
         (["group_by=optimizer.l"], "did you mean 'optimizer.lr'"),
         (["format=html"], "format=html"),
-        (["report=x.pdf"], "report=x.pdf: should end in .html"),
+        (["report=x.pdf"], "report=x.pdf: must end in .html"),
         (["report=nowhere/x.html"], "report=nowhere/x.html: there is no folder nowhere"),
         (["watch=true", "format=csv"], "leave out format=csv"),
         (["watch=maybe"], "watch=maybe"),

@@ -122,7 +122,6 @@ def entries_of_runs(pattern: str) -> list[Entry]:
         UserError: there are none.
     """
     from comparison.runs import found_runs
-    from comparison.table import option as option_of
 
     runs, skipped = found_runs(pattern)
     networks: dict[str, Network] = {}
@@ -134,7 +133,7 @@ def entries_of_runs(pattern: str) -> list[Entry]:
             continue
         classes = sum(key.startswith("val/iou/") for key in run.row("best"))
         own = {key: value for key, value in run.config.items() if key.startswith("model.")}
-        name = str(run.config.get("name") or option_of(run, "model"))
+        name = str(run.config.get("name") or run.option("model"))
         network = networks.setdefault(str((own, size, classes)), Network(name, run.path, (size[0], size[1]), classes))
         entries.append(entry_of(network, name, run.best("val/miou")))
     for reason in skipped:

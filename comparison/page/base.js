@@ -1,4 +1,4 @@
-// What all parts share: the data, which runs are shown, their colours, texts of numbers, charts.
+// Shared by all parts: the data, the runs shown, their colours, number formats, charts.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const runs = data.runs;
@@ -6,7 +6,7 @@ runs.forEach((run, index) => { run.index = index; });
 
 const byId = (id) => document.getElementById(id);
 
-/** An element; text among the children stays text, whatever is in it. */
+/** Create an element. Strings among the children become text nodes, never HTML. */
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -20,7 +20,7 @@ function element(tag, attributes = {}, ...children) {
 
 const option = (value, text = value) => element("option", { value }, text);
 
-// Which runs the charts show, and who wants to know when that changes.
+// The runs that the charts show, and what to redraw when they change.
 
 const STARTS_WITH = 20; // runs; more are hard to tell apart
 const MOST = 100; // more take seconds to draw
@@ -44,7 +44,7 @@ function showOnly(some) {
   redraw();
 }
 
-// Looks: colour, then dash, then symbol go on where there are more runs.
+// Looks: after the last colour, they repeat with another dash and symbol.
 
 const COLORS = 7;
 const DASHES = ["solid", "dash", "dot", "dashdot"];
@@ -71,7 +71,7 @@ function swatch(run) {
   return svg;
 }
 
-// Texts.
+// Number formats.
 
 const fixed = (value, digits = 4) => (value == null ? "–" : value.toFixed(digits));
 const percent = (value) => (value == null ? "–" : `${(100 * value).toFixed(1)} %`);
@@ -88,15 +88,15 @@ function duration(seconds) {
   return minutes ? `${minutes} min ${Math.round(seconds) % 60} s` : `${Math.round(seconds)} s`;
 }
 
-/** A name for Plotly, which reads some tags. */
+/** Escape a name for Plotly, which interprets some tags. */
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const shortened = (text, length = 30) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
-// Theme: the system's, until the button says otherwise.
+// Theme: the system's, unless the button was used.
 
 const system = matchMedia("(prefers-color-scheme: dark)");
 let chosenTheme = null;
-try { chosenTheme = localStorage.getItem("report-theme"); } catch { /* a browser that keeps nothing of files */ }
+try { chosenTheme = localStorage.getItem("report-theme"); } catch { /* some browsers have no storage for files */ }
 
 function applyTheme() {
   const dark = chosenTheme ? chosenTheme === "dark" : system.matches;
@@ -124,7 +124,7 @@ function axis(title, more = {}) {
 }
 
 function draw(id, traces, layout) {
-  const touch = matchMedia("(pointer: coarse)").matches; // a finger on a chart scrolls the page
+  const touch = matchMedia("(pointer: coarse)").matches; // so that a finger on a chart scrolls the page
   const base = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, dragmode: touch ? false : "zoom",
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("--text") },
@@ -133,13 +133,13 @@ function draw(id, traces, layout) {
     modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--muted"), activecolor: css("--accent") },
   };
   byId(id).classList.remove("nothing");
-  // Named one by one: Plotly would add one that sends the chart to its makers.
+  // Listed explicitly: one of the default buttons would send the chart to plotly.com.
   const modeBarButtons = [["toImage", "zoom2d", "pan2d", "resetScale2d"]];
   const options = { responsive: true, displaylogo: false, displayModeBar: touch ? false : "hover", modeBarButtons, plotlyServerURL: "" };
   return Plotly.react(byId(id), traces, { ...base, ...layout }, options);
 }
 
-/** Says in place why there is no chart. */
+/** Remove the chart; the note below it says why. */
 function drawNothing(id) {
   Plotly.purge(byId(id));
   byId(id).classList.add("nothing");

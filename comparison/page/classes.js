@@ -2,7 +2,7 @@
 
 const CELL = { narrowest: 46, widest: 84, height: 30 };
 const classesOf = (run) => Object.keys(run.best).filter((key) => key.startsWith("val/iou/")).map((key) => key.slice("val/iou/".length));
-const SETS = new Map(); // what tells lists of classes apart -> the runs that have it
+const SETS = new Map(); // list of classes, as JSON -> the runs that have it
 for (const run of runs) {
   const key = JSON.stringify(classesOf(run));
   if (key !== "[]") SETS.set(key, [...(SETS.get(key) ?? []), run]);
@@ -48,8 +48,8 @@ function drawConfusion() {
   const lacking = runs.filter((other) => !other.confusion);
   const left = lacking.filter((other) => other.confusion_left_out).length;
   byId("confusion-note").textContent = [
-    lacking.length > left ? `${plural(lacking.length - left, "run")} without figures/confusion_matrix.csv: failed, still running, or of an older version.` : "",
-    left ? `Of ${plural(left, "more run")} it is left out, to keep this file small.` : "",
+    lacking.length > left ? `${plural(lacking.length - left, "run")} without figures/confusion_matrix.csv: failed, interrupted or still running.` : "",
+    left ? `That of ${plural(left, "more run")} is omitted to keep this file small.` : "",
   ].filter(Boolean).join(" ");
   if (!run) return drawNothing("confusion-chart");
   const { classes, counts } = run.confusion;

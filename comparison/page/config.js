@@ -1,4 +1,4 @@
-// What the configs of two runs differ in.
+// The differences of two configs.
 
 function drawDifference() {
   const [a, b] = [runs[byId("first").value], runs[byId("second").value]];
@@ -6,7 +6,7 @@ function drawDifference() {
   const unread = [a, b].filter((run) => run && !run.config);
   body.replaceChildren();
   byId("difference").parentElement.hidden = true;
-  byId("config-note").textContent = unread.map((run) => `${run.label} has no config.yaml that can be read.`).join(" ");
+  byId("config-note").textContent = unread.map((run) => `${run.label} has no readable config.yaml.`).join(" ");
   if (!a || !b || unread.length) return;
   [a, b].forEach((run, place) => { byId("difference").tHead.rows[0].cells[place + 1].textContent = run.label; });
   const [first, second] = [a, b].map((run) => Object.assign(Object.create(null), data.common, run.config)); // no inherited names
@@ -17,7 +17,7 @@ function drawDifference() {
     element("th", { scope: "row" }, key),
     ...[first, second].map((config) => element("td", {}, key in config ? asText(config[key]) : "–")))));
   byId("difference").parentElement.hidden = !body.rows.length;
-  byId("config-note").textContent = differing.length ? `${plural(differing.length, "key")} of ${keys.length} ${differing.length === 1 ? "differs" : "differ"}.` : "Their configs are equal.";
+  byId("config-note").textContent = differing.length ? `${plural(differing.length, "key")} of ${keys.length} ${differing.length === 1 ? "differs" : "differ"}.` : "The configs are equal.";
 }
 
 for (const id of ["first", "second"]) byId(id).append(...runs.map((run) => option(run.index, run.label)));

@@ -1,4 +1,4 @@
-// Accuracy against what it costs: parameters, multiply-adds, or speed.
+// Accuracy against cost: parameters, multiply-adds, or speed.
 
 const HIGHER_IS_BETTER = /^val\/(miou|dice|pixel_accuracy|iou\/.*)$/;
 
@@ -8,7 +8,7 @@ function fillGains() {
   byId("gain").append(...first.concat(names.filter((name) => !first.includes(name))).map((name) => option(name)));
 }
 
-/** The runs that no other one beats in both, the cheapest first. */
+/** The Pareto front, cheapest run first. */
 function front(dots, moreIsDearer, moreIsBetter) {
   const sorted = [...dots].sort((a, b) => (moreIsDearer ? a.x - b.x : b.x - a.x) || (moreIsBetter ? b.y - a.y : a.y - b.y));
   const kept = [];
@@ -19,9 +19,9 @@ function front(dots, moreIsDearer, moreIsBetter) {
   return kept;
 }
 
-const LENGTHS = [20, 32]; // characters of a label: where there is room, more
+const LENGTHS = [20, 32]; // characters of a label; the longer one if there is room
 
-/** A text and a place for each label that cover no other label or dot, "" where there is none; in pixels of the plot. */
+/** A text and a position for each label so that it covers no other label or dot, in pixels of the plot; "" if none is free. */
 function placeLabels(dots, width, height) {
   const taken = dots.map((dot) => [dot.px - 6, dot.py - 6, dot.px + 6, dot.py + 6]);
   const labels = dots.map(() => ({ text: "", position: "", box: null }));
@@ -49,7 +49,7 @@ function range(values, log) {
   const scaledValues = log ? values.map(Math.log10) : values;
   const [low, high] = [Math.min(...scaledValues), Math.max(...scaledValues)];
   const margin = 0.14 * (high - low) || 0.1 * Math.abs(high) || 0.1;
-  const positive = !log && low >= 0; // nothing costs less than nothing
+  const positive = !log && low >= 0; // a cost is never negative
   return [positive ? Math.max(low - margin, -0.04 * high) : low - margin, high + margin];
 }
 

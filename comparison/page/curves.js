@@ -15,7 +15,7 @@ function fillMetrics() {
   }
 }
 
-/** Weighted mean of a value and those before it, without a bias to zero at the start. */
+/** Exponential moving average, corrected for its bias to zero at the start. */
 function smoothed(values, weight) {
   let sum = 0;
   return values.map((value, i) => {
@@ -31,7 +31,7 @@ function points(run, metric, over) {
   return { x: known.map((i) => xs[i]), y: known.map((i) => ys[i]), epochs: known.map((i) => epochs[i]) };
 }
 
-/** Mean and deviation of runs at each epoch that all have which had begun and not ended by then. */
+/** Mean and standard deviation over runs, at each epoch that all runs spanning it have. */
 function meanOf(members, metric, over, weight) {
   const at = new Map();
   const spans = [];
@@ -105,9 +105,9 @@ function drawCurves() {
   const lacking = shownRuns().filter((run) => !points(run, metric, over).x.length);
   const thinned = shownRuns().some((run) => (run.curves.epoch ?? []).length < run.epochs);
   byId("curves-note").textContent = [
-    !shown.size ? "No run is shown: switch some on in the table." : "",
+    !shown.size ? "No run is shown: select some in the table." : "",
     lacking.length ? `No ${metric || "metrics"} yet: ${lacking.slice(0, 6).map((run) => run.label).join("; ")}${lacking.length > 6 ? ` and ${lacking.length - 6} more` : ""}.` : "",
-    thinned ? "Not all epochs are drawn, to keep this file small; metrics.csv of each run has them." : "",
+    thinned ? "Some epochs are omitted to keep this file small; metrics.csv of each run has all of them." : "",
   ].filter(Boolean).join(" ");
   if (!traces.length) return drawNothing("curves-chart");
   return draw("curves-chart", traces, {

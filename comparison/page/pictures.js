@@ -1,6 +1,6 @@
-// Predictions of the same samples side by side, with image and truth; a click enlarges one.
+// Predictions for the same samples side by side, with image and truth; a click enlarges one.
 
-let grid = []; // rows of { source, mask, caption, button }, as the dialog walks through them
+let grid = []; // rows of { source, mask, caption, button }; the arrow keys walk through them
 let place = [0, 0];
 
 async function pixels(source) {
@@ -13,7 +13,7 @@ async function pixels(source) {
   return { canvas, context, values: context.getImageData(0, 0, image.width, image.height) };
 }
 
-/** The photo, pale, with the pixels in red whose prediction has another colour than the truth; the ignored ones white. */
+/** The pale photo with wrong pixels in red and ignored pixels in white. */
 async function wrongPixels(photo, truth, prediction) {
   const [below, there, said] = await Promise.all([photo, truth, prediction].map(pixels));
   const [to, a, b] = [below.values.data, there.values.data, said.values.data];
@@ -35,7 +35,7 @@ function pictureCell(entry, row, column) {
 
 let drawing = 0;
 async function drawPictures() {
-  const turn = ++drawing; // what is drawn late must not replace what was drawn after it
+  const turn = ++drawing; // a slow drawing must not replace a later one
   const withPictures = shownRuns().filter((run) => Object.keys(run.predictions).length);
   const samples = data.samples.filter((sample) => withPictures.some((run) => run.predictions[sample.id]));
   const made = await Promise.all(samples.map(async (sample) => {
@@ -59,8 +59,8 @@ async function drawPictures() {
   const none = shownRuns().filter((run) => !Object.keys(run.predictions).length);
   const left = none.filter((run) => run.pictures_left_out);
   byId("pictures-note").textContent = [
-    none.length > left.length ? `${plural(none.length - left.length, "shown run")} without figures/samples: failed, still running, or of an older version.` : "",
-    left.length ? `The pictures of ${plural(left.length, "shown run")} are left out, to keep this file small; a report of fewer runs has them.` : "",
+    none.length > left.length ? `${plural(none.length - left.length, "shown run")} without figures/samples: failed, interrupted or still running.` : "",
+    left.length ? `The pictures of ${plural(left.length, "shown run")} are omitted to keep this file small; a report of fewer runs includes them.` : "",
   ].filter(Boolean).join(" ");
 }
 
@@ -76,7 +76,7 @@ function enlarge(row, column) {
   if (!byId("enlarged").open) byId("enlarged").showModal();
 }
 
-/** The next picture in a direction that there is one. */
+/** Enlarge the next picture in a direction. */
 function walk(down, right) {
   let [row, column] = [place[0] + down, place[1] + right];
   while (grid[row] && column >= 0 && column < grid[row].length) {

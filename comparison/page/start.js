@@ -1,4 +1,4 @@
-// All parts are there: draw them, and tell in the navigation where one is.
+// Draw all parts, and mark the current section in the navigation.
 
 redraw();
 let width = innerWidth;

@@ -1,4 +1,4 @@
-// The table of runs: sorted, filtered, and where runs are switched on and off.
+// The table of runs: sorting, filtering, and selecting runs for the charts.
 
 const status = (run) => (run.status === "running?" ? "silent" : ["finished", "running", "failed", "interrupted"].includes(run.status) ? run.status : "unknown");
 
@@ -36,7 +36,7 @@ function nameCell(run) {
   return element("th", { scope: "row", class: "name" }, element("label", {}, box, swatch(run), element("span", {}, run.label)), folder);
 }
 
-/** What ended a run; a long text opens. */
+/** The error that ended a run; a long one is folded. */
 function errorOf(run) {
   if (!run.error || run.status === "finished") return null;
   if (run.error.length <= 90) return element("span", { class: "error" }, run.error);
@@ -44,7 +44,7 @@ function errorOf(run) {
 }
 
 function statusCell(run) {
-  const hint = run.status === "running?" ? element("span", { class: "of" }, "has written nothing for long") : null;
+  const hint = run.status === "running?" ? element("span", { class: "of" }, "has not written anything for a while") : null;
   return element("td", {}, element("span", { class: `status ${status(run)}` }, run.status), errorOf(run), hint);
 }
 
@@ -73,7 +73,7 @@ for (const column of COLUMNS) {
   byId("table").tHead.rows[0].append(column.head);
 }
 
-/** Sorts by a column, the best first; a second time the other way round. What has no value stays last. */
+/** Sort by a column, best first; a second time in reverse. Missing values stay last. */
 function sortBy(column) {
   ascending = sortColumn === column ? !ascending : column.best !== Math.max;
   sortColumn = column;
@@ -90,7 +90,7 @@ function compare(a, b) {
   return ascending ? order : -order;
 }
 
-/** The runs that have every word of the filter, or words in quotes as they stand, in the order of the table. */
+/** The runs that match every word or "quoted phrase" of the filter, in the order of the table. */
 function listed() {
   const wanted = [...byId("filter").value.toLowerCase().matchAll(/"([^"]+)"|\S+/g)].map(([word, quoted]) => quoted ?? word);
   const found = runs.filter((run) => wanted.every((word) => words[run.index].includes(word)));
@@ -105,7 +105,7 @@ function listRows() {
 
 function countRuns(found) {
   const which = found.length === runs.length ? plural(runs.length, "run") : `${found.length} of ${plural(runs.length, "run")}`;
-  byId("count").textContent = `${which}, ${shown.size} in the charts${shown.size >= MOST ? ", which is the most at once" : ""}`;
+  byId("count").textContent = `${which}, ${shown.size} in the charts${shown.size >= MOST ? ", the most at once" : ""}`;
 }
 
 byId("filter").addEventListener("input", listRows);
@@ -116,7 +116,7 @@ byId("show-best").addEventListener("click", () => {
   showOnly(ranked.slice(0, Math.max(1, byId("best-count").valueAsNumber || 1)));
 });
 const TITLES = new Map([[null, "mIoU"], ["val/miou", "mIoU"], ["val/dice", "Dice"], ["seconds", "duration"]]);
-const sortedBy = COLUMNS.find((column) => column.title === (TITLES.get(data.sort) ?? data.sort)); // the runs come so
+const sortedBy = COLUMNS.find((column) => column.title === (TITLES.get(data.sort) ?? data.sort)); // the order of the runs in the data
 if (sortedBy) sortBy(sortedBy);
 else listRows();
 drawings.push(() => {
@@ -130,6 +130,6 @@ byId("summary").textContent = [`${data.source}, as of ${data.made}`, ...(runs.so
 if (data.skipped.length) {
   const box = byId("skipped");
   box.hidden = false;
-  box.querySelector("summary").textContent = `${plural(data.skipped.length, "folder")} left out`;
+  box.querySelector("summary").textContent = `${plural(data.skipped.length, "folder")} skipped`;
   box.querySelector("ul").append(...data.skipped.map((reason) => element("li", {}, reason)));
 }

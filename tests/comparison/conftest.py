@@ -16,7 +16,7 @@ from tests.comparison.folders import LABELS, MIOUS, NASTY, add_figures, add_metr
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of three finished runs, one that failed, one of an older version, and a folder left out."""
+    """A report of three finished runs, one that failed, one without figures, and a folder to skip."""
     folder = tmp_path_factory.mktemp("report")
     sizes = {"enet": 360_000, "unet": 31_000_000, NASTY: 1_100_000}
     for i, (name, mious) in enumerate(MIOUS.items()):

@@ -47,10 +47,14 @@ def make_run(folder: Path, miou: float | None = 0.5, options: dict | None = None
         "seconds": 75.2,
         "best": best if miou is not None else None,
         "last": {"images_per_second": 12.34},
-        **({"options": options} if options else {}),
+        "options": options or {group: _class_of(config[group]) for group in ("model", "data", "loss")},
     }
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
+
+
+def _class_of(node: dict[str, Any]) -> str:
+    return str(node["_target_"]).rpartition(".")[2]
 
 
 NASTY = "<img src=x onerror=alert(1)>"

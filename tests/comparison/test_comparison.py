@@ -76,7 +76,7 @@ def test_sorting(tmp_path: Path) -> None:
     rows = rows_of(runs_in(tmp_path), [])
     assert [row["name"] for row in sorted_by(rows, "val/miou")] == ["c", "a", "b"]
     assert [row["name"] for row in sorted_by(rows, "name")] == ["a", "b", "c"]
-    with pytest.raises(UserError, match=r"sort=val/mio: no such column; there are val/miou"):
+    with pytest.raises(UserError, match=r"sort=val/mio: no such column; available: val/miou"):
         sorted_by(rows, "val/mio")
 
 
@@ -182,7 +182,7 @@ def test_a_narrow_table_leaves_out_what_it_has_no_room_for(tmp_path: Path) -> No
         head = [cell.strip() for cell in drawn[1].split("|")[1:-1]]
         missing = [column for column in rows[0] if column not in head]
         assert head == [column for column in rows[0] if column in head] and head[0] == "name"
-        assert told.startswith(f"left out for want of room: {', '.join(missing)}; a wider terminal, format=csv or ")
+        assert told.startswith(f"columns that do not fit: {', '.join(missing)}; see them in a wider terminal, ")
         room = width - len(drawn[0])  # a column that has none is wider than what is left
         assert all(needed[column] > room for column in missing)
         seen.add(tuple(key in head for key in keys))

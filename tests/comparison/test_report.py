@@ -181,8 +181,8 @@ def test_a_run_that_has_been_silent_for_long_is_doubted(tmp_path: Path) -> None:
 def test_places_that_no_report_can_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "folder.html").mkdir()
     for name, fragment in (
-        ("report.pdf", r"should end in \.html"),
-        ("folder.html", "a folder is in the way"),
+        ("report.pdf", r"must end in \.html"),
+        ("folder.html", "a folder has this name"),
         ("nowhere/report.html", "there is no folder"),
     ):
         with pytest.raises(UserError, match=fragment):

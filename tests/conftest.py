@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.command_server import HEAVY, LIGHT, CommandServer
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes of several threads each would be in each other's way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,34 +42,81 @@ TINY = (
 """Overrides for a run of a second or two."""
 
 
-def run_command(*words: str, cwd: Path, flags: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess:
-    """Runs `python <words>` as a user would, in the folder `cwd`; the script is found in the repository."""
-    script, *arguments = words
-    return subprocess.run(
-        [sys.executable, *flags, str(ROOT / script), *arguments],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def run_command(
+    *words: str, cwd: Path, fresh: bool = False, light: bool = False, **environment: str
+) -> subprocess.CompletedProcess:
+    """Runs `python <words>` as a user would, in the folder `cwd`; the script is found in the repository.
+
+    Args:
+        words: a script, or `-m` and a module, and its arguments.
+        fresh: start a process of its own, which imports everything itself.
+        light: nothing slow is to be imported: `imported: torch` in stderr if torch is.
+    """
+    process = _start(words, cwd, environment, fresh=fresh, light=light, stdout=subprocess.PIPE)
+    try:
+        out, errors = process.communicate(timeout=300)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
 
 
-def start_command(*words: str, cwd: Path, preexec: Any = None, **environment: str) -> subprocess.Popen:
-    """Starts `python <words>` in a session of its own, with its stderr to be read; `preexec` is called in it first."""
-    script, *arguments = words
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / script), *arguments],
+def start_command(
+    *words: str,
+    cwd: Path,
+    fresh: bool = False,
+    light: bool = False,
+    stdout: int = subprocess.DEVNULL,
+    preexec: Any = None,
+    **environment: str,
+) -> subprocess.Popen:
+    """Starts `python <words>` with its stderr to be read; `preexec` is called first, in a process of its own."""
+    process = _start(words, cwd, environment, fresh=fresh, light=light, preexec=preexec, stdout=stdout)
+    _started.append(process)
+    return process
+
+
+def _start(
+    words: Sequence[str],
+    cwd: Path,
+    more: Mapping[str, str],
+    *,
+    stdout: int,
+    fresh: bool = False,
+    light: bool = False,
+    preexec: Any = None,
+) -> subprocess.Popen:
+    if words[0] != "-m":
+        words = [str(ROOT / words[0]), *words[1:]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **more}
+    if not fresh and preexec is None and CAN_FORK:
+        server = command_server(light)
+        if server.serves(environment):
+            return server.start(words, cwd, environment, read_stdout=stdout == subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, *words],
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stdout=subprocess.DEVNULL,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         preexec_fn=preexec,
     )
-    _started.append(process)
-    return process
+
+
+CAN_FORK = sys.platform == "linux"  # elsewhere libraries may have started threads
+
+
+@functools.cache
+def command_server(light: bool) -> CommandServer:
+    """The server of this process, which has imported torch and the like, or, if `light`, has not."""
+    server = CommandServer(LIGHT, watched=["torch"]) if light else CommandServer(HEAVY)
+    atexit.register(server.close)
+    if server.trouble:
+        warnings.warn(f"each command is a process of its own: {server.trouble}", stacklevel=1)
+    return server
 
 
 _started: list[subprocess.Popen] = []
@@ -110,7 +162,8 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two epochs on generated scenes. Tests must not change it."""
     folder = tmp_path_factory.mktemp("finished")
     words = [word for word in TINY if word != "logger=none"]
-    done = run_command("train_segmentation.py", "trainer.epochs=2", "name=tiny", *words, cwd=folder)
+    # In a process of its own: its hash seed differs from that of the runs that must be equal to it.
+    done = run_command("train_segmentation.py", "trainer.epochs=2", "name=tiny", *words, cwd=folder, fresh=True)
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(folder)
     return run

@@ -26,7 +26,7 @@ WORDS = (*TINY, "trainer.device=cuda", "trainer.epochs=2")
 
 def train(folder: Path, *words: str) -> Path:
     folder.mkdir(exist_ok=True)
-    done = run_command(SCRIPT, *WORDS, *words, cwd=folder)
+    done = run_command(SCRIPT, *WORDS, *words, cwd=folder, fresh=True)
     assert done.returncode == 0, done.stderr
     return runs_in(folder)[-1]
 
@@ -62,7 +62,7 @@ def test_deterministic_runs_are_equal(tmp_path: Path) -> None:
 def test_resume_restores_the_random_numbers_of_the_gpu(tmp_path: Path) -> None:
     whole = model_of(train(tmp_path / "whole", "trainer.epochs=3", "trainer.deterministic=true", "scheduler=constant"))
     run = train(tmp_path / "part", "trainer.deterministic=true", "scheduler=constant")
-    done = run_command(SCRIPT, f"resume={run}", "trainer.epochs=3", cwd=tmp_path)
+    done = run_command(SCRIPT, f"resume={run}", "trainer.epochs=3", cwd=tmp_path, fresh=True)
     assert done.returncode == 0, done.stderr
     assert all(torch.equal(value, whole[name]) for name, value in model_of(run).items())
 
@@ -71,7 +71,7 @@ def test_one_process_of_torchrun(tmp_path: Path) -> None:
     launcher = Path(torch.distributed.__file__).parent / "run.py"
     script = str(Path(__file__).parent.parent / SCRIPT)
     words = ("--standalone", "--nproc_per_node=1", script, *WORDS, "trainer.sync_batchnorm=true")
-    done = run_command(str(launcher), *words, cwd=tmp_path)
+    done = run_command(str(launcher), *words, cwd=tmp_path, fresh=True)
     assert done.returncode == 0, done.stderr
     assert RunFolder(runs_in(tmp_path)[0]).read_summary()["status"] == "finished"
 
@@ -102,7 +102,8 @@ def test_memory_that_is_used_up(tmp_path: Path) -> None:
     """All but a gigabyte of the GPU's memory is taken while the run goes on."""
     free, _ = torch.cuda.mem_get_info()
     taken = torch.empty(max(free - 2**30, 0), dtype=torch.uint8, device="cuda")
-    done = run_command(SCRIPT, *WORDS, "data.image_size=[512,512]", "data.batch_size=64", "data.limit=64", cwd=tmp_path)
+    words = ("data.image_size=[512,512]", "data.batch_size=64", "data.limit=64")
+    done = run_command(SCRIPT, *WORDS, *words, cwd=tmp_path, fresh=True)
     del taken
     assert done.returncode == 2 and "out of memory on cuda" in done.stderr, done.stderr
     assert "data.batch_size=32 trainer.accumulation_steps=2" in done.stderr

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 from engine.checkpoint import load_checkpoint
-from tests.conftest import ROOT, run_command, runs_in
+from tests.conftest import run_command, runs_in, start_command
 from utils.run_folder import RunFolder
 
 WORDS = (
@@ -54,7 +53,7 @@ def assert_equal(one: object, other: object, where: str = "") -> None:
 @pytest.fixture(scope="module")
 def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    done = run_command("train_segmentation.py", *WORDS, cwd=folder)
+    done = run_command("train_segmentation.py", *WORDS, cwd=folder, fresh=True)  # another hash seed
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(folder)
     return run
@@ -62,13 +61,7 @@ def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def killed_after(seconds: float, *words: str, cwd: Path) -> bool:
     """Starts the command and kills it so long after its checkpoints began; False if it ended."""
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train_segmentation.py"), *words],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = start_command("train_segmentation.py", *words, cwd=cwd)
     # A resumed run writes its summary when it is about to train.
     before = {path: path.stat().st_mtime_ns for path in cwd.rglob("summary.json")}
     while process.poll() is None:

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import weakref
 from importlib.util import find_spec
@@ -113,13 +112,7 @@ def test_a_sweep_in_other_processes_is_terminated_in_order(tmp_path: Path) -> No
 
 def test_ctrl_c_ends_a_sweep_and_says_how_to_go_on(tmp_path: Path) -> None:
     words = ["seed=0,1", "trainer.epochs=500", *TINY]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / SCRIPT), "--multirun", *words],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_command(SCRIPT, "--multirun", *words, cwd=tmp_path, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 200
     while not list(tmp_path.glob("experiments/*_sweep/0/metrics.csv")):
         assert process.poll() is None and time.monotonic() < deadline
@@ -205,7 +198,10 @@ def test_a_job_of_another_config_is_left_alone(tmp_path: Path) -> None:
 
 STARTS = """
 import datetime
+import sys
 from pathlib import Path
+
+sys.path.insert(0, sys.argv.pop(1))
 
 import hydra.core.utils
 
@@ -235,10 +231,8 @@ launch(task, "train")
 @pytest.mark.parametrize("flags", [[], ["--multirun"]])
 def test_twenty_starts_in_the_same_moment_never_share_a_folder(tmp_path: Path, flags: list[str]) -> None:
     (tmp_path / "start.py").write_text(STARTS)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "start.py", *flags, "logger=none"]
-    settings: dict[str, Any] = {"cwd": tmp_path, "env": environment, "stderr": subprocess.PIPE, "text": True}
-    started = [subprocess.Popen(command, stdout=subprocess.DEVNULL, **settings) for _ in range(20)]
+    words = [str(tmp_path / "start.py"), str(ROOT), *flags, "logger=none"]
+    started = [start_command(*words, cwd=tmp_path, light=True) for _ in range(20)]
     for process in started:
         _, errors = process.communicate(timeout=200)
         assert process.returncode == 0, errors

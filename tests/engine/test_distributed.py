@@ -2,7 +2,6 @@
 
 import math
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,14 +15,14 @@ from engine.checkpoint import load_checkpoint
 from engine.distributed import backends
 from engine.normalization import IMAGENET
 from engine.randomness import seed_everything
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_command
 from tests.engine.processes_job import ACCUMULATION, BATCH_SIZE, TRAINING, VALIDATION, WEIGHTS, PartlyVoid, Precise
 from utils.run_folder import RunFolder
 
 
 def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess:
     launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
-    return subprocess.run([sys.executable, *launcher, *words], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    return run_command(*launcher, *words, cwd=ROOT)
 
 
 @pytest.fixture(scope="module", params=[2, 3])

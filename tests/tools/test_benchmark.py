@@ -5,7 +5,6 @@ import io
 import json
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_command
 from tests.in_process import assert_refused, run_here
 from tools import latency
 from tools.benchmark import benchmark as task
@@ -27,8 +26,7 @@ from utils.groups import option
 
 
 def benchmark(*words: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "tools.benchmark", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return run_command("-m", "tools.benchmark", *words, cwd=ROOT)
 
 
 def benchmark_here(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:

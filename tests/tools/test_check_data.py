@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,8 +163,8 @@ def assert_all_faults(output: Path, console: str) -> None:
 
 def test_every_planted_fault_is_found_and_nothing_else(tmp_path: Path) -> None:
     root = make_faulty(tmp_path / "my data")
-    command = [sys.executable, "-m", "tools.check_data", "data=folder", f"data.root={root}", f"output={tmp_path / 'o'}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    words = ("data=folder", f"data.root={root}", f"output={tmp_path / 'o'}")
+    done = run_command("-m", "tools.check_data", *words, cwd=ROOT)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert_all_faults(tmp_path / "o", done.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import efficientnet_pytorch
@@ -14,7 +13,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_command
 from tests.in_process import assert_refused, run_here
 from tests.models.tester import settled
 from tools.classify import central_square, classify
@@ -73,8 +72,8 @@ def test_the_five_likeliest_classes(place: Path) -> None:
 
 def test_a_table_by_the_real_command(place: Path) -> None:
     words = [f"{key}={place / name}" for key, name in {"input": "dog (1).jpg", "weights": "b0.pth"}.items()]
-    command = [sys.executable, "-m", "tools.classify", "model=efficientnet_b0", *words, f"labels={place}/labels.json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    words += ["model=efficientnet_b0", f"labels={place}/labels.json"]
+    done = run_command("-m", "tools.classify", *words, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
     assert rows[0] == ["rank", "class", "probability"] and [row[0] for row in rows[1:]] == ["1", "2", "3", "4", "5"]

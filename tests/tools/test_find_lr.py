@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -22,7 +21,7 @@ from engine.normalization import IMAGENET
 from engine.running_loss import NonFiniteLoss, RunningLoss
 from engine.training_step import TrainingStep
 from models.enet import ENet
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, run_command
 from tests.in_process import assert_refused, run_here
 from tools.find_lr import endless_windows, find
 from utils.errors import UserError
@@ -75,8 +74,7 @@ def test_a_rate_is_suggested(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "range (1).png"
     words = [*WORDS, "optimizer.lr=0.5", "steps=50", "min_lr=1e-5", f"output={path}"]
     before = set(ROOT.iterdir())
-    command = [sys.executable, "-m", "tools.find_lr", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = run_command("-m", "tools.find_lr", *words, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert set(ROOT.iterdir()) == before and list(tmp_path.rglob("*.*")) == [path]
     table = printed(done)

@@ -1,0 +1,249 @@
+"""Commands in forks of a process that has imported the slow libraries already.
+
+Most of a short command is spent importing torch. A server imports it once and forks for each command, which then has
+its own session, folder, environment, arguments and standard streams, and ends as the interpreter ends any program: by
+its exit code, a traceback, or a signal.
+
+A fork differs from a process of its own in three ways: libraries are imported already, in the environment of the
+server; all commands of a server share one hash seed; the parent and the command line in `ps` are those of the server.
+Tests of the start itself, and one of two runs that must be equal, therefore pass `fresh=True` to
+`tests.conftest.run_command`. A command whose environment a library may have read starts a process of its own anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import importlib.abc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from multiprocessing import process as multiprocessing_process
+from pathlib import Path
+from typing import Any
+
+LIGHT = (
+    *("hydra.main", "hydra.core.plugins", "hydra.experimental.callback", "hydra._internal.core_plugins.basic_launcher"),
+    *("omegaconf", "psutil", "pydantic.type_adapter", "terminaltables", "yaml"),
+)
+"""What every command imports, whether or not it does any work."""
+HEAVY = (
+    *LIGHT,
+    *("torch", "torch._dynamo", "torch.distributed", "torch.utils.data", "torch.utils.tensorboard", "torchvision"),
+    *("albumentations", "cv2", "efficientnet_pytorch", "timm", "pycocotools.mask", "scipy.io", "tqdm"),
+    *("matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.Image"),
+)
+READ_LATE = {"HYDRA_FULL_ERROR", "PYTEST_CURRENT_TEST", "SEGMENTATION_DATA"}
+"""Environment variables that no library reads when it is imported."""
+
+
+class ForkedProcess(subprocess.Popen):
+    """A command that a server runs: the part of `Popen` that tests use."""
+
+    def __init__(self, args: Sequence[str], status: socket.socket, outputs: Sequence[int]) -> None:
+        self.args, self.returncode = args, None
+        self._status = status.makefile("r")
+        self._readers = [_Reader(output) for output in outputs]
+        self.pid = int(self._line())
+
+    def _line(self) -> str:
+        line = self._status.readline()
+        if not line:
+            raise RuntimeError("the server of the commands has ended")
+        return line
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while the command runs."""
+        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+            self.returncode = int(self._line())
+            self._status.close()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.poll()
+        return self.returncode
+
+    def communicate(self, input: None = None, timeout: float | None = None) -> tuple[str, str]:
+        """What was written to stdout, if that is read, and to stderr, when all that could write has ended."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for reader in self._readers:
+            reader.join(None if deadline is None else max(deadline - time.monotonic(), 0))
+            if reader.is_alive():
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        self.wait(None if deadline is None else max(deadline - time.monotonic(), 0))
+        texts = [reader.text for reader in self._readers]
+        return ("", texts[0]) if len(texts) == 1 else (texts[0], texts[1])
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+
+class _Reader(threading.Thread):
+    """Reads a pipe to its end, so that no command waits for room in it."""
+
+    def __init__(self, pipe: int) -> None:
+        super().__init__(daemon=True)
+        self.pipe, self.text = pipe, ""
+        self.start()
+
+    def run(self) -> None:
+        with open(self.pipe) as file:  # noqa: PTH123 - a descriptor
+            self.text = file.read()
+
+
+class CommandServer:
+    """The client's side of a server.
+
+    Args:
+        modules: what the server imports, where it is installed.
+        watched: modules whose import by a command is reported in its stderr, as `imported: <name>`.
+    """
+
+    def __init__(self, modules: Sequence[str], watched: Sequence[str] = ()) -> None:
+        self.environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with its:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(its.fileno()), ",".join(modules), ",".join(watched)],
+                env={**self.environment, "NO_ALBUMENTATIONS_UPDATE": "1"},
+                pass_fds=[its.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,  # a pipe, as a command's: Python's streams are made for what they write to
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._requests = ours
+        ready = ours.recv(1024)
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        said = self._process.stdout.read() or b""
+        self.trouble = said.decode() or ("" if ready == b"ready" else ready.decode() or "it has ended")
+        """What makes this server useless: warnings of the libraries, which a command would not repeat, or threads."""
+
+    def serves(self, environment: Mapping[str, str]) -> bool:
+        """Whether a command in this environment may be forked: the libraries would have been imported alike in it."""
+        names = {*environment, *self.environment} - READ_LATE
+        return not self.trouble and all(environment.get(name) == self.environment.get(name) for name in names)
+
+    def start(
+        self, words: Sequence[str], cwd: Path, environment: Mapping[str, str], *, read_stdout: bool
+    ) -> ForkedProcess:
+        """Runs `python <words>`, where the first word is a script or, after `-m`, the second one a module."""
+        status, its_status = socket.socketpair()
+        out_end, out = os.pipe() if read_stdout else (None, os.open(os.devnull, os.O_WRONLY))
+        err_end, err = os.pipe()
+        request = json.dumps({"words": list(words), "cwd": str(cwd), "environment": dict(environment)})
+        socket.send_fds(self._requests, [request.encode()], [its_status.fileno(), out, err])
+        its_status.close()
+        os.close(out)
+        os.close(err)
+        ends = [err_end] if out_end is None else [out_end, err_end]
+        with status:
+            return ForkedProcess([sys.executable, *words], status, ends)
+
+    def close(self) -> None:
+        """Ends the server, and waits for it."""
+        self._requests.close()
+        self._process.communicate()
+
+
+class _Watch(importlib.abc.MetaPathFinder):
+    """Reports the import of some modules."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    def find_spec(self, fullname: str, *_: Any) -> None:
+        if fullname in self.names:
+            print(f"imported: {fullname}", file=sys.stderr)
+
+
+def serve(requests: socket.socket, modules: Sequence[str], watched: Sequence[str]) -> Callable[[], object]:
+    """Imports, then forks for each request; returns in a fork, what is to be called there."""
+    del sys.path[0]  # the folder of this file
+    for name in modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a command's collections leave alone what it shares with this process
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    early = [name for name in watched if name in sys.modules]
+    requests.send(b"ready" if threads == 1 and not early else f"{threads} threads, imported: {early}".encode())
+    while True:
+        request, streams, *_ = socket.recv_fds(requests, 2**20, 3)
+        if not request:
+            os._exit(0)
+        guard = os.fork()
+        if guard == 0:
+            requests.close()
+            return _command(json.loads(request), watched, *streams)
+        for stream in streams:
+            os.close(stream)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def _command(request: dict[str, Any], watched: Sequence[str], status: int, out: int, err: int) -> Callable[[], object]:
+    """Forks again; waits for that fork's end and reports it, and in that fork prepares the command."""
+    pid = os.fork()
+    if pid:
+        os.close(out)  # whoever reads it waits until all who could write have ended
+        os.close(err)
+        threading.Thread(target=_kill_without_client, args=(status, pid), daemon=True).start()
+        try:
+            os.write(status, f"{pid}\n".encode())
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            os.write(status, f"{code}\n".encode())
+        finally:
+            os._exit(0)
+    os.close(status)
+    os.setsid()
+    for stream, number in ((out, 1), (err, 2)):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    multiprocessing_process.ORIGINAL_DIR = request["cwd"]  # type: ignore[attr-defined] # where spawned processes start
+    # A generator that nobody has seeded differs between processes; `random` sees to that itself.
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    if "torch" in sys.modules:
+        sys.modules["torch"].default_generator.seed()
+    if watched:
+        sys.meta_path.insert(0, _Watch(watched))
+    script, *arguments = request["words"]
+    if script == "-m":
+        module, *arguments = arguments
+        sys.path.insert(0, request["cwd"])
+        sys.argv = [module, *arguments]
+        return partial(runpy.run_module, module, run_name="__main__", alter_sys=True)
+    sys.path.insert(0, str(Path(script).resolve().parent))
+    sys.argv = [script, *arguments]
+    return partial(runpy.run_path, script, run_name="__main__")
+
+
+def _kill_without_client(status: int, pid: int) -> None:
+    os.read(status, 1)  # nothing is ever written there: it returns when the tests have ended
+    os.killpg(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    _socket = socket.socket(fileno=int(sys.argv[1]))
+    _run = serve(_socket, *(names.split(",") if names else [] for names in sys.argv[2:4]))
+    _run()  # the last statement: what it raises ends the command as it would end any program

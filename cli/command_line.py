@@ -168,7 +168,7 @@ def check_plugins(words: list[str]) -> None:
     """
     for word in words:
         package = PLUGINS.get(word)
-        if package and find_spec(f"hydra_plugins.{package}") is None:
+        if package and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{package}")):
             raise UserError(f"{word}: its package is not installed; pip install -r requirements-sweep.txt")
 
 

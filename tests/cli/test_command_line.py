@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from cli.command_line import added, flags_first, resume_words, swept_groups, value_of
+from cli.command_line import added, check_plugins, flags_first, resume_words, swept_groups, value_of
 from cli.config import output_folder, plain
 from cli.launch import overrides
 from cli.quoting import as_typed, quote, quote_texts
 from tests.in_process import assert_refused, run_here
+from utils.errors import UserError
 from utils.run_folder import RunFolder
 
 TRICKY = [
@@ -150,3 +152,11 @@ def test_keys_that_only_some_options_of_a_sweep_have_may_be_set() -> None:
     assert {"model", "data", "loss"} < swept_groups(["experiment=a,b", "seed=1,2"])
     assert "model" in swept_groups(["experiment='glob(*)'"])
     assert swept_groups(["optimizer.lr=0.1,0.2", "model=unet"]) == set()
+
+
+@pytest.mark.parametrize("word", ["hydra/launcher=joblib", "hydra/sweeper=optuna"])
+def test_plugins_that_are_not_installed(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is not one of them: the package that holds them is missing, too."""
+    monkeypatch.setitem(sys.modules, "hydra_plugins", None)
+    with pytest.raises(UserError, match=rf"{word}: its package is not installed; pip install -r requirements-sweep"):
+        check_plugins([word])

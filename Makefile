@@ -1,6 +1,6 @@
 # make train   a first experiment: ENet on generated street scenes
 # make test    the tests        make test-all   the long ones too
-# make setup   the environment alone
+# make setup   the environment for development only
 # make lint    style and types  make benchmark  the side-by-side measurements
 
 PYTHON ?= python3
@@ -11,16 +11,24 @@ CHECK = import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newe
 
 .PHONY: setup train test test-all lint benchmark clean
 
-setup: $(VENV)/.installed
-
-# Installed anew only when what is required has changed.
-$(VENV)/.installed: $(wildcard requirements*.txt)
+# Installs a file of requirements, and notes that by touching the target and what else is up to date.
+define install
 	@$(PYTHON) -c "$(CHECK)"
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	touch $@
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r $(1)
+	touch $(2)
+endef
 
-train: setup
+setup: $(VENV)/.installed
+
+# Installed again only when what is required has changed.
+$(VENV)/.installed: $(wildcard requirements*.txt)
+	$(call install,requirements-dev.txt,$@ $(VENV)/.installed-for-training)
+
+$(VENV)/.installed-for-training: requirements.txt
+	$(call install,requirements.txt,$@)
+
+train: $(VENV)/.installed-for-training
 	$(RUN) train_segmentation.py
 
 test: setup

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.labels import IGNORE_INDEX
-from losses.overlap import SoftDice, SoftIoU
+from losses.overlap import SoftDice, SoftIoU, Tversky
 from tests.losses.examples import example, total_and_gradient
 
 Overlap = SoftIoU | SoftDice
@@ -177,3 +177,43 @@ def test_scaled_gradient(kind: type[Overlap], classes: Counted) -> None:
 def test_unknown_option(kind: type[Overlap]) -> None:
     with pytest.raises(ValueError, match="'present' or 'all', not 'some'"):
         kind("some")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("gamma", [1.0, 4 / 3, 0.5])
+@OPTIONS
+def test_tversky(gamma: float, classes: Counted) -> None:
+    """Loops over pixels and classes, with a pixel given to each class as far as its probability goes."""
+    logits, target = example(6)
+    p, t = logits.double().softmax(1).numpy(), target.numpy()
+    losses = []
+    for c in range(p.shape[1]):
+        right = false = missed = 0.0
+        for n, y, x in np.ndindex(*t.shape):
+            if t[n, y, x] == c:
+                right, missed = right + p[n, c, y, x], missed + 1 - p[n, c, y, x]
+            elif t[n, y, x] != IGNORE_INDEX:
+                false += p[n, c, y, x]
+        if right or classes == "all":
+            losses.append((1 - right / (right + 0.2 * false + 0.6 * missed)) ** (1 / gamma))
+    total, _, gradient = total_and_gradient(Tversky(0.2, 0.6, gamma, classes), logits, target)
+    assert total.item() == pytest.approx(np.mean(losses), rel=1e-5)
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize(("weights", "kind"), [((0.5, 0.5), SoftDice), ((1.0, 1.0), SoftIoU)])
+def test_tversky_with_equal_weights(weights: tuple[float, float], kind: type[Overlap]) -> None:
+    logits, target = example(7)
+    ours, theirs = (total_and_gradient(term, logits, target) for term in (Tversky(*weights), kind()))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_focal_tversky_has_a_gradient_at_a_perfect_overlap() -> None:
+    logits = torch.tensor([[[[1e4]], [[0.0]]]])
+    _, _, gradient = total_and_gradient(Tversky(gamma=4 / 3), logits, torch.tensor([[[0]]]))
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("options", [(-1.0, 0.5), (0.0, 0.0), (float("nan"), 1.0), (0.3, 0.7, 0.0), (0.3, 0.7, 11.0)])
+def test_tversky_options_out_of_range(options: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError):
+        Tversky(*options)  # type: ignore[arg-type]

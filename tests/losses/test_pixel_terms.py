@@ -1,4 +1,4 @@
-"""Focal loss, OHEM and Lovasz-softmax against loops over pixels in NumPy."""
+"""Focal loss, OHEM, Lovasz-softmax and label smoothing against loops over pixels in NumPy."""
 
 import math
 from collections.abc import Callable
@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from data.labels import IGNORE_INDEX
-from losses.combinations import focal, lovasz, ohem
-from losses.cross_entropy import CrossEntropy
+from losses.boundary import BoundaryCrossEntropy
+from losses.combinations import boundary, ce_iou, cross_entropy, focal, lovasz, ohem, rmi, tversky
+from losses.cross_entropy import CrossEntropy, SmoothedCrossEntropy
 from losses.focal import Focal
 from losses.lovasz import Lovasz
 from losses.ohem import OHEM
+from losses.rmi import RegionMutualInformation
 from losses.term import LossTerm
 
 CLASSES = 5
@@ -140,7 +142,33 @@ def test_lovasz(seed: int) -> None:
     assert float(total / denominator) == pytest.approx(naive_lovasz(logits, target), rel=1e-5)
 
 
-TERMS: list[Callable[[], LossTerm]] = [Focal, OHEM, Lovasz]
+@pytest.mark.parametrize("smoothing", [0.1, 0.5])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_label_smoothing(smoothing: float, weights: list[float] | None) -> None:
+    """The target of each pixel is written out, class after class."""
+    logits, target = example(3)
+    log_p, given = torch.log_softmax(logits, 1).numpy(), weights or [1.0] * CLASSES
+    total = denominator = 0.0
+    for n, y, x in np.ndindex(*target.shape):
+        label = int(target[n, y, x])
+        if label != IGNORE_INDEX:
+            wanted = [(1 - smoothing) * (c == label) + smoothing / CLASSES for c in range(CLASSES)]
+            total -= sum(given[c] * wanted[c] * log_p[n, c, y, x] for c in range(CLASSES))
+            denominator += given[label]
+    term = SmoothedCrossEntropy(smoothing, weights)
+    value = term(logits, target)
+    assert value.total.item() == pytest.approx(total, rel=1e-5)
+    assert value.denominator.item() == term.denominator(target).item() == pytest.approx(denominator)
+
+
+TERMS: list[Callable[[], LossTerm]] = [
+    Focal,
+    OHEM,
+    Lovasz,
+    BoundaryCrossEntropy,
+    lambda: SmoothedCrossEntropy(0.1),
+    lambda: RegionMutualInformation(2, 1),
+]
 
 
 @pytest.mark.parametrize("build", TERMS)
@@ -203,12 +231,22 @@ def test_extreme_logits_are_finite() -> None:
 
 
 def test_what_is_out_of_range_is_refused() -> None:
-    for build in (lambda: Focal(-1.0), lambda: OHEM(0.0), lambda: OHEM(0.7, 0.0), lambda: OHEM(1.2)):
+    smoothing = (lambda: SmoothedCrossEntropy(1.0), lambda: cross_entropy(label_smoothing=-0.1))
+    for build in (lambda: Focal(-1.0), lambda: OHEM(0.0), lambda: OHEM(0.7, 0.0), lambda: OHEM(1.2), *smoothing):
         with pytest.raises(ValueError):
             build()
 
 
-def test_combinations_name_their_term() -> None:
+def test_combinations_name_their_terms() -> None:
     logits, target = example(1)
-    for loss, name in ((focal(), "focal"), (ohem(), "ohem"), (lovasz(), "lovasz")):
-        assert list(loss(logits, target)) == [name]
+    both = {"cross_entropy": 0.5, "rmi": 0.5}
+    for loss, names in (
+        (focal(), ["focal"]),
+        (ohem(), ["ohem"]),
+        (lovasz(), ["lovasz"]),
+        (tversky(), ["tversky"]),
+        (boundary(), ["boundary"]),
+        (rmi(both), ["cross_entropy", "rmi"]),
+        (ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}, label_smoothing=0.1), ["cross_entropy", "soft_iou"]),
+    ):
+        assert list(loss(logits, target)) == names

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from cli.config import build, build_dataset, build_network, plain, pretrained_options
+from cli.config import build, build_dataset, build_network, plain, pretrained_options, training_split, validation_split
 from cli.resuming import OpenRun, check_resumable
 from cli.validation import GROUP_KEYS
 from utils.errors import UserError
@@ -133,11 +133,12 @@ def new_model(cfg: DictConfig, num_classes: int) -> nn.Module:
 
 def build_splits(cfg: DictConfig) -> Splits:
     """Build both splits, after a check of their files."""
-    train_set = build_dataset(cfg.data, cfg.data.train_split)
-    validation_set = build_dataset(cfg.data, cfg.data.val_split)
+    training, validation = training_split(cfg.data), validation_split(cfg.data)
+    train_set = build_dataset(cfg.data, training)
+    validation_set = build_dataset(cfg.data, validation)
     return Splits(
-        train=input_samples(cfg, train_set, cfg.data.train_split, masks=True),
-        validation=input_samples(cfg, validation_set, cfg.data.val_split, masks=False),
+        train=input_samples(cfg, train_set, training, masks=True),
+        validation=input_samples(cfg, validation_set, validation, masks=False),
         validation_set=validation_set,
     )
 

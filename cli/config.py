@@ -13,7 +13,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -44,6 +43,8 @@ CHECKS = {
 }
 
 
+FOLD, OTHER_FOLDS = "fold", "other_folds"
+"""The splits of a cross-validation; as in data/folds.py, which takes long to import."""
 CHOSEN = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "experiment")
 """Groups whose options a run notes."""
 
@@ -110,10 +111,29 @@ def option_node(group: str, name: str) -> dict[str, Any]:
 
 
 def build_dataset(node: DictConfig | dict[str, Any], split: str) -> Any:
-    """The data set of a `data` node, without the keys that are the loader's."""
+    """Build the data set of a `data` node, without the keys that are the loader's.
+
+    With `folds`, the splits `fold` and `other_folds` are parts of `train_split`.
+    """
     values = plain(node) if isinstance(node, DictConfig) else node
     own = {key: value for key, value in values.items() if key not in LOADER_KEYS}
-    return build(own, "data", split=split)
+    if not values.get("folds") or split not in (FOLD, OTHER_FOLDS):
+        return build(own, "data", split=split)
+    from data.folds import fold_of
+
+    divided = build(own, "data", split=values["train_split"])
+    options = {"group_by": values.get("group_by"), "seed": values.get("fold_seed", 0)}
+    return fold_of(divided, split, values["folds"], values.get("fold", 0), **options)
+
+
+def training_split(node: Mapping[str, Any]) -> str:
+    """Return the name of the split that trains; with `folds`, the other folds of `train_split`."""
+    return OTHER_FOLDS if node.get("folds") else str(node["train_split"])
+
+
+def validation_split(node: Mapping[str, Any]) -> str:
+    """Return the name of the split that validates; with `folds`, a fold of `train_split`."""
+    return FOLD if node.get("folds") else str(node["val_split"])
 
 
 def dataset_class(node: dict[str, Any]) -> Any:
@@ -124,7 +144,7 @@ def dataset_class(node: dict[str, Any]) -> Any:
 def advice(node: Mapping[str, Any]) -> str:
     """The command that finds all that is wrong with the data of a `data` node."""
     name = str(node["_target_"]).split(".")[1]
-    usual = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text()) if name in options("data") else {}
+    usual = option_node("data", name) if name in options("data") else {}
     usual["root"] = str(Path(os.environ.get("SEGMENTATION_DATA", "datasets"), name))
     keys = ("root", "labels", "train_split", "val_split", "classes", "coarse")
     own = [f"data.{key}={node[key]}" for key in keys if key in node and node[key] != usual.get(key)]

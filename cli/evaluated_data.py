@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig
 
-from cli.config import chosen, plain
+from cli.config import chosen, option_node, plain, validation_split
 from cli.launch import overrides
 from cli.validation import Origin, check_data
 from data.folder import ALL, Folder, is_by_share
 from evaluation.names import is_same_place
 from utils.checked import shown
 from utils.errors import UserError
-from utils.groups import CONF
 from utils.paths import user_path
 from utils.trusted import check_targets, plain_copy, trusted_class
 
@@ -74,7 +72,7 @@ def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, 
     """What a node `data` is compared with to name what is different: that of the run or, for another kind of data set,
     the option in conf/ at the run's image size."""
     option = chosen("data")
-    usual = yaml.safe_load((CONF / "data" / f"{option}.yaml").read_text(encoding="utf-8")) if option else {}
+    usual = option_node("data", option) if option else {}
     if node["_target_"] == own.get("_target_"):
         usual |= own
         if is_another(node, own):
@@ -87,7 +85,8 @@ def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, 
 def usual_split(node: dict[str, Any], own: dict[str, Any]) -> str:
     """The split to measure where none was typed: the one that the run validated on. Of a folder that is not the run's,
     and that only a share of its photos would divide, all."""
-    return ALL if is_another(node, own) and _by_share(node, node["val_split"]) else node["val_split"]
+    split = validation_split(node)
+    return ALL if is_another(node, own) and _by_share(node, split) else split
 
 
 def log_subset(cfg: DictConfig, node: dict[str, Any], split: str, samples: int, in_split: int) -> None:

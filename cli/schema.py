@@ -77,6 +77,10 @@ class Loader(Keys):
     augment_on: Literal["auto", "cpu", "device"] = "auto"
     limit: Positive | None
     allow_single_class: Flag = False  # a run of an earlier version is without it
+    folds: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
+    fold: NonNegative = 0
+    group_by: Text | None = None
+    fold_seed: NonNegative = 0
 
 
 class ParameterGroups(Keys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -147,6 +148,22 @@ def check_loader(node: Config, origin: Origin) -> None:
     """Checks the keys of the node `data` that are not the data set's own; errors as `check_train`."""
     loader = {key: value for key, value in node.items() if key in LOADER_KEYS}
     check_keys(schema.Loader, loader, origin, prefix="data.")
+    _check_folds(loader, origin)
+
+
+def _check_folds(loader: Config, origin: Origin) -> None:
+    folds, fold, pattern = loader.get("folds"), loader.get("fold", 0), loader.get("group_by")
+    if folds is None and (fold or pattern is not None):
+        key, value = ("fold", fold) if fold else ("group_by", pattern)
+        raise UserError(f"data.{key}={value} {origin.place(f'data.{key}')}: needs data.folds=<number of folds>")
+    if folds is not None and fold >= folds:
+        raise UserError(f"data.fold={fold} {origin.place('data.fold')}: data.folds={folds} has folds 0 to {folds - 1}")
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise UserError(
+            f"data.group_by={pattern} {origin.place('data.group_by')}: not a regular expression ({error})"
+        ) from error
 
 
 def check_optimizer(node: Config, origin: Origin) -> None:

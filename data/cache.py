@@ -23,7 +23,7 @@ import PIL
 import psutil
 
 from data.resized import ResizedSamples
-from data.samples import Sample, View
+from data.samples import Sample, SegmentationDataset, View
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class OnDisk:
         except OSError as error:
             raise UserError(
                 f"data.cache=disk: {self.folder} cannot be written ({error.strerror});"
-                " set SEGMENTATION_DATA to a folder of yours, or say data.cache=none"
+                " set SEGMENTATION_DATA to a folder of yours, or pass data.cache=none"
             ) from error
         self._open()
         missing = int((self.marks == 0).sum())
@@ -153,46 +153,51 @@ class OnDisk:
 
 
 def cache_home() -> Path:
-    """Where what can be made again is kept on disk."""
+    """Return the folder for files that can be made again."""
     return Path(os.environ.get("SEGMENTATION_DATA", "datasets"), ".cache")
 
 
 def checksum(slot: np.ndarray) -> int:
-    """Never 0, which marks a sample that is not there."""
+    """Return a checksum that is never 0, which marks a missing sample."""
     return zlib.crc32(slot.data) or 1
 
 
-def fingerprint(samples: ResizedSamples) -> str:
-    """A name for everything that decides what samples look like: the data set with all its settings, the dates of its
-    files, the sizes, the code that reads them, and the libraries that decode."""
+def fingerprint(dataset: SegmentationDataset) -> str:
+    """Return a hash of all that decides how the samples look.
+
+    That is the data set with its options and, if it is a view, those of the view; the dates of its files; the code that
+    reads them; and the libraries that decode.
+    """
     digest = hashlib.blake2b(digest_size=12)
-    own = sys.modules[type(samples.dataset).__module__].__file__
+    source = dataset
+    while isinstance(source, View):
+        source = source.dataset
+    own = sys.modules[type(source).__module__].__file__
     for file in sorted({*Path(__file__).parent.glob("*.py"), *([Path(own)] if own else [])}):
         digest.update(file.read_bytes())
-    settings = (cv2.__version__, PIL.__version__, samples.image_size, len(samples), samples.masks)
-    digest.update(repr(settings).encode())
-    digest.update(pickle.dumps(samples.dataset, protocol=4))
-    for path in _files(samples):
+    digest.update(repr((cv2.__version__, PIL.__version__)).encode())
+    digest.update(pickle.dumps(dataset, protocol=4))
+    for path in _files(dataset):
         state = os.stat(path)  # noqa: PTH116 - of 100,000 files, Path takes longer than the system
         digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
-def _files(samples: ResizedSamples) -> Iterator[str]:
-    for index in range(len(samples)):
-        yield from samples.files(index)
+def _files(dataset: SegmentationDataset) -> Iterator[str]:
+    for index in range(len(dataset)):
+        yield from dataset.files(index)
 
 
 def _check_room(where: str, needed: int, free: int, what: str) -> None:
     if needed > 0.95 * free:
         raise UserError(
             f"data.cache={where} needs {needed / 1e9:.2f} GB, and there are {free / 1e9:.2f} GB of {what};"
-            " make room, use a smaller data.image_size, or say data.cache=none"
+            " make room, use a smaller data.image_size, or pass data.cache=none"
         )
 
 
 def _reserve(path: Path, where: str, size: int, what: str) -> None:
-    """Has the system set aside the room of a file: writing to a memory map on a full disk would kill the process."""
+    """Reserve the space of a file: writing to a memory map on a full disk would kill the process."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             try:
@@ -204,6 +209,6 @@ def _reserve(path: Path, where: str, size: int, what: str) -> None:
 
 
 def _unlink(memory: SharedMemory, owner: int) -> None:
-    """Gives shared memory back, at the end of the process that made it."""
+    """Give shared memory back at the end of the process that made it."""
     if os.getpid() == owner:
         memory.unlink()

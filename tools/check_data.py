@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cli.config import build_dataset, chosen, dataset_class, plain
+from cli.config import build_dataset, chosen, dataset_class, plain, training_split, validation_split
 from cli.launch import launch
 from utils.errors import DataFault, NotThere, PartlyFailed, UserError
 from utils.files import atomic_write, make_writable
@@ -53,14 +53,14 @@ def check(cfg: DictConfig) -> None:
         length = len(dataset) if cfg.data.limit is None else min(cfg.data.limit, len(dataset))
         bar = tqdm(inspect(dataset, length), desc=split, total=length, unit="img", leave=False, dynamic_ncols=True)
         facts[split] = summarise(list(bar), list(dataset.faults))
-        describe(split, facts[split], dataset.labels, getattr(dataset, "labels_file", None))
+        describe(split, facts[split], dataset.labels, dataset.labels_file)
         panels = spread_samples(dataset, length, cfg.pictures)
         if panels:
             path = folder / f"{split.replace('/', '_')}.png"
             draw_sheet(panels, dataset.labels, f"{split}: {len(facts[split].names)} samples", path)
             log.info("wrote %s", path)
 
-    found = findings(facts, datasets, {cfg.data.train_split, cfg.data.val_split}) | broken
+    found = findings(facts, datasets, {training_split(cfg.data), validation_split(cfg.data)}) | broken
     faults = label_faults(facts, datasets, cfg.data)
     if faults:
         found["labels"] = faults
@@ -84,11 +84,10 @@ def splits_there(
     if wanted is not None:
         return {split: build_dataset(node, split) for split in wanted}, {}
     there, broken, absent = {}, defaultdict(list), {}
-    for split in dict.fromkeys([node["train_split"], node["val_split"], *dataset_class(node).splits]):
+    used = training_split(node), validation_split(node)
+    for split in dict.fromkeys([*used, *dataset_class(node).splits]):
         # What was not asked for is not fetched.
-        asked = (
-            {} if split in (node["train_split"], node["val_split"]) or "download" not in node else {"download": False}
-        )
+        asked = {} if split in used or "download" not in node else {"download": False}
         try:
             there[split] = build_dataset(node | asked, split)
         except NotThere as error:
@@ -146,7 +145,7 @@ def findings(
         for fault in each.faults:
             found[fault.kind].append(str(fault))
     for one, other in combinations(facts, 2):
-        parts = getattr(datasets[one], "parts", {})
+        parts = datasets[one].parts
         if {one, other} != used and set(parts.get(one, {one})) & set(parts.get(other, {other})):
             continue
         places = dict(zip(facts[other].digests, facts[other].names, strict=True))
@@ -161,9 +160,9 @@ def label_faults(facts: dict[str, SplitFacts], datasets: dict[str, SegmentationD
     from data.statistics import class_fault
 
     found = []
-    for split in dict.fromkeys([node.train_split, node.val_split]):
+    for split in dict.fromkeys([training_split(node), validation_split(node)]):
         if split in facts and facts[split].names:
-            file, single = getattr(datasets[split], "labels_file", None), split != node.train_split
+            file, single = datasets[split].labels_file, split != training_split(node)
             pixels, labels = facts[split].pixels, datasets[split].labels
             fault = class_fault(pixels, labels, split, file, single or node.get("allow_single_class", False))
             if fault:

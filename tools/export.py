@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from cli.config import build_dataset
+from cli.config import build_dataset, training_split, validation_split
 from cli.evaluated_data import check_classes, data_node, run_node
 from cli.launch import launch
 from utils.errors import PartlyFailed, UserError
@@ -64,8 +64,8 @@ def export(cfg: DictConfig) -> None:
     facts = facts_of(checkpoint, model, (height, width), dynamic, cfg.preprocessing)
     photos, source = photos_to_compare_on(cfg, checkpoint, facts)
     node = data_node(cfg, checkpoint, run_node(checkpoint)) if cfg.quantize else {}
-    training = samples(node, node["train_split"], facts) if node else None
-    validation = samples(node, node["val_split"], facts) if node else None
+    training = samples(node, training_split(node), facts) if node else None
+    validation = samples(node, validation_split(node), facts) if node else None
 
     log.info("exporting %s, which may take a minute or two", facts.model)
     plain, facts = exported(cfg.format, model, facts)
@@ -126,7 +126,7 @@ def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Fac
         return [read_image(path) for path in paths[:COMPARED]], f"photos of {given}"
     try:
         node = data_node(cfg, checkpoint, run_node(checkpoint))
-        found = samples(node, node["val_split"], facts)
+        found = samples(node, validation_split(node), facts)
         source = f"validation samples of {type(found.dataset).__name__}"
         return [found.dataset[i].image for i in range(min(COMPARED, len(found)))], source
     except UserError as error:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from cli.building import build_loss, build_optimizer, input_samples, new_model, training_loader
-from cli.config import build, build_dataset, chosen
+from cli.config import build, build_dataset, chosen, training_split
 from cli.launch import launch
 from utils.errors import UserError
 from utils.files import make_writable
@@ -49,8 +49,8 @@ def find(cfg: DictConfig) -> None:
 
     seed_everything(cfg.seed)
     trainer = build(cfg.trainer, "trainer")
-    dataset = build_dataset(cfg.data, cfg.data.train_split)
-    samples = input_samples(cfg, dataset, cfg.data.train_split, masks=True)
+    split = training_split(cfg.data)
+    samples = input_samples(cfg, build_dataset(cfg.data, split), split, masks=True)
     make_writable(path.parent)
     batches = training_loader(cfg, samples, trainer.device)
     model = trainer.prepare(new_model(cfg, len(samples.labels)))

@@ -14,7 +14,7 @@ import logging
 
 from omegaconf import DictConfig
 
-from cli.config import build, build_dataset
+from cli.config import build, build_dataset, training_split
 from cli.launch import launch
 from utils.errors import UserError
 from utils.files import make_writable
@@ -34,7 +34,7 @@ def preview(cfg: DictConfig) -> None:
     if path.suffix.lower() != ".png" or is_folder(path):
         raise UserError(f"output={path}: the picture is a .png file")
     size = cfg.data.image_size[0], cfg.data.image_size[1]
-    samples = ResizedSamples(build_dataset(cfg.data, cfg.data.train_split), size, masks=True, limit=cfg.data.limit)
+    samples = ResizedSamples(build_dataset(cfg.data, training_split(cfg.data)), size, masks=True, limit=cfg.data.limit)
     if cfg.index >= len(samples):
         raise UserError(f"index={cfg.index}: the split has {len(samples)} samples, counted from 0")
     make_writable(path.parent)

@@ -10,8 +10,8 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 def options(group: str) -> list[str]:
-    """The names of a group's options."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    """Return the names of a group's options, without files that only other options include (`_loader.yaml`)."""
+    return sorted(path.stem for path in (CONF / group).glob("[!_]*.yaml"))
 
 
 def option(group: str, name: str) -> Path:

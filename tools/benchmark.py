@@ -1,4 +1,4 @@
-"""How large networks are, and how fast.
+"""Measure the size and speed of networks.
 
 python -m tools.benchmark model=[enet,espnet_s0] image_size=[512,512]
 python -m tools.benchmark model=[enet,espnet_s0] backends=[eager,compile,onnx] batch_size=[1,8]
@@ -31,12 +31,13 @@ log = logging.getLogger("benchmark")
 
 
 class Entry(NamedTuple):
-    """What gets rows of its own in the tables: a network, or a run and its network.
+    """A network, or a run and its network; each has its own rows in the tables.
 
     Attributes:
-        parameters: of the network, all of them.
-        macs: multiply-adds of one forward pass for one image.
-        accuracy: mIoU of a run's best epoch; NaN where there is none.
+        name: as shown in tables.
+        parameters: number of parameters.
+        macs: multiply-adds of a forward pass for one image.
+        accuracy: mIoU of the run's best epoch; NaN if there is none.
     """
 
     name: str
@@ -47,12 +48,12 @@ class Entry(NamedTuple):
 
 
 def benchmark(cfg: DictConfig) -> None:
-    """Prints what is asked of each network, and draws accuracy over speed."""
+    """Print size, and optionally time and memory, of each network; plot accuracy over speed."""
     plot = user_path(cfg.plot, "plot") if cfg.plot is not None else None
     if plot is not None and (plot.suffix.lower() != ".png" or is_folder(plot)):
-        raise UserError(f"plot={plot}: the picture is a .png file")
+        raise UserError(f"plot={plot}: must be a .png file")
     wanted = cfg.models or ([] if cfg.runs is not None else options("model"))
-    sources = [(name, source_of(name)) for name in listed(wanted)]  # a misspelt one is told before torch is imported
+    sources = [(name, source_of(name)) for name in listed(wanted)]  # reports a misspelt name before torch is imported
     sizes = [cfg.image_size] if isinstance(cfg.image_size[0], int) else cfg.image_size
     entries = [
         entry_of(Network(name, source, (size[0], size[1]), cfg.num_classes))
@@ -62,7 +63,7 @@ def benchmark(cfg: DictConfig) -> None:
     entries += entries_of_runs(cfg.runs) if cfg.runs is not None else []
     if plot is not None:
         if all(math.isnan(entry.accuracy) for entry in entries):
-            raise UserError(f"runs={cfg.runs}: no run there has a val/miou that could be drawn")
+            raise UserError(f"runs={cfg.runs}: no run there has a val/miou to plot")
         make_writable(plot.parent)
     if not cfg.backends:
         print(as_text(entries, cfg.format))
@@ -76,28 +77,28 @@ def benchmark(cfg: DictConfig) -> None:
     print(rendered([row_of(entry, case, results[case]) for entry, case in pairs], cfg.format, where))
     if plot is not None:
         draw([(entry, case, results[case]) for entry, case in pairs], where, plot)
-    problems = [f"{in_words(case)}: {found.problem}" for case, found in results.items() if found.problem]
+    problems = [f"{described(case)}: {found.problem}" for case, found in results.items() if found.problem]
     if problems:
         raise PartlyFailed("\n".join([f"{len(problems)} of {len(cases)} could not be timed:", *problems]))
 
 
 def listed(value: Any) -> list[Any]:
-    """One value, or a list of them, as a list."""
+    """Return one value, or a list of them, as a list."""
     return [value] if isinstance(value, str | int) else list(value)
 
 
 def shown(size: tuple[int, int]) -> str:
-    """(512, 1024) as '512x1024'."""
+    """Return (512, 1024) as '512x1024'."""
     return f"{size[0]}x{size[1]}"
 
 
-def in_words(case: Case) -> str:
-    """'enet, 512x512, onnx, batch of 1'."""
+def described(case: Case) -> str:
+    """Return 'enet, 512x512, onnx, batch of 1'."""
     return f"{case.network.name}, {shown(case.network.image_size)}, {case.backend}, batch of {case.batch_size}"
 
 
 def source_of(name: str) -> Path:
-    """The file of conf/model/ of that name; else a checkpoint or run folder.
+    """Return the file in conf/model/ with this name, else the checkpoint or run folder.
 
     Raises:
         UserError: there is neither.
@@ -107,7 +108,7 @@ def source_of(name: str) -> Path:
 
 
 def entry_of(network: Network, name: str | None = None, accuracy: float = math.nan) -> Entry:
-    """Counts, without memory for the weights of a network of conf/model/."""
+    """Count parameters and multiply-adds; without allocating the weights of a network in conf/model/."""
     from engine.size import multiply_adds
 
     model = load(network.source, network.num_classes, on_meta=network.source.suffix == ".yaml")
@@ -116,7 +117,7 @@ def entry_of(network: Network, name: str | None = None, accuracy: float = math.n
 
 
 def entries_of_runs(pattern: str) -> list[Entry]:
-    """Runs with their networks at their own image sizes; runs of one network share it, so that it is timed once.
+    """Return runs with their networks at their own image sizes. Runs of equal networks share one, which is timed once.
 
     Raises:
         UserError: there are none.
@@ -129,7 +130,7 @@ def entries_of_runs(pattern: str) -> list[Entry]:
     for run in runs:
         size = run.config.get("data.image_size")
         if not (run.path / "checkpoints").is_dir() or not isinstance(size, list) or len(size) != 2:
-            skipped.append(f"{run.path}: there is no checkpoint, or no config")
+            skipped.append(f"{run.path}: no checkpoint, or no config")
             continue
         classes = sum(key.startswith("val/iou/") for key in run.row("best"))
         own = {key: value for key, value in run.config.items() if key.startswith("model.")}
@@ -137,17 +138,17 @@ def entries_of_runs(pattern: str) -> list[Entry]:
         network = networks.setdefault(str((own, size, classes)), Network(name, run.path, (size[0], size[1]), classes))
         entries.append(entry_of(network, name, run.best("val/miou")))
     for reason in skipped:
-        log.warning("left out %s", reason)
+        log.warning("skipped %s", reason)
     if not entries:
-        raise UserError(f"runs={pattern}: there is no run with a checkpoint; name a folder of runs, or a pattern")
+        raise UserError(f"runs={pattern}: there is no run with a checkpoint; pass a folder of runs, or a pattern")
     return entries
 
 
 def cases_of(cfg: DictConfig, entries: Sequence[Entry]) -> tuple[list[Case], str]:
-    """What is to be timed, and where, in words.
+    """Return what to time, and a description of the device.
 
     Raises:
-        UserError: the device is not there.
+        UserError: the device is not available.
     """
     import torch
 
@@ -166,7 +167,7 @@ def cases_of(cfg: DictConfig, entries: Sequence[Entry]) -> tuple[list[Case], str
 
 
 def row_of(entry: Entry, case: Case, found: Result) -> dict[str, Any]:
-    """A case in a table: times in milliseconds, memory in MiB, None where there is none."""
+    """Return the row of a case: times in milliseconds, memory in MiB, None if unknown."""
     median = statistics.median(found.times) if found.times else None
     accuracy = {} if math.isnan(entry.accuracy) else {"mIoU": entry.accuracy}
     return {
@@ -185,19 +186,19 @@ def row_of(entry: Entry, case: Case, found: Result) -> dict[str, Any]:
 
 
 def short(milliseconds: float) -> float | int:
-    """Two decimals, none of a second and more."""
+    """Round to two decimals, or to none from one second on."""
     return round(milliseconds) if milliseconds >= 1000 else round(milliseconds, 2)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The least of the values that this share of them does not exceed."""
+    """Return the smallest value that is not exceeded by this share of the values."""
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
 def as_text(entries: Sequence[Entry], form: str) -> str:
-    """Sizes alone: a row a network, with a column of multiply-adds for each image size."""
+    """Return a table of sizes: one row per network, with a column of multiply-adds for each image size."""
     from comparison.table import rendered
-    from utils.tables import table  # with torch, slow to import, so only here
+    from utils.tables import table
 
     if form in ("csv", "json"):
         rows = [(e, {"model": e.name, "size": shown(e.network.image_size)}) for e in entries]
@@ -221,7 +222,7 @@ def as_text(entries: Sequence[Entry], form: str) -> str:
 
 
 def remarks(source: Path) -> tuple[str, str]:
-    """What a file of conf/model/ says of its paper and published results; of a run, nothing."""
+    """Return the paper and the published results in the comments of a file in conf/model/; '' for a run."""
     if source.parent != CONF / "model":
         return "", ""
     lines = [
@@ -234,7 +235,7 @@ def remarks(source: Path) -> tuple[str, str]:
 
 
 def draw(found: Sequence[tuple[Entry, Case, Result]], where: str, path: Path) -> None:
-    """Draws each run's mIoU over the median time of its network, for the smallest of the batches."""
+    """Plot each run's mIoU over the median time of its network, for the smallest batch size."""
     from visualization.figures import draw_speed
 
     batch = min(case.batch_size for _, case, _ in found)
@@ -243,7 +244,7 @@ def draw(found: Sequence[tuple[Entry, Case, Result]], where: str, path: Path) ->
     for entry, case, result in found:
         if case.batch_size == batch and result.times and not math.isnan(entry.accuracy):
             times.setdefault(entry, {})[case.backend] = statistics.median(result.times)
-    if not times:  # what failed is told
+    if not times:  # all failed, which is reported
         return
     points = [
         (entry.name if len(sizes) == 1 else f"{entry.name}, {shown(entry.network.image_size)}", entry.accuracy, each)

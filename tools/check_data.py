@@ -1,4 +1,4 @@
-"""Looks for everything that is wrong with a data set, and tells what is in it.
+"""Check a data set for mistakes, and print its statistics.
 
 python -m tools.check_data data=voc splits=[val]
 """
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("check_data")
 
-SHOWN = 20  # findings of a kind on the console; the file has all
+SHOWN = 20  # findings of each kind on the console; the file lists all
 
 
 def check(cfg: DictConfig) -> None:
-    """Walks the splits, prints what is in them, draws samples, and fails if something is wrong."""
+    """Inspect the splits, print their statistics, draw samples, and fail if something is wrong."""
     # Slow to import, so only here, where the config is known to be right.
     from tqdm import tqdm
 
@@ -70,23 +70,23 @@ def check(cfg: DictConfig) -> None:
         file.write(text.encode("utf-8", "surrogateescape"))
     if found:
         raise PartlyFailed(as_text(found, report))
-    log.info("nothing is wrong with %s", ", ".join(f"{split} ({len(facts[split].names)})" for split in facts))
+    log.info("found no mistakes in %s", ", ".join(f"{split} ({len(facts[split].names)})" for split in facts))
 
 
 def splits_there(
     node: dict[str, Any], wanted: list[str] | None
 ) -> tuple[dict[str, SegmentationDataset], dict[str, list[str]]]:
-    """The data set of each split that is wanted, or of each that is there; and why others cannot be opened.
+    """Return the data sets of the wanted splits (None: all that exist), and why others cannot be opened.
 
     Raises:
-        UserError: a wanted one cannot be opened, or none is there.
+        UserError: a wanted split cannot be opened, or none exists.
     """
     if wanted is not None:
         return {split: build_dataset(node, split) for split in wanted}, {}
     there, broken, absent = {}, defaultdict(list), {}
     used = training_split(node), validation_split(node)
     for split in dict.fromkeys([*used, *dataset_class(node).splits]):
-        # What was not asked for is not fetched.
+        # Do not download splits that nobody asked for.
         asked = {} if split in used or "download" not in node else {"download": False}
         try:
             there[split] = build_dataset(node | asked, split)
@@ -97,12 +97,12 @@ def splits_there(
     if not there and not broken:
         raise next(iter(absent.values()))
     for split, reason in absent.items():
-        log.info("%s: not looked at, since %s", split, str(reason).splitlines()[0])
+        log.info("%s: skipped: %s", split, str(reason).splitlines()[0])
     return there, broken
 
 
 def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | None) -> None:
-    """Print the classes with their shares and suggested weights, and what may be of interest."""
+    """Print the classes with their shares and suggested weights, and the mean and deviation of the colours."""
     from data.statistics import absent_classes
     from losses.class_weights import enet, median_frequency
     from utils.tables import table
@@ -127,16 +127,15 @@ def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | Non
         log.info("%s", absent)
     empty = facts.unlabelled()
     if empty:
-        log.info("images without any label: %d, such as %s", len(empty), ", ".join(empty[:3]))
+        log.info("images without a labelled pixel: %d, such as %s", len(empty), ", ".join(empty[:3]))
 
 
 def findings(
     facts: dict[str, SplitFacts], datasets: dict[str, SegmentationDataset], used: set[str]
 ) -> dict[str, list[str]]:
-    """Kind -> what is wrong, a line each.
+    """Return kind -> list of mistakes, one line each.
 
-    A photo that is in two splits is a leak, unless one split holds the other on purpose; the splits that a training
-    would use must not.
+    A photo in two splits is a leak, unless one split is part of the other by definition and training does not use both.
     """
     found: dict[str, list[str]] = defaultdict(list)
     for split, each in facts.items():
@@ -152,11 +151,11 @@ def findings(
         for name, digest in zip(facts[one].names, facts[one].digests, strict=True):
             if digest in places:
                 found["leak"].append(f"{name} of {one} is the same photo as {places[digest]} of {other}")
-    return {kind: list(dict.fromkeys(lines)) for kind, lines in found.items()}  # a file may be in two splits
+    return {kind: list(dict.fromkeys(lines)) for kind, lines in found.items()}  # splits may share a file
 
 
 def label_faults(facts: dict[str, SplitFacts], datasets: dict[str, SegmentationDataset], node: DictConfig) -> list[str]:
-    """Why a training on these splits would have nothing to learn from or to measure, one line per split."""
+    """Return why training on these splits would have nothing to learn or to measure, one line per split."""
     from data.statistics import class_fault
 
     found = []
@@ -171,7 +170,7 @@ def label_faults(facts: dict[str, SplitFacts], datasets: dict[str, SegmentationD
 
 
 def as_text(found: dict[str, list[str]], report: Path) -> str:
-    """The findings for the console."""
+    """Return the findings as text for the console."""
     lines = []
     for kind, all_lines in found.items():
         lines.append(f"{kind}: {len(all_lines)}")
@@ -182,7 +181,7 @@ def as_text(found: dict[str, list[str]], report: Path) -> str:
 
 
 def spread_samples(dataset: SegmentationDataset, length: int, count: int) -> list[tuple[str, Any, Any]]:
-    """(name, image, mask) of some of the first samples, evenly spread, without those that cannot be read."""
+    """Return (name, image, mask) of `count` samples evenly spread over the first `length`, skipping unreadable ones."""
     import numpy as np
 
     panels = []

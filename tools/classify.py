@@ -1,4 +1,4 @@
-"""Says what is in a photo, with EfficientNet.
+"""Classify photos with EfficientNet.
 
 python -m tools.classify model=efficientnet_b4 input=dog.jpg labels=imagenet.json weights=imagenet
 """
@@ -31,7 +31,7 @@ CROP_PADDING = 32
 
 
 def classify(cfg: DictConfig) -> None:
-    """Prints the likeliest classes of each photo."""
+    """Print the most likely classes of each photo."""
     names = read_names(user_path(cfg.labels, "labels"))
 
     # Slow to import, so only here, where the config is known to be right.
@@ -47,7 +47,7 @@ def classify(cfg: DictConfig) -> None:
     source = user_path(cfg.input, "input")
     paths = found_below(source) if is_folder(source) else [source]
     device = choose_device(cfg.device)
-    first = read_image(paths[0]) if len(paths) == 1 else None  # a mistake in what was typed, told before a download
+    first = read_image(paths[0]) if len(paths) == 1 else None  # report a wrong input before downloading weights
     model = EfficientNet(cfg.classifier, len(names))
     model.load_weights(cfg.weights)
     model.to(device).eval()
@@ -78,11 +78,11 @@ def classify(cfg: DictConfig) -> None:
 
 
 def central_square(image: np.ndarray, size: int) -> np.ndarray:
-    """What the network looks at of a photo uint8 (H, W, 3): uint8 (size, size, 3).
+    """Crop and resize a photo uint8 (H, W, 3) to the network's input uint8 (size, size, 3).
 
-    The square in the middle whose side is size / (size + 32) of the shorter one (0.875 at 224, 0.949 at 600), resized
-    by bicubic interpolation: `preprocessing.py` of the code published with the paper. Pillow's also averages over what
-    it shrinks, as efficientnet-pytorch and timm do with these weights.
+    The central square has size / (size + 32) of the shorter side (0.875 at 224, 0.949 at 600) and is resized by bicubic
+    interpolation, as in `preprocessing.py` published with the paper. Pillow antialiases, as efficientnet-pytorch and
+    timm do for these weights.
     """
     import numpy as np
     from PIL import Image
@@ -95,10 +95,10 @@ def central_square(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def read_names(path: Path) -> list[str]:
-    """The names of the classes 0 to N - 1 in a labels file.
+    """Read the names of the classes 0 to N - 1 from a labels file.
 
     Raises:
-        UserError: it is not there, or not of the form {"0": {"class": "tench"}, ...} with every number once.
+        UserError: it does not exist, or is not of the form {"0": {"class": "tench"}, ...} with every number once.
     """
     remedy = f"expected {EXAMPLE}"
     content = read_json(path, remedy)

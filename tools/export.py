@@ -1,4 +1,4 @@
-"""Writes a trained network to a file that runs without this program, and compares the two on images.
+"""Export a trained network to a file that runs without this program, and compare both on images.
 
 python -m tools.export checkpoint=experiments/<run> format=onnx output=model.onnx
 """
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("export")
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "torchscript": ".ts.pt"}
-COMPARED = 4  # photos
-AGREEING = 0.999  # least share of pixels with the same class, where nothing is quantised
+COMPARED = 4  # photos to compare on
+AGREEING = 0.999  # minimum share of pixels with the same class, unless quantised
 
 
 def export(cfg: DictConfig) -> None:
-    """Writes the file, reads it again, and prints how it compares."""
+    """Write the file, load it again, and print how it compares with PyTorch."""
     output = output_file(cfg)
     if is_there(output) and not cfg.overwrite:
         raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
@@ -60,7 +60,7 @@ def export(cfg: DictConfig) -> None:
     checkpoint = load_checkpoint(cfg.checkpoint)
     model = build_model(checkpoint).eval()
     height, width = cfg.image_size or checkpoint["image_size"]
-    dynamic = cfg.dynamic and cfg.format != "torchscript"  # a trace is of one size
+    dynamic = cfg.dynamic and cfg.format != "torchscript"  # a trace has a fixed size
     facts = facts_of(checkpoint, model, (height, width), dynamic, cfg.preprocessing)
     photos, source = photos_to_compare_on(cfg, checkpoint, facts)
     node = data_node(cfg, checkpoint, run_node(checkpoint)) if cfg.quantize else {}
@@ -72,15 +72,15 @@ def export(cfg: DictConfig) -> None:
     content = plain
     if training is not None:
         content, facts = quantized(plain, facts, training, cfg.calibration)
-    with atomic_write(output) as file:  # a file that does not agree leaves nothing behind
+    with atomic_write(output) as file:  # nothing is left behind if the file does not agree
         file.write(content)
         file.flush()
         network = load(cfg.format, Path(file.name), facts)
         equal = show_agreement(model, network, facts, photos, source)
         if equal < AGREEING and not facts.quantized:
             raise PartlyFailed(
-                f"{output} is not written: its masks are those of PyTorch in {equal:.2%} of the pixels only"
-                + ("; say dynamic=false" if facts.dynamic else "")
+                f"{output} is not written: its masks equal those of PyTorch in only {equal:.2%} of the pixels"
+                + ("; pass dynamic=false" if facts.dynamic else "")
             )
     if validation is not None:
         show_cost(model, plain, output, facts, validation)
@@ -89,10 +89,10 @@ def export(cfg: DictConfig) -> None:
 
 
 def output_file(cfg: DictConfig) -> Path:
-    """Where to write to.
+    """Return the file to write.
 
     Raises:
-        UserError: the suffix is that of another format.
+        UserError: the suffix does not fit the format.
     """
     suffix = SUFFIXES[cfg.format]
     if cfg.output is None:
@@ -102,15 +102,15 @@ def output_file(cfg: DictConfig) -> Path:
         return folder / f"model{suffix}"
     output = user_path(cfg.output, "output")
     if not output.name.endswith(suffix) or is_folder(output):
-        raise UserError(f"output={output}: a file of format={cfg.format} is called <name>{suffix}")
+        raise UserError(f"output={output}: must end in {suffix} for format={cfg.format}")
     return output
 
 
 def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Facts) -> tuple[list[np.ndarray], str]:
-    """Photos uint8 (H, W, 3), and what they are: those that were named, else validation samples, else generated ones.
+    """Return photos uint8 (H, W, 3) and a description of them: `images`, or else validation samples or generated ones.
 
     Raises:
-        UserError: those that were named are not there.
+        UserError: `images` does not exist or holds no photo.
     """
     from data.images import read_image
     from data.synthetic import Synthetic
@@ -122,7 +122,7 @@ def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Fac
         if is_folder(given):
             paths = found_below(given, key="images")
         if not paths:
-            raise UserError(f"images={given}: there is no such photo, or no photo in this folder")
+            raise UserError(f"images={given}: no such photo, or no photo in this folder")
         return [read_image(path) for path in paths[:COMPARED]], f"photos of {given}"
     try:
         node = data_node(cfg, checkpoint, run_node(checkpoint))
@@ -132,13 +132,13 @@ def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Fac
     except UserError as error:
         if cfg.get("data") or cfg.quantize:
             raise
-        log.warning("%s\n... compared on generated scenes instead; images=<folder of photos> takes others", error)
+        log.warning("%s\n... comparing on generated scenes instead; images=<folder> compares on photos", error)
     scenes = Synthetic(facts.image_size, "val", val_length=COMPARED)
     return [scenes[i].image for i in range(COMPARED)], "generated scenes"
 
 
 def samples(node: dict[str, Any], split: str, facts: Facts) -> ResizedSamples:
-    """The samples of a split, with images of the network's size.
+    """Return the samples of a split, resized to the network's image size.
 
     Raises:
         UserError: there are none, or their classes are not those of the network.
@@ -154,21 +154,21 @@ def samples(node: dict[str, Any], split: str, facts: Facts) -> ResizedSamples:
 
 
 def exported(kind: Any, model: nn.Module, facts: Facts) -> tuple[bytes, Facts]:
-    """The content of the file, and the facts that came out: a network that allows it only has one size."""
+    """Return the content of the file and its facts; of a fixed size if the network cannot be exported for any size."""
     from export.exported import as_bytes
 
     if facts.dynamic:
         try:
             return as_bytes(kind, model, facts), facts
-        except Exception as error:  # torch names no classes
+        except Exception as error:  # torch does not document its exceptions
             reason = (str(error.__cause__ or error).strip().splitlines() or [""])[0]
-            log.warning("%s cannot be exported for any size (%s), so it is for one", facts.model, reason)
+            log.warning("%s cannot be exported for any size (%s); exporting it for one", facts.model, reason)
     fixed = dataclasses.replace(facts, dynamic=False)
     return as_bytes(kind, model, fixed), fixed
 
 
 def quantized(plain: bytes, facts: Facts, training: ResizedSamples, count: int) -> tuple[bytes, Facts]:
-    """An ONNX file's content with 8 bits, calibrated on samples from all over the training split."""
+    """Quantise an ONNX file to 8 bits, calibrated on `count` samples evenly spread over the training split."""
     import torch
 
     from export.exported import with_texts
@@ -185,28 +185,19 @@ def quantized(plain: bytes, facts: Facts, training: ResizedSamples, count: int) 
 
 
 def show_agreement(model: nn.Module, network: Network, facts: Facts, photos: list[np.ndarray], source: str) -> float:
-    """Prints how a file compares with PyTorch, at two sizes where it takes them; returns the least share of pixels
-    with the same class."""
+    """Print how a file compares with PyTorch, at two sizes if it accepts any; return the smallest share of pixels with
+    the same class."""
     import torch
 
     from export.agreement import compare
     from utils.tables import table
 
     sizes = [facts.image_size]
-    if facts.dynamic:  # another, which is odd
+    if facts.dynamic:  # add an odd size
         height, width = (max(side * 3 // 4 | 1, 33) for side in facts.image_size)
         sizes.append((height, width))
-    rows = [
-        [
-            "size",
-            "batch",
-            "largest difference",
-            "logits' deviation",
-            "equal pixels",
-            "an image in PyTorch",
-            "in the file",
-        ]
-    ]
+    head = ["size", "batch", "max difference", "std of logits", "equal pixels", "PyTorch, per image", "file, per image"]
+    rows = [head]
     least = 1.0
     for size in sizes:
         for batch in (1, 2):
@@ -221,7 +212,7 @@ def show_agreement(model: nn.Module, network: Network, facts: Facts, photos: lis
 
 
 def show_cost(model: nn.Module, plain: bytes, output: Path, facts: Facts, validation: ResizedSamples) -> None:
-    """Prints what 8 bits cost in mIoU, and what they save in time and size."""
+    """Print the loss of mIoU by quantisation, and the gain in time and size."""
     from export.agreement import compare
     from export.onnx_model import OnnxModel
     from utils.tables import table
@@ -239,7 +230,7 @@ def show_cost(model: nn.Module, plain: bytes, output: Path, facts: Facts, valida
         batch=1,
     ).seconds
     scores = [miou(model, facts.normalization, validation), miou(after, after.normalization, validation)]
-    rows = [["", "mIoU", "an image", "size"]]
+    rows = [["", "mIoU", "time per image", "size"]]
     for name, score, seconds, size in zip(
         ("float32", "int8"), scores, times, (len(plain), output.stat().st_size), strict=True
     ):
@@ -249,7 +240,7 @@ def show_cost(model: nn.Module, plain: bytes, output: Path, facts: Facts, valida
 
 
 def miou(model: nn.Module, normalization: Any, validation: ResizedSamples) -> float:
-    """The mean IoU of a network, on the CPU."""
+    """Return the mean IoU of a network on validation samples, on the CPU."""
     import torch
 
     from data.loading import ValidationLoader

@@ -1,6 +1,6 @@
-"""Looks for a learning rate: trains a little while it rises, and sees where the loss falls most steeply.
+"""Suggest a learning rate: train briefly while it rises, and find where the loss falls most steeply.
 
-python -m tools.find_lr model=enet data=camvid data.root=<where CamVid is>
+python -m tools.find_lr model=enet data=camvid data.root=<path>
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ log = logging.getLogger("find_lr")
 
 
 def find(cfg: DictConfig) -> None:
-    """Prints the rate suggested beside the configured one, and draws the losses over the rates."""
+    """Print the suggested and the configured rate, and plot the losses over the rates."""
     path = user_path(cfg.output, "output")
     if path.suffix.lower() != ".png" or is_folder(path):
-        raise UserError(f"output={path}: the picture is a .png file")
+        raise UserError(f"output={path}: must be a .png file")
 
     # Slow to import, so only here, where the config is known to be right.
     from data.workers import explain_dead_workers
@@ -58,7 +58,7 @@ def find(cfg: DictConfig) -> None:
     optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
     configured = optimizer.param_groups[0]["lr"]
     model.train()
-    # The rates are set below, also where the scaler skips a step.
+    # The rates are set below, even if the gradient scaler skips a step.
     scheduler = constant(optimizer, cfg.steps, cfg.steps)
     step = trainer.training_step(Components(model, loss, optimizer, scheduler))
     rates = rising_rates(cfg.min_lr, cfg.max_lr, cfg.steps)
@@ -72,10 +72,10 @@ def find(cfg: DictConfig) -> None:
 
 
 def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Window]) -> list[float]:
-    """The loss at each rate, in an optimiser step of its own; ends where it diverges or is not finite.
+    """Return the loss of one optimiser step at each rate, up to where it diverges or is not finite.
 
     Raises:
-        NonFiniteLoss: at the first step, before any rate could have done harm.
+        NonFiniteLoss: at the first step, before any update.
     """
     from tqdm import tqdm
 
@@ -86,7 +86,7 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Wind
     with tqdm(rates, desc="rising rate", unit="step", leave=False, dynamic_ncols=True) as bar:
         for rate, window in zip(bar, windows, strict=False):
             groups = step.optimizer.param_groups
-            for group in groups:  # keeps the ratio between groups
+            for group in groups:  # keep the ratio between groups
                 group["lr"] = rate * (group["initial_lr"] / groups[0]["initial_lr"])
             step.running = RunningLoss(step.loss, step.device)
             step(window, len(losses) + 1)
@@ -103,11 +103,11 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Wind
 
 
 def endless_windows(batches: AnyTrainingLoader, size: int) -> Iterator[Window]:
-    """The micro-batches of one optimiser step after the other, epoch after epoch. Steps without a labelled pixel, which
-    have no loss, are left out.
+    """Yield the windows of micro-batches of optimiser steps, epoch after epoch, without those that have no labelled
+    pixel and therefore no loss.
 
     Raises:
-        UserError: no step of an epoch has one.
+        UserError: no window of an epoch has a labelled pixel.
     """
     from data.accumulation import windows
     from data.labels import IGNORE_INDEX
@@ -123,12 +123,13 @@ def endless_windows(batches: AnyTrainingLoader, size: int) -> Iterator[Window]:
 
 
 def show(rates: Sequence[float], losses: Sequence[float], configured: float, what: str, path: Path) -> None:
-    """Prints and draws what the losses say.
+    """Print and plot the result.
 
     Args:
-        rates: of the whole test; losses may be fewer.
-        configured: the rate that a training would take.
-        what: was trained.
+        rates: learning rates of the whole test.
+        losses: losses at the first rates; fewer if training diverged.
+        configured: the rate in the config.
+        what: description of what was trained.
     """
     from engine.lr_range import smoothed, suggestion
     from utils.tables import table
@@ -136,13 +137,13 @@ def show(rates: Sequence[float], losses: Sequence[float], configured: float, wha
 
     curve = smoothed(losses, len(rates)).tolist()
     place, reason = suggestion(rates, losses)
-    marks = {"configured now": configured}
+    marks = {"configured": configured}
     if place is not None:
         marks["suggested (steepest fall)"] = rates[place]
         marks["rate of the lowest loss / 10"] = rates[curve.index(min(curve))] / 10
     rows = [[name, f"{rate:.2g}", f"optimizer.lr={rate:.2g}"] for name, rate in marks.items()]
     end = "" if len(losses) == len(rates) else ": diverged"
-    log.info("%s", table([[f"{len(losses)} of {len(rates)} steps{end}", "rate", "to say it"], *rows], what))
+    log.info("%s", table([[f"{len(losses)} of {len(rates)} steps{end}", "rate", "option"], *rows], what))
     if place is None:
         log.warning("no suggestion: %s", reason)
     draw_range_test(rates[: len(losses)], losses, curve, marks, f"Learning-rate range test of {what}", path)

@@ -1,6 +1,6 @@
-"""How long networks take, and how much memory: what `backends=` of tools.benchmark asks for.
+"""Measure time and memory of forward passes, for tools.benchmark with `backends=`.
 
-What is timed is the forward pass alone, in eval mode and `torch.inference_mode`, on images that are on the device.
+Only the forward pass is timed, in eval mode and `torch.inference_mode`, on images that are on the device.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 Call = Callable[[], object]
 
-ROUNDS = 5  # through all cases; each gets as much of its time in every one
-WARM = 0.1  # a case is warm when three calls in a row differ by no more than this share
+ROUNDS = 5  # over all cases; each case is timed for an equal part of its seconds in every round
+WARM = 0.1  # a case is warm when three consecutive calls differ by at most this share
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network to be measured.
+    """A network to measure.
 
     Attributes:
-        name: as it is called in tables.
-        source: a file of `conf/model/`, a checkpoint or a run folder.
+        name: as shown in tables.
+        source: a file in `conf/model/`, a checkpoint or a run folder.
         image_size: (H, W).
-        num_classes: of a network of `conf/model/`; a checkpoint has its own.
+        num_classes: for a network in `conf/model/`; a checkpoint has its own.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Network:
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed: a network with a backend.
+    """A network with a backend, to be timed.
 
     Attributes:
         device: `cpu` or `cuda`.
-        amp: `off`, `fp16`, `bf16` or `auto`, see `engine.device.autocast_dtype`.
-        threads: of torch or ONNX Runtime.
+        amp: precision, see `engine.device.autocast_dtype`.
+        threads: number of threads of torch or ONNX Runtime.
     """
 
     network: Network
@@ -67,12 +67,12 @@ class Case:
 
 @dataclass
 class Result:
-    """What was found of a case.
+    """Measurements of a case.
 
     Attributes:
-        times: milliseconds of each call; empty where there is a problem.
-        memory: bytes that the weights, the images and all else of a pass take at most; None where it is not known.
-        problem: why there is no time, in a line.
+        times: milliseconds of each call; empty if there was a problem.
+        memory: peak bytes of weights, images and a forward pass; None if unknown.
+        problem: why there are no times, in one line.
     """
 
     times: list[float]
@@ -82,13 +82,13 @@ class Result:
 
 @functools.cache
 def load(source: Path, num_classes: int, on_meta: bool = False) -> nn.Module:
-    """The network of a file of `conf/model/`, a checkpoint or a run folder, in eval mode.
+    """Build the network of a file in `conf/model/`, a checkpoint or a run folder, in eval mode.
 
     Args:
-        on_meta: without memory for its weights; not for a checkpoint, which has them.
+        on_meta: build a network of `conf/model/` without allocating its weights.
 
     Raises:
-        UserError: as `build_model` of `engine.checkpoint`.
+        UserError: as `engine.checkpoint.build_model`.
     """
     import torch
 
@@ -102,10 +102,10 @@ def load(source: Path, num_classes: int, on_meta: bool = False) -> nn.Module:
 
 
 def measure(cases: Sequence[Case], seconds: float) -> list[Result]:
-    """Times all cases in turn, so that a slow phase of the machine hits all of them.
+    """Time all cases in turn, so that a slow phase of the machine affects all of them.
 
     Args:
-        seconds: that each case is timed for; five calls at least.
+        seconds: time per case; each has at least five calls.
     """
     from tqdm import tqdm
 
@@ -118,7 +118,7 @@ def measure(cases: Sequence[Case], seconds: float) -> list[Result]:
     def attempt(i: int, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as error:  # a backend may fail in any way; the others go on
+        except Exception as error:  # a backend may fail in any way; continue with the others
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             results[i] = Result([], problem=f"{kind}{lines[0] if lines else ''}"[:300])
@@ -132,7 +132,7 @@ def measure(cases: Sequence[Case], seconds: float) -> list[Result]:
             results[i].memory = peak_memory(cases[i], calls[i], Path(folder, f"{i}.onnx"))
 
         def time_once(i: int) -> None:
-            calls[i]()  # another network was in the caches
+            calls[i]()  # refills the processor's caches after another network
             results[i].times += timed(calls[i], cases[i].device, seconds / ROUNDS)
 
         with tqdm(total=len(cases) * (1 + ROUNDS), leave=False, disable=None, dynamic_ncols=True) as bar:
@@ -150,7 +150,7 @@ def measure(cases: Sequence[Case], seconds: float) -> list[Result]:
 
 
 def prepared(case: Case, file: Path) -> Call:
-    """A forward pass of a case, to be called; `file` is where an exported network goes."""
+    """Return a function that runs a forward pass of a case. An exported network is written to `file`."""
     import torch
 
     from engine.device import autocast_dtype
@@ -162,13 +162,13 @@ def prepared(case: Case, file: Path) -> Call:
     model = load(case.network.source, case.network.num_classes)
     if case.backend == "onnx":
         if case.device != "cpu" or case.amp in ("fp16", "bf16"):
-            raise UserError("ONNX Runtime is timed on the CPU in float32: say device=cpu amp=off")
+            raise UserError("ONNX Runtime is timed on the CPU in float32: pass device=cpu amp=off")
         file.write_bytes(to_onnx(model, images, ["logits"]).SerializeToString())
         return _session(file, images.numpy(), case.threads)
     images, model = images.to(device), model.to(device)
     call: Any = model
     if case.backend == "compile":
-        # Variants of a network share their code, and torch counts translations by code.
+        # Variants of a network share their code, and torch counts recompilations by code.
         torch._dynamo.config.recompile_limit = 1000
         call = torch.compile(model, dynamic=False)
     dtype = autocast_dtype(case.amp, device)
@@ -181,7 +181,7 @@ def prepared(case: Case, file: Path) -> Call:
 
 
 def _session(file: Path, images: Any, threads: int) -> Call:
-    """A forward pass of an exported network on images float32 (N, 3, H, W) of NumPy."""
+    """Return a function that runs an exported network on a NumPy array float32 (N, 3, H, W)."""
     import torch
 
     from export.onnx_model import open_session
@@ -191,8 +191,8 @@ def _session(file: Path, images: Any, threads: int) -> Call:
 
 
 def warm_up(call: Call, device: str, seconds: float) -> None:
-    """Calls until three calls in a row take about as long, for `seconds` after the first and 50 calls at most."""
-    call()  # compiles
+    """Call until three consecutive calls take about the same time: at most 50 times or `seconds` after the first."""
+    call()  # may compile
     start = time.perf_counter()
     times: list[float] = []
     while len(times) < 50 and time.perf_counter() - start < seconds:
@@ -202,7 +202,7 @@ def warm_up(call: Call, device: str, seconds: float) -> None:
 
 
 def timed(call: Call, device: str, seconds: float) -> list[float]:
-    """Milliseconds of each call, until `seconds` are over and once at least; on CUDA as its events tell."""
+    """Return the milliseconds of each call, for `seconds` and at least once; measured by events on CUDA."""
     import torch
 
     times: list[float] = []
@@ -223,12 +223,11 @@ def timed(call: Call, device: str, seconds: float) -> list[float]:
 
 
 def peak_memory(case: Case, call: Call, file: Path) -> int | None:
-    """Bytes that the weights, the images and a pass take at most.
+    """Return the peak bytes of weights, images and a forward pass; None if unknown.
 
-    On CUDA it is torch's `max_memory_allocated`, without other networks. On a CPU it is what the weights take, and how
-    far the resident memory of a fresh process that holds them rises at its highest in two passes; of ONNX Runtime, the
-    rise from before the network is read. That is known on Linux, and not for torch.compile: the compiler itself takes
-    more than most networks.
+    On CUDA: PyTorch's `max_memory_allocated`, without other networks. On a CPU: the weights, plus the growth of the
+    resident memory of a fresh process over two passes; for ONNX Runtime, the growth from before the network is loaded.
+    Needs Linux. Unknown for torch.compile, since the compiler takes more memory than most networks.
     """
     import torch
 
@@ -247,18 +246,18 @@ def peak_memory(case: Case, call: Call, file: Path) -> int | None:
 
 
 def _weights(network: Network) -> int:
-    """Bytes of the parameters and running statistics."""
+    """Return the bytes of parameters and buffers."""
     model = load(network.source, network.num_classes)
     return sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
 
 
 def _rise(case: Case, file: Path) -> int:
-    """The bytes of a case on a CPU, in a process that has done nothing else, see `peak_memory`."""
+    """Measure the bytes of a case on a CPU in a fresh process, see `peak_memory`."""
     from utils.memory import memory
 
     if case.backend == "onnx":
         import numpy as np
-        import onnxruntime  # noqa: F401 - not what the network takes
+        import onnxruntime  # noqa: F401 - imported first, so that its own memory does not count
 
         import export.onnx_model  # noqa: F401
 
@@ -268,10 +267,10 @@ def _rise(case: Case, file: Path) -> int:
 
         weights = _weights(case.network)
         with torch.inference_mode():
-            torch.nn.Conv2d(3, 8, 3)(torch.rand(1, 3, 8, 8))  # what torch sets up once
-    with suppress(AttributeError):  # a C library other than glibc
-        ctypes.CDLL(None).malloc_trim(0)  # gives back what building needed
-    Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten: proc(5)
+            torch.nn.Conv2d(3, 8, 3)(torch.rand(1, 3, 8, 8))  # what torch allocates once
+    with suppress(AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)  # return what building the network needed
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak, see proc(5)
     before = memory("VmRSS")
     if case.backend == "onnx":
         images = np.random.default_rng(0).random((case.batch_size, 3, *case.network.image_size), np.float32)

@@ -1,4 +1,4 @@
-"""Draws a sample as the network meets it in epoch after epoch.
+"""Draw a sample as augmented in successive epochs.
 
 python -m tools.preview_augmentation data=camvid augmentation=affine index=3
 """
@@ -24,7 +24,7 @@ log = logging.getLogger("preview_augmentation")
 
 
 def preview(cfg: DictConfig) -> None:
-    """Writes a sheet of one sample, augmented again and again."""
+    """Write a sheet of one sample with its augmentation in each epoch."""
     # Slow to import, so only here, where the config is known to be right.
     from data.augmentation import check_augmented, sample_seed
     from data.resized import ResizedSamples
@@ -32,7 +32,7 @@ def preview(cfg: DictConfig) -> None:
 
     path = user_path(cfg.output, "output")
     if path.suffix.lower() != ".png" or is_folder(path):
-        raise UserError(f"output={path}: the picture is a .png file")
+        raise UserError(f"output={path}: must be a .png file")
     size = cfg.data.image_size[0], cfg.data.image_size[1]
     samples = ResizedSamples(build_dataset(cfg.data, training_split(cfg.data)), size, masks=True, limit=cfg.data.limit)
     if cfg.index >= len(samples):
@@ -45,7 +45,7 @@ def preview(cfg: DictConfig) -> None:
         augmented = augmentation(image, mask, sample_seed(cfg.seed, epoch, cfg.index))
         check_augmented(augmented[0], augmented[1], name)
         panels.append((f"epoch {epoch + 1}", *augmented))
-    draw_sheet(panels, samples.labels, name, path, opacity=0.3)  # so that changes of colour are seen
+    draw_sheet(panels, samples.labels, name, path, opacity=0.3)  # low, so that changes of colour are visible
     log.info("wrote %s", path)
 
 

@@ -125,7 +125,7 @@ def test_the_ending_fits_into_a_terminal(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("utils.tables.terminal_width", lambda: 100)
     lines = ending(tmp_path, complete=True).splitlines()
     assert "| seed |" in lines[2] and "of_no_account" not in lines[2]
-    assert lines[-2].startswith("left out for want of room: of_no_account")
+    assert lines[-2].startswith("columns that do not fit: of_no_account")
 
 
 def test_a_whole_sweep_ends_with_how_to_compare_it(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_backend_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_runs_and_their_picture(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run's network at the run's own size; two of the same are timed once. One without a checkpoint is left out."""
+    """A run's network at the run's own size; two of the same are timed once. One without a checkpoint is skipped."""
     from visualization import figures
 
     runs = tmp_path / "runs"
@@ -209,7 +209,7 @@ def test_runs_and_their_picture(finished_run: Path, tmp_path: Path, monkeypatch:
     words = ["runs=runs", "backends=eager", "device=cpu", "plot=out (1).png", "format=json"]
     done = benchmark_here(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "left out" in done.stderr and "third: there is no checkpoint" in done.stderr
+    assert "skipped" in done.stderr and "third: no checkpoint" in done.stderr
     (case,) = timed_cases
     assert case.network.image_size == (32, 32) and case.network.num_classes == 9
     best = json.loads((finished_run / "summary.json").read_text())["best"]["val/miou"]
@@ -252,7 +252,7 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
         ("batch_size=8", ["batch_size=8: is for timings; say backends=[eager]"]),
         ("plot=out.png runs=experiments", ["plot=out.png: is for timings"]),
         ("plot=out.png backends=eager", ["plot=out.png", "say runs="]),
-        ("plot=out.jpg backends=eager runs=experiments", ["plot=out.jpg: the picture is a .png file"]),
+        ("plot=out.jpg backends=eager runs=experiments", ["plot=out.jpg: must be a .png file"]),
         ("runs=nowhere", ["runs=nowhere: there is no run"]),
     ],
 )

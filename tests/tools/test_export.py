@@ -170,8 +170,8 @@ def test_a_file_that_does_not_agree_is_not_written(
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        (["output=m.pt"], ["output=m.pt", "<name>.onnx"]),
-        (["output=m.onnx", "format=torch_export"], ["output=m.onnx", "<name>.pt2"]),
+        (["output=m.pt"], ["output=m.pt", "must end in .onnx"]),
+        (["output=m.onnx", "format=torch_export"], ["output=m.onnx", "must end in .pt2"]),
         (["format=tflite"], ["format=tflite", "'onnx'"]),
         (["quantize=int4"], ["quantize=int4", "'int8'"]),
         (["quantize=int8", "format=torchscript"], ["quantize=int8", "format=onnx"]),

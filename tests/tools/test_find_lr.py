@@ -79,7 +79,7 @@ def test_a_rate_is_suggested(tmp_path: Path) -> None:
     assert set(ROOT.iterdir()) == before and list(tmp_path.rglob("*.*")) == [path]
     table = printed(done)
     assert "50 of 50 steps" in table and "+ENet, AdamW, data=synthetic-" in done.stderr
-    assert table["configured now"] == ["0.5", "optimizer.lr=0.5"]
+    assert table["configured"] == ["0.5", "optimizer.lr=0.5"]
     for row in ("suggested (steepest fall)", "rate of the lowest loss / 10"):
         rate, word = table[row]
         assert word == f"optimizer.lr={rate}" and 1e-5 < float(rate) < 0.5
@@ -179,7 +179,7 @@ def test_a_loss_that_is_not_finite(
 def test_no_suggestion(tmp_path: Path) -> None:
     done = find_here("min_lr=1e-12", "max_lr=1e-10", "steps=12", "optimizer=sgd", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert list(printed(done)) == ["12 of 12 steps", "configured now"]
+    assert list(printed(done)) == ["12 of 12 steps", "configured"]
     assert re.search(r"^warning: no suggestion: .* max_lr=1e-08, or more steps=24$", done.stderr, re.MULTILINE)
     assert [path.name for path in tmp_path.rglob("*.*")] == ["find_lr.png"]
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from cli.config import build, build_dataset, build_network, plain, pretrained_options, training_split, validation_split
 from cli.resuming import OpenRun, check_resumable
-from cli.validation import GROUP_KEYS
+from cli.validation import OPTIMIZER_KEYS
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -150,10 +150,10 @@ def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, mas
     """
     from data.checking import checked_samples
 
-    size, cache = (cfg.data.image_size[0], cfg.data.image_size[1]), cfg.data.get("cache", "none")
+    size, cache = (cfg.data.image_size[0], cfg.data.image_size[1]), cfg.data.cache
     if cache == "device":  # the loader keeps them there
         cache = "none"
-    single = cfg.data.get("allow_single_class", False)
+    single = cfg.data.allow_single_class
     return checked_samples(
         dataset, split, size, masks=masks, limit=cfg.data.limit, cache=cache, allow_single_class=single
     )
@@ -207,7 +207,7 @@ def build_optimizer(cfg: DictConfig, model: nn.Module, parameters: list[Any]) ->
 
 
 def _optimizer(cfg: DictConfig, parameters: list[Any]) -> Optimizer:
-    own = {key: value for key, value in plain(cfg.optimizer).items() if key not in GROUP_KEYS}
+    own = {key: value for key, value in plain(cfg.optimizer).items() if key not in OPTIMIZER_KEYS}
     return build(own, "optimizer", params=parameters)
 
 

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from cli.quoting import quote, quote_texts
 from cli.schema import Train
 from cli.sweep_words import key_of, merged_words, recorded_words, values_of
-from cli.validation import GROUP_KEYS, pretrained_keys
+from cli.validation import OPTIMIZER_KEYS, pretrained_keys
 from utils.checked import shown
 from utils.errors import UserError
 from utils.groups import CONF, options
@@ -24,7 +24,9 @@ from utils.trusted import check_targets, literal, read_plain
 RUN_CONFIG = "run_config"
 """What conf/resume.yaml calls the config of the run that is resumed."""
 
-COMMON_KEYS = frozenset({*(f"model.{key}" for key in pretrained_keys()), *(f"optimizer.{key}" for key in GROUP_KEYS)})
+COMMON_KEYS = frozenset(
+    {*(f"model.{key}" for key in pretrained_keys()), *(f"optimizer.{key}" for key in OPTIMIZER_KEYS)}
+)
 """Keys that go with any network or optimizer, so that the YAML files of these groups need not name them."""
 
 PLAIN_MODEL = {"benchmark": "models", "classify": "classifier"}

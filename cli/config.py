@@ -20,28 +20,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cli import checks
-from cli.checks import differences
+from cli.checks import check_config, differences
 from cli.explain import explain
-from cli.validation import LOADER_KEYS, Origin, check_loader, pretrained_keys
+from cli.schema import Loader
+from cli.validation import LOADER_KEYS, Origin, check_keys, pretrained_keys
 from utils.errors import UserError
 from utils.groups import CONF, options
 from utils.paths import user_path
 from utils.trusted import locate, read_plain
-
-CHECKS = {
-    "train": checks.check_train,
-    "evaluate": checks.check_evaluate,
-    "infer": checks.check_infer,
-    "benchmark": checks.check_benchmark,
-    "compare": checks.check_compare,
-    "check_data": checks.check_check_data,
-    "preview_augmentation": checks.check_preview_augmentation,
-    "find_lr": checks.check_find_lr,
-    "classify": checks.check_classify,
-    "export": checks.check_export,
-}
-
 
 FOLD, OTHER_FOLDS = "fold", "other_folds"
 """The splits of a cross-validation; as in data/folds.py, which takes long to import."""
@@ -195,9 +181,10 @@ def check(cfg: DictConfig, config_name: str) -> None:
     except OmegaConfBaseException as error:
         # What cannot be resolved may refer to a key of the loader that is wrong itself.
         if config_name == "train" and not str(error.full_key).startswith("data."):
-            check_loader(cast(dict[str, Any], OmegaConf.to_container(job.data, resolve=False)), origin)
+            data = cast(dict[str, Any], OmegaConf.to_container(job.data, resolve=False))
+            check_keys(Loader, {key: value for key, value in data.items() if key in LOADER_KEYS}, origin, "data.")
         raise UserError(explain(error)) from error
-    CHECKS[config_name](config, origin)
+    check_config(config_name, config, origin)
     if config.get("resume"):
         run = user_path(config["resume"], "resume")
         changed = differences(read_plain(run / "config.yaml"), config)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from cli.config import chosen, option_node, plain, validation_split
 from cli.launch import overrides
-from cli.validation import Origin, check_data
+from cli.validation import Origin, check_group
 from data.folder import ALL, Folder, is_by_share
 from evaluation.names import is_same_place
 from utils.checked import shown
@@ -57,7 +57,7 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) 
         node = {**stored, **({"download": False} if "download" in stored else {}), **typed}
         if is_another(node, own) and "limit" not in typed:
             node["limit"] = None
-    check_data(node, Origin({}, frozenset(f"data.{key}" for key in typed)))
+    check_group("data", node, Origin({}, frozenset(f"data.{key}" for key in typed)))
     return node
 
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
 from cli.schema import TYPED_AS
-from cli.validation import GROUP_KEYS, pretrained_keys
+from cli.validation import OPTIMIZER_KEYS, pretrained_keys
 from utils.errors import did_you_mean
 
 
@@ -25,7 +25,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         missing = str(error.missing_cfg_file)
         group, _, option = missing.rpartition("/") if missing.startswith("hydra/") else missing.partition("/")
-        options = sorted(error.options)
+        options = sorted(name for name in error.options if not name.startswith("_"))  # those are only included
         hint = did_you_mean(option, options)
         return f"{group}={option}: there is no such option{hint or ''}\navailable: {', '.join(options)}"
     if isinstance(error, OverrideParseException):
@@ -36,7 +36,7 @@ def explain(error: BaseException) -> str:
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         known = _keys(cause.parent_node)
         wrong = str(cause.key)
-        for group, keys in (("model", pretrained_keys()), ("optimizer", GROUP_KEYS)):
+        for group, keys in (("model", pretrained_keys()), ("optimizer", OPTIMIZER_KEYS)):
             if known is not None and cause.full_key == f"{group}.{wrong}" and wrong not in keys:
                 known += sorted(keys)
         if known is not None and wrong not in known:

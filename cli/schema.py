@@ -1,14 +1,16 @@
-"""What the keys of the configs may be: types and ranges. Groups that a `_target_` describes are checked
-against its signature instead (`utils.signatures`)."""
+"""Types and ranges of the keys of each config.
+
+The groups are `Node`s here: their keys are the arguments of a `_target_`, and checked against its signature.
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from engine.options import TrainerOptions
 from utils.value_types import (
     Backend,
     BatchSize,
@@ -31,7 +33,8 @@ from utils.value_types import (
 
 Node = dict[str, Any]
 TYPED_AS = {"models": "model", "classifier": "model"}
-"""Keys that are typed under another name, as Hydra would choose an option of a group by their own."""
+"""Keys that users type under another name: Hydra would take `model=` for the choice of an option of the group."""
+Names = Text | Annotated[list[Text], Field(min_length=1)]
 
 
 def _folder_name(name: str) -> str:
@@ -48,6 +51,14 @@ def _utf_8(text: str) -> str:
     return text
 
 
+def _regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error})") from error
+    return text
+
+
 FreeText = Annotated[Text, AfterValidator(_utf_8)]
 
 
@@ -60,39 +71,33 @@ def _several_sizes(value: Any) -> Any:
 
 
 class Keys(BaseModel):
-    """Exactly these keys."""
+    """A config with exactly these keys."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Loader(Keys):
-    """The keys of `data` that are not the data set's own."""
+    """The keys of `data` that the loader takes, not the data set."""
 
     train_split: Text
     val_split: Text
     image_size: Size
     batch_size: BatchSize
     num_workers: Literal["auto"] | Workers
-    cache: Literal["none", "ram", "disk", "device"] = "none"  # a run of an earlier version is without it
-    augment_on: Literal["auto", "cpu", "device"] = "auto"
+    cache: Literal["none", "ram", "disk", "device"]
+    augment_on: Literal["auto", "cpu", "device"]
     limit: Positive | None
-    allow_single_class: Flag = False  # a run of an earlier version is without it
+    allow_single_class: Flag
     folds: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
     fold: NonNegative = 0
-    group_by: Text | None = None
+    group_by: Annotated[Text, AfterValidator(_regular_expression)] | None = None
     fold_seed: NonNegative = 0
 
 
 class ParameterGroups(Keys):
-    """The keys of `optimizer` that are not the optimizer's own."""
+    """The keys of `optimizer` that set the learning rates of groups of parameters."""
 
     encoder_lr_factor: Rate = 1.0
-
-
-class Trainer(Keys, TrainerOptions):
-    """The group `trainer`."""
-
-    target: Any = Field(alias="_target_")
 
 
 class Train(Keys):
@@ -102,14 +107,14 @@ class Train(Keys):
     name: Annotated[FreeText, AfterValidator(_folder_name)] | None
     notes: FreeText | None
     resume: Text | None
-    sweep: Text | None = None  # a run of an earlier version is without it
+    sweep: Text | None
     model: Node
     data: Node
     augmentation: Node
     loss: Node
     optimizer: Node
     scheduler: Node
-    trainer: Trainer
+    trainer: Node
     logger: Node
 
 
@@ -130,7 +135,7 @@ class CheckData(Keys):
     """The config of tools.check_data."""
 
     data: Node | None = None
-    splits: Text | Annotated[list[Text], Field(min_length=1)] | None
+    splits: Names | None
     pictures: NonNegative
     output: Text | None
 
@@ -154,7 +159,7 @@ class FindLr(Keys):
     augmentation: Node
     loss: Node
     optimizer: Node
-    trainer: Trainer
+    trainer: Node
     min_lr: Rate
     max_lr: Rate
     steps: Annotated[int, Field(strict=True, ge=10, le=1_000_000)]
@@ -193,7 +198,7 @@ class Compare(Keys):
 class Benchmark(Keys):
     """The config of tools.benchmark."""
 
-    models: Text | Annotated[list[Text], Field(min_length=1)] | None
+    models: Names | None
     image_size: Annotated[list[Size], Field(min_length=1), BeforeValidator(_several_sizes)]
     num_classes: Annotated[int, Field(strict=True, ge=1, le=10_000)]
     backends: Annotated[list[Backend], BeforeValidator(_several)]
@@ -237,3 +242,18 @@ class Infer(Keys):
     skip_existing: Flag
     overwrite: Flag
     device: Device
+
+
+SCHEMAS: dict[str, type[Keys]] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "infer": Infer,
+    "compare": Compare,
+    "benchmark": Benchmark,
+    "check_data": CheckData,
+    "classify": Classify,
+    "export": Export,
+    "find_lr": FindLr,
+    "preview_augmentation": PreviewAugmentation,
+}
+"""The schema of each file in conf/."""

@@ -53,7 +53,7 @@ def recorded_words(folder: Path) -> list[str]:
     """
     record = folder / RECORD
     if is_file(folder / "config.yaml"):
-        raise UserError(f"sweep={folder}: a run, not a sweep; say resume={folder}")
+        raise UserError(f"sweep={folder}: a run, not a sweep; pass resume={folder}")
     if not is_file(record):
         raise UserError(f"sweep={folder}: not the folder of a sweep: there is no {RECORD} in it")
     try:

@@ -1,26 +1,24 @@
-"""The parts of a check: where a value comes from, and what keys and the arguments of a `_target_` may be."""
+"""Check keys against a schema, and the arguments of a `_target_` against its signature."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from cli import schema
+from cli.schema import TYPED_AS, Loader, ParameterGroups
+from engine.options import TrainerOptions
+from utils.checked import shown
 from utils.errors import UserError, did_you_mean
-from utils.flat import flattened
 from utils.groups import CONF
 from utils.signatures import UnknownTarget, names_in, signature_of
 from utils.value_types import requirement, wrong_value
 
-LOADER_KEYS = tuple(schema.Loader.model_fields)
-GROUP_KEYS = tuple(schema.ParameterGroups.model_fields)
-# What the program passes itself when it builds the node of a group.
+GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer", "logger")
 SUPPLIED = {
     "model": {"num_classes"},
     "data": {"split"},
@@ -28,8 +26,13 @@ SUPPLIED = {
     "scheduler": {"optimizer", "total_steps", "steps_per_epoch"},
     "logger": {"folder", "first_step"},
 }
+"""Arguments that the program passes itself to the `_target_` of a group."""
+SHARED: dict[str, type[BaseModel]] = {"data": Loader, "optimizer": ParameterGroups, "trainer": TrainerOptions}
+"""Keys of a group that are the same for every `_target_`."""
+LOADER_KEYS = tuple(Loader.model_fields)
+OPTIMIZER_KEYS = tuple(ParameterGroups.model_fields)
 PRETRAINED = "models.weights.load_pretrained"
-"""Takes those keys of the node `model` that are not the network's own."""
+"""The function whose options are keys of `model`, except those that the network takes itself."""
 OPTIONAL = {"utils.loggers.WandB": ("wandb",), "utils.loggers.MLflow": ("mlflow", "sqlalchemy", "alembic")}
 """Packages of requirements-loggers.txt that a `_target_` needs."""
 
@@ -37,18 +40,18 @@ Config = dict[str, Any]
 
 
 class Origin(NamedTuple):
-    """Where the values of a config come from, to name the place of a mistake.
+    """Where the values of a config come from.
 
     Attributes:
         choices: group -> chosen option.
-        typed: keys that the command line sets.
+        typed: keys set on the command line.
     """
 
     choices: Mapping[str, Any]
     typed: frozenset[str]
 
     def place(self, key: str) -> str:
-        """'(in conf/model/enet.yaml)' or '(on the command line)'."""
+        """Return '(in conf/model/enet.yaml)' or '(on the command line)' for a key."""
         if any(key == typed or key.startswith((f"{typed}.", f"{typed}[")) for typed in self.typed):
             return "(on the command line)"
         group, _, inside = key.partition(".")
@@ -57,166 +60,164 @@ class Origin(NamedTuple):
         if self.choices.get("experiment"):
             files.insert(0, (f"experiment/{self.choices['experiment']}.yaml", key))
         for file, path in files:
-            if path and _has(CONF / file, path):
+            if path and _has_key(CONF / file, path):
                 return f"(in conf/{file})"
         below = any(typed.startswith(f"{key}.") for typed in self.typed)
         return "(on the command line)" if below else "(in the config)"
 
 
-def check_missing(config: Config) -> None:
-    for key, value in flattened(config).items():
-        if value == "???" or (isinstance(value, list) and "???" in value):
-            raise UserError(f"{key} is missing; say {key}=<value>")
+def _inherited(file: Path) -> list[str]:
+    """The options of the same group in an option's `defaults`."""
+    node = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    defaults = node.get("defaults", []) if isinstance(node, dict) else []
+    return [name for name in defaults if isinstance(name, str) and name != "_self_"]
 
 
-def check_keys(keys: type[schema.Keys], values: Config, origin: Origin, prefix: str = "") -> None:
+def _has_key(file: Path, path: str) -> bool:
+    node = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    for part in path.partition("[")[0].split("."):
+        if not isinstance(node, dict) or part not in node:
+            return False
+        node = node[part]
+    return True
+
+
+def key_typed_for(key: str) -> str:
+    """The key that users type for a key of the config: `model` for `models`."""
+    name, dot, rest = key.partition(".")
+    return f"{TYPED_AS.get(name, name)}{dot}{rest}"
+
+
+def check_keys(schema: type[BaseModel], values: Config, origin: Origin, prefix: str = "") -> None:
+    """Check that values have exactly the keys of a schema, and its types.
+
+    Args:
+        prefix: path of the values in the config, for messages: "data." or nothing.
+
+    Raises:
+        UserError: names the first mistake and where it is.
+    """
     try:
-        keys.model_validate(values)
+        schema.model_validate(values)
     except ValidationError as error:
-        # What is unknown comes first: a misspelt key is also a missing one.
+        # A misspelt key is also a missing one: report it as unknown.
         errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     else:
         return
-    located, known, value = _locate(errors[0]["loc"], keys, values)
-    there = prefix + ".".join(located)
-    key = prefix + ".".join([schema.TYPED_AS.get(located[0], located[0]), *located[1:]])
-    place, kind = origin.place(there), errors[0]["type"]
+    path, found = _locate(errors[0]["loc"], values)
+    key, kind = prefix + ".".join(path), errors[0]["type"]
+    name, place = key_typed_for(key), origin.place(key)
     if kind == "extra_forbidden":
-        raise UserError(f"{key}: unknown key {place}{did_you_mean(located[-1], known)}")
+        known = [prefix + key_typed_for(field) for field in schema.model_fields]
+        raise UserError(f"{name}: unknown key {place}{did_you_mean(name, known)}")
     if kind == "missing":
-        removed = f"(removed on the command line; leave ~{key} out)" if there in origin.typed else ""
-        raise UserError(f"{key}: the key is missing {removed or origin.place(there.rpartition('.')[0])}")
-    wish = requirement([e for e in errors if _locate(e["loc"], keys, values)[0] == located])
+        if key in origin.typed:
+            place = f"(removed on the command line; leave out ~{name})"
+        raise UserError(f"{name}: the key is missing {place}")
+    needed = requirement([e for e in errors if _locate(e["loc"], values)[0] == path])
     hint = ""
-    if isinstance(value, bool) and ("'" in wish or "a string" in wish):
+    if isinstance(found, bool) and ("'" in needed or "a string" in needed):
         hint = " (YAML reads a bare off, no, on or yes as a truth value: quote it)"
-    elif isinstance(value, int | float) and "a string" in wish:
-        hint = f"; for a text of digits, pass '{key}=\"{value}\"'"
-    raise UserError(f"{key}={shown(value)} {place}: {wish}{hint}")
+    elif isinstance(found, int | float) and "a string" in needed:
+        hint = f"; for a text of digits, pass '{name}=\"{found}\"'"
+    raise UserError(f"{name}={shown(found)} {place}: {needed}{hint}")
 
 
-def _locate(location: tuple[int | str, ...], keys: type[schema.Keys], values: Any) -> tuple[list[str], list[str], Any]:
-    """The path of a pydantic location without the names of union members, the keys known there, the value."""
-    path: list[str] = []
-    known = [schema.TYPED_AS.get(name, field.alias or name) for name, field in keys.model_fields.items()]
-    for part in location:
-        inside = part in values if isinstance(values, dict) else isinstance(values, list) and isinstance(part, int)
-        if not inside:
-            if isinstance(values, dict):  # a missing key
-                path.append(str(part))
-                values = None
+def _locate(location: tuple[int | str, ...], values: Config) -> tuple[list[str], Any]:
+    """The path of a pydantic location without the names of union members, and the value there (None: missing)."""
+    path = [str(location[0])]
+    value: Any = values.get(path[0])
+    for part in location[1:]:
+        if not (isinstance(value, list) and isinstance(part, int)):
             break
-        field = keys.model_fields.get(str(part))
-        values = values[part]
+        value = value[part]
         path.append(str(part))
-        if field and isinstance(values, dict) and isinstance(field.annotation, type):
-            keys = field.annotation if issubclass(field.annotation, schema.Keys) else keys
-            if len(path) < len(location):
-                known = [field.alias or name for name, field in keys.model_fields.items()]
-    return path, known, values
-
-
-def check_data(node: Config, origin: Origin) -> None:
-    """Checks the node `data`: the arguments of the data set, and the loader's keys; errors as `check_train`."""
-    if all(name in node for name, field in schema.Loader.model_fields.items() if field.is_required()):
-        check_loader(node, origin)  # before the data set's own options, which may refer to image_size
-    own = {key: value for key, value in node.items() if key not in LOADER_KEYS}
-    check_target(own, "data", SUPPLIED["data"] | set(LOADER_KEYS), origin)
-    check_loader(node, origin)
+    return path, value
 
 
 def pretrained_keys(target: str | None = None) -> set[str]:
-    """The keys of the node `model` that `load_pretrained` takes, and the network `target` does not."""
+    """The keys of `model` that go to `load_pretrained`, not to the network `target`."""
     signatures = [signature_of(name) if name else None for name in (PRETRAINED, target)]
     loader, own = ({p.name for p in found.parameters} if found else set() for found in signatures)
     return loader - own - {"model", *SUPPLIED["model"]}
 
 
-def check_model(node: Config, origin: Origin) -> None:
-    """Checks the node `model`: the arguments of the network and of `load_pretrained`; errors as `check_train`."""
-    try:
-        keys = pretrained_keys(str(node["_target_"]))
-    except UnknownTarget:  # explained below
-        keys = set()
+def check_group(group: str, node: Config, origin: Origin) -> None:
+    """Check the node of a group: the arguments of its `_target_`, and the keys that every option of the group has.
+
+    Raises:
+        UserError: names the first mistake and where it is.
+    """
+    if "_target_" not in node:
+        raise UserError(f"{group}: there is no _target_ {origin.place(group)}")
+    shared = SHARED.get(group)
+    keys = set(shared.model_fields) if shared else set()
+    if group == "trainer":
+        keys = node.keys() - {"_target_"}
+    elif group == "model":
+        try:
+            keys = pretrained_keys(str(node["_target_"]))
+        except UnknownTarget:  # reported by check_target
+            keys = set()
     own = {key: value for key, value in node.items() if key not in keys}
-    check_target(own, "model", SUPPLIED["model"] | keys, origin)
-    pretrained = {key: value for key, value in node.items() if key in keys}
-    check_target({"_target_": PRETRAINED, **pretrained}, "model", {"model"} | SUPPLIED["model"], origin)
-
-
-def check_loader(node: Config, origin: Origin) -> None:
-    """Checks the keys of the node `data` that are not the data set's own; errors as `check_train`."""
-    loader = {key: value for key, value in node.items() if key in LOADER_KEYS}
-    check_keys(schema.Loader, loader, origin, prefix="data.")
-    _check_folds(loader, origin)
+    other = {key: value for key, value in node.items() if key in keys}
+    if shared and all(name in node for name, field in shared.model_fields.items() if field.is_required()):
+        check_keys(shared, other, origin, f"{group}.")  # first: arguments may refer to data.image_size
+    check_target(own, group, SUPPLIED.get(group, set()) | keys, origin)
+    if shared:
+        check_keys(shared, other, origin, f"{group}.")
+    if group == "data":
+        _check_folds(other, origin)
+    if group == "model":
+        check_target({"_target_": PRETRAINED, **other}, group, {"model"} | SUPPLIED[group], origin)
+    rate = node.get("lr") if group == "optimizer" else None
+    if isinstance(rate, int | float) and rate <= 0:  # optimizers accept 0
+        raise UserError(f"optimizer.lr={rate} {origin.place('optimizer.lr')}: must be greater than 0")
 
 
 def _check_folds(loader: Config, origin: Origin) -> None:
-    folds, fold, pattern = loader.get("folds"), loader.get("fold", 0), loader.get("group_by")
-    if folds is None and (fold or pattern is not None):
-        key, value = ("fold", fold) if fold else ("group_by", pattern)
-        raise UserError(f"data.{key}={value} {origin.place(f'data.{key}')}: needs data.folds=<number of folds>")
+    folds, fold = loader.get("folds"), loader.get("fold", 0)
+    for key in ("fold", "group_by"):
+        if folds is None and loader.get(key):
+            place = origin.place(f"data.{key}")
+            raise UserError(f"data.{key}={shown(loader[key])} {place}: needs data.folds=<number of folds>")
     if folds is not None and fold >= folds:
         raise UserError(f"data.fold={fold} {origin.place('data.fold')}: data.folds={folds} has folds 0 to {folds - 1}")
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise UserError(
-            f"data.group_by={pattern} {origin.place('data.group_by')}: not a regular expression ({error})"
-        ) from error
-
-
-def check_optimizer(node: Config, origin: Origin) -> None:
-    """Check the node `optimizer`: the optimizer's arguments and the keys of its parameter groups."""
-    own = {key: value for key, value in node.items() if key not in GROUP_KEYS}
-    check_target(own, "optimizer", SUPPLIED["optimizer"] | set(GROUP_KEYS), origin)
-    groups = {key: value for key, value in node.items() if key in GROUP_KEYS}
-    check_keys(schema.ParameterGroups, groups, origin, prefix="optimizer.")
-
-
-def check_groups(config: Config, groups: tuple[str, ...], origin: Origin) -> None:
-    """Checks the arguments of what each group names."""
-    for group in groups:
-        node = config[group]
-        if "_target_" not in node:
-            raise UserError(f"{group}: there is no _target_ {origin.place(group)}")
-        if group == "data":
-            check_data(node, origin)
-        elif group == "model":
-            check_model(node, origin)
-        elif group == "optimizer":
-            check_optimizer(node, origin)
-        else:
-            check_target(node, group, SUPPLIED.get(group, set()), origin)
 
 
 def check_target(node: Config, path: str, known: set[str], origin: Origin) -> None:
-    """Checks a node's arguments, and the nodes inside it, against the signature of its `_target_`.
+    """Check a node's arguments, and the nodes inside it, against the signature of its `_target_`.
 
     Args:
-        known: arguments that need not be in the node; those of the program, or keys with another use.
+        path: the node's key.
+        known: names that are not required in the node: arguments that the program passes, and keys that it removes.
+
+    Raises:
+        UserError: names the first mistake and where it is.
     """
-    target = node["_target_"]
+    target = str(node["_target_"])
     try:
-        signature = signature_of(str(target))
+        signature = signature_of(target)
     except UnknownTarget as error:
-        hint = did_you_mean(str(target).rpartition(".")[2], names_in(str(target).rpartition(".")[0]))
+        module, _, name = target.rpartition(".")
+        hint = did_you_mean(name, names_in(module))
         raise UserError(f"{path}._target_={target} {origin.place(f'{path}._target_')}: {error}{hint}") from error
     missing = [package for package in OPTIONAL.get(target, ()) if find_spec(package) is None]
     if missing:
-        raise UserError(f"{path}: {target} needs {' and '.join(missing)}; say pip install -r requirements-loggers.txt")
+        raise UserError(f"{path}: {target} needs {' and '.join(missing)}; pip install -r requirements-loggers.txt")
     parameters = {p.name: p for p in signature.parameters} if signature else {}
+    supplied = SUPPLIED.get(path, set())
     for name, value in node.items():
         key = f"{path}.{name}"
-        if name in SUPPLIED.get(path, ()):
+        if name in supplied:
             raise UserError(f"{key}: the program sets it {origin.place(key)}; leave it out")
         if name not in ("_target_", "_partial_") and signature and not signature.open and name not in parameters:
-            hint = did_you_mean(name, (parameters.keys() | known) - SUPPLIED.get(path, set()))
+            hint = did_you_mean(key, [f"{path}.{other}" for other in (parameters.keys() | known) - supplied])
             raise UserError(f"{key}: {target} takes no such argument {origin.place(key)}{hint}")
-        for inner, child in enumerate(value) if isinstance(value, list) else [("", value)]:
-            if isinstance(child, dict) and "_target_" in child:
-                check_target(child, f"{key}[{inner}]" if isinstance(value, list) else key, set(), origin)
-        if name in parameters and not _holds_targets(value):
+        children = list(_nodes(value, key))
+        for inner, child in children:
+            check_target(child, inner, set(), origin)
+        if name in parameters and not children:
             wrong = wrong_value(parameters[name].annotation, value)
             if wrong:
                 raise UserError(f"{key}={shown(value)} {origin.place(key)}: {wrong}")
@@ -225,28 +226,13 @@ def check_target(node: Config, path: str, known: set[str], origin: Origin) -> No
             raise UserError(f"{path}.{parameter.name}: {target} needs it {origin.place(path)}")
 
 
-def _holds_targets(value: Any) -> bool:
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
-    return (isinstance(value, dict) and "_target_" in value) or any(_holds_targets(child) for child in children)
-
-
-def shown(value: Any) -> str:
-    text = "null" if value is None else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _inherited(file: Path) -> list[str]:
-    """The options of the same group that an option's `defaults` name."""
-    node = yaml.safe_load(file.read_text()) if file.is_file() else None
-    defaults = node.get("defaults", []) if isinstance(node, dict) else []
-    return [name for name in defaults if isinstance(name, str) and name != "_self_"]
-
-
-def _has(file: Path, path: str) -> bool:
-    """Whether a YAML file has this key."""
-    node = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-    for part in path.partition("[")[0].split("."):
-        if not isinstance(node, dict) or part not in node:
-            return False
-        node = node[part]
-    return True
+def _nodes(value: Any, key: str) -> Iterator[tuple[str, Config]]:
+    """The outermost nodes with a `_target_` in a value, with their keys."""
+    if isinstance(value, dict) and "_target_" in value:
+        yield key, value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _nodes(item, f"{key}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _nodes(item, f"{key}[{index}]")

@@ -36,7 +36,7 @@ def check_schema(kind: type[FileSchema], value: Any, place: object, remedy: str)
         kind.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(shown(str(part), 40) for part in first["loc"])
+        key = ".".join(shown(part, 40) for part in first["loc"])
         wish = "the key is missing" if first["type"] == "missing" else requirement([first])
         found = first["input"]
         if first["type"] != "missing":
@@ -79,6 +79,7 @@ def read_json(path: Path, remedy: str) -> Any:
         raise UserError(f"{path}: not valid JSON: a number is too long or it is nested too deeply; {remedy}") from error
 
 
-def shown(text: str, longest: int = 60) -> str:
-    """A text for a message: short, and without characters that a terminal acts on."""
+def shown(value: object, longest: int = 60) -> str:
+    """Return a value as text for a message: short, and without characters that a terminal acts on."""
+    text = "null" if value is None else str(value)
     return one_line(text if len(text) <= longest else text[:longest] + "...")

@@ -81,7 +81,7 @@ def test_what_is_no_sweep_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no multirun\.yaml"):
         recorded_words(tmp_path)
     (tmp_path / "config.yaml").touch()
-    with pytest.raises(UserError, match=f"say resume={tmp_path}"):
+    with pytest.raises(UserError, match=f"pass resume={tmp_path}"):
         recorded_words(tmp_path)
 
 

@@ -20,7 +20,7 @@ from tests.in_process import run_here
 SIZE = [32, 48]
 """Of the input of the networks made here: other than that of any mask, so that all is resized."""
 LOADER = {"train_split": "train", "val_split": "val", "image_size": SIZE, "batch_size": 2, "num_workers": 0,
-          "cache": "none", "limit": None}  # fmt: skip
+          "cache": "none", "augment_on": "auto", "limit": None, "allow_single_class": False}  # fmt: skip
 
 
 def evaluate_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:

@@ -348,7 +348,7 @@ def drawn_panels(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, np.ndarray,
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        ([], ["which data? Say data=<option>", "available: camvid, cityscapes"]),
+        ([], ["data is missing; pass data=<option>", "available: camvid, cityscapes"]),
         (["data=camvd"], ["data=camvd", "did you mean 'camvid'?"]),
         (["data=camvid", "data.root=nowhere"], ["no folder nowhere/train", "data.root="]),
         (["data=camvid", "data.root=d", "splits=[trian]"], ["no split 'trian'", "did you mean 'train'?"]),

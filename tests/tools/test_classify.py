@@ -134,7 +134,7 @@ LABELS = '{"0": {"class": "tench"}, "1": {"class": "goldfish"}, ...}'
     ("words", "fragments"),
     [
         (["model=efficientnet_b44"], ["model=efficientnet_b44", "did you mean 'efficientnet_b4'?"]),
-        (["model=null"], ["which network? Say model=<name>", "efficientnet_b0, efficientnet_b1"]),
+        (["model=null"], ["model=null", "available: efficientnet_b0, efficientnet_b1"]),
         (["weights=null"], ["weights is missing", "weights=imagenet", "EfficientNet-PyTorch/releases"]),
         (["weights=nowhere.pth"], ["weights: there is no file nowhere.pth"]),
         (["weights=labels.json"], ["labels.json", "not a file of weights"]),

@@ -12,9 +12,9 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from cli import schema
-from cli.checks import check_train
+from cli.checks import check_config
 from cli.config import build, plain
-from cli.validation import Origin, check_keys
+from cli.validation import Origin
 from losses import combinations
 from models.layers import check_share
 from tests.in_process import assert_refused, run_here
@@ -49,11 +49,11 @@ def changed(config: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[s
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_number_of_a_training_is_nan_or_infinite(usual: dict[str, Any], value: float) -> None:
-    check_train(usual, NOWHERE)
+    check_config("train", usual, NOWHERE)
     for path in numbers(usual):
         if path[0] != "augmentation":  # albumentations checks its own
             with pytest.raises(UserError, match=f"^{path[0]}"):
-                check_train(changed(usual, path, value), NOWHERE)
+                check_config("train", changed(usual, path, value), NOWHERE)
 
 
 @pytest.mark.parametrize("value", [-1, 1e20, 10**30, True, "1"])
@@ -64,7 +64,7 @@ def test_numbers_of_the_loop_are_within_bounds(usual: dict[str, Any], value: Any
     assert len(paths) > 10
     for path in paths:
         with pytest.raises(UserError, match=f"^{path[0]}"):
-            check_train(changed(usual, path, value), NOWHERE)
+            check_config("train", changed(usual, path, value), NOWHERE)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_numbers_of_the_loop_are_within_bounds(usual: dict[str, Any], value: Any
 )
 def test_the_message(usual: dict[str, Any], path: str, value: Any, fragment: str) -> None:
     with pytest.raises(UserError) as caught:
-        check_train(changed(usual, tuple(path.split(".")), value), NOWHERE)
+        check_config("train", changed(usual, tuple(path.split(".")), value), NOWHERE)
     message = str(caught.value)
     assert message.startswith(path) and fragment in message and "\n" not in message
     assert not any(raw in message for raw in ("Input", "should", "after validation", "[type="))
@@ -105,15 +105,15 @@ def test_the_message(usual: dict[str, Any], path: str, value: Any, fragment: str
 def test_numbers_of_the_tools(name: str, kind: type[schema.Keys], value: float) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = plain(compose(name, overrides=["checkpoint=x"] if name in ("evaluate", "export") else []))
-    config |= {"input": "x"} if name == "infer" else {}
-    check_keys(kind, config, NOWHERE)
+    config |= {"checkpoint": "x", "input": "x"} if name == "infer" else {}
+    check_config(name, config, NOWHERE)
     groups = ("hydra", "model", "data", "augmentation", "loss", "optimizer")
     paths = [path for path in numbers(config) if path[0] not in groups]
     paths += [(key, 0) for key in ("window", "image_size") if key in kind.model_fields]
     for key, *rest in paths:
         filled = config | ({key: [64, 64]} if rest and config[key] is None else {})
         with pytest.raises(UserError, match=f"^{key}"):
-            check_keys(kind, changed(filled, (key, *rest), value), NOWHERE)
+            check_config(name, changed(filled, (key, *rest), value), NOWHERE)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, 7.0, math.nan, math.inf])

@@ -92,7 +92,7 @@ def evaluate(cfg: DictConfig) -> None:
     }
     stem = file_stem(
         split,
-        checkpoint=checkpoint_part(cfg.checkpoint, in_folder_of_its_own=not cfg.output),
+        checkpoint=checkpoint_part(cfg.checkpoint, in_own_folder=not cfg.output),
         data=kind_of_data(node) if node["_target_"] != own.get("_target_") else None,
         different=different_parts(node, usual_node(node, own, checkpoint)),
         tta=tta,

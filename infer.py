@@ -38,7 +38,7 @@ def infer(cfg: DictConfig) -> None:
         formats.append("uncertainty")
     if is_camera(cfg.input) or Path(cfg.input).suffix.lower() in VIDEO_SUFFIXES:
         if cfg.skip_existing:
-            raise UserError("skip_existing=true: for photos alone; of a video, overwrite=true replaces what is there")
+            raise UserError("skip_existing=true: only for photos; overwrite=true replaces an existing video")
         return infer_video(cfg, formats)
     photos = plan_photos(cfg.input, cfg.output, formats)
     total = len(photos)
@@ -49,7 +49,7 @@ def infer(cfg: DictConfig) -> None:
     elif existing and not cfg.overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise UserError(
-            f"{existing[0]} exists already{more}; overwrite=true replaces, skip_existing=true goes on with the others,"
+            f"{existing[0]} exists already{more}; overwrite=true replaces it, skip_existing=true skips such images,"
             " output= writes elsewhere"
         )
     if not photos:

@@ -1,5 +1,5 @@
-"""IoU close to the outlines: Cheng et al. 2021, "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation",
-arXiv 2103.16562, section 5."""
+"""Boundary IoU (Cheng et al. 2021, "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation",
+arXiv 2103.16562, section 5)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 
 RATIO = 0.02
-"""Distance from an outline that counts as close, as a share of the diagonal; as in the paper."""
+"""Distance to an outline that counts as close, as a share of the image diagonal; the paper's value."""
 OUTSIDE = 254
 
 
 class BoundaryIoU:
-    """Counts over a split the pixels close to the outline of their class.
+    """Count the pixels close to the outline of their class, over a split.
 
     Attributes:
         counts: int64 (3, C): close in truth and prediction, close in the truth, close in the prediction.
@@ -22,7 +22,7 @@ class BoundaryIoU:
         self.counts = np.zeros((3, classes), np.int64)
 
     def add(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Add a sample, uint8 (H, W) each, 255 for ignored pixels of the truth; returns its own counts."""
+        """Add a sample, masks uint8 (H, W) with 255 for ignored pixels of the truth; return its counts int64 (3, C)."""
         classes = self.counts.shape[1]
         valid = truth != 255
         near_truth = near_outlines(truth) & valid
@@ -39,22 +39,22 @@ class BoundaryIoU:
         return counts
 
     def iou(self) -> np.ndarray:
-        """IoU of each class, float64 (C,); NaN if it is neither present nor predicted."""
+        """Return the IoU of each class, float64 (C,); NaN if it is neither present nor predicted."""
         return boundary_iou(self.counts)
 
 
 def boundary_iou(counts: np.ndarray) -> np.ndarray:
-    """IoU of each class, float64 (C,), from the counts of a `BoundaryIoU`."""
+    """Return the IoU of each class, float64 (C,), from the counts of a `BoundaryIoU`."""
     union = counts[1] + counts[2] - counts[0]
     with np.errstate(invalid="ignore"):
         return counts[0] / union
 
 
 def near_outlines(mask: np.ndarray) -> np.ndarray:
-    """Pixels bool (H, W) of a mask uint8 (H, W) that have another class close to them.
+    """Return the pixels bool (H, W) of a mask uint8 (H, W) that are close to another class.
 
-    The border of the picture counts as an outline, as in the code of the paper. The square around a pixel holds only
-    one class if its smallest and largest values are equal.
+    The border of the image counts as an outline, as in the paper's code. The square around a pixel holds only one class
+    if its minimum and maximum are equal.
     """
     distance = max(round(RATIO * float(np.hypot(*mask.shape))), 1)
     framed = cv2.copyMakeBorder(mask, *(distance,) * 4, cv2.BORDER_CONSTANT, value=OUTSIDE)

@@ -1,5 +1,5 @@
-"""Calibration, whether confidence equals accuracy: Guo et al. 2017, "On Calibration of Modern Neural Networks",
-arXiv 1706.04599, section 2."""
+"""Calibration: whether confidence equals accuracy (Guo et al. 2017, "On Calibration of Modern Neural Networks",
+arXiv 1706.04599, section 2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BINS = 15
 
 
 class Calibration:
-    """Counts the confidence of a network and its correct pixels in bins of equal width.
+    """Count pixels, correct pixels and confidence in bins of equal width.
 
     Attributes:
         counts: float64 (3, bins): pixels, correct pixels, and the sum of confidences.
@@ -30,7 +30,7 @@ class Calibration:
         valid = truth != 255
         confidence, right = confidence[valid].double().cpu(), (predicted == truth)[valid].double().cpu()
         bins = self.counts.shape[1]
-        # A bin holds its upper edge, as in the paper.
+        # A bin includes its upper edge, as in the paper.
         places = (confidence * bins).ceil().long().sub_(1).clamp_(0, bins - 1)
         for row, weights in enumerate((torch.ones_like(right), right, confidence)):
             self.counts[row] += torch.bincount(places, weights, minlength=bins)

@@ -1,4 +1,4 @@
-"""Results of an evaluation beyond the confusion matrix: scores per sample, boundary IoU, calibration."""
+"""Results beyond the confusion matrix: scores per sample, boundary IoU, calibration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SampleScores(NamedTuple):
 
 
 class Details:
-    """Collects these results. Memory grows by a few numbers per sample."""
+    """Collect scores per sample, boundary IoU and calibration. Memory grows by a few numbers per sample."""
 
     def __init__(self, classes: int) -> None:
         self.calibration, self.boundaries = Calibration(), BoundaryIoU(classes)
@@ -59,5 +59,5 @@ class Details:
         self.samples.append(SampleScores(index, found.miou, found.pixel_accuracy, mean, share))
 
     def worst_first(self) -> list[SampleScores]:
-        """The samples by mean IoU, the lowest first; those without labelled pixels last."""
+        """Return the samples by mean IoU, lowest first; those without labelled pixels last."""
         return sorted(self.samples, key=lambda sample: (np.isnan(sample.miou), sample.miou))

@@ -1,4 +1,4 @@
-"""A network over a split: batch by batch at the network's size, or photo by photo through windows."""
+"""Measure a network on a split: in batches at the network's image size, or photo by photo in windows."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from inference.predictor import Predictor
 
 
 class Measured(NamedTuple):
-    """What a pass over a split found out.
+    """Results on a split.
 
     Attributes:
         confusion: int64 (C, C), row = truth.
-        benchmark: what the data set's own benchmark defines; {} where it has none.
-        details: sample by sample, near outlines, of confidences.
+        benchmark: scores defined by the data set's own benchmark; {} if it has none.
+        details: scores per sample, boundary IoU and calibration.
     """
 
     confusion: Tensor
@@ -42,14 +42,15 @@ def measure(
     split: str,
     amp: str | None = None,
 ) -> Measured:
-    """Measures a network on a split.
+    """Measure a network on a split.
 
     Args:
-        predictor: one with a window has the photos looked at in their own size.
-        dataset: the split as it is.
-        samples: those of it that count, with images at the network's size.
-        node: the node `data`.
-        amp: the precision that the run had, as `engine.device.autocast_dtype`; None for `auto`.
+        predictor: with a window, photos are processed at their own size.
+        dataset: the whole split.
+        samples: the first samples of it that are measured, with images at the network's size.
+        node: the config node `data`.
+        split: name of the split, for the progress bar.
+        amp: precision of the run, as for `engine.device.autocast_dtype`; None for `auto`.
     """
     classes = len(dataset.labels)
     benchmark = dataset.scores() if isinstance(dataset, HasScores) else None

@@ -1,4 +1,4 @@
-"""What the files of an evaluation are called: all that makes a measurement another one is in their names."""
+"""Names of the files of an evaluation, which contain every setting that changes the result."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ UNMEASURED = frozenset(
         "allow_single_class",
     }
 )
-"""Keys of the node `data` that change neither the samples nor what is made of them."""
+"""Keys of the node `data` that change neither the samples nor the result."""
 PATHS = ("root", "labels")
 USUAL_OVERLAP = 0.25
-"""That of conf/evaluate.yaml."""
+"""The default in conf/evaluate.yaml."""
 LONGEST = 200
-"""Bytes of a stem: file systems take 255 with what is added to it."""
+"""Maximum bytes of a stem: file systems allow 255 for the whole name."""
 
 
 def file_stem(
@@ -35,12 +35,12 @@ def file_stem(
     window: tuple[int, int] | None,
     overlap: float,
 ) -> str:
-    """The split, and after it what is not as in the run.
+    """Return the split followed by everything that differs from the run.
 
     Args:
-        checkpoint: as `checkpoint_part`.
+        checkpoint: result of `checkpoint_part`.
         data: name of the data set, unless it is the run's.
-        different: as `different_parts`.
+        different: result of `different_parts`.
     """
     parts = [split, checkpoint, data, *different, *tta]
     if window:
@@ -49,7 +49,7 @@ def file_stem(
 
 
 def different_parts(node: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
-    """What of a node `data` is not as usual, in a few letters each.
+    """Return a short text for each value of a node `data` that differs from the usual one.
 
     A path becomes its last part and a checksum of the whole, since two folders may have the same name.
     """
@@ -67,23 +67,23 @@ def different_parts(node: Mapping[str, Any], usual: Mapping[str, Any]) -> list[s
     return parts
 
 
-def checkpoint_part(checkpoint: str, in_folder_of_its_own: bool) -> str | None:
-    """What tells a checkpoint from others whose results are in the same folder; None for the best of a run.
+def checkpoint_part(checkpoint: str, in_own_folder: bool) -> str | None:
+    """Return what distinguishes a checkpoint from others with results in the same folder; None for the best of a run.
 
     Args:
-        in_folder_of_its_own: the results are in the run's folder or beside the file, rather than where `output` says.
+        in_own_folder: whether the results are in the run folder or beside the file, not in `output`.
     """
     given = user_path(checkpoint, "checkpoint")
     inside = given.parent.name == "checkpoints" and not is_folder(given)
     own = given.name.removesuffix(".pt") if inside and given.name != "best.pt" else None
-    if in_folder_of_its_own:
+    if in_own_folder:
         return own
     run = given.parent.parent if inside else given
     return "_".join(part for part in (f"of-{place_part(str(run))}", own) if part)
 
 
 def output_folder(output: str | None, checkpoint: str) -> Path:
-    """Where the files go: `output`, or `evaluation/` in the run folder, or beside a file that is in none."""
+    """Return the folder for the files: `output`, or `evaluation/` in the run folder, or one beside a single file."""
     if output:
         return user_path(output, "output")
     given = user_path(checkpoint, "checkpoint")
@@ -96,12 +96,12 @@ def output_folder(output: str | None, checkpoint: str) -> Path:
 
 
 def is_same_place(path: str, other: Any) -> bool:
-    """Whether a path leads to the same file or folder as a value from elsewhere, which may be anything."""
+    """Whether a path leads to the same file or folder as a value from a checkpoint, which may have any type."""
     return isinstance(other, str) and _real(path) == _real(other)
 
 
 def place_part(path: str) -> str:
-    """The last part of a path, and a checksum of the whole."""
+    """Return the last part of a path and a checksum of the whole."""
     real = _real(path)
     return f"{_cut(_printable(Path(real).name), 40)}-{_checksum(real)}"
 
@@ -114,13 +114,13 @@ def _real(path: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """A text with a dash for what a file name cannot hold on some system, and then a checksum."""
+    """Replace characters that some file systems do not allow by dashes; append a checksum if there were any."""
     plain = re.sub(r"[^\w .,+=()\[\]'-]", "-", text)
     return plain if plain == text else f"{plain}-{_checksum(text)}"
 
 
 def _shortened(text: str, longest: int) -> str:
-    """A text of at most so many bytes; what is cut off is in a checksum."""
+    """Cut a text to this many bytes, ending in a checksum of the whole."""
     if len(text.encode()) <= longest:
         return text
     return f"{_cut(text, longest - 9)}-{_checksum(text)}"

@@ -1,4 +1,4 @@
-"""The report of a finished run: a table of classes on the console, and figures."""
+"""Report a finished run: a table of classes on the console, and figures."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def report(
     For compare.py the counts are also written to confusion_matrix.csv, and the samples one by one into samples/.
 
     Args:
-        length: how many validation samples were used, from the first.
-        pictures: how many of those to draw, evenly spread.
+        length: number of validation samples that were used, from the first.
+        pictures: number of samples to draw, evenly spread.
     """
     best = load_checkpoint(run.best)
     predictor = Predictor.from_checkpoint(run.best, device)

@@ -1,4 +1,4 @@
-"""What an evaluation says and leaves: tables on the console, a JSON file, a CSV of the samples, figures."""
+"""Report an evaluation: tables on the console, a JSON file, a CSV of the samples, figures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from visualization.sample_pictures import Predicted
 log = logging.getLogger("evaluate")
 
 WORST = 16
-"""Samples on the sheet of the worst."""
+"""Number of samples in worst.png."""
 
 
 def as_dict(names: tuple[str, ...], measured: Measured) -> dict[str, Any]:
-    """All metrics, as the JSON file holds them."""
+    """Return all metrics, as in the JSON file."""
     found, details = scores(measured.confusion), measured.details
     near = details.boundaries.iou().tolist()
     known = [value for value in near if not math.isnan(value)]
@@ -53,7 +53,7 @@ def as_dict(names: tuple[str, ...], measured: Measured) -> dict[str, Any]:
 
 
 def show(names: tuple[str, ...], measured: Measured, title: str) -> None:
-    """Prints a table of the classes, and one of everything else."""
+    """Print a table of the classes, and one of the other metrics."""
     found = scores(measured.confusion)
     columns = {
         "IoU": found.iou.tolist(),
@@ -75,12 +75,12 @@ def write_results(
     dataset: SegmentationDataset,
     predictor: Predictor,
 ) -> list[Path]:
-    """Writes all files; returns their paths.
+    """Write all files and return their paths.
 
     Args:
-        stem: what the files and their titles begin with.
-        facts: what was measured, for the JSON file.
-        predictor: draws the worst samples once more.
+        stem: start of the file names and titles.
+        facts: description of the measurement, for the JSON file.
+        predictor: predicts the worst samples again, to draw them.
 
     Raises:
         UserError: a file cannot be written.
@@ -95,7 +95,7 @@ def write_results(
     write_text(listed, as_csv(ranked, dataset))
     written = [folder / f"{stem}.json", listed, confusion]
     counts = measured.details.calibration
-    if counts.counts[0].sum() > 0:  # masks that say nothing leave nothing to draw
+    if counts.counts[0].sum() > 0:  # nothing to draw if all pixels are ignored
         draw_calibration(counts.counts.numpy(), counts.error, f"{stem}: calibration", calibration)
         draw_predictions([_drawn(sample, dataset, predictor) for sample in ranked[:WORST]], labels, worst)
         written += [calibration, worst]
@@ -103,7 +103,7 @@ def write_results(
 
 
 def as_csv(ranked: list[SampleScores], dataset: SegmentationDataset) -> str:
-    """A row a sample, an empty cell where a value is undefined."""
+    """Return one row per sample, with empty cells for undefined values."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", *SampleScores._fields])

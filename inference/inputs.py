@@ -1,4 +1,4 @@
-"""The photos in folders, patterns and lists."""
+"""Find the photos in folders, patterns and lists."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ log = logging.getLogger(__name__)
 
 
 def found_below(folder: Path, output: Path | None = None, key: str = "input") -> list[Path]:
-    """The images in a folder and those below it, without what an earlier run wrote to an output in it.
+    """Return the images in a folder, searched recursively, except those in `output` and below it.
 
     Args:
-        key: the option that the folder was given to, for messages.
+        output: folder to write to, which may hold the results of an earlier run.
+        key: the option that named the folder, for messages.
 
     Raises:
         UserError: there are none.
@@ -33,21 +34,21 @@ def found_below(folder: Path, output: Path | None = None, key: str = "input") ->
         files = [path for path in files if path.parent not in theirs]
     images = only_images(files)
     if not images:
-        raise UserError(f"{key}={folder}: there are no images in this folder{in_words(files, '; it holds ')}")
+        raise UserError(f"{key}={folder}: there are no images in this folder{described(files, '; it contains ')}")
     return images
 
 
 def only_images(files: Sequence[Path]) -> list[Path]:
-    """The files that are images by their suffixes; reports which others are left out, if there are images."""
+    """Return the files with the suffix of an image; log what is skipped, if there are images."""
     images = sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
-    others = in_words([path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES])
+    others = described([path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES])
     if images and others:
-        log.info("left out %s", others)
+        log.info("skipped %s", others)
     return images
 
 
-def in_words(files: Sequence[Path], before: str = "") -> str:
-    """'3 other files: 2 .txt (such as a.txt), 1 .pdf (b.pdf)'; '' for none."""
+def described(files: Sequence[Path], before: str = "") -> str:
+    """Return '3 other files: 2 .txt (such as a.txt), 1 .pdf (b.pdf)'; '' for none."""
     kinds: dict[str, list[Path]] = {}
     for path in sorted(files):
         kinds.setdefault(path.suffix.lower() or "without suffix", []).append(path)
@@ -61,7 +62,7 @@ def in_words(files: Sequence[Path], before: str = "") -> str:
 
 
 def matches_of(pattern: Path) -> list[Path]:
-    """The files that a pattern matches; `**` stands for any folders, as `utils.paths.files_below` visits them."""
+    """Return the files that match a pattern; `**` matches any folders that `utils.paths.files_below` visits."""
     fixed = next((i for i, part in enumerate(pattern.parts) if glob.has_magic(part)), len(pattern.parts))
     base, parts = Path(*pattern.parts[:fixed]), pattern.parts[fixed:]
     if "**" in parts:
@@ -84,17 +85,17 @@ def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def listed_in(file: Path) -> list[Path]:
-    """The paths in a list, one per line, each file once.
+    """Return the paths in a list, one per line, without duplicates.
 
     A path is relative to the list's folder, or else to the working directory.
 
     Raises:
-        UserError: there are none, or no such files.
+        UserError: the list is empty, or none of the files exists.
     """
     names = [line for line in read_list(file, "surrogateescape") if not line.startswith("#")]
     if not names:
-        raise UserError(f"input={file}: the list is empty; it holds one path per line")
-    # os.path, since a line may be anything, and Path raises for names that are too long.
+        raise UserError(f"input={file}: the list is empty; it must contain one path per line")
+    # os.path, because Path raises for lines that are too long for a file name.
     beside = [os.path.join(file.parent, name) for name in names]  # noqa: PTH118
     found = [
         path if os.path.exists(path) or not os.path.exists(name) else name  # noqa: PTH110
@@ -102,7 +103,7 @@ def listed_in(file: Path) -> list[Path]:
     ]
     if not any(os.path.isfile(path) for path in found):  # noqa: PTH113
         raise UserError(
-            f"input={file}: a .txt is read as a list, one path per line, and none of its {len(names)} is there"
+            f"input={file}: a .txt is read as a list, one path per line, and none of its {len(names)} paths exists"
         )
     once: dict[Path, Path] = {}
     for path in map(Path, found):

@@ -1,4 +1,4 @@
-"""Photos to files, with reading, the network and writing at the same time."""
+"""Segment photos to files, with reading, prediction and writing in parallel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from utils.errors import Unreadable
 Result = np.ndarray | Unreadable
 """The mask of a photo, uint8 (H, W), or why it cannot be read."""
 AT_ONCE = 2
-"""Photos in the network at the same time on a CPU; more would take more memory."""
+"""Photos to predict at the same time on a CPU; more would take more memory."""
 
 
 def segment(
@@ -30,11 +30,11 @@ def segment(
     own_ids: bool = False,
     after_photo: Callable[[np.ndarray | None], object] = lambda mask: None,
 ) -> list[Unreadable]:
-    """Writes what was asked for of each photo; returns why others could not be read.
+    """Write the files of each photo, and return the errors of unreadable photos.
 
     Args:
-        own_ids: as `inference.pictures.write_files`.
-        after_photo: is called with each mask, uint8 (H, W), and with None for a photo that cannot be read.
+        own_ids: as for `inference.pictures.write_files`.
+        after_photo: called with each mask, uint8 (H, W), and with None for an unreadable photo.
 
     Raises:
         UserError: a file cannot be written.
@@ -51,7 +51,7 @@ def segment(
 
 
 def _in_turn(photos: Sequence[Photo], predictor: Predictor, own_ids: bool) -> Iterator[Result]:
-    """One photo after the other through the network, while others are read and written."""
+    """Yield results photo by photo, while the next ones are read and the previous ones written."""
 
     def read(photo: Photo) -> tuple[np.ndarray, Tensor | None]:
         return _read(photo, predictor)
@@ -71,8 +71,10 @@ def _in_turn(photos: Sequence[Photo], predictor: Predictor, own_ids: bool) -> It
 
 
 def _side_by_side(photos: Sequence[Photo], predictor: Predictor, own_ids: bool) -> Iterator[Result]:
-    """Photos from file to file in threads, each with its share of the cores: these would else wait for each other in
-    each layer, and all of them for the one that has a photo to read."""
+    """Yield results of threads that each read, predict and write a photo with a share of the cores.
+
+    This is faster than all cores on one photo, since they would wait for each other in every layer.
+    """
 
     def whole(photo: Photo) -> np.ndarray:
         image, resized = _read(photo, predictor)
@@ -99,7 +101,7 @@ def _predict(photo: Photo, image: np.ndarray, resized: Tensor | None, predictor:
 
 @contextmanager
 def _cores_shared() -> Iterator[None]:
-    """Gives threads that are begun in it a share of torch's threads."""
+    """Divide torch's threads among the threads that are started inside."""
     threads = torch.get_num_threads()
     torch.set_num_threads(threads // AT_ONCE)
     try:

@@ -1,4 +1,4 @@
-"""The files of a prediction, one a format."""
+"""Write the files of a prediction, one per format."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from inference.predictor import Prediction
 from utils.files import atomic_path
 from visualization.overlay import overlay, side_by_side, tinted
 
-FOR_PEOPLE = 4096
-"""Pixels that the longer side of an overlay has at most: of larger photos they are shrunk."""
+LARGEST_OVERLAY = 4096
+"""Maximum pixels of the longer side of an overlay; those of larger photos are shrunk."""
 
 
 def write_files(
@@ -26,13 +26,13 @@ def write_files(
     labels: LabelSet,
     own_ids: bool = False,
 ) -> None:
-    """Writes what was asked for of a photo, each file whole or not at all.
+    """Write the files of a photo, each completely or not at all.
 
     Args:
         outputs: format -> file.
-        image: uint8 (H, W, 3).
-        found: with what the formats need.
-        own_ids: write the data set's own ids in place of class indices into the mask.
+        image: uint8 (H, W, 3), RGB.
+        found: with uncertainty and probabilities, if a format needs them.
+        own_ids: write the data set's own ids to the mask instead of class indices.
 
     Raises:
         UserError: a file cannot be written.
@@ -43,7 +43,7 @@ def write_files(
             if kind == "mask":
                 write_ids(temporary, mask, labels, own_ids)
             elif kind == "color":
-                # By OpenCV, blue first: Pillow would hold another four bytes a pixel.
+                # OpenCV expects BGR. Pillow would take another four bytes per pixel.
                 blue_first = LabelSet(labels.names, tuple((b, g, r) for r, g, b in labels.colors)).painted(mask)
                 temporary.write_bytes(cv2.imencode(".png", blue_first, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].data)
             elif kind in ("overlay", "side_by_side"):
@@ -58,9 +58,9 @@ def write_files(
 
 
 def write_ids(path: Path, mask: np.ndarray, labels: LabelSet, own_ids: bool) -> None:
-    """Write a mask as a palette PNG, of class indices or of the data set's own ids, in the classes' colours.
+    """Write a mask as a palette PNG in the classes' colours, with class indices or the data set's own ids.
 
-    Ids above 255 are written as grey values of 16 bits.
+    If there are ids above 255, write a 16-bit grey PNG.
     """
     if not own_ids or labels.ids is None:
         write_mask(path, mask, labels)
@@ -70,16 +70,16 @@ def write_ids(path: Path, mask: np.ndarray, labels: LabelSet, own_ids: bool) -> 
         Image.fromarray(table[mask]).save(path, format="PNG")
         return
     palette = np.zeros((256, 3), np.uint8)
-    palette[table[: len(labels)][::-1]] = labels.colors[::-1]  # of classes with one id, the first one's colour
+    palette[table[: len(labels)][::-1]] = labels.colors[::-1]  # if classes share an id, the colour of the first
     picture = Image.fromarray(table[mask])
     picture.putpalette(palette.tobytes())
     path.write_bytes(encoded(picture, "PNG"))
 
 
 def shrunk(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A photo and its mask at a size that is pleasant to look at."""
+    """Return a photo and its mask, shrunk to at most `LARGEST_OVERLAY` pixels on the longer side."""
     height, width = mask.shape
-    scale = min(FOR_PEOPLE / max(height, width), 1.0)
+    scale = min(LARGEST_OVERLAY / max(height, width), 1.0)
     if scale == 1:
         return image, mask
     size = max(round(height * scale), 1), max(round(width * scale), 1)
@@ -87,7 +87,7 @@ def shrunk(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def frame(kind: str, image: np.ndarray, mask: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """A frame of a video, uint8 (H, W, 3), RGB, or both beside each other, without a legend, which would jump."""
+    """Return a frame for a video, uint8 (H, W, 3), RGB, without a legend, which would change from frame to frame."""
     if kind == "overlay":
         return tinted(image, mask, labels)
     colors = labels.painted(mask)

@@ -1,4 +1,4 @@
-"""Reading, the network and writing at the same time, with no more held than a budget allows."""
+"""Read, predict and write in parallel, within a memory budget."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 BUDGET = 2**26
-"""Pixels of photos that are held beside the one that is worked on: of those that are read ahead, and of those that are
-yet to be written."""
+"""Maximum pixels of photos that are read ahead, and of those waiting to be written."""
 
 
 def read_ahead(
@@ -22,13 +21,12 @@ def read_ahead(
     ahead: int = 3,
     budget: int = BUDGET,
 ) -> Iterator[tuple[Item, Value | Exception]]:
-    """Each item with what `read` makes of it, or the error that it raised, in their order; the next ones are read in
-    threads in the meantime.
+    """Yield each item with the result of `read`, or with the error that it raised, in order, while threads read ahead.
 
     Args:
-        weight: of an item, which a thread finds out, too; those that are held, the one given out included, weigh no
-            more than the budget together, unless one alone does.
-        ahead: how many are read ahead at most.
+        weight: weight of an item, computed in a thread; the items held, including the one yielded, together weigh at
+            most the budget, unless a single one exceeds it.
+        ahead: maximum number of items to read ahead.
     """
 
     def attempt(item: Item) -> Value | Exception:
@@ -89,8 +87,12 @@ def prefetched(items: Iterable[Value], ahead: int = 3) -> Generator[Value, None,
 
 
 class WriteBehind:
-    """Calls functions in a thread, in their order, so that the next photo need not wait. Leave with `with`, which waits
-    until all is written."""
+    """Call functions in a thread, in order, so that the caller need not wait. Leaving `with` waits for all of them.
+
+    Args:
+        behind: maximum number of waiting calls.
+        budget: maximum total weight of waiting calls.
+    """
 
     def __init__(self, behind: int = 3, budget: int = BUDGET) -> None:
         self._thread = ThreadPoolExecutor(1)
@@ -101,7 +103,7 @@ class WriteBehind:
         return self
 
     def __call__(self, write: Callable[[], None], weight: int) -> None:
-        """Has it called soon; raises what an earlier call raised."""
+        """Queue a call; raise the error of an earlier call. Waits while too many calls are queued."""
         self._waiting.append((weight, self._thread.submit(write)))
         while len(self._waiting) > self._behind or sum(w for w, _ in self._waiting) > self._budget:
             self._waiting.popleft()[1].result()

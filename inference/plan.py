@@ -1,4 +1,4 @@
-"""What to read, and what to write for it."""
+"""Plan which photos to read and which files to write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.images import stored_size
-from inference.inputs import found_below, in_words, listed_in, matches_of, only_images
+from inference.inputs import described, found_below, listed_in, matches_of, only_images
 from inference.pipeline import BUDGET
 from utils.errors import UserError
 from utils.files import make_writable
@@ -18,7 +18,7 @@ from utils.paths import is_file, is_folder, is_there, user_path
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 SUFFIXES = {"probabilities": ".npz"}
-"""Of a format's files, where it is not .png."""
+"""Suffixes of formats that are not written as .png."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,21 @@ class Photo:
 
 
 def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[Photo]:
-    """The photos that `input=` names: a photo, a folder with all that is in it, a pattern, or a list in a .txt file.
+    """Return a plan for the photos in `input=`: a photo, a folder (recursively), a pattern, or a list in a .txt file.
 
-    Without an output, a folder's files go to `<folder>_masks/` and others beside their photos; with one, they go there,
-    in the same folders below it as the photos are.
+    By default, files for a folder go to `<folder>_masks/`, others next to their photos. With an output, they go to the
+    same subfolders of it as those of the photos.
 
     Raises:
-        UserError: there are none, two files would be one, a photo would be replaced, or nothing can be written.
+        UserError: there are no photos, two outputs have the same name, an output would replace a photo, or a folder is
+            not writable.
     """
     source = user_path(given, "input")
     place = user_path(output, "output") if output else None
     if is_folder(source):
         if place is not None and place.resolve() == source.resolve():
             raise UserError(
-                f"output={output}: in the photos' own folder a later run would take masks for photos; name another"
+                f"output={output}: in the photos' own folder, a later run would take masks for photos; choose another"
             )
         photos = _several(source, found_below(source, place), place or _beside(source), formats)
     elif source.suffix.lower() == ".txt" and is_file(source):
@@ -58,16 +59,16 @@ def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[
         matching = matches_of(source)
         chosen = only_images(matching)
         if not chosen:
-            raise UserError(f"input={given}: no image matches{in_words(matching, '; it matches ')}")
+            raise UserError(f"input={given}: no image matches{described(matching, '; it matches ')}")
         photos = _several(None, without_earlier_outputs(chosen, place, formats), place, formats)
     refuse_collisions(photos)
     return photos
 
 
 def without_earlier_outputs(matching: list[Path], output: Path | None, formats: Sequence[str]) -> list[Path]:
-    """What a pattern matches but for what an earlier run wrote: below the output, or else beside the photos.
+    """Return the matches of a pattern except outputs of an earlier run: those below `output`, or else next to photos.
 
-    An output with all of them below it is the photos' own folder, in which nothing tells the two apart.
+    If all matches are below `output`, it is the photos' own folder, where outputs cannot be told from photos.
     """
     if output is not None:
         elsewhere = [path for path in matching if not path.resolve().is_relative_to(output.resolve())]
@@ -77,25 +78,25 @@ def without_earlier_outputs(matching: list[Path], output: Path | None, formats: 
 
 
 def is_camera(given: str) -> bool:
-    """Whether `input=` is a camera's number, and no file or folder that is called so."""
+    """Whether `input=` is the number of a camera, and not the name of a file or folder."""
     return given.isascii() and given.isdigit() and not is_there(Path(given))
 
 
 def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[str, Path]:
-    """Format -> file or folder to write for a video, or for a camera, which is a number.
+    """Return format -> file or folder to write for a video file or the number of a camera.
 
     Raises:
-        UserError: a format does not go with videos, the output is no .mp4, or nothing can be written.
+        UserError: a format is not for videos, the output is not an .mp4, or a folder is not writable.
     """
     if "probabilities" in formats:
-        raise UserError("format=probabilities: for photos alone; of a video they would fill the disk")
+        raise UserError("format=probabilities: only for photos; those of a video would fill the disk")
     video = Path("camera.mp4" if is_camera(source) else source)
     first = user_path(output, "output") if output else video
     into_folder = is_folder(first) or not first.suffix
     if into_folder:
         first = first / f"{video.stem}.mp4"
     if output and first.suffix.lower() != ".mp4":
-        raise UserError(f"output={output}: say an .mp4, which masks get a folder beside, or a folder for all of it")
+        raise UserError(f"output={output}: must be an .mp4 (masks go to a folder next to it) or a folder")
     files = {
         kind: first.with_name(f"{first.stem}_{kind}s" if kind == "mask" else f"{first.stem}_{kind}")
         if kind in ("mask", "uncertainty")
@@ -106,13 +107,13 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
     if output and len(videos) == 1 and not into_folder:
         files[videos[0]] = first
     if any(path.resolve() == Path(source).resolve() for path in files.values()):
-        raise UserError(f"output={output}: this is the video to be read; write somewhere else")
+        raise UserError(f"output={output}: this is the input video; choose another file")
     make_writable(first.parent)
     return files
 
 
 def still_to_write(photos: Sequence[Photo]) -> list[Photo]:
-    """The photos of which a file is not there yet, with such files alone: the others may have been corrected since."""
+    """Return the photos with missing files, and only those files: existing ones may have been edited since."""
     missing = [
         Photo(photo.path, {kind: path for kind, path in photo.outputs.items() if not is_there(path)})
         for photo in photos
@@ -121,7 +122,7 @@ def still_to_write(photos: Sequence[Photo]) -> list[Photo]:
 
 
 def pixels(path: Path) -> int:
-    """How many a photo has, by its header; where that cannot be read, as many as may be held at all."""
+    """Return the number of pixels of a photo from its header; the whole budget if it cannot be read."""
     try:
         height, width = stored_size(path)
     except UserError:
@@ -130,7 +131,7 @@ def pixels(path: Path) -> int:
 
 
 def refuse_collisions(photos: Sequence[Photo]) -> None:
-    """Refuses a plan in which two files would be one, a file would replace a photo, or nothing can be written.
+    """Check that all outputs differ, replace no photo, and can be written.
 
     Raises:
         UserError: names the file.
@@ -140,33 +141,32 @@ def refuse_collisions(photos: Sequence[Photo]) -> None:
     count = Counter(places)
     sources = {photo.path.resolve() for photo in photos}
     for path, place in zip(written, places, strict=True):
-        is_there(path)  # raises where no file can be, for a name that is too long
+        is_there(path)  # raises if the name is too long
         if count[place] > 1:
-            raise UserError(f"{path} would be written for two images; rename one of them, or write one format alone")
+            raise UserError(f"{path} would be written for two images; rename one of them, or write only one format")
         if place in sources:
-            raise UserError(f"output={path}: this is an image to be read; write somewhere else")
+            raise UserError(f"output={path}: this is an input image; choose another file")
     for folder in sorted({path.parent for path in written}):
         make_writable(folder)
 
 
 def _several(root: Path | None, paths: list[Path], output: Path | None, formats: Sequence[str]) -> list[Photo]:
-    """A plan for several photos, in the folders below `output` in which they are below `root`."""
+    """Return the plan for several photos, with the same subfolders below `output` as below `root`."""
     if output is not None and (is_file(output) or output.suffix.lower() in (".png", ".npz")):
         raise UserError(f"output={output}: must be a folder, since the input is several images")
     if output is None:
         return [Photo(path, _beside_photo(path, formats)) for path in paths]
-    plain = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - without '..', which leads out of `output`
+    plain = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - resolves '..', which would lead out of `output`
     above = os.path.abspath(root) if root else os.path.commonpath([path.parent for path in plain])  # noqa: PTH100
     firsts = [output / path.relative_to(above).parent / f"{path.stem}.png" for path in plain]
     return [Photo(path, named(first, formats)) for path, first in zip(paths, firsts, strict=True)]
 
 
 def _one(source: Path, output: str | None, formats: Sequence[str]) -> Photo:
-    """The plan for one photo: `output` itself where there is one format, else the mask; or files in the folder that it
-    is, which need not be there yet.
+    """Return the plan for one photo. `output` is the file of the mask or only format, or a folder, which may not exist.
 
     Raises:
-        UserError: there is no such photo, or the output is not a .png (a mask would be lossy in .jpg).
+        UserError: the photo does not exist, or the output has the wrong suffix (a .jpg would be lossy).
     """
     if not is_file(source):
         raise UserError(f"input={source}: there is no such file or folder")
@@ -178,13 +178,13 @@ def _one(source: Path, output: str | None, formats: Sequence[str]) -> Photo:
         first = first / f"{source.stem}{suffix}"
     if first.suffix.lower() != suffix:
         raise UserError(
-            f"output={output}: {_main(formats)} is written as {suffix}, which keeps every value; say that, or a folder"
+            f"output={output}: {_main(formats)} is written as {suffix}, which is lossless; pass a {suffix} or a folder"
         )
     return Photo(source, named(first, formats))
 
 
 def named(first: Path, formats: Sequence[str]) -> dict[str, Path]:
-    """Format -> file: `first` for the mask, or for the only format; the others are called after it."""
+    """Return format -> file: `first` for the mask or only format, `<first>_<format>` for the others."""
     main = _main(formats)
     files = {kind: first.with_name(f"{first.stem}_{kind}{suffix_of(kind)}") for kind in formats}
     if main in files:
@@ -193,13 +193,13 @@ def named(first: Path, formats: Sequence[str]) -> dict[str, Path]:
 
 
 def _main(formats: Sequence[str]) -> str:
-    """The format whose file is called what the user says: the mask, or the only one but for the uncertainty."""
+    """Return the format to which `output` refers: the only one besides the uncertainty, or else the mask."""
     asked = [kind for kind in formats if kind != "uncertainty"]
     return asked[0] if len(asked) == 1 else "mask"
 
 
 def suffix_of(kind: str) -> str:
-    """The suffix of a format's files."""
+    """Return the suffix of a format's files."""
     return SUFFIXES.get(kind, ".png")
 
 
@@ -208,6 +208,6 @@ def _beside_photo(path: Path, formats: Sequence[str]) -> dict[str, Path]:
 
 
 def _beside(folder: Path) -> Path:
-    """Where the masks of a folder go."""
+    """Return the folder for the masks of a folder."""
     whole = folder if folder.name not in ("", "..") else folder.resolve()  # '.' has no name
     return whole.with_name(f"{whole.name}_masks")

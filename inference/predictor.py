@@ -26,7 +26,7 @@ from utils.value_types import SMALLEST_SIDE, View
 log = logging.getLogger(__name__)
 
 LARGEST = 2**26
-"""Largest number of logits at the size of a photo to hold at once. Larger photos are done in bands of rows."""
+"""Maximum number of logits at photo size to hold at once. Larger photos are processed in bands of rows."""
 
 
 class Prediction(NamedTuple):
@@ -53,13 +53,13 @@ class Predictor:
         image_size: (H, W) that photos are resized to.
         normalization: as in training.
         tta: views to average over, see `inference.views.Averaged`.
-        samples: with more than 1, dropout stays on and as many predictions are averaged.
+        samples: number of predictions with dropout to average; 1 for none.
         window: (H, W) of windows at the resolution of the photo, instead of resizing it.
-        overlap: share of a window that it has in common with the next.
+        overlap: share of a window that overlaps the next one.
 
     Attributes:
-        in_threads: whether several threads may predict at once, each with a share of torch's threads: on a CPU, without
-            dropout, whose random numbers would depend on the order, and without ONNX Runtime, which has threads.
+        in_threads: whether several threads may predict at once, each with a share of torch's threads. True on a CPU,
+            except with dropout, whose random numbers would depend on the order, and ONNX Runtime with its own threads.
 
     Raises:
         UserError: a view is unknown, there are samples but no dropout, the network does not accept the window, or the

@@ -1,4 +1,4 @@
-"""Videos and cameras, frame by frame."""
+"""Segment videos and camera streams frame by frame."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ def segment(
     own_ids: bool = False,
     after_frame: Callable[[np.ndarray], None],
 ) -> int:
-    """Writes what was asked for of each frame; Ctrl-C ends a camera's recording. Returns the number of frames.
+    """Write the outputs of each frame and return the number of frames. Ctrl-C ends the recording of a camera.
 
     Args:
-        outputs: format -> .mp4, or a folder for masks and uncertainties, a PNG a frame.
-        after_frame: is called with each mask.
+        outputs: format -> .mp4, or for masks and uncertainties a folder, with one PNG per frame.
+        own_ids: as for `inference.pictures.write_files`.
+        after_frame: called with each mask, uint8 (H, W).
 
     Raises:
-        UserError: something cannot be written.
-        Interrupted: Ctrl-C or SIGTERM before the end of a video file; no .mp4 is written then.
+        UserError: a file cannot be written.
+        Interrupted: Ctrl-C or SIGTERM before the end of a video file; no .mp4 is written.
     """
     folders = {kind: path for kind, path in outputs.items() if path.suffix != ".mp4"}
     for path in folders.values():
@@ -75,7 +76,7 @@ def segment(
             if stop.signal is not None and frames.is_camera:
                 break
             if stop.signal is not None:
-                bar.close()  # or the message would stand in its line
+                bar.close()  # the message needs its own line
                 log.warning("stopped at frame %d of %s", count, frames.count or "an unknown number")
                 raise Interrupted(stop.signal)
     for path in folders.values():
@@ -84,7 +85,7 @@ def segment(
 
 
 def _remove_frames_after(folder: Path, count: int) -> None:
-    """Removes what a longer video has left in a folder, and nothing else. Without a frame, nothing was replaced."""
+    """Remove the remaining PNGs of an earlier, longer video. Without any frame, keep everything."""
     for path in folder.iterdir() if count else ():
         if re.fullmatch(r"[0-9]{6}\.png", path.name) and int(path.stem) >= count:
             path.unlink()
@@ -96,12 +97,16 @@ class Frames:
     Args:
         source: a file, or the number of a camera.
 
+    Attributes:
+        rate: frames per second.
+        count: number of frames by the file's header; None if unknown.
+
     Raises:
-        Unreadable: it is not there, or no video.
+        Unreadable: it does not exist, or is not a video.
     """
 
     def __init__(self, source: str | int) -> None:
-        os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # it would tell of each way that it has tried
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # it would report every backend that fails
         self._capture = cv2.VideoCapture(source)
         self.is_camera = isinstance(source, int)
         what = f"camera {source}" if self.is_camera else str(source)
@@ -129,11 +134,13 @@ class Frames:
 
 
 class VideoWriter:
-    """An .mp4 file that frames are added to, which appears when it is complete. Its size is that of the first one.
-    Leave with `with`.
+    """Write frames to an .mp4 file, which appears when it is complete. Its size is that of the first frame. Leave with
+    `with`.
 
     Args:
-        keep_part: let it appear also when it is left by an error: a recording cannot be repeated.
+        path: the file.
+        rate: frames per second.
+        keep_part: keep the file on an error too, because a recording cannot be repeated.
 
     Raises:
         UserError: it cannot be written.
@@ -146,12 +153,10 @@ class VideoWriter:
         self._size = (0, 0)
 
     def add(self, frame: np.ndarray) -> None:
-        """Adds a frame uint8 (H, W, 3), RGB; another size than the first one's is cut or filled up with white."""
+        """Add a frame uint8 (H, W, 3), RGB; crop it or pad it with white to the size of the first one."""
         if self._writer is None:
-            self._size = (
-                frame.shape[0] + frame.shape[0] % 2,
-                frame.shape[1] + frame.shape[1] % 2,
-            )  # even, as codecs want
+            # Codecs need even sides.
+            self._size = frame.shape[0] + frame.shape[0] % 2, frame.shape[1] + frame.shape[1] % 2
             code = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(str(self._temporary), code, self.rate, self._size[::-1])
             if not self._writer.isOpened():

@@ -19,8 +19,8 @@ class Averaged(nn.Module):
     Args:
         model: a network in eval mode.
         tta: `flip` adds the mirrored image, `multiscale` the image at 0.75 and 1.25 of its size; both make six views.
-        samples: with more than 1, dropout stays on and every view is predicted as often (Kendall et al. 2015, Bayesian
-            SegNet, arXiv 1511.02680, section 4).
+        samples: predictions of every view; dropout is on if more than 1 (Kendall et al. 2015, Bayesian SegNet,
+            arXiv 1511.02680, section 4).
     """
 
     def __init__(self, model: nn.Module, tta: Sequence[View] = (), samples: int = 1) -> None:
@@ -48,9 +48,8 @@ class Averaged(nn.Module):
         """Yield the probabilities (N, C, H, W) of each view and sample."""
         size = images.shape[-2:]
         for scale in self.scales:
-            scaled = (
-                images if scale == 1 else _resized(images, [max(round(side * scale), SMALLEST_SIDE) for side in size])
-            )
+            shape = [max(round(side * scale), SMALLEST_SIDE) for side in size]
+            scaled = images if scale == 1 else _resized(images, shape)
             for flip in self.flips:
                 given = scaled.flip(-1) if flip else scaled
                 for _ in range(self.samples):

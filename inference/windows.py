@@ -13,18 +13,18 @@ from torch.nn import functional as F
 from utils.value_types import SMALLEST_SIDE
 
 STRIP = 4096
-"""Width of a strip in pixels. Wider photos are done strip by strip, so that memory does not grow with them."""
+"""Width of a strip in pixels. Wider photos are processed in strips, so that memory does not grow with their width."""
 
 
 def starts(length: int, window: int, stride: int) -> list[int]:
-    """Offsets of windows that cover a side, a stride apart; the last window ends at the end."""
+    """Return the offsets of windows that cover a side, one stride apart; the last window ends at the end."""
     if length <= window:
         return [0]
     return [*range(0, length - window, stride), length - window]
 
 
 def tent(length: int) -> Tensor:
-    """Weights float32 (length,) that fall linearly from the middle of a window to its sides, but not to 0."""
+    """Return weights float32 (length,) that fall linearly from the middle of a window to its sides, but not to 0."""
     return 1 - torch.linspace(-1, 1, length + 2)[1:-1].abs()
 
 
@@ -39,8 +39,8 @@ def bands(
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Yield the probabilities of a photo, part by part.
 
-    Each pixel gets the mean over the windows that contain it, weighted by how close it is to their middle. Memory is
-    that of the height of a window times the width of a strip, for any size of photo.
+    Each pixel gets the mean over the windows that contain it, weighted by its distance to their sides. Memory is
+    proportional to the height of a window times the width of a strip, for any size of photo.
 
     Args:
         image: uint8 (H, W, 3).

@@ -268,7 +268,7 @@ def test_where_the_figures_go(tmp_path: Path, run: Path, checkpoint: str, words:
     assert done.returncode == 0, done.stderr
     name = "val_last_limit1" if "last.pt" in checkpoint else "val_limit1"
     if words:  # a folder that other checkpoints may share
-        name = f"val_{checkpoint_part(str(path), in_folder_of_its_own=False)}_limit1"
+        name = f"val_{checkpoint_part(str(path), in_own_folder=False)}_limit1"
     written = {f"{expected}/{file}" for file in files_of(name)}
     assert files_in(tmp_path) - before == written
     assert all(f"wrote {name}" in done.stderr for name in written)

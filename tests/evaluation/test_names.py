@@ -113,7 +113,7 @@ def test_data_that_the_environment_names(tmp_path: Path, network: Path, monkeypa
         assert evaluate_here("checkpoint=net.pt", *words, cwd=tmp_path).returncode == 0
     assert evaluate_here("checkpoint=net.pt", *words, f"data.root={tmp_path}/own", cwd=tmp_path).returncode == 0
     first, second, own = sorted(measured(tmp_path / "net_evaluation"))
-    assert own == "val" and all(name.startswith("all_root-folder-") for name in (first, second))
+    assert own == "val" and all(name.startswith("all_limit1_root-folder-") for name in (first, second))
 
 
 def test_other_labels_are_another_measurement(tmp_path: Path, network: Path) -> None:
@@ -145,9 +145,9 @@ def test_folders_and_parts_of_checkpoints(tmp_path: Path) -> None:
     folders = [output_folder(None, str(place)) for place in places]
     assert folders[:3] == [run / "evaluation"] * 3
     assert folders[3:] == [tmp_path / "a_evaluation", tmp_path / "a.pth_evaluation"]
-    parts = [checkpoint_part(str(place), in_folder_of_its_own=True) for place in places]
+    parts = [checkpoint_part(str(place), in_own_folder=True) for place in places]
     assert parts == [None, None, "last", None, None]
-    shared = [checkpoint_part(str(place), in_folder_of_its_own=False) for place in places]
+    shared = [checkpoint_part(str(place), in_own_folder=False) for place in places]
     assert shared[0] == shared[1] and len(set(shared)) == 4
 
 
@@ -180,4 +180,5 @@ def test_names_fit_into_a_folder() -> None:
 
 def test_keys_of_the_loader_that_measure_nothing() -> None:
     """All keys of the loader but those that change what is measured."""
-    assert set(UNMEASURED) == {"_target_", "download", *LOADER_KEYS} - {"image_size", "limit"}
+    folds = {"folds", "fold", "group_by", "fold_seed"}
+    assert set(UNMEASURED) == {"_target_", "download", *LOADER_KEYS} - {"image_size", "limit", *folds}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.images import IMAGE_SUFFIXES
-from inference.inputs import found_below, in_words, listed_in, matches_of, only_images
+from inference.inputs import described, found_below, listed_in, matches_of, only_images
 from inference.plan import plan_photos
 from utils.errors import UserError
 
@@ -23,27 +23,27 @@ def test_what_is_read_and_what_is_named(tmp_path: Path, caplog: pytest.LogCaptur
     with caplog.at_level(logging.INFO):
         assert [path.name for path in found_below(tmp_path)] == names
     assert caplog.messages == [
-        "left out 5 other files: 2 .txt (such as notes.txt), 1 .pdf (scan.pdf), 1 .raw (IMG_1.raw), 1 without suffix"
+        "skipped 5 other files: 2 .txt (such as notes.txt), 1 .pdf (scan.pdf), 1 .raw (IMG_1.raw), 1 without suffix"
         " (README)"
     ]
 
 
 def test_heic_is_read_where_there_is_a_reader() -> None:
     assert (".heic" in IMAGE_SUFFIXES) == bool(only_images([Path("a.heic")]))
-    assert in_words([Path("b.heic")]) == "1 other file: 1 .heic (b.heic; pip install pillow-heif to read them)"
+    assert described([Path("b.heic")]) == "1 other file: 1 .heic (b.heic; pip install pillow-heif to read them)"
 
 
 def test_many_kinds_are_counted() -> None:
-    told = in_words([Path(f"a.x{i}") for i in range(30)])
+    told = described([Path(f"a.x{i}") for i in range(30)])
     assert told.startswith("30 other files: 1 .x0 (a.x0), ") and told.endswith(", 22 more kinds")
-    assert in_words([]) == ""
+    assert described([]) == ""
 
 
 @pytest.mark.parametrize("key", ["input", "images"])
 def test_a_folder_without_images_says_what_it_holds(tmp_path: Path, key: str) -> None:
     make(tmp_path, "a.pdf")
     with pytest.raises(
-        UserError, match=rf"{key}=.*: there are no images in this folder; it holds 1 other file: 1 \.pdf"
+        UserError, match=rf"{key}=.*: there are no images in this folder; it contains 1 other file: 1 \.pdf"
     ):
         found_below(tmp_path, key=key)
 

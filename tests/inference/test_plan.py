@@ -80,7 +80,7 @@ def test_one_photo_and_its_names(photos: Path) -> None:
         ("photos/*.txt", None, "no image matches; it matches 1 other file: 1 .txt (notes.txt)"),
         ("photos/sub/.hidden/empty", None, "no images"),
         ("photos/notes.txt", None, "the list is empty"),
-        ("prose.txt", None, "none of its 2 is there"),
+        ("prose.txt", None, "none of its 2 paths exists"),
         ("photos/a.jpg", "x.jpg", "mask is written as .png"),
         ("photos", "x.png", "must be a folder"),
         ("photos/*.jpg", "photos/a.jpg", "must be a folder"),
@@ -103,9 +103,9 @@ def test_videos(photos: Path) -> None:
         "overlay": Path("new/folder/drive_overlay.mp4"),
     }
     for source, output, formats, fragment in [
-        ("a.mp4", None, ["probabilities"], "for photos alone"),
-        ("a.mp4", "b.avi", ["overlay"], "say an .mp4"),
-        ("a.mp4", "a.mp4", ["overlay"], "the video to be read"),
+        ("a.mp4", None, ["probabilities"], "only for photos"),
+        ("a.mp4", "b.avi", ["overlay"], "must be an .mp4"),
+        ("a.mp4", "a.mp4", ["overlay"], "this is the input video"),
     ]:
         with pytest.raises(UserError) as caught:
             plan_video(source, output, formats)
@@ -209,7 +209,7 @@ def test_a_pattern_in_the_output_itself_replaces_no_photo(photos: Path) -> None:
     (photos / "photos" / "a.png").touch()
     with pytest.raises(UserError, match="would be written for two images"):
         plan_photos("photos/*", "photos", ["mask"])
-    with pytest.raises(UserError, match="this is an image to be read"):
+    with pytest.raises(UserError, match="this is an input image"):
         plan_photos("photos/*.png", "photos", ["mask"])
 
 

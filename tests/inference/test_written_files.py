@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data.labels import LabelSet
-from inference.pictures import FOR_PEOPLE, shrunk, write_files
+from inference.pictures import LARGEST_OVERLAY, shrunk, write_files
 from inference.predictor import Prediction
 from tests.full_disk import largest_file
 from utils.errors import UserError
@@ -68,9 +68,9 @@ def test_side_by_side_holds_the_photo_and_the_colours() -> None:
 
 
 def test_pictures_for_people_are_no_larger_than_they_can_see() -> None:
-    image = np.zeros((100, 2 * FOR_PEOPLE, 3), np.uint8)
+    image = np.zeros((100, 2 * LARGEST_OVERLAY, 3), np.uint8)
     small, mask = shrunk(image, image[..., 0])
-    assert small.shape == (50, FOR_PEOPLE, 3) and mask.shape == (50, FOR_PEOPLE)
+    assert small.shape == (50, LARGEST_OVERLAY, 3) and mask.shape == (50, LARGEST_OVERLAY)
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:

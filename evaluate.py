@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
-from cli.config import advice, build_dataset
-from cli.launch import launch, overrides
+from cli.config import build_dataset, data_advice, overrides
+from cli.launch import launch
 from utils.errors import DataFault, UserError
 from utils.files import make_writable
 
@@ -63,7 +63,7 @@ def evaluate(cfg: DictConfig) -> None:
     try:
         samples = checked_samples(dataset, split, size, masks=False, limit=node["limit"], cache=cache)
     except DataFault as fault:
-        raise UserError(f"{fault}\n{advice(node)}") from fault
+        raise UserError(f"{fault}\n{data_advice(node)}") from fault
     log_subset(cfg, node, split, len(samples), len(dataset))
     folder = output_folder(cfg.output, cfg.checkpoint)
     make_writable(folder)

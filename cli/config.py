@@ -1,7 +1,4 @@
-"""What the entry points make of their config: checked, plain, and built into components.
-
-Below the entry points, only this module, `launch`, `explain`, `command_line` and `sweep_words` of `utils` know Hydra.
-"""
+"""The config of a run: check it, convert it to plain values, build its nodes, and ask Hydra about the run."""
 
 from __future__ import annotations
 
@@ -22,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cli.checks import check_config, differences
 from cli.explain import explain
+from cli.quoting import as_typed
 from cli.schema import Loader
 from cli.validation import LOADER_KEYS, Origin, check_keys, pretrained_keys
 from utils.errors import UserError
@@ -32,24 +30,24 @@ from utils.trusted import locate, read_plain
 FOLD, OTHER_FOLDS = "fold", "other_folds"
 """The splits of a cross-validation; as in data/folds.py, which takes long to import."""
 CHOSEN = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "experiment")
-"""Groups whose options a run notes."""
+"""Groups whose options are recorded in summary.json."""
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved config in plain containers."""
+    """Return the resolved config in plain containers."""
     return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
 
 
 def build(node: DictConfig | dict[str, Any], path: str, **supplied: Any) -> Any:
-    """Call a node's `_target_` with its arguments and the supplied ones; nodes inside it are built first.
+    """Call a node's `_target_` with its arguments and the supplied ones. Nodes inside it are built first.
 
-    Strings are taken as they are. Of Hydra's other keys only `_partial_` is known, and only in nodes inside.
+    Strings are literal. Of Hydra's other keys only `_partial_` is supported, and only in nodes inside.
 
     Args:
         path: the node's key, for messages.
 
     Raises:
-        UserError: the target refuses an argument, or fails in any other way.
+        UserError: the target raises an exception.
     """
     values = plain(node) if isinstance(node, DictConfig) else node
     arguments = {k: _built(v, f"{path}.{k}") for k, v in values.items() if k not in ("_target_", "_partial_")}
@@ -59,14 +57,14 @@ def build(node: DictConfig | dict[str, Any], path: str, **supplied: Any) -> Any:
     except UserError:
         raise
     except Exception as error:
-        # In one line; albumentations passes on pydantic's several, of which the last is an address.
+        # On one line. Those of pydantic, from albumentations, end with an address.
         lines = [line.strip() for line in str(error).splitlines() if "For further information" not in line]
         kind = "" if lines and isinstance(error, ValueError | TypeError) else f"{type(error).__name__}: "
         raise UserError(f"{path}: {target.rpartition('.')[2]}: {kind}{' '.join(lines)}") from error
 
 
 def _built(value: Any, path: str) -> Any:
-    """A value of a node, with the nodes inside it built."""
+    """Build the nodes in a value."""
     if isinstance(value, list):
         return [_built(item, f"{path}[{index}]") for index, item in enumerate(value)]
     if not isinstance(value, dict):
@@ -84,14 +82,14 @@ def build_network(node: DictConfig | dict[str, Any], num_classes: int, path: str
 
 
 def pretrained_options(node: DictConfig) -> dict[str, Any]:
-    """The arguments of `models.weights.load_pretrained` in a `model` node."""
+    """Return the arguments of `models.weights.load_pretrained` in a `model` node."""
     values = plain(node)
     return {key: values[key] for key in pretrained_keys(str(values["_target_"])) & values.keys()}
 
 
 def option_node(group: str, name: str) -> dict[str, Any]:
-    """The node that an option of a group composes."""
-    started = GlobalHydra.instance().is_initialized()  # an entry point has set conf/ already
+    """Compose the node of an option of a group."""
+    started = GlobalHydra.instance().is_initialized()  # by an entry point, with conf/
     with nullcontext() if started else initialize_config_dir(str(CONF), version_base="1.3"):
         return plain(compose(f"{group}/{name}"))[group]
 
@@ -123,50 +121,59 @@ def validation_split(node: Mapping[str, Any]) -> str:
 
 
 def dataset_class(node: dict[str, Any]) -> Any:
-    """The class of the data set that a `data` node of conf/ names."""
+    """Return the class of the data set that a `data` node names."""
     return locate(str(node["_target_"]))
 
 
-def advice(node: Mapping[str, Any]) -> str:
-    """The command that finds all that is wrong with the data of a `data` node."""
+def data_advice(node: Mapping[str, Any]) -> str:
+    """Return a line with the command that finds all mistakes in the data of a `data` node."""
     name = str(node["_target_"]).split(".")[1]
     usual = option_node("data", name) if name in options("data") else {}
     usual["root"] = str(Path(os.environ.get("SEGMENTATION_DATA", "datasets"), name))
     keys = ("root", "labels", "train_split", "val_split", "classes", "coarse")
     own = [f"data.{key}={node[key]}" for key in keys if key in node and node[key] != usual.get(key)]
     words = " ".join(shlex.quote(word) for word in own)
-    return f"all that is wrong with the data: {f'python -m tools.check_data data={name} {words}'.rstrip()}"
+    return f"find all mistakes in the data: {f'python -m tools.check_data data={name} {words}'.rstrip()}"
 
 
 def chosen(group: str) -> str | None:
-    """The option of a group."""
+    """Return the chosen option of a group."""
     return HydraConfig.get().runtime.choices.get(group)
 
 
 def options_chosen() -> dict[str, str | None]:
-    """The option of each group that runs are told apart by."""
+    """Return the chosen option of each group that summary.json records."""
     return {group: chosen(group) for group in CHOSEN}
 
 
 def typed_words(settings: Any) -> list[str]:
-    """The words of the command line, or of a job of a sweep, as they stand in Hydra's node."""
-    # Unresolved: a word like `name=${seed}` looks like an interpolation there.
+    """Return the words of the command line, or of a job of a sweep, from Hydra's node."""
+    # Unresolved: OmegaConf would take a word such as `name=${seed}` for an interpolation.
     return cast(list[str], OmegaConf.to_container(settings.overrides.task, resolve=False))
 
 
+def overrides() -> list[str]:
+    """Return the overrides of this run as typed, in a sweep those of the job."""
+    return [as_typed(word.removeprefix("++")) for word in typed_words(HydraConfig.get())]
+
+
 def in_sweep() -> bool:
-    """Whether the run that is under way is a job of a sweep."""
+    """Whether this run is a job of a sweep."""
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
 def output_folder() -> Path:
-    """The folder of the run that is under way, relative to the working directory where it is below it."""
+    """Return the folder of this run, relative to the working directory if it is below it."""
     folder, here = Path(HydraConfig.get().runtime.output_dir), Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def check(cfg: DictConfig, config_name: str) -> None:
-    """Checks everything but Hydra's own node."""
+    """Check all of a config except Hydra's node.
+
+    Raises:
+        UserError: names the first mistake and where it is.
+    """
     job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     settings = cfg.hydra if "hydra" in cfg else HydraConfig.get()
     choices = dict(settings.runtime.choices)
@@ -174,12 +181,12 @@ def check(cfg: DictConfig, config_name: str) -> None:
     typed = {word.partition("=")[0].lstrip("+~") for word in words}
     origin = Origin(choices, frozenset(typed - choices.keys()))
     for group, choice in choices.items():
-        if ".." in str(choice).replace("\\", "/").split("/"):  # the name of the run folder is made of it
-            raise UserError(f"{group}={choice}: name an option in conf/{group}/")
+        if ".." in str(choice).replace("\\", "/").split("/"):  # it becomes part of the name of the run folder
+            raise UserError(f"{group}={choice}: pass an option in conf/{group}/")
     try:
         config = plain(job)
     except OmegaConfBaseException as error:
-        # What cannot be resolved may refer to a key of the loader that is wrong itself.
+        # It may refer to a key of the loader that is wrong itself.
         if config_name == "train" and not str(error.full_key).startswith("data."):
             data = cast(dict[str, Any], OmegaConf.to_container(job.data, resolve=False))
             check_keys(Loader, {key: value for key, value in data.items() if key in LOADER_KEYS}, origin, "data.")
@@ -189,4 +196,4 @@ def check(cfg: DictConfig, config_name: str) -> None:
         run = user_path(config["resume"], "resume")
         changed = differences(read_plain(run / "config.yaml"), config)
         if changed:
-            raise UserError(f"resume={config['resume']}: a run goes on with its own config, but {'; '.join(changed)}")
+            raise UserError(f"resume={config['resume']}: a resumed run keeps its config, but {'; '.join(changed)}")

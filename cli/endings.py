@@ -1,4 +1,4 @@
-"""How exceptions end a run: what is said, and the exit code."""
+"""How exceptions end a run: message and exit code."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import errno
 import logging
 from typing import NamedTuple
 
-from utils.errors import LostProcess, Occupied, PartlyFailed, UserError, file_handles
+from utils.errors import LostProcess, Occupied, PartlyFailed, UserError, too_many_open_files
 from utils.interruption import Interrupted, Terminated
 
 
 class Ending(NamedTuple):
-    """
+    """How a kind of exception ends a run.
+
     Attributes:
         error: the kind of exception.
         code: exit code; of an interrupted run 128 + the signal.
-        message: what is said; {error} is the exception's own message.
-        resume_hint: whether to name the command that continues the run.
+        message: {error} is the exception's message.
+        resume_hint: whether to add the command that resumes the run.
         level: of the message in the log.
-        is_failure: whether to note it in the folder of the run.
+        is_failure: whether summary.json gets the status `failed`.
         traceback: whether to show it.
     """
 
@@ -31,7 +32,7 @@ class Ending(NamedTuple):
     traceback: bool = False
 
 
-ENDINGS = (  # the first that fits
+ENDINGS = (
     Ending(Interrupted, 128, "{error}: stopped, with everything saved", level=logging.WARNING),
     Ending(KeyboardInterrupt, 130, "interrupted", level=logging.WARNING),
     Ending(Terminated, 143, "terminated", level=logging.WARNING),
@@ -41,25 +42,26 @@ ENDINGS = (  # the first that fits
     Ending(PartlyFailed, 1, resume_hint=False, is_failure=True),
     Ending(BaseException, 1, "failed", is_failure=True, traceback=True),
 )
+"""The first that matches counts."""
 
 NO_FILE_HANDLES = (errno.EMFILE, errno.ENFILE)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def ending_of(error: BaseException) -> Ending:
-    """The entry of `ENDINGS` for an exception."""
+    """Return the entry of `ENDINGS` for an exception."""
     return next(ending for ending in ENDINGS if isinstance(error, ending.error))
 
 
-def in_user_words(error: BaseException) -> BaseException:
-    """A UserError for what the system refuses whatever the program does; any other exception as it is."""
+def as_user_error(error: BaseException) -> BaseException:
+    """Return a UserError if the disk is full or too many files are open, else the exception itself."""
     cause: BaseException | None = error
-    seen = set[int]()  # `raise cause from error` makes a circle
+    seen = set[int]()  # exceptions may cause each other
     while cause is not None and id(cause) not in seen and not isinstance(cause, UserError):
         seen.add(id(cause))
         if isinstance(cause, OSError) and cause.errno in NO_FILE_HANDLES:
-            return UserError(file_handles())
-        if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+            return UserError(too_many_open_files())
+        if isinstance(cause, OSError) and cause.errno in NO_SPACE:
             return UserError(f"{cause.filename or 'a file'}: cannot be written ({cause.strerror})")
         cause = cause.__cause__
     return error

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cli.config import in_sweep, options_chosen, plain
-from cli.launch import overrides
+from cli.config import in_sweep, options_chosen, overrides, plain
 from cli.resuming import OpenRun, resume_command
-from cli.session import started
+from cli.session import note_training
 
 if TYPE_CHECKING:
     from cli.building import Training
@@ -46,12 +45,12 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
     )
     _announce(cfg, run, training)
     if record.run is None:
-        started(resume_with=None)
+        note_training(resume_command=None)
         with run.folder.recording_failure(distributed.rank()):
             yield record
         return
     # The end of a sweep prints a command of its own.
-    started(resume_with=None if in_sweep() else resume_command(run.folder, distributed.processes()))
+    note_training(resume_command=None if in_sweep() else resume_command(run.folder, distributed.processes()))
     run.folder.write_config(config)
     try:
         with run.folder.recording(**facts):

@@ -1,4 +1,4 @@
-"""What this process has begun, for whatever ends it."""
+"""What this process has started, for whatever ends it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from utils.run_folder import RunFolder
 
 @dataclass
 class Session:
-    """One start of an entry point. A launcher's processes have one of their own, and are not `main`.
+    """One start of an entry point. Processes of a launcher each have their own, with `main` false.
 
     Attributes:
-        main: whether this process was started by the user.
-        full_error: whether the user wants tracebacks of mistakes.
-        folder: what this process made for its run or sweep.
-        sweep: the folder of the sweep that it runs.
-        jobs_elsewhere: whether a launcher runs the jobs in processes of their own.
-        under_way: whether a run has begun to train.
-        resume_with: the command that continues that run.
+        main: whether the user started this process.
+        full_error: whether to show the tracebacks of the user's mistakes.
+        folder: folder that this process made for its run or sweep.
+        sweep: folder of the sweep that it runs.
+        jobs_elsewhere: whether a launcher runs the jobs in other processes.
+        training: whether a run has begun to train.
+        resume_command: the command that resumes that run.
         codes: exit codes so far; the highest counts.
     """
 
@@ -33,26 +33,26 @@ class Session:
     folder: Path | None = None
     sweep: Path | None = None
     jobs_elsewhere: bool = False
-    under_way: bool = False
-    resume_with: str | None = None
+    training: bool = False
+    resume_command: str | None = None
     codes: list[int] = field(default_factory=list)
 
     def begin(self, full_error: bool) -> None:
-        """Forget an earlier start in this process."""
+        """Start anew in this process."""
         vars(self).update(vars(Session(main=True, full_error=full_error)))
 
     def resume_hint(self) -> str:
-        """How to continue the run, if something of it is there to continue."""
-        if self.resume_with is None or not is_there(RunFolder(output_folder()).last):
+        """Return a line with the command that resumes the run, or nothing if there is no checkpoint."""
+        if self.resume_command is None or not is_there(RunFolder(output_folder()).last):
             return ""
-        return f"\ngo on from the last checkpoint with: {self.resume_with}"
+        return f"\nresume from the last checkpoint: {self.resume_command}"
 
     def jobs_begun(self) -> bool:
-        """Whether the sweep has come to its first job."""
-        return sweep.jobs_begun(self.sweep) if self.sweep is not None else False
+        """Whether the sweep has reached its first job."""
+        return self.sweep is not None and sweep.jobs_begun(self.sweep)
 
     def clean_up(self) -> None:
-        """Remove the folders that this process made, unless something in them is worth keeping."""
+        """Remove the folders that this process made, unless they hold results."""
         remove_empty_folders()
         if self.folder is None or any(self.folder.rglob("summary.json")) or self.jobs_begun():
             return
@@ -62,9 +62,9 @@ class Session:
 session = Session()
 
 
-def started(resume_with: str | None) -> None:
-    """Note that a run has begun to train, and the command that continues it.
+def note_training(resume_command: str | None) -> None:
+    """Note that a run begins to train, and the command that resumes it.
 
-    (A function, since a launcher's processes get copies of the objects that a task names.)
+    A function, because the processes of a launcher get copies of the objects that a task refers to.
     """
-    session.under_way, session.resume_with = True, resume_with
+    session.training, session.resume_command = True, resume_command

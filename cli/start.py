@@ -1,4 +1,4 @@
-"""The start of a run or sweep: its config is checked, and its folder made."""
+"""The start of a run or sweep: check its config and make its folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cli import sweep
 from cli.config import check
-from cli.endings import in_user_words
+from cli.endings import as_user_error
 from cli.explain import explain
 from cli.quoting import quote
 from cli.session import session
@@ -29,109 +29,108 @@ from utils.groups import CONF
 from utils.interruption import held_back, raise_between_imports
 from utils.text import cleaned
 
-PATIENCE = 60.0
-"""Seconds that the jobs of a sweep have to save their state when it is terminated."""
-
+SAVE_SECONDS = 60.0
+"""Time for the jobs of a sweep to save their state when it is terminated."""
+REPORT_SECONDS = 15.0
+"""Time for the first process to report a mistake that all processes make."""
 LONGEST_LINE = 1000
-"""Characters of a line of a message; it may repeat what was typed."""
+"""Characters in a line of a message, which may repeat the command line."""
 
 
 class RunFolderCallback(Callback):
-    """Checks the config, then makes the folder of the run or sweep; neither happens for --help or --cfg."""
+    """Check the config and make the folder of the run or sweep. Hydra skips both for --help and --cfg."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        with _answering():
+        with _exit_on_error():
             if torchrun.rank() == 0:
                 check(config, "train")
             if torchrun.launched():
-                _join()
+                _join_processes()
             if config.resume is None and torchrun.rank() == 0:
                 config.hydra.run.dir = _make_folder(config, "hydra.run.dir")
             if torchrun.launched():
                 _share_folder(config)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        with _answering():
+        with _exit_on_error():
             self._start_sweep(config)
 
     def _start_sweep(self, config: DictConfig) -> None:
         session.jobs_elsewhere = not str(config.hydra.launcher._target_).endswith(".BasicLauncher")
-        # For jobs that a launcher starts as programs of their own.
+        # Launchers may start jobs as new programs.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(CONF.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-        if config.get("sweep") is not None:  # its folder is named by a word of the command line
+        if config.get("sweep") is not None:  # resumed, in the folder that the command line names
             session.sweep = Path(config.hydra.sweep.dir)
-            sweep.forget_refused(session.sweep)
+            sweep.clear_refused(session.sweep)
         else:
             folder = _make_folder(config, "hydra.sweep.dir")
             session.sweep = Path(folder)
             config.hydra.sweep.dir = folder
-            OmegaConf.save(config, session.sweep / RECORD)  # only one of the sweepers does
-            # Jobs are composed anew, from these.
-            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote(folder)}")
+            OmegaConf.save(config, session.sweep / RECORD)  # of the sweepers only the basic one does
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote(folder)}")  # jobs are composed from these
         if session.jobs_elsewhere:
-            raise_between_imports(session.clean_up, _end_jobs)
+            raise_between_imports(session.clean_up, _terminate_jobs)
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
-    """Exit at an exception, of which Hydra would make a warning."""
+def _exit_on_error() -> Iterator[None]:
+    """Exit on an exception, which Hydra would turn into a warning."""
     try:
         yield
     except Exception as error:
-        if isinstance(in_user_words(error), UserError):
+        if isinstance(as_user_error(error), UserError):
             refuse(error)
         traceback.print_exc()
         sys.exit(1)
 
 
-def _end_jobs() -> None:
-    """Have the jobs of a sweep that run in other processes end before this one."""
+def _terminate_jobs() -> None:
+    """Terminate the jobs of a sweep in other processes, and wait until they have saved their state."""
     if session.sweep is None:
         return
     import psutil
 
-    jobs, deadline = sweep.running(session.sweep), time.monotonic() + PATIENCE
+    jobs, deadline = sweep.running(session.sweep), time.monotonic() + SAVE_SECONDS
     for child in psutil.Process().children():
         try:
             child.terminate()
         except psutil.Error:
             continue
-    # Not for the processes: a launcher's may go on with the next job until this one ends.
+    # Do not wait for the processes: those of a launcher may start the next job until this one ends.
     while jobs & sweep.running(session.sweep) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
 def refuse(error: Exception) -> None:
-    """Say what is wrong, and exit; of several processes the first does."""
-    if torchrun.rank() > 0:
-        wait_for_the_first()
+    """Report a mistake of the user and exit. Of several processes on a machine the first one reports it."""
+    leave_report_to_first_process()
     if session.full_error:
         traceback.print_exception(error)
-    error = in_user_words(error)  # type: ignore[assignment]
+    error = as_user_error(error)  # type: ignore[assignment]
     message = str(error) if isinstance(error, UserError) else explain(error)
     lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in message.split("\n")]
     print("error: " + cleaned("\n".join(lines)), file=sys.stderr)
     sys.exit(2)
 
 
-def wait_for_the_first() -> None:
-    """Let the first process, which has made the same mistake, tell it; torchrun then ends this one."""
-    time.sleep(30)
-    sys.exit(2)
+def leave_report_to_first_process() -> None:
+    """Exit if the first process on this machine ends too, as it does if all processes make the same mistake."""
+    if torchrun.local_rank() > 0 and torchrun.first_process_ended(REPORT_SECONDS):
+        sys.exit(2)
 
 
-def _join() -> None:
-    """Join the other processes of torchrun, which must be able to end this one while it waits for them."""
+def _join_processes() -> None:
+    """Join the other processes of torchrun. Until all have joined, it must be able to terminate them."""
     from engine import distributed
 
     handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     distributed.join()
-    if distributed.rank() == 0:  # the others have nothing to put in order
+    if distributed.rank() == 0:  # the others have nothing to clean up
         signal.signal(signal.SIGTERM, handler)
 
 
 def _share_folder(config: DictConfig) -> None:
-    """Have all processes work in the first one's folder, and let the others speak of errors only."""
+    """Use the run folder of the first process in all processes. The others log errors only."""
     from engine import distributed
 
     config.hydra.run.dir = distributed.from_first(config.hydra.run.dir)
@@ -141,7 +140,7 @@ def _share_folder(config: DictConfig) -> None:
 
 
 def _make_folder(config: DictConfig, key: str) -> str:
-    """Make the folder that a key names, which nothing else may have made; returns its path."""
+    """Make the folder that a key names, which must be new, and return its path."""
     while True:
         try:
             folder = Path(OmegaConf.select(config, key))
@@ -153,7 +152,7 @@ def _make_folder(config: DictConfig, key: str) -> str:
                 folder.mkdir()
                 session.folder = folder.resolve()
         except FileExistsError:
-            # The name holds the time in microseconds: ask for it again.
+            # The name holds the time in microseconds: resolve it again.
             time.sleep(1e-5)
             OmegaConf.clear_cache(config)
             if Path(OmegaConf.select(config, key)) == folder or not folder.is_dir():
@@ -165,13 +164,13 @@ def _make_folder(config: DictConfig, key: str) -> str:
 
 
 def _run_name(*, _root_: DictConfig) -> str:
-    """What the name of a run folder ends with."""
+    """Return the end of the name of a run folder."""
     choices = _root_.hydra.runtime.choices
     return _root_.get("name") or f"{choices.get('model')}_{choices.get('data')}".replace("/", "_")
 
 
 def _first_start(*, _root_: DictConfig) -> str | None:
-    """`.hydra`, where Hydra keeps its record of a run; None where a resumed run has one."""
+    """Return `.hydra`, where Hydra records a run, or None if a resumed run has it already."""
     folder = OmegaConf.select(_root_, "hydra.runtime.output_dir") or ""
     return None if Path(folder, ".hydra", "config.yaml").exists() else ".hydra"
 

@@ -19,7 +19,7 @@ REFUSED = "refused.txt"
 """Says which jobs were turned away, for the process that started the sweep."""
 
 
-def check_same(folder: RunFolder, config: dict[str, Any]) -> None:
+def check_same_config(folder: RunFolder, config: dict[str, Any]) -> None:
     """Refuses to go on with a job that was trained with another config, or of which that cannot be told.
 
     Raises:
@@ -46,7 +46,7 @@ def note_refused(job: Path, reason: str) -> None:
         file.write(f"{job.name}: {' '.join(reason.split())}\n")
 
 
-def forget_refused(folder: Path) -> None:
+def clear_refused(folder: Path) -> None:
     """Begins a new count of the jobs that are turned away."""
     with suppress(OSError):
         (folder / REFUSED).unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def running(folder: Path) -> set[str]:
     return {job for job, (status, _) in _states(folder).items() if status == "running"}
 
 
-def ending(folder: Path, complete: bool) -> str:
+def summary(folder: Path, complete: bool) -> str:
     """What to say of a sweep when it ends: a table of its jobs, what went wrong, and how to go on.
 
     Args:

@@ -14,7 +14,7 @@ MISTAKES = [
     ("modle=enet", ["modle", "did you mean 'model'"]),
     ("model=enett", ["model=enett", "did you mean 'enet'"]),
     ("data=camvd", ["data=camvd", "did you mean 'camvid'", "available: camvid, cityscapes"]),
-    ("model=1", ["model=1: name an option of the group"]),
+    ("model=1", ["model=1: pass model=<option>"]),
     ("model.dropuot=1", ["model.dropuot", "did you mean 'model.dropout'"]),
     ("+model.dropuot=1", ["model.dropuot", "models.enet.ENet takes no such argument", "did you mean 'model.dropout'"]),
     ("model.dropout=abc", ["model.dropout=abc", "on the command line", "a number"]),

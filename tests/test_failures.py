@@ -204,12 +204,12 @@ def test_a_run_folder_that_would_run_code(tmp_path: Path, finished_run: Path, ev
     (tmp_path / "run").mkdir()
     config = yaml.safe_load((finished_run / "config.yaml").read_text())
     (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config | evil))
-    with pytest.raises(UserError, match=r"would run \S*(mkdir|save), which conf/ does not name|has no place"):
-        command_line.words([f"resume={tmp_path / 'run'}"], "train")
+    with pytest.raises(UserError, match=r"would run \S*(mkdir|save), which conf/ does not name|is not a key"):
+        command_line.hydra_words([f"resume={tmp_path / 'run'}"], "train")
 
 
 def test_what_the_user_names_is_trusted(tmp_path: Path, finished_run: Path) -> None:
     config = yaml.safe_load((finished_run / "config.yaml").read_text())
     config["model"]["_target_"] = "mine.Net"
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    assert command_line.words([f"resume={tmp_path}", "model._target_=mine.Net"], "train")
+    assert command_line.hydra_words([f"resume={tmp_path}", "model._target_=mine.Net"], "train")

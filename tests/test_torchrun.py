@@ -69,6 +69,20 @@ def test_a_mistake_is_told_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_mistake_in_one_process_only_is_reported_by_it(tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(
+        "import os\nfrom models.enet import ENet\n\n\n"
+        "def net(num_classes: int, **_):\n"
+        "    if os.environ['RANK'] == '1':\n        raise ValueError('no weights on this machine')\n"
+        "    return ENet(num_classes)\n"
+    )
+    process = start("++model._target_=failing.net", *TINY, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert errors.count("error: model: net: no weights on this machine\n") == 1, errors
+
+
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     words = ("trainer.epochs=4", "trainer.accumulation_steps=2", "trainer.ema=true", *TINY, "data.limit=30")
     (tmp_path / "whole").mkdir()

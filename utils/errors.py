@@ -84,7 +84,7 @@ def without_addresses(message: str) -> str:
     return NOT_WORDS.sub("", message)
 
 
-def file_handles() -> str:
+def too_many_open_files() -> str:
     """Say that the limit of open files is reached, and how to raise it."""
     limit = f" (the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})" if resource is not None else ""
     return f"too many open files{limit}: raise the limit with `ulimit -n 4096`"

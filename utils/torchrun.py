@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 
 def launched() -> bool:
@@ -11,15 +12,34 @@ def launched() -> bool:
 
 
 def rank() -> int:
-    """Number of this process, from 0; 0 without torchrun."""
+    """Return the number of this process, from 0; 0 without torchrun."""
     return int(os.environ["RANK"]) if launched() else 0
 
 
 def local_rank() -> int:
-    """Number of this process among those of its machine, from 0; 0 without torchrun."""
+    """Return the number of this process among those of its machine, from 0; 0 without torchrun."""
     return int(os.environ["LOCAL_RANK"]) if launched() else 0
 
 
 def local_processes() -> int:
-    """How many processes there are on this machine; 1 without torchrun."""
+    """Return the number of processes on this machine; 1 without torchrun."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else 1
+
+
+def first_process_ended(timeout: float) -> bool:
+    """Wait until the first process on this machine has ended.
+
+    Args:
+        timeout: seconds to wait at most.
+
+    Returns:
+        Whether it has ended.
+    """
+    import psutil
+
+    running = []
+    for process in psutil.Process(os.getppid()).children():  # of torchrun
+        with suppress(psutil.Error):  # it has ended
+            if process.environ().get("LOCAL_RANK") == "0":
+                running.append(process)
+    return not psutil.wait_procs(running, timeout=timeout)[1]

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from cli.command_line import added, check_plugins, flags_first, resume_words, swept_groups, value_of
-from cli.config import output_folder, plain
-from cli.launch import overrides
+from cli.command_line import check_plugins, flags_first, hydra_words, swept_groups, value_of, with_new_keys
+from cli.config import output_folder, overrides, plain
 from cli.quoting import as_typed, quote, quote_texts
 from tests.in_process import assert_refused, run_here
 from utils.errors import UserError
@@ -132,10 +131,13 @@ def test_the_last_value_counts() -> None:
     assert value_of(["seed=1"], "resume") is None
 
 
-def test_resume_composes_the_runs_own_config() -> None:
-    words = resume_words(["trainer.epochs=3"], Path("experiments/it's"))
-    assert words[:2] == ["--config-name", "resume"]
-    assert parsed(words[-1]) == "experiments/it's"
+def test_resume_composes_the_runs_own_config(tmp_path: Path) -> None:
+    run = tmp_path / "it's"
+    run.mkdir()
+    RunFolder(run).write_config({"seed": 3})
+    words = hydra_words([f"resume={run}", "trainer.epochs=3"], "train")
+    assert words[:2] == ["--config-name", "resume"] and "trainer.epochs=3" in words
+    assert words[-1].startswith("hydra.run.dir=") and parsed(words[-1]) == str(run)
 
 
 def test_keys_that_only_some_options_of_a_sweep_have_may_be_set() -> None:
@@ -148,7 +150,7 @@ def test_keys_that_only_some_options_of_a_sweep_have_may_be_set() -> None:
         "loss.weights=null",
     ]
     assert swept_groups(words) == {"model"}
-    assert added(words, {"model"})[2:4] == ["++model.encoder_weights=null", "data.limit=3"]
+    assert with_new_keys(words, {"model"})[2:4] == ["++model.encoder_weights=null", "data.limit=3"]
     assert {"model", "data", "loss"} < swept_groups(["experiment=a,b", "seed=1,2"])
     assert "model" in swept_groups(["experiment='glob(*)'"])
     assert swept_groups(["optimizer.lr=0.1,0.2", "model=unet"]) == set()

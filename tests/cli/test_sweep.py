@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.command_line import with_better_defaults, words
-from cli.sweep import check_same, ending, is_finished, note_refused
+from cli.command_line import hydra_words, with_plugin_defaults
+from cli.sweep import check_same_config, is_finished, note_refused, summary
 from cli.sweep_words import merged_words, recorded_words
 from utils.errors import Occupied, UserError
 from utils.run_folder import RunFolder
@@ -25,11 +25,11 @@ def test_a_sweep_goes_on_with_the_words_it_was_started_with(tmp_path: Path) -> N
     sweep = a_sweep(tmp_path, *SAID, "sweep='before'", "hydra.sweep.dir='before'")
     assert recorded_words(sweep) == SAID
     where = [f"sweep='{sweep}'", f"hydra.sweep.dir='{sweep}'"]
-    assert words([f"sweep={sweep}"], "train") == ["--multirun", *SAID, *where]
+    assert hydra_words([f"sweep={sweep}"], "train") == ["--multirun", *SAID, *where]
     # The same command again, and another launcher, whose options are not the first one's.
-    assert words(["-m", "seed=0,1", "model.width=2", "data.root=a,b", f"sweep={sweep}"], "train")[1:-2] == SAID
-    assert words([f"sweep={sweep}", "hydra/launcher=basic"], "train")[1:-2] == [*SAID[:3], "hydra/launcher=basic"]
-    assert "trainer.device=cpu" in words([f"sweep={sweep}", "trainer.device=cpu"], "train")
+    assert hydra_words(["-m", "seed=0,1", "model.width=2", "data.root=a,b", f"sweep={sweep}"], "train")[1:-2] == SAID
+    assert hydra_words([f"sweep={sweep}", "hydra/launcher=basic"], "train")[1:-2] == [*SAID[:3], "hydra/launcher=basic"]
+    assert "trainer.device=cpu" in hydra_words([f"sweep={sweep}", "trainer.device=cpu"], "train")
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_a_sweep_goes_on_with_the_words_it_was_started_with(tmp_path: Path) -> N
     [
         ("seed=0,1,2", "with seed=0,1, not seed=0,1,2"),
         ("trainer.epochs=3", "without trainer.epochs=3"),
-        ("resume=x", "no place beside"),
+        ("resume=x", "cannot be combined with"),
     ],
 )
 def test_what_is_swept_stays_as_it_was(tmp_path: Path, typed: str, fragment: str) -> None:
     with pytest.raises(UserError, match=fragment):
-        words([f"sweep={a_sweep(tmp_path, *SAID)}", typed], "train")
+        hydra_words([f"sweep={a_sweep(tmp_path, *SAID)}", typed], "train")
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_a_job_goes_on_only_with_its_own_config(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write_config({"seed": 0, "sweep": None, "trainer": {"epochs": 3, "device": "cpu"}})
     other = {"seed": 1, "sweep": "x", "trainer": {"epochs": 4, "device": "cuda"}}
-    check_same(folder, other)  # nothing of it has been trained
+    check_same_config(folder, other)  # nothing of it has been trained
     folder.update_summary(status="finished")
     with pytest.raises(Occupied) as caught:
-        check_same(folder, other)
+        check_same_config(folder, other)
     assert "seed was 0 and is now 1; trainer.epochs was 3 and is now 4\n" in str(caught.value)
     assert "device" not in str(caught.value)
-    check_same(folder, {"seed": 0, "sweep": "x", "trainer": {"epochs": 3, "device": "cuda"}})
+    check_same_config(folder, {"seed": 0, "sweep": "x", "trainer": {"epochs": 3, "device": "cuda"}})
 
 
 def test_the_ending_shows_what_failed_and_how_to_go_on(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_ending_shows_what_failed_and_how_to_go_on(tmp_path: Path) -> None:
         RunFolder(job).write_config({"seed": number})
     (tmp_path / "10").mkdir()  # begun, and killed before it said anything
     note_refused(tmp_path / "7", "was trained\nwith another config")
-    text = ending(tmp_path, complete=True)
+    text = summary(tmp_path, complete=True)
     assert "job 7: was trained with another config" in text
     assert [line.split("|")[1].strip() for line in text.splitlines() if "|" in line] == ["job", "0", "1", "2", "3"]
     assert "0.5000" in text and "jobs 1, 2 failed: out of memory\n" in text and "great length" not in text
@@ -121,9 +121,9 @@ def test_the_ending_fits_into_a_terminal(tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / str(number)).mkdir()
         RunFolder(tmp_path / str(number)).update_summary(status="finished")
         RunFolder(tmp_path / str(number)).write_config({"seed": number, "of_no_account": "x" * (95 + number)})
-    assert "of_no_account" in ending(tmp_path, complete=True).splitlines()[2]
+    assert "of_no_account" in summary(tmp_path, complete=True).splitlines()[2]
     monkeypatch.setattr("utils.tables.terminal_width", lambda: 100)
-    lines = ending(tmp_path, complete=True).splitlines()
+    lines = summary(tmp_path, complete=True).splitlines()
     assert "| seed |" in lines[2] and "of_no_account" not in lines[2]
     assert lines[-2].startswith("columns that do not fit: of_no_account")
 
@@ -132,21 +132,21 @@ def test_a_whole_sweep_ends_with_how_to_compare_it(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     RunFolder(tmp_path / "0").update_summary(status="finished")
     assert is_finished(tmp_path)
-    assert ending(tmp_path, complete=True).splitlines()[-1].endswith(f"python compare.py runs={tmp_path}")
+    assert summary(tmp_path, complete=True).splitlines()[-1].endswith(f"python compare.py runs={tmp_path}")
 
-    assert "--multirun sweep=" in ending(tmp_path, complete=False)  # not all had their turn
+    assert "--multirun sweep=" in summary(tmp_path, complete=False)  # not all had their turn
     note_refused(tmp_path / "0", "another config")
-    assert not is_finished(tmp_path) and "--multirun sweep=" in ending(tmp_path, complete=True)
+    assert not is_finished(tmp_path) and "--multirun sweep=" in summary(tmp_path, complete=True)
 
 
 def test_jobs_may_be_called_otherwise_and_damaged_ones_are_not_finished(tmp_path: Path) -> None:
     assert not is_finished(tmp_path)  # nothing was done
     (tmp_path / "seed=0").mkdir()
     RunFolder(tmp_path / "seed=0").update_summary(status="failed", error="oh")
-    assert not is_finished(tmp_path) and "job seed=0 failed: oh" in ending(tmp_path, complete=True)
+    assert not is_finished(tmp_path) and "job seed=0 failed: oh" in summary(tmp_path, complete=True)
     (tmp_path / "seed=0" / "summary.json").write_text("{")
     assert not is_finished(tmp_path)
-    ending(tmp_path, complete=True)
+    summary(tmp_path, complete=True)
 
 
 @pytest.mark.parametrize("file", ["summary.json", "config.yaml"])
@@ -156,7 +156,7 @@ def test_a_damaged_job_is_left_alone(tmp_path: Path, file: str) -> None:
     folder.update_summary(status="finished")
     (tmp_path / file).write_text("{")
     with pytest.raises(Occupied, match="is damaged; delete the folder"):
-        check_same(folder, {"seed": 0})
+        check_same_config(folder, {"seed": 0})
 
 
 @pytest.mark.parametrize(
@@ -172,20 +172,20 @@ def test_a_search_looks_for_the_least_loss_and_the_highest_metric(
     monkeypatch: pytest.MonkeyPatch, monitor: str, direction: str
 ) -> None:
     monkeypatch.setattr("cli.command_line.find_spec", lambda name: name)
-    words = with_better_defaults(["hydra/sweeper=optuna", f"trainer.monitor={monitor}"])
+    words = with_plugin_defaults(["hydra/sweeper=optuna", f"trainer.monitor={monitor}"])
     assert f"hydra.sweeper.direction={direction}" in words
 
 
 def test_plugins_get_defaults_that_do_not_surprise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli.command_line.find_spec", lambda name: name)
-    searched = with_better_defaults(["hydra/sweeper=optuna", "hydra.sweeper.n_jobs=4"])
+    searched = with_plugin_defaults(["hydra/sweeper=optuna", "hydra.sweeper.n_jobs=4"])
     assert "hydra.sweeper.direction=maximize" in searched and "hydra.sweeper.n_jobs=1" not in searched
-    grid = with_better_defaults(["hydra/sweeper=optuna", "hydra/sweeper/sampler=grid"])
+    grid = with_plugin_defaults(["hydra/sweeper=optuna", "hydra/sweeper/sampler=grid"])
     assert "hydra.sweeper.sampler.seed=0" in searched and "hydra.sweeper.sampler.seed=0" not in grid
-    assert with_better_defaults(["seed=0,1"]) == ["seed=0,1"]
+    assert with_plugin_defaults(["seed=0,1"]) == ["seed=0,1"]
 
 
 def test_a_plugin_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli.command_line.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install -r requirements-sweep\.txt"):
-        words(["-m", "seed=0,1", "hydra/launcher=submitit_slurm"], "train")
+        hydra_words(["-m", "seed=0,1", "hydra/launcher=submitit_slurm"], "train")

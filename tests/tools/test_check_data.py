@@ -195,7 +195,7 @@ def refused_training(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, su
 
 
 def hint(done: subprocess.CompletedProcess) -> str:
-    return done.stderr.splitlines()[-1].removeprefix("all that is wrong with the data: ")
+    return done.stderr.splitlines()[-1].removeprefix("find all mistakes in the data: ")
 
 
 def test_a_training_on_faulty_data_says_how_to_find_all_faults(

@@ -80,7 +80,7 @@ def test_every_string_of_a_run_folder_is_literal(tmp_path: Path, usual: dict[str
     config = usual | {"notes": text, "logger": {**usual["logger"], "project": text, "x": [{"y": [text]}]}}
     for node in ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer"):
         config[node] = {**config[node], "extra": {"deep": [[text], {"deeper": text}]}}
-    command_line.words([f"resume={run_folder(tmp_path / 'run', config)}"], "train")
+    command_line.hydra_words([f"resume={run_folder(tmp_path / 'run', config)}"], "train")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         assert plain(compose("resume", overrides=["hydra.output_subdir=null"])) == config
 
@@ -251,7 +251,7 @@ def test_a_damaged_record_of_hydra(tmp_path: Path, usual: dict[str, Any], conten
     (run / ".hydra").mkdir()
     (run / ".hydra" / "hydra.yaml").write_text(content)
     with pytest.raises(UserError, match=r"hydra\.yaml.*not"):
-        command_line.words([f"resume={run}"], "train")
+        command_line.hydra_words([f"resume={run}"], "train")
 
 
 def test_what_is_built_is_built_once_and_as_it_is_written() -> None:

@@ -19,7 +19,8 @@ Network = Callable[[Tensor], Tensor]
 
 
 class Agreement(NamedTuple):
-    """
+    """How closely two networks agree.
+
     Attributes:
         difference: the largest absolute difference of logits.
         spread: standard deviation of the logits of the first network, for comparison.

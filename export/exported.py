@@ -21,7 +21,7 @@ from export.onnx_model import OnnxModel
 from utils.value_types import ExportFormat
 
 EXAMPLE = (2, 97, 131)
-"""Batch size, height and width to trace dynamic graphs with: none of them is a special case."""
+"""Batch size, height and width to trace dynamic graphs with; exporters treat none of them as a special case."""
 
 
 class WithPreprocessing(nn.Module):

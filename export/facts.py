@@ -20,7 +20,7 @@ KEYS = (
     *("quantized", "model", "code", "config"),
 )
 IN_JSON = ("labels", "normalization", "image_size", "dynamic", "preprocessing")
-ANOTHER = "the file is damaged: export it anew with python -m tools.export"
+DAMAGED = "the file is damaged; export it again with python -m tools.export"
 
 
 class StoredFacts(FileSchema):
@@ -82,8 +82,8 @@ class Facts:
         missing = [key for key in KEYS if key not in texts]
         if missing or not (texts["format_version"].isascii() and texts["format_version"].isdecimal()):
             raise UserError(
-                f"{file}: does not say what its classes are and how images are prepared, so it was not exported by"
-                " this program; python -m tools.export writes one that does"
+                f"{file}: has no metadata about its classes and preprocessing, so it was not exported by this"
+                " program; use a file of python -m tools.export"
             )
         version = texts["format_version"]
         if int(version[:9]) > VERSION:
@@ -96,12 +96,12 @@ class Facts:
             try:
                 values[key] = json.loads(texts[key])
             except (ValueError, RecursionError) as error:
-                raise UserError(f"{file}: {key}: not valid JSON; {ANOTHER}") from error
-        check_schema(StoredFacts, values, file, ANOTHER)
+                raise UserError(f"{file}: {key}: not valid JSON; {DAMAGED}") from error
+        check_schema(StoredFacts, values, file, DAMAGED)
         try:
             labels = LabelSet.from_dict(values["labels"])
         except ValueError as error:
-            raise UserError(f"{file}: labels: {shown(str(error), 200)}; {ANOTHER}") from error
+            raise UserError(f"{file}: labels: {shown(str(error), 200)}; {DAMAGED}") from error
         height, width = values["image_size"]
         return cls(
             labels,

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from engine.normalization import Normalization
-from export.facts import ANOTHER, Facts
+from export.facts import DAMAGED, Facts
 from utils.checked import shown
 from utils.errors import UserError
 from utils.paths import is_file
 
 AS_PIXELS = Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
-"""For a file with preprocessing: the values of the bytes, as floats."""
+"""For a file with preprocessing: keeps the values 0 to 255, as floats."""
 
 
 class OnnxModel(nn.Module):
@@ -31,8 +31,8 @@ class OnnxModel(nn.Module):
         normalization: to apply to images before `forward`.
 
     Raises:
-        UserError: ONNX Runtime is not installed or has no such device, or the file is missing, damaged or of another
-            program.
+        UserError: ONNX Runtime is not installed or lacks the device, or the file is missing, damaged or was exported by
+            another program.
     """
 
     def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
@@ -46,7 +46,7 @@ class OnnxModel(nn.Module):
         """float32 (N, 3, H, W), prepared by `normalization` -> logits float32 (N, C, H, W).
 
         Raises:
-            UserError: the file is for another size, or damaged so that it gives no logits of its classes.
+            UserError: the file is for another size, or damaged.
         """
         size = tuple(images.shape[-2:])
         if not self.facts.dynamic and size != self.facts.image_size:
@@ -64,15 +64,15 @@ class OnnxModel(nn.Module):
     def _logits(self, images: np.ndarray) -> np.ndarray:
         try:
             logits = np.asarray(self.session.run(["logits"], {"images": images})[0])
-        except Exception as error:  # its classes are not documented
+        except Exception as error:  # ONNX Runtime does not document its exceptions
             reason = shown(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)
-            raise UserError(f"{self.path}: ONNX Runtime cannot run it ({reason}); {ANOTHER}") from error
+            raise UserError(f"{self.path}: ONNX Runtime cannot run it ({reason}); {DAMAGED}") from error
         if logits.ndim != 4 or logits.shape[:2] != (len(images), len(self.facts.labels)):
             raise UserError(
-                f"{self.path}: gives {logits.shape}, not logits of {len(self.facts.labels)} classes; {ANOTHER}"
+                f"{self.path}: returns {logits.shape}, not logits of {len(self.facts.labels)} classes; {DAMAGED}"
             )
         if not np.isfinite(logits).all():  # the file has no checksums
-            raise UserError(f"{self.path}: gives NaN or infinite logits; {ANOTHER}")
+            raise UserError(f"{self.path}: returns NaN or infinite logits; {DAMAGED}")
         return logits
 
 
@@ -86,7 +86,7 @@ def choose_device(name: str) -> torch.device:
         raise UserError("device=mps: ONNX Runtime runs .onnx files on cpu or cuda")
     if name != "auto":
         return torch.device(name)
-    with suppress(ImportError):  # reported when the file is opened
+    with suppress(ImportError):  # reported later, when the file is opened
         import onnxruntime
 
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -117,5 +117,5 @@ def open_session(path: Path, device: torch.device, threads: int) -> Any:
     options.log_severity_level = 3  # only errors; it warns about unused values
     try:
         return onnxruntime.InferenceSession(path.read_bytes(), options, [provider])
-    except Exception as error:  # its classes are not documented
+    except Exception as error:  # ONNX Runtime does not document its exceptions
         raise UserError(f"{path}: not an ONNX file, or a damaged one") from error

@@ -15,7 +15,7 @@ import numpy as np
 from utils.errors import UserError
 
 OPERATIONS = ("Conv", "ConvTranspose", "Add", "Mul", "Sigmoid", "Relu", "MaxPool", "Concat", "Resize")
-"""Operations on bytes. With only convolutions, values would be converted to floats and back all the time."""
+"""Operations to quantise. With only convolutions, values would be converted to floats and back between them."""
 
 
 def quantize_onnx(content: bytes, images: Iterable[np.ndarray]) -> Any:

@@ -1,4 +1,4 @@
-"""The figures of a run folder."""
+"""Draw the figures of runs, evaluations and tools."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from visualization.fonts import drawn_class_names, drawn_text, use_found_fonts
 from visualization.overlay import tinted
 from visualization.sample_pictures import Predicted
 
-SHOWN = 800  # pixels along the longer side of a picture in a figure, about: more are not seen
-TALLEST = 3.0  # height over width of the place of a picture, which is shown smaller if it is taller
-LARGEST = 20_000  # pixels of a side of a figure
+SHOWN = 800  # approximate pixels along the longer side of a picture in a figure; more are not visible
+TALLEST = 3.0  # maximum aspect ratio (height / width) of the space for a picture
+LARGEST = 20_000  # maximum pixels of a side of a figure
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: int, path: Path) -> None:
-    """Losses, metrics and learning rate over the epochs of metrics.csv; the best epoch is marked."""
+    """Plot losses, metrics and learning rate over the epochs of metrics.csv, with the best epoch marked."""
     figure = Figure(figsize=(15, 5), layout="constrained")
     losses, metrics, rate = figure.subplots(1, 3)
     terms = [name.removeprefix("train/") for name in rows[0] if name.startswith("train/")]
@@ -51,20 +51,20 @@ def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: i
         if best_epoch:
             label = f"best {_short(monitor)}: epoch {best_epoch}" if axes is not losses else None
             axes.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label=label)
-        # Below the axes: within, there is no place that no curve crosses. Each term is a column.
+        # Below the axes, because curves may cross anywhere inside. Each term is a column.
         columns = min(len(terms), 3) if axes is losses else 2
         axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns, frameon=False)
     _save(figure, path)
 
 
 def _plot(axes: Axes, rows: Sequence[Mapping[str, float]], name: str, **style: Any) -> None:
-    """A column of metrics.csv over the epochs that have it."""
+    """Plot a column of metrics.csv over the epochs with a value."""
     if points := [(row["epoch"], row[name]) for row in rows if name in row]:
         axes.plot(*zip(*points, strict=True), marker=".", label=name, **style)
 
 
 def draw_confusion(confusion: np.ndarray, labels: LabelSet, title: str, path: Path) -> None:
-    """A confusion matrix int64 (C, C) as percentages of each true class."""
+    """Draw a confusion matrix int64 (C, C) as percentages of each true class."""
     classes = len(labels)
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1) * 100
     size = 3.5 + (0.55 if classes <= 32 else 0.17) * classes  # inches; with numbers, or without
@@ -90,7 +90,7 @@ def draw_confusion(confusion: np.ndarray, labels: LabelSet, title: str, path: Pa
 
 
 def draw_predictions(samples: Sequence[Predicted], labels: LabelSet, path: Path) -> None:
-    """Rows of image, truth, prediction and error."""
+    """Draw one row per sample: image, truth, prediction and error."""
     heights = [4 * _aspect(sample.truth) + 0.35 for sample in samples]  # inches
     figure = Figure(figsize=(16, sum(heights) + 1.6), layout="constrained")
     grid = figure.subplots(len(samples), 4, squeeze=False, height_ratios=heights)
@@ -112,17 +112,17 @@ def draw_predictions(samples: Sequence[Predicted], labels: LabelSet, path: Path)
             ax.set_title(title, fontsize=13)
             ax.axis("off")
     patches = _patches(labels, [mask for s in samples for mask in (s.truth, s.prediction)])
-    columns = -(-len(patches) // -(-len(patches) // 9))  # rows of equal length, of nine at most
+    columns = -(-len(patches) // -(-len(patches) // 9))  # rows of equal length, with at most nine entries
     figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=12, frameon=False)
     _save(figure, path)
 
 
 def draw_calibration(counts: np.ndarray, error: float, title: str, path: Path) -> None:
-    """A reliability diagram: how often a network is right, over how sure it was, and of how many pixels.
+    """Draw a reliability diagram: accuracy over confidence, and the share of pixels in each bin.
 
     Args:
-        counts: (3, bins) as `evaluation.calibration.Calibration` has them.
-        error: the expected calibration error.
+        counts: (3, bins), from `evaluation.calibration.Calibration`.
+        error: expected calibration error.
     """
     pixels, right, confidence = counts
     there = pixels > 0
@@ -131,12 +131,12 @@ def draw_calibration(counts: np.ndarray, error: float, title: str, path: Path) -
     figure = Figure(figsize=(6, 7), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     accuracy = right[there] / pixels[there]
-    above.bar(middles[there], accuracy, width * 0.92, color="C0", label="share of right pixels")
+    above.bar(middles[there], accuracy, width * 0.92, color="C0", label="share of correct pixels")
     above.plot(confidence[there] / pixels[there], accuracy, "o", color="black", markersize=4)
-    above.plot([0, 1], [0, 1], "--", color="C7", label="as often right as it says")
+    above.plot([0, 1], [0, 1], "--", color="C7", label="perfect calibration")
     above.set_ylim(0, 1)
     above.set_ylabel("accuracy")
-    above.set_title(drawn_text(f"{title}, expected error {error:.4f}"))
+    above.set_title(drawn_text(f"{title}, expected calibration error {error:.4f}"))
     above.legend(loc="upper left")
     below.bar(middles[there], 100 * pixels[there] / pixels.sum(), width * 0.92, color="C7")
     below.set_xlim(0, 1)
@@ -153,10 +153,10 @@ def draw_sheet(
     columns: int = 4,
     opacity: float = 0.55,
 ) -> None:
-    """Photos in the colours of their masks, side by side, for a look at many at once.
+    """Draw a contact sheet of photos tinted by their masks.
 
     Args:
-        panels: (title, image uint8 (H, W, 3), mask uint8 (H, W)), each of its own size.
+        panels: (title, image uint8 (H, W, 3), mask uint8 (H, W)) of any sizes.
     """
     shapes = [_aspect(image) for _, image, _ in panels]
     heights = [max(shapes[i : i + columns]) * 4 + 0.35 for i in range(0, len(panels), columns)]  # inches
@@ -183,11 +183,11 @@ def draw_range_test(
     title: str,
     path: Path,
 ) -> None:
-    """The losses of a learning-rate range test over its rates.
+    """Plot the losses of a learning-rate range test over its rates.
 
     Args:
-        rates, losses, smoothed: of each step.
-        marks: what to say of a rate -> the rate; a vertical line each, at most three.
+        rates, losses, smoothed: values of each step.
+        marks: label -> rate, drawn as a vertical line; at most three.
     """
     figure = Figure(figsize=(9, 5.2), layout="constrained")
     axes = figure.subplots()
@@ -195,13 +195,13 @@ def draw_range_test(
     axes.plot(rates, smoothed, color="C0", linewidth=2.2, label="smoothed")
     for (name, rate), color, style in zip(marks.items(), ("black", "C3", "C2"), ("--", "-", ":"), strict=False):
         axes.axvline(rate, color=color, linestyle=style, linewidth=1.6, label=f"{name}: {rate:.2g}")
-    # What explodes leaves the picture, so that the fall before it is seen.
+    # Clip diverging losses, so that the fall before them is visible.
     low, start = min(losses), max(smoothed[: int(np.argmin(smoothed)) + 1])
     high = min(max(losses), start + max(start - low, 0.1 * start))
     margin = 0.05 * (high - low or 1)
     axes.set_ylim(low - margin, high + margin)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")  # the usual powers of ten need the $ that is switched off above
+    axes.xaxis.set_major_formatter("{x:g}")  # the default format needs math text, which is switched off in fonts.py
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss")
     axes.set_title(drawn_text(title))
@@ -211,10 +211,10 @@ def draw_range_test(
 
 
 def draw_speed(runs: Sequence[tuple[str, float, Mapping[str, float]]], title: str, path: Path) -> None:
-    """The accuracy of runs over the time that their networks take.
+    """Plot the accuracy of runs over the time of a forward pass.
 
     Args:
-        runs: name, mIoU, and backend -> milliseconds, of each.
+        runs: (name, mIoU, {backend: milliseconds}) of each run.
     """
     figure = Figure(figsize=(9, 6), layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots()
@@ -228,7 +228,7 @@ def draw_speed(runs: Sequence[tuple[str, float, Mapping[str, float]]], title: st
     if max(everything) > 5 * min(everything):
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")  # the usual powers of ten need the $ that is switched off above
+        axes.xaxis.set_major_formatter("{x:g}")  # the default format needs math text, which is switched off in fonts.py
         axes.xaxis.set_minor_formatter("")
     axes.margins(x=0.2, y=0.12)
     axes.set_xlabel("milliseconds of a forward pass (median)")
@@ -237,19 +237,19 @@ def draw_speed(runs: Sequence[tuple[str, float, Mapping[str, float]]], title: st
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=len(backends), fontsize=9, frameon=False)
     use_found_fonts(figure)
-    canvas.draw()  # fixes where things are
+    canvas.draw()  # determines the positions
     _label(axes, runs)
     _save(figure, path)
 
 
 def _label(axes: Axes, runs: Sequence[tuple[str, float, Mapping[str, float]]]) -> None:
-    """Writes each name beside its points, a little higher or lower where something is in the way."""
+    """Write each name next to its points, shifted up or down to avoid overlaps."""
     places = [axes.transData.transform((x, y)) for _, y, times in runs for x in times.values()]
     taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in places]
     for name, y, times in runs:
         text = axes.annotate(_short(name), (max(times.values()), y), (0, 0), textcoords="offset points", fontsize=8)
         text.set_verticalalignment("center")
-        for step in range(40):  # to the right, to the left, then lower, higher, ...
+        for step in range(40):  # right, left, then lower, higher, ...
             at_right, up = step % 2 == 0, (step + 2) // 4 * (6 if step % 4 < 2 else -6)
             text.xy = (max(times.values()) if at_right else min(times.values()), y)
             text.set_horizontalalignment("left" if at_right else "right")
@@ -261,13 +261,13 @@ def _label(axes: Axes, runs: Sequence[tuple[str, float, Mapping[str, float]]]) -
 
 
 def _short(name: str, length: int = 36) -> str:
-    """The end of a name, where it is longer than there is room for, in characters that can be drawn."""
+    """Return a name in characters that can be drawn; of a long one, the end."""
     text = drawn_text(one_line(name))
     return text if len(text) <= length else f"...{text[3 - length :]}"
 
 
 def _patches(labels: LabelSet, masks: Sequence[np.ndarray]) -> list[Patch]:
-    """Colour and name of each class that is in one of the masks."""
+    """Return legend entries for the classes in the masks."""
     present = set(np.concatenate([np.unique(mask) for mask in masks]).tolist())
     patches = [
         Patch(facecolor=(color[0] / 255, color[1] / 255, color[2] / 255), label=_short(name))
@@ -279,12 +279,12 @@ def _patches(labels: LabelSet, masks: Sequence[np.ndarray]) -> list[Patch]:
 
 
 def _aspect(picture: np.ndarray) -> float:
-    """Height over width of a picture (H, W, ...), as it is shown."""
+    """Return the height over width of a picture (H, W, ...), at most `TALLEST`."""
     return min(picture.shape[0] / picture.shape[1], TALLEST)
 
 
 def _thinned(picture: np.ndarray) -> np.ndarray:
-    """A picture (H, W, ...) without the rows and columns that are too many to be seen."""
+    """Subsample a picture (H, W, ...) to about `SHOWN` pixels on the longer side."""
     step = max(*picture.shape[:2], SHOWN) // SHOWN
     return picture[::step, ::step]
 
@@ -294,7 +294,7 @@ def _save(figure: Figure, path: Path) -> None:
     make_folder(path.parent)
     figure.set_dpi(min(figure.dpi, LARGEST / max(figure.get_size_inches())))
     use_found_fonts(figure)
-    picture = io.BytesIO()  # Pillow, which matplotlib writes with, does not notice that a disk takes only a part
+    picture = io.BytesIO()  # in memory first: Pillow does not report a full disk
     FigureCanvasAgg(figure).print_png(picture)
     with atomic_write(path) as file:
         file.write(picture.getbuffer())

@@ -1,4 +1,4 @@
-"""A photo under the colours of its mask, with a legend: what a person wants to see of a segmentation."""
+"""Draw masks over photos, with a legend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data.labels import LabelSet
 
 
 def class_shares(mask: np.ndarray, labels: LabelSet) -> list[tuple[str, tuple[int, int, int], float]]:
-    """(name, colour, share of the pixels) of the classes in a mask uint8 (H, W), largest first."""
+    """Return (name, colour, share of the pixels) of the classes in a mask uint8 (H, W), largest first."""
     return _shares(mask, labels.names, labels.colors)
 
 
@@ -25,12 +25,12 @@ def _shares(
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.55) -> Image.Image:
-    """The photo uint8 (H, W, 3) tinted by class, with dark contours, above a legend with pixel shares."""
+    """Draw a photo uint8 (H, W, 3) tinted by its mask uint8 (H, W), with dark contours, above a legend."""
     return _with_legend(tinted(image, mask, labels, opacity), mask, labels)
 
 
 def side_by_side(image: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Image.Image:
-    """The photo uint8 (H, W, 3) and the colours of its mask uint8 (H, W), above a legend; a wide photo on top."""
+    """Draw a photo uint8 (H, W, 3) next to the colours of its mask (below, if it is wide), above a legend."""
     along = 0 if image.shape[1] > 2 * image.shape[0] else 1
     return _with_legend(np.concatenate([image, labels.painted(mask)], along), mask, labels)
 
@@ -39,7 +39,7 @@ def _with_legend(picture: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Ima
     height, width = picture.shape[:2]
     names: Sequence[str] = labels.names
     if not all(name.isascii() for name in names):
-        from visualization.fonts import drawn_class_names  # imports matplotlib, which takes a while
+        from visualization.fonts import drawn_class_names  # imports matplotlib, which is slow
 
         names = drawn_class_names(names)
     legend = _legend(_shares(mask, names, labels.colors), width)
@@ -50,14 +50,14 @@ def _with_legend(picture: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Ima
 
 
 def tinted(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.55) -> np.ndarray:
-    """The photo uint8 (H, W, 3) in the colours of its mask uint8 (H, W), with dark contours."""
+    """Return a photo uint8 (H, W, 3) tinted by its mask uint8 (H, W), with dark contours."""
     blended = cv2.addWeighted(image, 1 - opacity, labels.painted(mask), opacity, 0)
     blended[_contours(mask)] //= 3
     return blended
 
 
 def _contours(mask: np.ndarray) -> np.ndarray:
-    """Pixels, bool (H, W), whose right or lower neighbour is of another class."""
+    """Return the pixels bool (H, W) whose right or lower neighbour has another class."""
     edges = np.zeros(mask.shape, bool)
     edges[:, :-1] |= mask[:, 1:] != mask[:, :-1]
     edges[:-1] |= mask[1:] != mask[:-1]
@@ -65,7 +65,7 @@ def _contours(mask: np.ndarray) -> np.ndarray:
 
 
 def _legend(shares: list[tuple[str, tuple[int, int, int], float]], width: int) -> Image.Image:
-    """Colour, name and share of each class, in as many columns as fit into the width."""
+    """Draw colour, name and share of each class, in as many columns as fit."""
     size = max(11, min(width // 45, 40))
     plain, fonts = _font("", size), [_font(name, size) for name, _, _ in shares]
     lengths = [font.getlength(name) for font, (name, _, _) in zip(fonts, shares, strict=True)]
@@ -79,13 +79,13 @@ def _legend(shares: list[tuple[str, tuple[int, int, int], float]], width: int) -
         x, y = size // 2 + (i % columns) * cell, size // 3 + (i // columns) * row_height
         draw.rectangle((x, y, x + size, y + size), fill=color, outline="black")
         draw.text((x + 1.5 * size, y + size / 2), name, fill="black", font=font, anchor="lm")
-        # In a font of its own: one for another script may lack digits.
+        # In the default font: one for another script may lack digits.
         draw.text((x + 1.5 * size + length, y + size / 2), f" {share:.1%}", fill="black", font=plain, anchor="lm")
     return legend
 
 
 def _font(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """A font for a text that some font has: Pillow's own has little more than ASCII."""
+    """Return a font for a text. Pillow's default font has little more than ASCII."""
     if text.isascii():
         return ImageFont.load_default(size)
     from visualization.fonts import font_for

@@ -1,4 +1,4 @@
-"""Small pictures of samples, their truth and what was predicted: those that a report shows side by side."""
+"""Write small pictures of samples, truths and predictions, which a report shows side by side."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from data.labels import IGNORE_INDEX, LabelSet
 from utils.files import atomic_write, make_folder
 from utils.run_folder import write_json
 
-WIDTH, HEIGHT = 480, 1440  # pixels, at most
+WIDTH, HEIGHT = 480, 1440  # maximum pixels
 
 
 class Predicted(NamedTuple):
-    """A sample and what a network makes of it.
+    """A sample and its prediction.
 
     Attributes:
-        number: its place in the split.
-        name: as the data set calls it.
+        number: its index in the split.
+        name: its name in the data set.
         image: uint8 (H, W, 3), RGB.
-        truth: uint8 (H, W), 255 where it is ignored.
+        truth: uint8 (H, W), 255 for ignored pixels.
         prediction: uint8 (H, W).
     """
 
@@ -39,8 +39,10 @@ class Predicted(NamedTuple):
 
 
 def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) -> None:
-    """Write <number>_<name>_image.jpg, ..._truth.png and ..._prediction.png of each sample, and index.json: the
-    classes with their colours, and of each sample its number, name, a digest of the truth, its scores and its files.
+    """Write <number>_<name>_image.jpg, ..._truth.png and ..._prediction.png for each sample, and index.json.
+
+    The index lists the classes with their colours, and number, name, digest of the truth, scores and files of each
+    sample.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -59,25 +61,25 @@ def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) 
             with atomic_write(folder / files[part]) as file:
                 file.write(encoded(_palette_picture(mask, labels, size), "PNG", optimize=True))
         scores = _scores(sample.truth, sample.prediction, len(labels))
-        # Runs of other options may call another sample the same: whose truth is equal is one.
+        # With other options, another sample may have the same name; its truth differs.
         digest = hashlib.sha256(repr(sample.truth.shape).encode() + sample.truth.tobytes()).hexdigest()[:16]
-        name = sample.name.encode(errors="replace").decode()  # a file may be called what no text can hold
+        name = sample.name.encode(errors="replace").decode()  # file names need not be valid UTF-8
         entries.append({"number": sample.number, "name": name, "digest": digest, **scores, **files})
     classes = [{"name": n, "color": list(c)} for n, c in zip(labels.names, labels.colors, strict=True)]
     write_json(folder / "index.json", {"classes": classes, "samples": entries})
 
 
 def _size(mask: np.ndarray) -> tuple[int, int]:
-    """Width and height of the pictures of a mask (H, W)."""
+    """Return the width and height of the pictures of a mask (H, W)."""
     height, width = mask.shape
     scale = min(WIDTH / width, HEIGHT / height, 1)
     return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
 def _palette_picture(mask: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> Image.Image:
-    """A mask uint8 (H, W) in the colours of its classes, the ignored pixels white; nearest neighbour.
+    """Draw a mask uint8 (H, W) in the colours of its classes, with ignored pixels white; nearest neighbour.
 
-    The palette has no more entries than are needed, which makes a small file.
+    The palette has only the entries needed, which keeps files small.
     """
     ids = np.where(mask == IGNORE_INDEX, len(labels), mask).astype(np.uint8)
     picture = Image.fromarray(ids).resize(size, Image.Resampling.NEAREST)
@@ -86,7 +88,7 @@ def _palette_picture(mask: np.ndarray, labels: LabelSet, size: tuple[int, int]) 
 
 
 def _scores(truth: np.ndarray, prediction: np.ndarray, classes: int) -> dict[str, Any]:
-    """`wrong`, the share of the pixels, and `miou` of the classes that are there or predicted; None where undefined."""
+    """Return `wrong`, a share of the pixels, and `miou` of the classes present or predicted; None if undefined."""
     valid = truth != IGNORE_INDEX
     there, said = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
     if not there.size:

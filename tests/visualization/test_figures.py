@@ -100,7 +100,7 @@ def test_names_that_no_font_has_are_numbers_and_one_warning_says_so(
         warnings.simplefilter("error")  # matplotlib's, of each missing glyph
         every_figure(CHINESE, tmp_path / "found")
     (record,) = caplog.records
-    assert "numbers in place of 2 class names, such as 猫" in record.getMessage()
+    assert "numbers instead of 2 class names, such as 猫" in record.getMessage()
     labels, one = NUMBERED, sample()
     draw_confusion(np.eye(3, dtype=np.int64), labels, "a", expected / "confusion.png")
     assert (tmp_path / "found" / "confusion.png").read_bytes() == (expected / "confusion.png").read_bytes()

@@ -86,7 +86,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     labels = splits.validation_set.labels
     train, validation = loaders(cfg, splits, trainer.device)
     model = new_model(cfg, len(labels)) if run.checkpoint is None else build_model(run.checkpoint)
-    macs = multiply_adds(model, train.image_size)
+    macs = multiply_adds(model, _image_size(cfg))
     model = trainer.prepare(model)
     optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
     if run.checkpoint is not None:
@@ -150,7 +150,9 @@ def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, mas
     """
     from data.checking import checked_samples
 
-    size, cache = (cfg.data.image_size[0], cfg.data.image_size[1]), cfg.data.cache
+    # Crops are made of photos in their own sizes.
+    size = None if masks and "crop_size" in cfg.augmentation else _image_size(cfg)
+    cache = cfg.data.cache
     if cache == "device":  # the loader keeps them there
         cache = "none"
     single = cfg.data.allow_single_class
@@ -228,7 +230,7 @@ def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyT
 
     train, options = training_loader(cfg, splits.train, device), loader_options(cfg, device)
     if cfg.data.cache == "device":
-        size = cfg.data.image_size[0], cfg.data.image_size[1]
+        size = _image_size(cfg)
         kept = {key: options[key] for key in ("share", "batch_size")}
         return train, DeviceValidationLoader(splits.validation, image_size=size, device=device, **kept)
     return train, ValidationLoader(splits.validation, **options)
@@ -237,11 +239,15 @@ def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyT
 def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch.device) -> AnyTrainingLoader:
     """Build the loader of training batches."""
     from data.augmentation import try_augmentation
+    from data.cropping import RandomCrop
     from data.device_loading import DeviceTrainingLoader
     from data.loading import TrainingLoader
 
     augmentation = build(cfg.augmentation, "augmentation")
-    size = cfg.data.image_size[0], cfg.data.image_size[1]
+    size = _image_size(cfg)
+    if isinstance(augmentation, RandomCrop):
+        size = augmentation.crop_size
+        augmentation.check_fits(samples)
     try_augmentation(augmentation, samples, size)
     options = {
         "image_size": size,
@@ -254,6 +260,10 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
     if keep or cfg.data.augment_on == "device":
         return DeviceTrainingLoader(samples, augmentation, device=device, keep=keep, **options)
     return TrainingLoader(samples, augmentation, **options)
+
+
+def _image_size(cfg: DictConfig) -> tuple[int, int]:
+    return cfg.data.image_size[0], cfg.data.image_size[1]
 
 
 def loader_options(cfg: DictConfig, device: torch.device) -> dict[str, Any]:

@@ -49,6 +49,20 @@ def check_config(name: str, config: Config, origin: Origin) -> None:
         field, node = schema.model_fields.get(group), config.get(group) or {}
         if field and (field.is_required() or "_target_" in node):
             check_group(group, node, origin)
+    if "augmentation" in schema.model_fields:
+        _check_crop(config, origin)
+
+
+def _check_crop(config: Config, origin: Origin) -> None:
+    data, cropped = config["data"], "crop_size" in config["augmentation"]
+    if not cropped and data.get("crop_size") not in (None, data["image_size"]):
+        raise UserError(f"data.crop_size={data['crop_size']} {origin.place('data.crop_size')}: needs augmentation=crop")
+    for key in ("cache", "augment_on"):
+        if cropped and data.get(key) == "device":
+            raise UserError(
+                f"data.{key}=device {origin.place(f'data.{key}')}: crops of photos in their own sizes are made on the"
+                f" CPU; pass data.{key}={'ram' if key == 'cache' else 'cpu'}"
+            )
 
 
 def _check_infer(config: Config, origin: Origin) -> None:

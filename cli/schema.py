@@ -88,6 +88,7 @@ class Loader(Keys):
     augment_on: Literal["auto", "cpu", "device"]
     limit: Positive | None
     allow_single_class: Flag
+    crop_size: Size | None = None
     folds: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
     fold: NonNegative = 0
     group_by: Annotated[Text, AfterValidator(_regular_expression)] | None = None

@@ -21,7 +21,7 @@ from utils.errors import UserError
 TO_FLOATS = ("Normalize", "ToFloat", "ToTensorV2", "ToTensor3D")
 STAYS = (
     "images must stay uint8 (H, W, 3); leave out Normalize, ToFloat and ToTensorV2: training does that itself, as the"
-    " network's weights want it"
+    " network's weights need it"
 )
 NEAREST = {cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT}
 
@@ -30,10 +30,10 @@ class Augmentation:
     """A list of albumentations transforms, applied to an image and its mask together.
 
     Args:
-        transforms: in the order of their application; none leaves the samples as they are.
+        transforms: in the order of their application; without any, samples stay as they are.
 
     Raises:
-        UserError: a transform would make floats of the image, fill the mask with a class instead of 255, average its
+        UserError: a transform would convert the image to floats, fill the mask with a class instead of 255, average its
             ids, or move it against the image.
     """
 
@@ -44,7 +44,7 @@ class Augmentation:
         self.compose = A.Compose(self.transforms, is_check_shapes=False) if transforms else None
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Augments an image uint8 (H, W, 3) and its mask uint8 (H, W); the size may change."""
+        """Augment an image uint8 (H, W, 3) and its mask uint8 (H, W); the size may change."""
         if self.compose is None:
             return image, mask
         # One source for all: `set_random_seed` would give each transform the same numbers, and so apply all or none.
@@ -123,7 +123,7 @@ def check_augmented(image: object, mask: object, name: str, size: tuple[int, int
     shape = mask.shape  # type: ignore[attr-defined]
     if size is not None and shape != size:
         raise UserError(
-            f"augmentation: {name} came out as {shape}, not as data.image_size={list(size)};"
+            f"augmentation: {name} came out as {shape}, not as {size}, the size of the batches;"
             " end the list of transforms with a crop to that size"
         )
 

@@ -49,26 +49,26 @@ class CachedSamples(View):
     def __init__(self, samples: ResizedSamples, where: Literal["ram", "disk"]) -> None:
         super().__init__(samples)
         self.samples = samples
-        height, width = samples.image_size
-        sizes = np.full((len(samples), 2), (height, width), np.int64)
-        if not samples.masks:
-            sizes[:] = [samples.size(index) for index in range(len(samples))]
-        self._image_bytes, self._mask_sizes = 3 * height * width, sizes
-        self._ends = np.cumsum(sizes.prod(1) + self._image_bytes)
+        self._mask_sizes = np.array([samples.size(index) for index in range(len(samples))], np.int64).reshape(-1, 2)
+        self._image_sizes = self._mask_sizes
+        if samples.image_size is not None:
+            self._image_sizes = np.broadcast_to(np.array(samples.image_size, np.int64), self._mask_sizes.shape)
+        self._image_bytes = 3 * self._image_sizes.prod(1)
+        self._ends = np.cumsum(self._image_bytes + self._mask_sizes.prod(1))
         total = int(self._ends[-1])
         self._store = InMemory(total, len(samples)) if where == "ram" else OnDisk(samples, total)
 
     def __getitem__(self, index: int) -> Sample:
-        start = self._ends[index - 1] if index else 0
+        start, middle = self._ends[index - 1] if index else 0, self._image_bytes[index]
         slot = self._store.bytes[start : self._ends[index]]
         if self._store.marks[index] != checksum(slot):
             sample = self.samples[index]
-            slot[: self._image_bytes], slot[self._image_bytes :] = sample.image.ravel(), sample.mask.ravel()
+            slot[:middle], slot[middle:] = sample.image.ravel(), sample.mask.ravel()
             self._store.marks[index] = checksum(slot)
             return sample
         # Copies, so that nothing that works in place can spoil what is kept.
-        image = slot[: self._image_bytes].reshape(*self.samples.image_size, 3).copy()
-        return Sample(image, slot[self._image_bytes :].reshape(self._mask_sizes[index]).copy(), self.name(index))
+        image = slot[:middle].reshape(*self._image_sizes[index], 3).copy()
+        return Sample(image, slot[middle:].reshape(self._mask_sizes[index]).copy(), self.name(index))
 
     def mask(self, index: int) -> np.ndarray:
         return self[index].mask

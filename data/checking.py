@@ -28,17 +28,17 @@ SPOT_CHECKS = 100
 def checked_samples(
     dataset: SegmentationDataset,
     split: str,
-    image_size: tuple[int, int],
+    image_size: tuple[int, int] | None,
     *,
     masks: bool,
     limit: int | None = None,
     cache: Literal["none", "ram", "disk"] = "none",
     allow_single_class: bool = False,
 ) -> SegmentationDataset:
-    """Check a split and return its samples at the size of the network's input, cached if wished.
+    """Check a split and return its samples at the size of the network's input, cached if requested.
 
     Args:
-        masks, limit: as `data.resized.ResizedSamples`; `masks` is true for training.
+        image_size, masks, limit: as `data.resized.ResizedSamples`; `masks` is true for training.
         cache: as `data.cache.CachedSamples`.
         allow_single_class: accept training masks in which only one class occurs.
 

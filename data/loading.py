@@ -116,17 +116,18 @@ class _ValidationSamples(Dataset):
 
 
 class TrainingLoader(DataLoader[TrainingBatch]):
-    """Batches of resized and augmented samples.
+    """Batches of augmented samples.
 
     The last batch of an epoch may be smaller; a set smaller than `batch_size` gives one batch.
 
     Args:
-        samples: of one size, as `data.checking.checked_samples` gives them.
+        samples: as `data.checking.checked_samples` returns them; of one size unless the augmentation crops.
+        image_size: (H, W) of the augmented samples.
 
     Attributes:
-        order: is told the epoch, and where in it to start, before each iteration.
+        order: set its `epoch` and `start` before each iteration.
         image_size: (H, W) of the batches.
-        watched: knows which worker is at which sample.
+        watched: knows which worker reads which sample.
     """
 
     def __init__(

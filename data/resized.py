@@ -14,13 +14,13 @@ class ResizedSamples(View):
     """The first samples of a data set, with images resized.
 
     Args:
-        image_size: (H, W) of the images.
+        image_size: (H, W) of the images; None leaves them at their own sizes.
         masks: resize masks too, for training. In validation they keep their own sizes, at which metrics are computed.
         limit: how many samples at most.
     """
 
     def __init__(
-        self, dataset: SegmentationDataset, image_size: tuple[int, int], masks: bool, limit: int | None = None
+        self, dataset: SegmentationDataset, image_size: tuple[int, int] | None, masks: bool, limit: int | None = None
     ) -> None:
         super().__init__(dataset, range(len(dataset))[:limit])
         self.image_size, self.masks = image_size, masks
@@ -28,12 +28,15 @@ class ResizedSamples(View):
     def __getitem__(self, index: int) -> Sample:
         image, mask, name = super().__getitem__(index)
         check_pixels(image, mask, f"data: {type(self.dataset).__name__} gives {name} as", FORM)
-        resized = resize_image(image, self.image_size)
-        return Sample(resized, resize_mask(mask, self.image_size) if self.masks else mask, name)
+        if self.image_size is None:
+            return Sample(image, mask, name)
+        return Sample(resize_image(image, self.image_size), self._resized(mask), name)
 
     def mask(self, index: int) -> np.ndarray:
-        mask = super().mask(index)
-        return resize_mask(mask, self.image_size) if self.masks else mask
+        return self._resized(super().mask(index))
+
+    def _resized(self, mask: np.ndarray) -> np.ndarray:
+        return resize_mask(mask, self.image_size) if self.masks and self.image_size else mask
 
     def size(self, index: int) -> tuple[int, int]:
-        return self.image_size if self.masks else super().size(index)
+        return self.image_size if self.masks and self.image_size else super().size(index)

@@ -14,7 +14,7 @@ from utils.paths import is_file, is_folder, user_path
 UNMEASURED = frozenset(
     {
         *("_target_", "download", "train_split", "val_split", "batch_size", "num_workers", "cache", "augment_on"),
-        "allow_single_class",
+        *("allow_single_class", "crop_size"),
     }
 )
 """Keys of the node `data` that change neither the samples nor the result."""
@@ -54,7 +54,7 @@ def different_parts(node: Mapping[str, Any], usual: Mapping[str, Any]) -> list[s
     A path becomes its last part and a checksum of the whole, since two folders may have the same name.
     """
     parts = []
-    for key, value in node.items():
+    for key, value in sorted(node.items(), key=lambda item: (item[0] not in PATHS, item[0] != "image_size")):
         if key in UNMEASURED or value == usual.get(key):
             continue
         if key in PATHS and value is not None:

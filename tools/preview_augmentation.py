@@ -27,18 +27,19 @@ def preview(cfg: DictConfig) -> None:
     """Write a sheet of one sample with its augmentation in each epoch."""
     # Slow to import, so only here, where the config is known to be right.
     from data.augmentation import check_augmented, sample_seed
+    from data.cropping import RandomCrop
     from data.resized import ResizedSamples
     from visualization.figures import draw_sheet
 
     path = user_path(cfg.output, "output")
     if path.suffix.lower() != ".png" or is_folder(path):
         raise UserError(f"output={path}: must be a .png file")
-    size = cfg.data.image_size[0], cfg.data.image_size[1]
+    augmentation = build(cfg.augmentation, "augmentation")
+    size = None if isinstance(augmentation, RandomCrop) else (cfg.data.image_size[0], cfg.data.image_size[1])
     samples = ResizedSamples(build_dataset(cfg.data, training_split(cfg.data)), size, masks=True, limit=cfg.data.limit)
     if cfg.index >= len(samples):
         raise UserError(f"index={cfg.index}: the split has {len(samples)} samples, counted from 0")
     make_writable(path.parent)
-    augmentation = build(cfg.augmentation, "augmentation")
     image, mask, name = samples[cfg.index]
     panels = []
     for epoch in range(cfg.count):

@@ -38,7 +38,7 @@ def test_the_measure_finds_a_known_drift(down: int, right: int) -> None:
     assert drift(np.roll(image, (down, right), (0, 1)), mask) == pytest.approx([down, right], abs=0.03)
 
 
-@pytest.mark.parametrize("name", ["standard", "affine", "flip", "none"])
+@pytest.mark.parametrize("name", ["standard", "affine", "crop", "flip", "none"])
 def test_augmentation_lists_keep_image_and_mask_together(name: str) -> None:
     found = mean_drift(augmentation_of(name, SIZE), draws=60)
     assert (found < TOLERANCE).all(), found
@@ -62,7 +62,7 @@ def test_augmentation_on_a_device_does_so_too(name: str) -> None:
 def test_all_shipped_lists_are_measured() -> None:
     from utils.groups import options
 
-    assert sorted(options("augmentation")) == ["affine", "flip", "none", "standard"]
+    assert sorted(options("augmentation")) == ["affine", "crop", "flip", "none", "standard"]
 
 
 @pytest.mark.parametrize(

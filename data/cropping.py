@@ -1,0 +1,130 @@
+"""Random crops at the resolution of the photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import albumentations as A
+import cv2
+import numpy as np
+
+from data.augmentation import Augmentation
+from data.images import resize_image, resize_mask
+from data.labels import IGNORE_INDEX
+from data.samples import SegmentationDataset
+from utils.errors import UserError
+
+TRIES = 10
+"""Positions that are tried to keep to `max_class_share`, as in MMSegmentation."""
+
+
+class Window(NamedTuple):
+    """A part of a photo, in pixels; where it reaches beyond the photo, it is padded."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class RandomCrop(Augmentation):
+    """Scale a photo by a random factor and crop it, then apply a list of transforms to the crop.
+
+    Photos come in their own sizes. Only the part that becomes the crop is scaled, and colours are changed last, on the
+    crop, so that little is computed for pixels that are not used.
+
+    Args:
+        transforms: as `Augmentation`, applied to the crop.
+        crop_size: (H, W) of the crop.
+        scale_range: smallest and largest factor, drawn uniformly.
+        pad: pad where the scaled photo is smaller than the crop, with `fill` and 255.
+        fill: red, green and blue of the padding.
+        max_class_share: largest share of the labelled pixels that one class may have. Other positions are drawn up to
+            10 times, and the last is taken. None for no limit.
+
+    Raises:
+        UserError: as `Augmentation`, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[A.BasicTransform] = (),
+        *,
+        crop_size: tuple[int, int],
+        scale_range: tuple[float, float] = (0.5, 2.0),
+        pad: bool = True,
+        fill: tuple[int, int, int] = (124, 116, 104),
+        max_class_share: float | None = None,
+    ) -> None:
+        super().__init__(transforms)
+        self.crop_size = crop_size[0], crop_size[1]
+        smallest, largest = scale_range
+        if not 0.01 <= smallest <= largest <= 100:
+            raise UserError(
+                f"augmentation.scale_range={list(scale_range)}: must be a smaller and a larger factor, 0.01 to 100"
+            )
+        if max_class_share is not None and not 0 < max_class_share <= 1:
+            raise UserError(f"augmentation.max_class_share={max_class_share}: must be above 0 and at most 1, or null")
+        if not all(0 <= value <= 255 for value in fill):
+            raise UserError(f"augmentation.fill={list(fill)}: must be red, green and blue from 0 to 255")
+        self.scale_range, self.pad, self.fill, self.max_class_share = (smallest, largest), pad, fill, max_class_share
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        window, cropped = self._draw(mask, seed)
+        return super().__call__(resize_image(cut(image, window, self.fill), self.crop_size), cropped, seed)
+
+    def _draw(self, mask: np.ndarray, seed: int) -> tuple[Window, np.ndarray]:
+        """Return the window of a seed, and the part of the mask in it at the size of the crop."""
+        rng = np.random.default_rng((seed, 1))  # not the numbers that the transforms draw
+        scale = rng.uniform(*self.scale_range)
+        for _ in range(TRIES):
+            window = self._window(mask.shape, scale, rng)
+            cropped = resize_mask(cut(mask, window, (IGNORE_INDEX,)), self.crop_size)
+            if self.max_class_share is None:
+                break
+            counts = np.bincount(cropped.ravel(), minlength=256)[:IGNORE_INDEX]
+            if 0 < counts.max() <= self.max_class_share * counts.sum():
+                break
+        return window, cropped
+
+    def _window(self, size: tuple[int, ...], scale: float, rng: np.random.Generator) -> Window:
+        """Draw the place of a window that, scaled, has the size of the crop."""
+        sides = [max(round(side / scale), 1) for side in self.crop_size]
+        slack = [length - side for length, side in zip(size, sides, strict=True)]
+        if min(slack) < 0 and not self.pad:
+            raise UserError(self._too_large(size, scale))
+        top, left = (int(rng.integers(min(room, 0), max(room, 0), endpoint=True)) for room in slack)
+        return Window(top, left, *sides)
+
+    def _too_large(self, size: tuple[int, ...], scale: float, name: str = "a photo") -> str:
+        needed = max(side / length for side, length in zip(self.crop_size, size, strict=True))
+        return (
+            f"data.crop_size={list(self.crop_size)}: larger than {name} of {size[0]}x{size[1]} scaled by {scale:.2g};"
+            f" pass augmentation.pad=true, a smaller data.crop_size, or augmentation.scale_range from {needed:.2f}"
+        )
+
+    def check_fits(self, samples: SegmentationDataset) -> None:
+        """Check that no crop can be larger than a scaled photo, unless it would be padded.
+
+        Raises:
+            UserError: names the first photo that is too small.
+        """
+        for index in range(0 if self.pad else len(samples)):
+            size = samples.size(index)
+            if any(side > length for side, length in zip(self._largest(), size, strict=True)):
+                raise UserError(self._too_large(size, self.scale_range[0], samples.name(index)))
+
+    def _largest(self) -> list[int]:
+        return [round(side / self.scale_range[0]) for side in self.crop_size]
+
+
+def cut(pixels: np.ndarray, window: Window, fill: Sequence[int]) -> np.ndarray:
+    """Return the part of an image (H, W, C) or mask (H, W) in a window, padded with `fill` beyond its edges."""
+    top, left, height, width = window
+    part = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
+    before = max(-top, 0), max(-left, 0)
+    after = height - part.shape[0] - before[0], width - part.shape[1] - before[1]
+    if before == after == (0, 0):
+        return part
+    return cv2.copyMakeBorder(part, before[0], after[0], before[1], after[1], cv2.BORDER_CONSTANT, value=list(fill))

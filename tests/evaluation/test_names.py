@@ -113,7 +113,7 @@ def test_data_that_the_environment_names(tmp_path: Path, network: Path, monkeypa
         assert evaluate_here("checkpoint=net.pt", *words, cwd=tmp_path).returncode == 0
     assert evaluate_here("checkpoint=net.pt", *words, f"data.root={tmp_path}/own", cwd=tmp_path).returncode == 0
     first, second, own = sorted(measured(tmp_path / "net_evaluation"))
-    assert own == "val" and all(name.startswith("all_limit1_root-folder-") for name in (first, second))
+    assert own == "val" and all(name.startswith("all_root-folder-") for name in (first, second))
 
 
 def test_other_labels_are_another_measurement(tmp_path: Path, network: Path) -> None:

@@ -35,14 +35,16 @@ NETWORKS = {
 
 
 def scene(index: int) -> Tensor:
-    """A generated scene, normalised: (1, 3, *SIZE)."""
+    """Return a generated scene, normalised float32 (1, 3, *SIZE)."""
     image = Synthetic(SIZE, "val")[index].image
     return IMAGENET(torch.from_numpy(image).permute(2, 0, 1)[None]).contiguous()
 
 
 def settled(model: nn.Module) -> nn.Module:
-    """In eval mode, with the statistics of a few scenes: those that it is made with let all signals fade, to numbers so
-    small that processors are slow with them."""
+    """Return the network in eval mode, with the batch-norm statistics of a few scenes.
+
+    With the initial statistics, activations fade to denormal numbers, which are slow to compute with.
+    """
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -57,7 +59,7 @@ def settled(model: nn.Module) -> nn.Module:
 
 
 def in_onnx(model: nn.Module) -> OnnxModel:
-    """The network as tools.export writes it."""
+    """Return the network as tools.export writes it."""
     facts = Facts(LABELS, IMAGENET, SIZE, True, False, "", type(model).__name__, "", "{}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
@@ -66,14 +68,14 @@ def in_onnx(model: nn.Module) -> OnnxModel:
 
 
 def main() -> None:
-    print(table(compared(), f"1 x {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads, torch as it is"))
+    print(table(compared(), f"1 x {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads, default memory allocation"))
     keep_freed_memory()
     torch._dynamo.reset()
-    print(table(compared(), "the same with freed memory kept, as infer.py and the Trainer do"))
+    print(table(compared(), "with keep_freed_memory, as in infer.py and the Trainer"))
 
 
 def compared() -> list[list[str]]:
-    """A row a network."""
+    """Return one row per network."""
     torch.manual_seed(0)
     rows = [["", "eager", "compiled", "ONNX Runtime", "eager / compiled", "eager / ONNX Runtime", "equal pixels"]]
     for name, build in NETWORKS.items():

@@ -1,4 +1,4 @@
-"""How long the training waits for a checkpoint of a network of 20 million parameters with AdamW's state.
+"""How long training waits for a checkpoint of 20 million parameters with AdamW's state.
 
 python -m benchmarks.checkpoint_writing
 """
@@ -22,7 +22,7 @@ CHANNELS, LAYERS, ROUNDS = 256, 34, 9
 
 
 def state() -> dict[str, Any]:
-    """Weights and the optimiser's two averages of each, about 240 MB."""
+    """Return weights and the optimiser's two averages of each, about 240 MB."""
     model = nn.Sequential(*(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(LAYERS)))
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     model(torch.randn(1, CHANNELS, 4, 4)).sum().backward()
@@ -50,11 +50,11 @@ def main() -> None:
     blocked = sorted(waits)[ROUNDS // 2]
     parameters = sum(value.numel() for value in checkpoint["model"].values())
     rows = [
-        [f"{parameters / 1e6:.1f} M parameters, {size / 1e6:.0f} MB", "the training waits for"],
-        ["writing in place", milliseconds(whole)],
+        [f"{parameters / 1e6:.1f} M parameters, {size / 1e6:.0f} MB", "time that training waits"],
+        ["synchronous", milliseconds(whole)],
         ["CheckpointWriter's rehearsal, once", milliseconds(rehearsal)],
         ["CheckpointWriter", f"{milliseconds(blocked)} (at most {milliseconds(max(waits))})"],
-        ["CheckpointWriter / in place", f"{blocked / whole:.3f}"],
+        ["CheckpointWriter / synchronous", f"{blocked / whole:.3f}"],
     ]
     print(table(rows, f"a checkpoint, {torch.get_num_threads()} threads"))
 

@@ -19,7 +19,7 @@ SHAPE, CLASSES = (2, 3, 512, 512), 21
 
 
 def step(checkpointing: bool) -> tuple[float, int]:
-    """Seconds of forward and backward, and the bytes that they need beside the network, at most; in a fresh process."""
+    """Return the seconds and extra peak bytes of a forward and backward pass. Call in a fresh process."""
     model = EfficientDetSeg(CLASSES, checkpointing=checkpointing).train()
     images, target = torch.randn(SHAPE), torch.randint(CLASSES, (SHAPE[0], *SHAPE[2:]))
     before = memory("VmRSS")

@@ -1,4 +1,4 @@
-"""How long `compare.py` takes for 1,000 runs, beside what starting Python and Hydra takes.
+"""How long `compare.py` takes for 1,000 runs, and how much of that is starting Python and Hydra.
 
 python -m benchmarks.compare
 """
@@ -21,7 +21,7 @@ RUNS, ROUNDS = 1000, 5
 
 
 def make_runs(folder: Path) -> None:
-    """Run folders with configs of the usual length, no two alike."""
+    """Write run folders with configs of the usual length, all different."""
     command = [sys.executable, str(ROOT / "train_segmentation.py"), "--cfg", "job", "--resolve"]
     config = yaml.safe_load(subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder).stdout)
     classes = {f"val/iou/class {i}": 0.5 for i in range(20)}
@@ -51,7 +51,7 @@ def main() -> None:
             subprocess.run(command, check=True, capture_output=True, cwd=folder)
 
         rivals = {
-            "its config alone": lambda: compare("--cfg", "job"),
+            "start-up only (--cfg job)": lambda: compare("--cfg", "job"),
             "1,000 runs": lambda: compare("sort=val/miou"),
             "1,000 runs, group_by=seed": lambda: compare("group_by=seed", "format=csv"),
         }

@@ -1,9 +1,10 @@
-"""Loading of data against what people usually write: samples a second of one worker, with and without a cache, labels
-of JPEG pairs, and long lists of files.
+"""Data loading against common implementations: samples per second of one worker, with and without a cache, labels of
+JPEG pairs, and long lists of files.
 
 python -m benchmarks.data
 
-CAMVID_ROOT and VOC_ROOT say where those data sets are; what is not there is left out. A temporary folder gets 0.2 GB.
+CAMVID_ROOT and VOC_ROOT are the paths of those data sets; without them, their rows are skipped. Writes 0.2 GB to a
+temporary folder.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ FILES = 120_000
 
 
 class Usual(Dataset):
-    """Decoded by Pillow, normalised to float32 by albumentations, copied and turned by torch."""
+    """A common data set: decoded by Pillow, normalised to float32 by albumentations, copied and permuted by torch."""
 
     def __init__(self, pairs: list[tuple[str, str]], transforms: list[A.BasicTransform]) -> None:
         self.pairs = pairs
@@ -66,14 +67,14 @@ class Usual(Dataset):
 
 
 def augmentation(name: str, size: tuple[int, int]) -> Augmentation:
-    """An option of conf/augmentation/."""
+    """Build an option of conf/augmentation/."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", [f"augmentation={name}", f"data.image_size=[{size[0]},{size[1]}]"])
         return instantiate(config.augmentation, _convert_="all")
 
 
 def one_worker(dataset: SegmentationDataset) -> dict[str, float]:
-    """Seconds for an epoch, of one worker that augments by the `affine` list."""
+    """Return the seconds of an epoch with one worker and the `affine` augmentation."""
     affine = augmentation("affine", SIZE)
     samples = ResizedSamples(dataset, SIZE, masks=True)
     ours = TrainingLoader(samples, affine, image_size=SIZE, batch_size=BATCH, seed=0, num_workers=1)
@@ -84,7 +85,7 @@ def one_worker(dataset: SegmentationDataset) -> dict[str, float]:
 
 
 def cache_on_disk(folder: Path) -> dict[str, float]:
-    """Seconds for an epoch of 24 scenes of 1024x2048 at 512x1024, one worker, read and from the cache."""
+    """Return the seconds of an epoch of 24 scenes of 1024x2048 at 512x1024, with one worker, from files and cache."""
     size = (512, 1024)
     scenes = Synthetic((1024, 2048), "train", train_length=24)
     for i in range(len(scenes)):
@@ -107,7 +108,7 @@ def cache_on_disk(folder: Path) -> dict[str, float]:
 
 
 def labels_of_pairs(folder: Path) -> tuple[dict[str, float], float]:
-    """Seconds for a picture's labels on one core, decoding of the JPEG included and not; share that is not nearest."""
+    """Return the seconds per picture for its labels, and the share of pixels that do not have the nearest colour."""
     colors = np.array([label.color for label in LABELS], np.float32)
     ids = train_ids(20)[[label.id for label in LABELS]].astype(np.uint8)
     scene_ids = np.array([23, 11, 7, 8, 21, 17, 20, 26, 24])  # of sky, building ... in generated scenes
@@ -138,7 +139,7 @@ def labels_of_pairs(folder: Path) -> tuple[dict[str, float], float]:
 
 
 class PathList(Dataset):
-    """A list of pairs of paths, as people usually keep it."""
+    """A common way to hold a list of pairs of paths."""
 
     def __init__(self, pairs: list[tuple[Path, Path]]) -> None:
         self.pairs = pairs
@@ -151,7 +152,7 @@ class PathList(Dataset):
 
 
 def long_list(folder: Path) -> tuple[float, float, float]:
-    """Seconds to the first batch of 120,000 files, and what an epoch adds to a worker's own memory: ours, theirs."""
+    """Return the seconds to the first batch of 120,000 files, and the MB that an epoch adds to our and their worker."""
     voc = folder / "VOCdevkit" / "VOC2012"
     for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (voc / name).mkdir(parents=True)
@@ -185,7 +186,7 @@ def long_list(folder: Path) -> tuple[float, float, float]:
 
 
 def growth(batches: Iterable[object]) -> float:
-    """MB that going through the batches adds to the memory that the worker shares with no one."""
+    """Return the MB that iterating over the batches adds to the unshared memory of the worker."""
     (worker,) = (p for p in psutil.Process().children() if "resource_tracker" not in " ".join(p.cmdline()))
     before, during = worker.memory_full_info().uss, []
     for number, _ in enumerate(batches):
@@ -209,7 +210,7 @@ def main() -> None:
         try:
             dataset = build()
         except Exception as error:
-            print(f"left out: {error}")
+            print(f"{name}: skipped: {error}")
             continue
         times = one_worker(dataset)
         rates = {who: len(dataset) / value for who, value in times.items()}
@@ -218,13 +219,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         times = cache_on_disk(Path(temporary, "scenes"))
         rates = {who: 24 / value for who, value in times.items()}
-        row = ["1024x2048 PNG at 512x1024, kept on disk", f"{rates['theirs']:.1f}/s", f"{rates['ours']:.1f}/s"]
+        row = ["1024x2048 PNG at 512x1024, data.cache=disk", f"{rates['theirs']:.1f}/s", f"{rates['ours']:.1f}/s"]
         rows.append([*row, f"{rates['ours'] / rates['theirs']:.1f}"])
         each, wrong = labels_of_pairs(Path(temporary, "pairs"))
         row = ["labels of pairs, 256x256", f"{1 / each['theirs']:.0f}/s", f"{1 / each['ours']:.0f}/s"]
         rows.append([*row, f"{each['theirs'] / each['ours']:.0f}"])
-        rows.append(["... with photo and decoding", "", f"{1 / each['with decoding']:.0f}/s", ""])
-        rows.append(["... pixels that are not of the nearest", "0", f"{wrong:.4%}", ""])
+        rows.append(["... including the photo and decoding", "", f"{1 / each['with decoding']:.0f}/s", ""])
+        rows.append(["... pixels without the nearest colour", "0", f"{wrong:.4%}", ""])
         first, ours, theirs = long_list(Path(temporary, "voc"))
         rows.append([f"first batch of {FILES:,} files", "", f"{first:.2f} s", ""])
         rows.append(["memory that an epoch adds to a worker", f"{theirs:.0f} MB", f"{ours:.0f} MB", ""])

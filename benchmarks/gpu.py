@@ -1,6 +1,7 @@
-"""What training costs on a GPU: network, loss, optimiser and metric, and how long the GPU waits for data.
+"""Where the time of training on a GPU goes: network, loss, optimiser, metric, and waiting for data.
 
-python -m benchmarks.gpu            # on the GPU where there is one; --smoke: small, to try it on a CPU
+python -m benchmarks.gpu            # uses the GPU if there is one
+python -m benchmarks.gpu --smoke    # small, to try it on a CPU
 """
 
 from __future__ import annotations
@@ -23,14 +24,13 @@ from data.augmentation import Augmentation
 from data.device_loading import DeviceTrainingLoader
 from data.labels import LabelSet
 from data.loading import TrainingBatch, TrainingLoader
-from data.samples import Sample
+from data.samples import Sample, SegmentationDataset
 from data.workers import worker_count
 from engine.metrics import add_to_confusion
 from engine.normalization import IMAGENET
 from engine.trainer import Trainer
 from engine.training_step import Components
 from losses.combinations import ce_iou
-from utils.errors import DataFault
 from utils.tables import table
 
 CLASSES = 11
@@ -38,7 +38,7 @@ LABELS = LabelSet(tuple(str(i) for i in range(CLASSES)), tuple((i, i, i) for i i
 
 
 class Work(NamedTuple):
-    """A network, and the batches that it trains on."""
+    """A network and its batches."""
 
     model: str
     size: tuple[int, int]
@@ -54,10 +54,10 @@ WORK = (
 SMOKE = (Work("enet", (64, 64), 2),)
 
 
-class Noise:
+class Noise(SegmentationDataset):
     """Random samples in memory: reading costs a copy."""
 
-    labels, splits, faults = LABELS, ("train",), tuple[DataFault, ...]()
+    labels = LABELS
 
     def __init__(self, size: tuple[int, int], length: int) -> None:
         rng = np.random.default_rng(0)
@@ -71,30 +71,21 @@ class Noise:
     def __getitem__(self, index: int) -> Sample:
         return Sample(self.images[index % 16].copy(), self.masks[index % 16].copy(), self.name(index))
 
-    def name(self, index: int) -> str:
-        return str(index)
-
-    def files(self, index: int) -> list[str]:
-        return []
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self.masks.shape[1], self.masks.shape[2]
-
 
 def build(name: str) -> nn.Module:
-    """The network of conf/model/<name>.yaml."""
+    """Build the network of conf/model/<name>.yaml."""
     return build_network(option_node("model", name), CLASSES)
 
 
 def standard(size: tuple[int, int]) -> Augmentation:
-    """The list of conf/augmentation/standard.yaml."""
+    """Build the augmentation of conf/augmentation/standard.yaml."""
     node = OmegaConf.load("conf/augmentation/standard.yaml")
     config = OmegaConf.create({"data": {"image_size": list(size)}, "augmentation": node})
     return instantiate(config.augmentation, _convert_="all")
 
 
 def seconds_per(function: Callable[[], object], device: torch.device, budget: float) -> float:
-    """Mean seconds of a call over about `budget` seconds, after two unmeasured ones."""
+    """Return the mean seconds of a call over about `budget` seconds, after two that are not timed."""
 
     def wait() -> None:
         if device.type == "cuda":
@@ -112,7 +103,7 @@ def seconds_per(function: Callable[[], object], device: torch.device, budget: fl
 
 
 def parts(work: Work, amp: Any, budget: float) -> list[str]:
-    """A row: images/s of the network and of a whole step, the loss's and metric's shares, peak memory."""
+    """Return images/s of the network and of a whole step, the shares of loss and metric, and peak memory."""
     trainer = Trainer(epochs=1, amp=amp)
     device = trainer.device
     model: nn.Module = trainer.prepare(build(work.model)).train()
@@ -165,7 +156,7 @@ def parts(work: Work, amp: Any, budget: float) -> list[str]:
 
 
 def loop(work: Work, cache: str, budget: float) -> list[str]:
-    """A row: images/s of the training loop, and how long the GPU waits for its batches."""
+    """Return images/s of the training loop, and the share of time that the GPU waits for batches."""
     trainer = Trainer(epochs=1)
     device = trainer.device
     model: nn.Module = trainer.prepare(build(work.model)).train()

@@ -1,5 +1,5 @@
-"""infer.py: a folder of photos against the network alone, the first mask against the import of torch, and the memory
-that a photo of 20,000 x 20,000 pixels takes.
+"""infer.py: a folder of photos against only the network, the first mask against the import of torch, and the peak
+memory for a photo of 20,000 x 20,000 pixels.
 
 python -m benchmarks.inference
 """
@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import cv2
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from benchmarks.timing import alternating, interleaved
 from data.labels import IGNORE_INDEX
 from data.synthetic import Synthetic
 from engine.checkpoint import save_checkpoint
@@ -35,7 +35,7 @@ SIZE, PHOTO, PHOTOS, STEPS, ROUNDS, STARTS, HUGE = (512, 512), (480, 640), 200, 
 
 
 def main() -> None:
-    keep_freed_memory()  # these two as infer.py does
+    keep_freed_memory()  # as in infer.py, like the next line
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def write_checkpoint(path: Path) -> Path:
-    """ENet after some steps: without any, its masks would be noise, of which PNGs are large and slow to write."""
+    """Train ENet for some steps: masks of an untrained network are noise, which is slow to write as PNG."""
     torch.manual_seed(0)
     scenes = Synthetic((120, 160), "train")
     model = ENet(len(scenes.labels))
@@ -74,7 +74,7 @@ def write_checkpoint(path: Path) -> Path:
 
 
 def write_photos(folder: Path) -> None:
-    """Generated scenes as JPEGs."""
+    """Write generated scenes as JPEGs."""
     folder.mkdir()
     scenes = Synthetic(PHOTO, "train")
     for i in range(PHOTOS):
@@ -83,7 +83,7 @@ def write_photos(folder: Path) -> None:
 
 
 def huge(folder: Path, checkpoint: Path) -> int:
-    """Bytes that infer.py holds at most for a huge photo, as Linux counts them."""
+    """Return the peak resident memory of infer.py for a huge photo, in bytes. Needs Linux."""
     photo = folder / "huge.jpg"
     scene = cv2.cvtColor(Synthetic((1000, 1000), "train")[0].image, cv2.COLOR_RGB2BGR)
     cv2.imwrite(str(photo), np.tile(scene, (HUGE // 1000, HUGE // 1000, 1)))
@@ -103,7 +103,7 @@ def huge(folder: Path, checkpoint: Path) -> int:
 
 
 def rates(folder: Path, checkpoint: Path) -> list[list[str]]:
-    """Images a second of the network alone, of photos to masks, and of photos to masks and overlays."""
+    """Compare photos to masks, and to masks and overlays, with only the network; in images per second."""
     predictor = Predictor.from_checkpoint(checkpoint)
     image = torch.randn(1, 3, *SIZE)
 
@@ -115,20 +115,15 @@ def rates(folder: Path, checkpoint: Path) -> list[list[str]]:
     kinds = {"masks": ["mask"], "masks and overlays": ["mask", "overlay"]}
     plans = {name: plan_photos(str(folder / "photos"), str(folder / name), formats) for name, formats in kinds.items()}
     work = {"network": network} | {name: lambda plan=plan: segment(plan, predictor) for name, plan in plans.items()}
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(ROUNDS):  # in turn, and compared within a round: a machine may be slower in one than in another
-        for name, run in work.items():
-            began = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - began)
+    times = alternating(work, ROUNDS, warmup=0)
     rate = {name: PHOTOS / statistics.median(seconds) for name, seconds in times.items()}
-    ratio = {
+    ratio = {  # within a round, because the machine may be slower in another
         name: statistics.median(alone / seconds for alone, seconds in zip(times["network"], times[name], strict=True))
         for name in kinds
     }
     return [
         [
-            f"{PHOTOS} JPEGs of {PHOTO[1]}x{PHOTO[0]} to {name} / network on tensors in memory",
+            f"{PHOTOS} JPEGs of {PHOTO[1]}x{PHOTO[0]} to {name} / network only",
             f"{rate[name]:.2f} img/s",
             f"{rate['network']:.2f} img/s",
             f"{ratio[name]:.2f}",
@@ -138,7 +133,7 @@ def rates(folder: Path, checkpoint: Path) -> list[list[str]]:
 
 
 def start(folder: Path, checkpoint: Path) -> list[str]:
-    """Seconds from the command to the first mask, against those of importing torch."""
+    """Compare the seconds from the command to the first mask with those of importing torch."""
     photo = folder / "photos" / "000.jpg"
     infer = [
         "infer.py",
@@ -147,14 +142,13 @@ def start(folder: Path, checkpoint: Path) -> list[str]:
         f"output={folder / 'first.png'}",
         "overwrite=true",
     ]
-    commands = {"infer": infer, "torch": ["-c", "import torch"]}
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(STARTS):
-        for name, words in commands.items():
-            began = time.perf_counter()
-            subprocess.run([sys.executable, *words], cwd=ROOT, check=True, capture_output=True)
-            times[name].append(time.perf_counter() - began)
-    ours, theirs = (statistics.median(times[name]) for name in ("infer", "torch"))
+
+    def run(*words: str) -> None:
+        subprocess.run([sys.executable, *words], cwd=ROOT, check=True, capture_output=True)
+
+    ours, theirs = interleaved(
+        {"infer": lambda: run(*infer), "torch": lambda: run("-c", "import torch")}, STARTS, 0
+    ).values()
     return ["infer.py, one photo / import torch", f"{ours:.2f} s", f"{theirs:.2f} s", f"{ours / theirs:.2f}"]
 
 

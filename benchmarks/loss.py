@@ -1,4 +1,4 @@
-"""Soft-IoU, with and without cross-entropy, forward and backward, against the usual formulation with a one-hot tensor.
+"""Soft-IoU, with and without cross-entropy, forward and backward, against a common implementation with one-hot tensors.
 
 python -m benchmarks.loss
 """
@@ -28,7 +28,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def usual_soft_iou(logits: Tensor, target: Tensor) -> Tensor:
-    """Softmax, one-hot, product, sum, as most published soft-IoU and soft-Dice losses have it."""
+    """Compute softmax, one-hot, product and sum, as most published soft-IoU and soft-Dice losses do."""
     valid = target != IGNORE_INDEX
     mask = valid.unsqueeze(1)
     p = logits.softmax(1) * mask
@@ -57,7 +57,7 @@ RIVALS: dict[str, dict[str, Loss]] = {
 
 
 def inputs(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Logits, and a target with a tenth of its pixels ignored."""
+    """Return logits, and a target with a tenth of its pixels ignored."""
     generator = torch.Generator().manual_seed(0)
     n, classes, height, width = shape
     logits = torch.randn(shape, generator=generator)
@@ -67,15 +67,15 @@ def inputs(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 
 
 def gradient(loss: Loss, logits: Tensor, target: Tensor) -> Tensor:
-    """Forward and backward."""
+    """Return the gradient of the logits, by a forward and a backward pass."""
     (found,) = torch.autograd.grad(loss(logits, target), logits)
     return found
 
 
 def extra_peak(name: str, rival: str) -> int:
-    """Bytes that a forward and backward pass needs beside its inputs, at most; for a fresh process."""
+    """Return the peak bytes of a forward and backward pass besides its inputs. Call in a fresh process."""
     loss = RIVALS[name][rival]
-    gradient(loss, *inputs((1, 3, 32, 32)))  # what is loaded once does not count
+    gradient(loss, *inputs((1, 3, 32, 32)))  # load libraries before measuring
     logits, target = inputs(SHAPE)
     before = memory("VmRSS")
     gradient(loss, logits, target)
@@ -88,7 +88,7 @@ def extra_peak_in_fresh_process(name: str, rival: str) -> int:
 
 
 def compare(name: str) -> None:
-    """Prints time, memory and the difference of the gradients for one loss."""
+    """Print time, memory and the difference of the gradients for one loss."""
     logits, target = inputs(SHAPE)
     calls = {rival: functools.partial(gradient, loss, logits, target) for rival, loss in RIVALS[name].items()}
     times = interleaved(calls, ROUNDS)

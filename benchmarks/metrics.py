@@ -1,4 +1,4 @@
-"""The confusion matrix, against scikit-learn's.
+"""The confusion matrix against that of scikit-learn.
 
 python -m benchmarks.metrics
 """
@@ -29,7 +29,7 @@ def main() -> None:
         return confusion
 
     def sklearn() -> torch.Tensor:
-        # Pixels of 255 are no label of the list, and so left out.
+        # Pixels with 255 are not in the list of labels, so they are ignored.
         labels = list(range(CLASSES))
         return torch.from_numpy(confusion_matrix(target.flatten().numpy(), prediction.flatten().numpy(), labels=labels))
 

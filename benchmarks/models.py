@@ -1,4 +1,4 @@
-"""Latency of networks against public implementations of the same: 1 image of 512x512, eager, float32, CPU.
+"""Latency of networks against public implementations: 1 image of 512x512, eager, float32, CPU.
 
 python -m benchmarks.models
 """
@@ -25,16 +25,16 @@ Forward = Callable[[Tensor], object]
 
 
 def encoder(name: str) -> tuple[Forward, Forward]:
-    """Theirs and ours; both with the 1x1 convolution at the end."""
+    """Return their encoder and ours, both with the final 1x1 convolution."""
     theirs = EfficientNet.from_name(name.replace("_", "-"), include_top=False, image_size=None).eval()
     return theirs.extract_features, EfficientNetEncoder(name, head=True).eval()
 
 
 def deeplab(output_stride: Literal[8, 16], as_theirs: bool = False) -> tuple[Forward, Forward]:
-    """DeepLabV3+ with EfficientNet-B0 and separable convolutions, as segmentation_models.pytorch has it.
+    """Return their DeepLabV3+ and ours, with EfficientNet-B0 and separable convolutions.
 
     Args:
-        as_theirs: leave out the second convolution of the decoder, which the paper has and theirs has not.
+        as_theirs: omit the second convolution of the decoder, which is in the paper but not in theirs.
     """
     theirs = smp.DeepLabV3Plus(
         "efficientnet-b0", encoder_weights=None, encoder_output_stride=output_stride, classes=CLASSES

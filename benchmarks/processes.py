@@ -1,4 +1,4 @@
-"""Training with two processes of a thread each against one with one thread, and one with two.
+"""Training with two processes of one thread each, against one process with one and with two threads.
 
 python -m benchmarks.processes
 """
@@ -21,7 +21,7 @@ ROUNDS = 3
 
 
 def images_per_second(processes: int, threads: int) -> float:
-    """The median over the epochs after the first of a real run on generated scenes."""
+    """Return the images per second of a real run on generated scenes: the median of all epochs but the first."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(

@@ -1,4 +1,4 @@
-"""Fair timings of rivals: run by run in turn, so that a busy machine slows all of them alike."""
+"""Time alternatives in turn, so that a busy machine slows all of them equally."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """Return the seconds of a call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
-def interleaved(rivals: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 2) -> dict[str, float]:
-    """The median seconds of each rival's calls, over `rounds` rounds after `warmup` unmeasured ones.
+def alternating(rivals: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 2) -> dict[str, list[float]]:
+    """Return the seconds of each rival's calls in `rounds` rounds, after `warmup` rounds that are not timed.
 
-    Every other round goes through the rivals backwards, so that none always follows the same one.
+    Every other round is in reverse order, so that none always follows the same one.
     """
     times: dict[str, list[float]] = {name: [] for name in rivals}
     for turn in range(warmup + rounds):
@@ -25,9 +25,14 @@ def interleaved(rivals: Mapping[str, Callable[[], object]], rounds: int, warmup:
             elapsed = seconds(rivals[name])
             if turn >= warmup:
                 times[name].append(elapsed)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
+
+
+def interleaved(rivals: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 2) -> dict[str, float]:
+    """Return the medians of `alternating`."""
+    return {name: statistics.median(times) for name, times in alternating(rivals, rounds, warmup).items()}
 
 
 def milliseconds(value: float) -> str:
-    """Seconds as '12.3 ms'."""
+    """Return seconds as '12.3 ms'."""
     return f"{value * 1000:.1f} ms"

@@ -1,4 +1,4 @@
-"""What the Trainer adds to a bare loop with the same network, loss, optimiser and batches in memory.
+"""Overhead of the Trainer over a bare loop with the same network, loss, optimiser and batches in memory.
 
 python -m benchmarks.trainer_overhead
 """
@@ -34,7 +34,7 @@ STEPS, WARMUP, EPOCHS = 10, 1, 20
 
 
 class Batches:
-    """Random batches in memory, with what the Trainer reads of a `TrainingLoader`."""
+    """Random batches in memory, with the attributes of a `TrainingLoader` that the Trainer reads."""
 
     watched = None
     image_size = SIZE
@@ -59,7 +59,7 @@ class Batches:
 
 
 class OneImage:
-    """The least that a validation can be."""
+    """A validation set of one small image."""
 
     samples = 1
     labels = LABELS
@@ -72,7 +72,7 @@ class OneImage:
 
 
 def components_of(trainer: Trainer) -> Components:
-    """A network and what trains it, the same each time."""
+    """Build a network with loss, optimiser and schedule, the same each time."""
     torch.manual_seed(0)
     model = trainer.prepare(ENet(len(LABELS)))
     loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
@@ -81,7 +81,7 @@ def components_of(trainer: Trainer) -> Components:
 
 
 def bare_epoch(components: Components, batches: Batches) -> None:
-    """Normalise, forward, loss, backward, step: nothing is checked, counted, shown or kept."""
+    """Normalise, forward, loss, backward, step: nothing is checked, counted, displayed or saved."""
     components.model.train()
     for images, masks, _ in batches:
         logits = components.model(IMAGENET(images, channels_last=True))
@@ -94,7 +94,7 @@ def bare_epoch(components: Components, batches: Batches) -> None:
 
 
 class TimedLoop(TrainingLoop):
-    """Times its epochs, without validation and checkpoints, in turn with those of the bare loop."""
+    """A training loop that times its epochs, without validation and checkpoints, in turn with those of a bare loop."""
 
     def __init__(
         self, trainer: Trainer, components: Components, train: Batches, validation: OneImage, record: RunRecord
@@ -116,7 +116,7 @@ class TimedLoop(TrainingLoop):
 
 
 def compare(folder: str, logger: Logger, **options: Any) -> dict[str, float]:
-    """Median seconds of a step of the bare loop and of the Trainer with these options."""
+    """Return the median seconds of a step of the bare loop and of the Trainer with these options."""
     trainer = Trainer(epochs=WARMUP + EPOCHS, device="cpu", validate_every=WARMUP + EPOCHS, **options)
     components = components_of(trainer)
     logger.begin("benchmark", None, {}, {})
@@ -134,8 +134,8 @@ def main() -> None:
     rows = [["ENet, CE + soft-IoU, AdamW", "bare loop", "Trainer", "Trainer / bare loop"]]
     with tempfile.TemporaryDirectory() as plain, tempfile.TemporaryDirectory() as full:
         found = {
-            "as it is": compare(plain, NoLogger()),
-            "EMA, TensorBoard, a checkpoint each 5 s": compare(
+            "default": compare(plain, NoLogger()),
+            "EMA, TensorBoard, a checkpoint every 5 s": compare(
                 full, TensorBoard(full), ema=True, checkpoint_minutes=5 / 60
             ),
         }

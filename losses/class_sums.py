@@ -46,7 +46,8 @@ class _ClassSums(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         classes = logits.shape[1]
         with torch.autocast(logits.device.type, enabled=False):
-            log_p = torch.log_softmax(logits.flatten(2), dim=1, dtype=torch.float32)  # (N, C, HW)
+            planes = logits.flatten(2).contiguous()  # a copy of channels_last logits, kept for the gradient
+            log_p = torch.log_softmax(planes, dim=1, dtype=torch.float32)  # (N, C, HW)
             valid = target.flatten(1) != IGNORE_INDEX
             index = target.flatten(1).where(valid, 0)
             weight = valid.float()
@@ -57,23 +58,25 @@ class _ClassSums(torch.autograd.Function):
             surprise, intersection, present = (
                 _by_class(values, index, classes) for values in (-log_p_target, p_target, weight)
             )
-        ctx.save_for_backward(logits, index, weight, p_target)
+        ctx.save_for_backward(planes, index, weight, p_target)
+        ctx.shape, ctx.channels_last = logits.shape, logits.is_contiguous(memory_format=torch.channels_last)
         ctx.mark_non_differentiable(present)
         return surprise, intersection, predicted, present
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_s: Tensor, grad_i: Tensor, grad_p: Tensor, _: Tensor) -> tuple[Tensor, None]:
-        logits, index, weight, p_target = ctx.saved_tensors
-        with torch.autocast(logits.device.type, enabled=False):
-            p = torch.softmax(logits.flatten(2), dim=1, dtype=torch.float32)
+        planes, index, weight, p_target = ctx.saved_tensors
+        with torch.autocast(planes.device.type, enabled=False):
+            p = torch.softmax(planes, dim=1, dtype=torch.float32)
             d_target = grad_s[index] * weight
             own = p_target * grad_i[index] - d_target
             common = torch.matmul(grad_p, p).add_(own)
             for c in range(p.shape[1]):  # class by class: the whole factor would be as large as the logits
                 p[:, c].mul_((grad_p[c] - common).mul_(weight))
             p.scatter_add_(1, index.unsqueeze(1), own.unsqueeze(1))
-        return p.view(logits.shape).to(logits.dtype), None
+            gradient = p.to(planes.dtype).view(ctx.shape)
+        return gradient.contiguous(memory_format=torch.channels_last) if ctx.channels_last else gradient, None
 
 
 def _by_class(values: Tensor, index: Tensor, classes: int) -> Tensor:

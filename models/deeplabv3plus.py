@@ -17,6 +17,7 @@ from models.layers import (
     check_num_classes,
     check_share,
     conv_norm_act,
+    in_layout_of,
     resize,
     separable_norm_act,
 )
@@ -45,7 +46,7 @@ class ASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 256, H, W)."""
-        image = self.image(F.adaptive_avg_pool2d(x, 1)).expand(-1, -1, *x.shape[-2:])
+        image = in_layout_of(x, self.image(F.adaptive_avg_pool2d(x, 1)).expand(-1, -1, *x.shape[-2:]))
         return self.project(torch.cat([self.pointwise(x), *(conv(x) for conv in self.atrous), image], dim=1))
 
 

@@ -32,11 +32,13 @@ def test_unpooling_equals_that_of_torch(size: tuple[int, int], dtype: torch.dtyp
 
 
 @SIZES
-def test_unpooling_gradient_equals_that_of_torch(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_unpooling_gradient_equals_that_of_torch(size: tuple[int, int], layout: torch.memory_format) -> None:
     _, _, indices = pooled(size)
     ours, theirs = (torch.ones(indices.shape, requires_grad=True) for _ in range(2))
     weight = torch.randn(2, 3, *size)
-    (MaxUnpool()(ours, indices, size) * weight).sum().backward()
+    given = ours.contiguous(memory_format=layout)
+    (MaxUnpool()(given, indices.contiguous(memory_format=layout), size) * weight).sum().backward()
     (nn.MaxUnpool2d(2)(theirs, indices, output_size=list(size)) * weight).sum().backward()
     assert ours.grad is not None
     assert theirs.grad is not None
@@ -53,6 +55,33 @@ def test_unpooling_puts_values_back(size: tuple[int, int]) -> None:
         window = x[n, c, y : y + 2, z : z + 2]
         expected = x[n, c, i, j] if x[n, c, i, j] == window.max() else 0.0
         assert found[n, c, i, j] == expected
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_prelu_gradient_equals_that_of_torch(layout: torch.memory_format) -> None:
+    """In float64; with zeros, negative slopes, and slopes above 1."""
+    x = torch.randn(2, 4, 5, 6, dtype=torch.float64).round(decimals=1).contiguous(memory_format=layout)
+    slope = torch.tensor([-0.5, 0.0, 0.25, 2.0], dtype=torch.float64)
+    weight = torch.randn_like(x)
+    gradients = []
+    for layer in (PReLU(4).double(), nn.PReLU(4).double()):
+        layer.weight.data.copy_(slope)
+        leaf = x.clone().requires_grad_()
+        (layer(leaf) * weight).sum().backward()
+        gradients.append((leaf.grad, layer.weight.grad))
+    assert (x == 0).any()
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_prelu_in_mixed_precision() -> None:
+    layer, leaf = PReLU(4), torch.randn(2, 4, 5, 6, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(F.conv2d(leaf, torch.eye(4).view(4, 4, 1, 1)))
+    out.float().sum().backward()
+    assert leaf.grad is not None and layer.weight.grad is not None
+    expected = leaf.detach().bfloat16().float()
+    torch.testing.assert_close(leaf.grad, torch.where(expected > 0, 1.0, 0.25))
+    torch.testing.assert_close(layer.weight.grad, expected.clamp_max(0).sum((0, 2, 3)), rtol=0.02, atol=0.1)
 
 
 @pytest.mark.parametrize(("size", "expected"), [((4, 6), (4, 6)), ((5, 6), (6, 6)), ((4, 7), (4, 8)), ((3, 3), (4, 4))])

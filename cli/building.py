@@ -144,9 +144,10 @@ def build_splits(cfg: DictConfig) -> Splits:
 
 
 def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, masks: bool) -> SegmentationDataset:
-    """The samples of a split with images, and `masks` if wanted, at the size of the network's input.
+    """Return the samples of a split, after a check of their files.
 
-    Their files are checked first.
+    Args:
+        masks: resize masks, too, to the size of the network's input. Images always are.
     """
     from data.checking import checked_samples
 
@@ -267,7 +268,7 @@ def _image_size(cfg: DictConfig) -> tuple[int, int]:
 
 
 def loader_options(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
-    """Arguments that the loaders of training and validation share."""
+    """Return the arguments that the loaders of training and validation share."""
     from data.loading import Share
     from data.workers import worker_count
     from engine import distributed

@@ -93,7 +93,7 @@ def _resume_words(words: list[str], resumed: str) -> list[str]:
         if group not in choices or "/" in group:
             kept.append(word)
         elif choice != choices[group]:
-            raise UserError(f"resume={resumed}: the run has {group}={choices[group]}; start a new run for {word}")
+            raise UserError(f"resume={resumed}: the run has {group}={choices[group]}, not {word}; start a new run")
     ConfigStore.instance().store(RUN_CONFIG, literal(config))
     return ["--config-name", "resume", *kept, f"hydra.run.dir={quote(str(run))}"]
 
@@ -131,7 +131,9 @@ def choices_of_run(run: Path) -> dict[str, Any]:
     for key in ("hydra", "runtime", "choices"):
         node = node.get(key) if isinstance(node, dict) else None
     if not isinstance(node, dict):
-        raise UserError(f"{path}: not Hydra's record of a run (no hydra.runtime.choices); delete it to resume the run")
+        raise UserError(
+            f"{path}: not Hydra's record of a run (no hydra.runtime.choices); delete the file to resume the run"
+        )
     return node
 
 

@@ -1,4 +1,4 @@
-"""Which samples an evaluation measures."""
+"""Choose the samples that an evaluation measures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger("evaluate")
 
 
 def run_node(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The node `data` of the checkpoint's run; {} where it names no data set of this project."""
+    """Return the node `data` of the checkpoint's run; {} if it is not a data set of this project."""
     try:
         stored = plain_copy(checkpoint["config"].get("data") or {})
     except ValueError:
@@ -29,12 +29,12 @@ def run_node(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """The node `data`: that of the checkpoint's run, or of the option chosen, with the keys that were typed.
+    """Return the node `data` of the chosen option, or else of the checkpoint's run, with the keys of the command line.
 
-    The run's `limit` is only for its own data.
+    The run's `limit` applies to its own data only.
 
     Raises:
-        UserError: a key is wrong, or the checkpoint names something else than a data set of this project.
+        UserError: a key is wrong, or the checkpoint's data set is not one of this project.
     """
     typed = plain(cfg.data) if cfg.get("data") else {}
     if "_target_" in typed:
@@ -42,7 +42,7 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) 
         if not any(word.startswith("data.image_size") for word in overrides()):
             node["image_size"] = list(checkpoint["image_size"])
     else:
-        # A checkpoint may come from anywhere: it may choose a data set and its plain options, and have nothing fetched.
+        # A checkpoint may come from anywhere: accept a data set and its plain options, and download nothing.
         try:
             stored = plain_copy(checkpoint["config"].get("data") or {})
         except ValueError as error:
@@ -61,15 +61,17 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) 
 
 
 def is_another(node: dict[str, Any], own: dict[str, Any]) -> bool:
-    """Whether a node `data` is of another data set than the run's own."""
+    """Whether a node `data` is not that of the run's data set."""
     if node["_target_"] != own.get("_target_"):
         return True
     return "root" in node and not is_same_place(node["root"], own.get("root"))
 
 
 def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What a node `data` is compared with to name what is different: that of the run or, for another kind of data set,
-    the option in conf/ at the run's image size."""
+    """Return the node to compare a node `data` with, to put the differences in file names.
+
+    It is that of the run or, for another kind of data set, the option in conf/ at the run's image size.
+    """
     option = chosen("data")
     usual = option_node("data", option) if option else {}
     if node["_target_"] == own.get("_target_"):
@@ -82,28 +84,36 @@ def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, 
 
 
 def usual_split(node: dict[str, Any], own: dict[str, Any]) -> str:
-    """The split to measure where none was typed: the one that the run validated on. Of a folder that is not the run's,
-    and that only a share of its photos would divide, all."""
+    """Return the split to measure by default: the validation split of the run.
+
+    Of another folder that has no lists or folders for its splits, it is all photos.
+    """
     split = validation_split(node)
     return ALL if is_another(node, own) and _by_share(node, split) else split
 
 
 def log_subset(cfg: DictConfig, node: dict[str, Any], split: str, samples: int, in_split: int) -> None:
-    """Says in a line each where a part of the data is measured, or all of them, without a word of the user's.
+    """Log a line if a part of the data is measured, or all of them, without the user's asking.
 
     Args:
-        samples: how many are measured.
-        in_split: how many the split has.
+        samples: number of samples to measure.
+        in_split: number of samples of the split.
     """
     if _by_share(node, split):
         log.info(
             "split=%s: %d photos of %s, a share chosen by their names (data.val_share=%g); split=%s measures all",
-            *(split, in_split, node["root"], node["val_share"], ALL),
+            split,
+            in_split,
+            node["root"],
+            node["val_share"],
+            ALL,
         )
     elif split == ALL and not cfg.split:
         log.info(
-            "neither lists nor folders divide %s, so all %d photos are measured; split=%s measures a share of them",
-            *(node["root"], in_split, node["val_split"]),
+            "%s has no lists or folders for its splits, so all %d photos are measured; split=%s measures a share",
+            node["root"],
+            in_split,
+            node["val_split"],
         )
     if samples < in_split and not any(word.lstrip("+").startswith("data.limit=") for word in overrides()):
         log.info("data.limit=%d: the first %d of %d samples, as in the run", samples, samples, in_split)
@@ -115,19 +125,20 @@ def _by_share(node: dict[str, Any], split: str) -> bool:
 
 
 def kind_of_data(node: dict[str, Any]) -> str:
-    """The name of a data set, as in conf/data/ and data/."""
+    """Return the name of a data set in conf/data/ and data/."""
     return str(node["_target_"]).split(".")[1]
 
 
-def check_classes(known: list[str], there: list[str]) -> None:
-    """
+def check_classes(known: list[str], present: list[str]) -> None:
+    """Check that network and data set have the same classes.
+
     Raises:
-        UserError: the network knows other classes than the data set has.
+        UserError: they have not.
     """
-    if known != there:
-        different = [name for name in [*known, *there] if (name in known) != (name in there)]
+    if known != present:
+        different = [name for name in [*known, *present] if (name in known) != (name in present)]
         raise UserError(
-            f"the network tells {len(known)} classes apart and the data set has {len(there)};"
-            f" {', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''} make the difference."
-            " Choose the data that it was trained for"
+            f"the network has {len(known)} classes and the data set has {len(present)}; they differ in"
+            f" {', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''};"
+            " choose data with the classes that the network was trained for"
         )

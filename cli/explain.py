@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf say of a mistake, in words for its maker."""
+"""Explain mistakes that Hydra and OmegaConf find while they compose a config."""
 
 from __future__ import annotations
 
@@ -9,66 +9,69 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
-from cli.schema import TYPED_AS
-from cli.validation import OPTIMIZER_KEYS, pretrained_keys
+from cli.validation import OPTIMIZER_KEYS, key_typed_for, pretrained_keys
 from utils.errors import did_you_mean
 
 
 def explain(error: BaseException) -> str:
-    """What is wrong, where, and the way out, for an error from composing a config."""
+    """Return what is wrong, where, and how to fix it."""
     cause = error.__cause__ or error
     context: BaseException | None = error
     while context is not None and not isinstance(context, yaml.YAMLError):
         context = context.__cause__ or context.__context__
     if isinstance(context, yaml.YAMLError):
-        return _of_yaml(context)
+        return _invalid_yaml(context)
     if isinstance(error, MissingConfigException) and error.options:
         missing = str(error.missing_cfg_file)
         group, _, option = missing.rpartition("/") if missing.startswith("hydra/") else missing.partition("/")
         options = sorted(name for name in error.options if not name.startswith("_"))  # those are only included
-        hint = did_you_mean(option, options)
-        return f"{group}={option}: there is no such option{hint or ''}\navailable: {', '.join(options)}"
+        return (
+            f"{group}={option}: there is no such option{did_you_mean(option, options)}\navailable: {', '.join(options)}"
+        )
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read as key=value; quote what is special: 'key=\"a, b\"'"
+        return f"{error.override}: cannot be read as key=value; quote special characters: 'key=\"a, b\"'"
     if isinstance(cause, InterpolationResolutionError | GrammarParseError):
         place = cause.full_key or "the command line"
-        return f"{place}: a ${{...}} in it cannot be resolved: {_unresolved(cause)}; a literal ${{ is written \\${{"
+        return f"{place}: cannot resolve ${{...}}: {_unresolved(cause)}; for a literal ${{, pass \\${{"
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-        known = _keys(cause.parent_node)
-        wrong = str(cause.key)
-        for group, keys in (("model", pretrained_keys()), ("optimizer", OPTIMIZER_KEYS)):
-            if known is not None and cause.full_key == f"{group}.{wrong}" and wrong not in keys:
-                known += sorted(keys)
-        if known is not None and wrong not in known:
-            prefix = cause.full_key.rpartition(".")[0]
-            close = did_you_mean(wrong, known)
-            hint = close.replace("'", f"'{prefix}.", 1) if prefix and close else close
-            typed = re.sub(rf"^({'|'.join(TYPED_AS)})(?=\.)", lambda found: TYPED_AS[found[1]], cause.full_key)
-            return f"{typed}: unknown key{hint or ('; known here: ' + ', '.join(known) if known else '')}"
-        return f"{cause.full_key}: {_first_line(cause)}"
+        return _wrong_key(cause)
+    text = _first_line(error)
     if "Config group override must be" in str(error):
-        return "a group (model=, data=, loss= ...) must be the name of an option, not a number or null"
-    if "No trials are completed yet" in str(error):
-        return "no trial of the search could be finished, so there is no best one; their train.log say why"
-    if "Multiple values for" in str(error):
-        group = _first_line(error).removeprefix("Multiple values for ").partition(".")[0]
-        return f"{group}: an option of it is chosen already; pass {group}=<option> without a + to choose another one"
-    if "Could not delete" in str(error):
-        return f"{_first_line(error)} Leave out the word that begins with ~"
-    if "Ambiguous value" in str(error):
-        return f"{_first_line(error)}: a list is written key=[a,b], and a sweep over values needs --multirun"
-    return _first_line(error)
+        return "a group (model=, data=, loss= ...) takes the name of an option, not a number or null"
+    if "No trials are completed yet" in text:
+        return "no trial of the search finished, so there is no best one; their train.log have the reasons"
+    if "Multiple values for" in text:
+        group = text.removeprefix("Multiple values for ").partition(".")[0]
+        return f"{group}: an option is chosen already; pass {group}=<option> without a + to choose another one"
+    if "Could not delete" in text:
+        return f"{text} Leave out the word that begins with ~"
+    if "Ambiguous value" in text:
+        return f"{text}: write a list as key=[a,b]; a sweep over values needs --multirun"
+    return text
+
+
+def _wrong_key(error: OmegaConfBaseException) -> str:
+    """Explain a key that its node does not have, or that has another type."""
+    key, name = key_typed_for(str(error.full_key)), str(error.key)
+    prefix = key.rpartition(".")[0]
+    known = _keys(error.parent_node)
+    shared = {"model": pretrained_keys(), "optimizer": OPTIMIZER_KEYS}.get(prefix, ())
+    if known is None or name in {*known, *shared}:
+        return f"{key}: {_first_line(error)}"
+    known = [f"{prefix}.{other}" if prefix else other for other in [*known, *sorted(shared)]]
+    listed = f"; known keys: {', '.join(known)}" if known else ""
+    return f"{key}: unknown key{did_you_mean(key, known) or listed}"
 
 
 def _keys(node: object) -> list[str] | None:
-    """The keys of a config node, without Hydra's."""
+    """Return the keys of a config node without those of Hydra."""
     if not isinstance(node, DictConfig):
         return None
-    return [TYPED_AS.get(str(key), str(key)) for key in node if key not in ("hydra", "_target_", "_partial_")]
+    return [key_typed_for(str(key)) for key in node if key not in ("hydra", "_target_", "_partial_")]
 
 
-def _of_yaml(error: yaml.YAMLError) -> str:
-    """Where a YAML file is broken, and why."""
+def _invalid_yaml(error: yaml.YAMLError) -> str:
+    """Return where a YAML file is invalid, and why."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     if mark is None:
         return "not valid YAML: " + " ".join(str(error).split())
@@ -77,12 +80,12 @@ def _of_yaml(error: yaml.YAMLError) -> str:
 
 
 def _unresolved(error: OmegaConfBaseException) -> str:
-    """Why an interpolation cannot be resolved."""
+    """Return why an interpolation cannot be resolved."""
     text = _first_line(error)
     if "HydraConfig was not set" in text:
-        return "${hydra:...} is known only to a run that has started"
+        return "${hydra:...} is known only after a run has started"
     if isinstance(error, GrammarParseError):
-        return "it is not complete"
+        return "it is incomplete"
     found = re.fullmatch(r"\w+ raised while resolving interpolation: (.*)", text)
     return (found[1] if found else text).strip("\"'")
 

@@ -1,4 +1,4 @@
-"""Paths and free texts on the command line, which are taken as typed, whatever Hydra's grammar says of them."""
+"""Quote paths and free texts on the command line, so that Hydra takes them literally."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ PATH_KEYS = frozenset(
         *("weights", "labels", "data.root", "data.labels", "model.weights", "model.encoder_weights"),
     }
 )
-"""Keys whose values are taken as they stand, whatever Hydra's grammar says of brackets, commas or quotes."""
+"""Keys whose values are literal, including brackets, commas and quotes, which are special in Hydra's grammar."""
 
 FREE_TEXTS = frozenset({"name", "notes"})
-"""Keys of free texts. They are taken as they stand, too, except that `${...}` is resolved, and that `choice(...)` is
-read by Hydra where several values are meant, in a sweep."""
+"""Keys whose values are literal except for `${...}`, and for `choice(...)` in a sweep."""
 
 
 def quote_texts(words: list[str], sweep: bool = False) -> list[str]:
@@ -41,14 +40,14 @@ def quote_texts(words: list[str], sweep: bool = False) -> list[str]:
 
 
 def quote(value: str, interpolate: bool = False) -> str:
-    """`value` as a quoted string of Hydra's grammar, literal unless `interpolate` leaves its `${...}` to OmegaConf."""
+    """Return a value as a quoted string of Hydra's grammar; with `interpolate`, OmegaConf resolves its `${...}`."""
     text = value if interpolate else literal(value)
     # In quotes, a backslash is special only before a quote, and so at the end.
     return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
 
 
 def as_typed(word: str) -> str:
-    """The word without the quotes that Hydra got a path or a free text in."""
+    """Return a word without the quotes around a path or free text."""
     key = word.partition("=")[0]
     name = key.lstrip("+")
     if name not in PATH_KEYS | FREE_TEXTS:

@@ -1,4 +1,4 @@
-"""What a training run records beside its metrics and checkpoints: its config, facts about it, and how it ended."""
+"""Record a training besides its metrics and checkpoints: its config, facts about it, and how it ended."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
 
 
 def _facts(cfg: DictConfig, config: dict[str, Any], run: OpenRun, training: Training) -> dict[str, Any]:
-    """The values of summary.json that are known before the first step."""
+    """Return the values of summary.json that are known before the first step."""
     from engine import distributed
     from utils.environment import environment
 
@@ -106,7 +106,7 @@ def _announce(cfg: DictConfig, run: OpenRun, training: Training) -> None:
 
 
 def _pictures(training: Training) -> Any:
-    """What draws predictions for the logger; None if the logger takes no pictures."""
+    """Return the pictures of predictions for the logger; None if the logger takes none."""
     from engine.pictures import Pictures
 
     if not training.logger.pictures:
@@ -116,5 +116,5 @@ def _pictures(training: Training) -> Any:
 
 
 def _run_title(folder: Path) -> str:
-    """The name of a run for loggers: its folder, for a job of a sweep that of the sweep and the job."""
+    """Return the name of a run for loggers: its folder; of a job of a sweep, folder and job."""
     return str(folder.relative_to("experiments")) if folder.is_relative_to("experiments") else folder.name

@@ -1,4 +1,4 @@
-"""Opening a run folder: for a new run, to resume a run, or to find that it is finished."""
+"""Open a run folder: for a new run, to resume a run, or to find that it is finished."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def check_resumable(
 
 
 def resume_command(run: RunFolder, processes: int) -> str:
-    """The command that resumes a run with as many processes."""
+    """Return the command that resumes a run with the same number of processes."""
     start = "python" if processes == 1 else f"torchrun --standalone --nproc_per_node={processes}"
     if processes > torchrun.local_processes():  # on several machines
         start = "torchrun <as before>"

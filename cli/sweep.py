@@ -1,4 +1,4 @@
-"""The folder of a sweep: which of its jobs are done, which were turned away, and what to say of it at its end."""
+"""The folder of a sweep: the states of its jobs, the jobs that were refused, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -9,70 +9,70 @@ from pathlib import Path
 from typing import Any
 
 from cli.checks import differences
-from cli.sweep_words import MAY_BE_TYPED_ANEW
+from cli.sweep_words import SWEEP_MAY_CHANGE
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
 from utils.run_folder import RunFolder
 from utils.trusted import read_plain
 
 REFUSED = "refused.txt"
-"""Says which jobs were turned away, for the process that started the sweep."""
+"""File that lists the refused jobs. They may run in other processes than the one that prints the summary."""
 
 
 def check_same_config(folder: RunFolder, config: dict[str, Any]) -> None:
-    """Refuses to go on with a job that was trained with another config, or of which that cannot be told.
+    """Check that a job which was trained before has the same config.
 
     Raises:
-        Occupied: its folder is to stay as it is.
+        Occupied: it has another one, or its files are damaged.
     """
-    way_out = "delete the folder to train it anew"
+    remedy = "delete the folder to train it anew"
     try:
         summary = folder.read_summary()
         has_begun = is_there(folder.last) or summary.get("status") == "finished"
         if not has_begun or not (folder.path / "config.yaml").exists():
             return
         before = read_plain(folder.path / "config.yaml")
-        changed = differences(before, config, MAY_BE_TYPED_ANEW | {"sweep"})
+        changed = differences(before, config, SWEEP_MAY_CHANGE | {"sweep"})
     except (OSError, ValueError, AttributeError, UserError) as error:
-        raise Occupied(f"{folder.path}: its summary.json or config.yaml is damaged; {way_out}") from error
+        raise Occupied(f"{folder.path}: its summary.json or config.yaml is damaged; {remedy}") from error
     if changed:
         changes = "; ".join(changed)
-        raise Occupied(f"{folder.path} was trained with another config: {changes}\nundo that, or {way_out}")
+        raise Occupied(f"{folder.path} was trained with another config: {changes}\nundo that, or {remedy}")
 
 
 def note_refused(job: Path, reason: str) -> None:
-    """Tells the process that started the sweep, which may be another one, that a job was turned away."""
+    """Note that a job was refused, for the summary of the sweep."""
     with suppress(OSError), (job.parent / REFUSED).open("a", encoding="utf-8") as file:
         file.write(f"{job.name}: {' '.join(reason.split())}\n")
 
 
 def clear_refused(folder: Path) -> None:
-    """Begins a new count of the jobs that are turned away."""
+    """Forget the jobs that were refused earlier."""
     with suppress(OSError):
         (folder / REFUSED).unlink(missing_ok=True)
 
 
 def jobs_begun(folder: Path) -> bool:
-    """Whether a sweep has come to its first job."""
+    """Whether a sweep has reached its first job."""
     return folder.is_dir() and any(path.is_dir() for path in folder.iterdir())
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether all jobs that a sweep has begun are finished, and none was turned away."""
+    """Whether all jobs that a sweep has begun are finished, and none was refused."""
     states = _states(folder)
     return bool(states) and all(status == "finished" for status, _ in states.values()) and not _refused(folder)
 
 
 def running(folder: Path) -> set[str]:
-    """The jobs that say that they are under way."""
+    """Return the jobs with the status `running`."""
     return {job for job, (status, _) in _states(folder).items() if status == "running"}
 
 
 def summary(folder: Path, complete: bool) -> str:
-    """What to say of a sweep when it ends: a table of its jobs, what went wrong, and how to go on.
+    """Summarise a sweep at its end: a table of its jobs, failures, and the next command.
 
     Args:
-        complete: whether all jobs had their turn.
+        complete: whether all jobs were started.
     """
     from comparison.runs import read_runs
     from comparison.table import differing_keys, rendered, rows_of
@@ -101,19 +101,19 @@ def summary(folder: Path, complete: bool) -> str:
     if complete and is_finished(folder):
         lines.append(f"all {len(states)} finished; compare them: python compare.py {shlex.quote(f'runs={folder}')}")
     else:
-        go_on = shlex.quote(f"sweep={folder}")
-        lines.append(f"what is missing or unfinished: python train_segmentation.py --multirun {go_on}")
+        word = shlex.quote(f"sweep={folder}")
+        lines.append(f"run what is missing or unfinished: python train_segmentation.py --multirun {word}")
     return "\n".join(lines)
 
 
 def best_value(folder: RunFolder, metric: str) -> float:
-    """A metric of a finished run at its best epoch, NaN where there is none."""
+    """Return a metric of a finished run at its best epoch; NaN if it has none."""
     value = (folder.read_summary().get("best") or {}).get(metric)
     return math.nan if value is None else float(value)
 
 
 def _states(folder: Path) -> dict[str, tuple[str, str]]:
-    """Status and error of each job, in the order of their numbers."""
+    """Return status and error of each job, in the order of their numbers."""
     jobs = [job for job in folder.iterdir() if (job / ".hydra").is_dir() or (job / "summary.json").exists()]
     jobs.sort(key=lambda job: (int(job.name) if job.name.isdecimal() else math.inf, job.name))
     return {job.name: _state(job) for job in jobs}
@@ -128,7 +128,7 @@ def _state(job: Path) -> tuple[str, str]:
 
 
 def _refused(folder: Path) -> list[str]:
-    """A line for each job that was turned away."""
+    """Return a line for each job that was refused."""
     try:
         return (folder / REFUSED).read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a sweep was started with, and what of it is said again when it goes on."""
+"""The words that a sweep was started with, from which a resumed sweep composes its jobs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import (
-    ChoiceSweep,
-    Glob,
-    IntervalSweep,
-    Override,
-    QuotedString,
-    RangeSweep,
-)
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
 from cli.checks import MAY_CHANGE
@@ -28,25 +21,25 @@ from utils.text import one_line
 from utils.trusted import is_trusted, read_plain, targets
 
 RECORD = "multirun.yaml"
-"""The file that says what a sweep was started with; Hydra's basic sweeper writes it, too."""
+"""The file with the words. Hydra's basic sweeper writes it, too."""
 
-MAY_BE_TYPED_ANEW = MAY_CHANGE - {"resume", "trainer.epochs"}
-"""Keys that may be typed beside `sweep=` with another value than the sweep's; so may all of Hydra's own."""
+SWEEP_MAY_CHANGE = MAY_CHANGE - {"resume", "trainer.epochs"}
+"""Keys whose values may change when a sweep is resumed. So may all of Hydra's own."""
 
 HARMLESS = re.compile(
     r"hydra/(launcher|sweeper|sweeper/sampler)"
     r"|hydra\.sweeper\.(n_trials|n_jobs|direction|study_name|storage|max_failure_rate|max_batch_size|sampler\.\w+)"
     r"|hydra\.launcher\.(n_jobs|timeout_min|cpus_per_task|gpus_per_node|mem_gb|partition|account|array_parallelism)"
 )
-"""Of Hydra's own keys, those that choose among what is installed and say how much, no more."""
+"""Keys of Hydra that only choose an installed plugin or set a quantity."""
 
 INTERPOLATION = re.compile(r"(?<!\\)(\\\\)*\$\\*\{")
-"""What OmegaConf would resolve in a string: an even number of backslashes escapes nothing. Backslashes inside `${` are
-counted as nothing, since Hydra writes and reads the words of a job once more."""
+"""What OmegaConf would resolve in a string: only an odd number of backslashes escapes `${`. Backslashes between `$` and
+`{` are ignored, since Hydra parses the words of a job a second time."""
 
 
 def recorded_words(folder: Path) -> list[str]:
-    """The words that a sweep was started with, as Hydra took them.
+    """Read the words that a sweep was started with.
 
     Raises:
         UserError: it is not the folder of a sweep.
@@ -57,55 +50,55 @@ def recorded_words(folder: Path) -> list[str]:
     if not is_file(record):
         raise UserError(f"sweep={folder}: not the folder of a sweep: there is no {RECORD} in it")
     try:
-        said = read_plain(record)["hydra"]["overrides"]
-        words = [str(word) for word in [*said["task"], *said["hydra"]]]
+        overrides = read_plain(record)["hydra"]["overrides"]
+        words = [str(word) for word in [*overrides["task"], *overrides["hydra"]]]
     except (UserError, KeyError, TypeError) as error:
-        raise UserError(f"{record}: damaged, so it cannot be told what the sweep was started with") from error
+        raise UserError(f"{record}: damaged, so the words that started the sweep are lost") from error
     return [word for word in words if key_of(word) not in ("sweep", "hydra.sweep.dir", "hydra.mode")]
 
 
 def merged_words(recorded: list[str], typed: list[str], folder: Path) -> list[str]:
-    """The words of a sweep that goes on: those it was started with, and what is typed now of Hydra's own.
+    """Return the words of a resumed sweep: those it was started with, changed by those typed now.
 
     Raises:
-        UserError: something else is to be swept, or what was recorded could run any code.
+        UserError: a key that may not change is typed, or a recorded word could run code.
     """
     known = {word.lstrip("+") for word in recorded}
-    fresh = [word for word in typed if word.lstrip("+") not in known]
-    for word in fresh:
+    new = [word for word in typed if word.lstrip("+") not in known]
+    for word in new:
         key = key_of(word)
-        if not key.startswith("hydra") and key not in MAY_BE_TYPED_ANEW:
-            said = [other.lstrip("+") for other in recorded if key_of(other) == key]
-            was = f"with {said[0]}, not {word.lstrip('+')}" if said else f"without {word.lstrip('+')}"
+        if not key.startswith("hydra") and key not in SWEEP_MAY_CHANGE:
+            before = [other.lstrip("+") for other in recorded if key_of(other) == key]
+            was = f"with {before[0]}, not {word.lstrip('+')}" if before else f"without {word.lstrip('+')}"
             raise UserError(f"sweep={folder}: it was started {was}; start a new sweep for that")
-    replaced = {key_of(word) for word in fresh}
-    if "hydra/launcher" in replaced:  # the options of the one before are not its
+    replaced = {key_of(word) for word in new}
+    if "hydra/launcher" in replaced:  # which may not have the options of the one before
         replaced |= {key_of(word) for word in recorded if key_of(word).startswith("hydra.launcher.")}
     kept = [word for word in recorded if key_of(word) not in replaced]
     for word in kept:
         if not _is_harmless(word) and word.lstrip("+") not in [other.lstrip("+") for other in typed]:
             raise UserError(
-                f"{folder / RECORD} says {one_line(as_typed(word))}, which is not a plain value of a known key and"
+                f"{folder / RECORD} holds {one_line(as_typed(word))}, which is not a plain value of a known key and"
                 " might run code; if you trust it, pass it beside sweep="
             )
-    if any(key_of(word) == "hydra.sweeper.storage" and not word.endswith("=null") for word in [*kept, *fresh]):
+    if any(key_of(word) == "hydra.sweeper.storage" and not word.endswith("=null") for word in [*kept, *new]):
         raise UserError(
-            f"sweep={folder}: its study is kept in hydra.sweeper.storage; start the same command without sweep=,"
-            " and the study goes on in a new folder"
+            f"sweep={folder}: its study is stored in hydra.sweeper.storage; start the same command without sweep="
+            " to continue the study in a new folder"
         )
-    return [*kept, *fresh]
+    return [*kept, *new]
 
 
 def key_of(word: str) -> str:
-    """`trainer.epochs` of `++trainer.epochs=3`."""
+    """Return `trainer.epochs` for `++trainer.epochs=3`."""
     return word.partition("=")[0].lstrip("+~")
 
 
 def _is_harmless(word: str) -> bool:
     """Whether a recorded word, which may come from anywhere, sets known keys to plain values.
 
-    The word is parsed, and its values are judged as OmegaConf would get them: strings must be literal, and a
-    `_target_` must be on the allow-list of `utils.trusted`.
+    The word is parsed, and its values are judged as OmegaConf gets them: strings must be literal, and a `_target_` must
+    be on the allow-list of `utils.trusted`.
     """
     try:
         override = OverridesParser.create().parse_override(word)
@@ -120,17 +113,17 @@ def _is_harmless(word: str) -> bool:
         return False
     if key.startswith("hydra"):
         return HARMLESS.fullmatch(key) is not None and not any("/" in text.partition("://")[0] for text in texts)
-    if key == first and (CONF / key).is_dir():  # an option of the group, not a file from elsewhere
+    if key == first and (CONF / key).is_dir():  # an option of the group, not a file elsewhere
         names = all(value is None or isinstance(value, str) for value in values)
         return names and not any(mark in text for text in texts for mark in ("/", "\\", ".."))
     return (CONF / first).is_dir() or first in Train.model_fields
 
 
 def values_of(override: Override) -> Iterator[Any]:
-    """The values that a word gives its key: one, or those of a sweep that are not numbers.
+    """Yield the values of a word: one, or those of a sweep except ranges of numbers.
 
     Raises:
-        TypeError: Hydra has made something else of it.
+        TypeError: Hydra has parsed it into something else.
     """
     value = override._value
     if isinstance(value, ChoiceSweep):
@@ -154,7 +147,7 @@ def _plain(value: Any) -> Any:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The strings in a plain value, keys included."""
+    """Yield the strings in a plain value, including keys."""
     if isinstance(value, str):
         yield value
     for item in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ():

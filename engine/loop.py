@@ -108,7 +108,7 @@ class TrainingLoop:
         self.model.train()
         with ImageBar(f"epoch {epoch}/{self.options.epochs}", order.samples) as bar:
             bar.move_to(order.images_before(self.progress.batch))
-            for window in self.stop.answering(windows(self.train, size, epoch - 1, self.progress.batch)):
+            for window in self.stop.interruptible(windows(self.train, size, epoch - 1, self.progress.batch)):
                 gradient_norm = self.step(window, self.progress.step + 1)
                 self.progress.step += 1
                 self.progress.batch = window.batches_done
@@ -164,7 +164,7 @@ class TrainingLoop:
             result = evaluate(
                 self.step.evaluated,
                 self.loss,
-                self.stop.answering(self.validation),
+                self.stop.interruptible(self.validation),
                 num_classes=len(self.labels),
                 device=self.device,
                 normalization=self.step.normalization,

@@ -92,7 +92,7 @@ TABLE = [
     (text("metrics.csv", (",", ";")), ["metrics.csv, line 1: the column epoch is missing; cells are separated by"]),
     (text("metrics.csv", ("val/miou", "val/mean")), ["metrics.csv, line 1: the column val/miou is missing"]),
     (text("metrics.csv", ("\n1,", "\nfirst,")), ["metrics.csv, line 2: epoch is 'first', not a number"]),
-    (text("metrics.csv", ("\n2,", "\n1,")), ["metrics.csv, line 3: epoch 1 stands after epoch 1"]),
+    (text("metrics.csv", ("\n2,", "\n1,")), ["metrics.csv, line 3: epoch 1 follows epoch 1"]),
     (text("metrics.csv", ("\n2,", "\n2\0,")), ["metrics.csv, line 3: "]),
     (whole("metrics.csv", ""), ["metrics.csv, line 1: the column epoch is missing"]),
     (whole(".hydra/hydra.yaml", ""), ["hydra.yaml: not Hydra's record of a run", "delete the file"]),

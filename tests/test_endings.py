@@ -119,7 +119,7 @@ def test_a_search_without_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     done = run_here(task, "train", "--multirun", "seed=0,1", cwd=tmp_path)
     assert done.returncode == 1 and "jobs 0, 1 failed: it is wrong" in done.stdout
     lines = done.stderr.splitlines()
-    assert lines[-1].startswith("error: no trial of the search could be finished")
+    assert lines[-1].startswith("error: no trial of the search finished")
 
 
 def test_a_disk_that_is_full_when_a_run_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Content of files that may come from anywhere, checked against the types that it must have."""
+"""Read files that may come from anywhere, and check their values."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ LARGEST = 64_000_000  # bytes of a text file
 
 
 class FileSchema(BaseModel):
-    """Keys that must have these types; other keys are allowed and not looked at."""
+    """Keys with their types. Other keys are allowed and not checked."""
 
     model_config = ConfigDict(strict=True, extra="allow", arbitrary_types_allowed=True)
 
 
 def check_schema(kind: type[FileSchema], value: Any, place: object, remedy: str) -> None:
-    """Check that a value has the types of `kind`.
+    """Check that a value matches a schema.
 
     Args:
-        place: the file that the value comes from, for the message.
-        remedy: what the user can do, the end of the message.
+        place: the file of the value, for the message.
+        remedy: what the user can do, at the end of the message.
 
     Raises:
         UserError: names the first key that is wrong.
@@ -46,16 +46,16 @@ def check_schema(kind: type[FileSchema], value: Any, place: object, remedy: str)
 
 
 def read_text(path: Path, remedy: str) -> str:
-    """The text of a plain file in UTF-8, with or without a byte order mark.
+    """Return the text of a file in UTF-8, with or without a byte order mark.
 
     Raises:
-        UserError: it cannot be read, or is no such file.
+        UserError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
         refuse_special(path)
         size = path.stat().st_size
         if size > LARGEST:
-            raise UserError(f"{path}: {size / 1e6:.0f} MB are too many for such a file; {remedy}")
+            raise UserError(f"{path}: {size / 1e6:.0f} MB is too large for such a file; {remedy}")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from error
@@ -64,10 +64,10 @@ def read_text(path: Path, remedy: str) -> str:
 
 
 def read_json(path: Path, remedy: str) -> Any:
-    """What a JSON file holds.
+    """Return the content of a JSON file.
 
     Raises:
-        UserError: it cannot be read, or is not JSON; names the line.
+        UserError: it cannot be read, or a line is not valid JSON.
     """
     text = read_text(path, remedy)
     try:
@@ -75,7 +75,7 @@ def read_json(path: Path, remedy: str) -> Any:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}: " if text.strip() else "empty: "
         raise UserError(f"{path}: {where}not valid JSON ({error.msg}); {remedy}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; nested a thousand times
+    except (ValueError, RecursionError) as error:  # thousands of digits or levels
         raise UserError(f"{path}: not valid JSON: a number is too long or it is nested too deeply; {remedy}") from error
 
 

@@ -1,4 +1,4 @@
-"""The console: what is written to it is best effort, and never fails a run."""
+"""Console output that never fails a run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from utils.text import cleaned
 
 
 class BestEffort:
-    """A text stream whose writing never fails; what cannot be written is dropped, and all that follows.
+    """A text stream that drops what cannot be written, instead of raising.
 
     Attributes:
-        lost: why something was dropped, or None.
+        lost: the last error, or None.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -39,7 +39,7 @@ class BestEffort:
     def _drop(self, error: Exception) -> None:
         self.lost = error
         if isinstance(error, OSError) and not isinstance(error, BlockingIOError):
-            try:  # what is left in the buffer goes there, at the interpreter's end at the latest
+            try:  # the interpreter flushes the buffer when it ends
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             except (OSError, ValueError):
                 return
@@ -49,39 +49,39 @@ class BestEffort:
 
 
 def prepare() -> None:
-    """Make stdout and stderr streams that never fail: closed, full, without a reader, or of a small encoding."""
+    """Make stdout and stderr streams that never fail, even if closed, full, without a reader, or not in UTF-8."""
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # closed: the next file to be opened would get its number, and what is meant for the console
+        except OSError:  # closed: the next open file would get its number, and the console's output
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, BestEffort):
             continue
         if stream is None:
-            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for as long as the process
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - never closed
         if hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, BestEffort(stream))
 
 
 def output_error() -> str | None:
-    """Why something that was printed did not arrive; None if all did, or nobody reads on."""
+    """Return why printed text was lost; None if none was, or if the reader has closed the pipe."""
     sys.stdout.flush()
     error = getattr(sys.stdout, "lost", None)
     return error.strerror if isinstance(error, OSError) and not isinstance(error, BrokenPipeError) else None
 
 
 class CleanFormatter(logging.Formatter):
-    """Spells what a terminal would act on: messages hold names from files and checkpoints of others."""
+    """Escape control characters: messages hold names from files and checkpoints that others made."""
 
     def format(self, record: logging.LogRecord) -> str:
         return cleaned(super().format(record))
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes records to stderr without tearing progress bars; warnings and errors say that they are."""
+    """Write records to stderr without breaking progress bars. Warnings and errors begin with their level."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -92,7 +92,7 @@ class ConsoleHandler(logging.Handler):
 
 
 class LogFile(logging.FileHandler):
-    """A log in UTF-8; a full disk is no reason to end, or to print a traceback for each line."""
+    """A log file in UTF-8. A full disk neither fails the run nor prints a traceback per line."""
 
     def __init__(self, filename: str, delay: bool = False) -> None:
         super().__init__(filename, encoding="utf-8", delay=delay, errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""What a run ran on."""
+"""The environment of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Versions, device and the state of the code, for summary.json."""
+    """Return versions, device and state of the code, for summary.json."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     commit = _git("rev-parse", "HEAD")
     return {
@@ -30,7 +30,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    """The output of a git command on this program's code; None where it is no git checkout."""
+    """Return the output of a git command in this repository; None if it is not a git checkout."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=10, check=True

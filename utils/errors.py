@@ -1,4 +1,4 @@
-"""The errors that are the user's to mend."""
+"""Errors that the user can fix."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
 NOT_WORDS = re.compile(r"\[Errno -?\d+\] | (?:object )?at 0x[0-9a-fA-F]+(?=>)")
-"""What libraries put in messages that means nothing to a user: error numbers and memory addresses."""
+"""Parts of the messages of libraries that mean nothing to a user: error numbers and memory addresses."""
 
 
 class UserError(Exception):
-    """A mistake in what the program was given.
+    """A mistake of the user.
 
-    Its message is all that the user sees, on stderr, with exit code 2: a line or two that name the
-    mistake, the place and the way out.
+    The user sees only the message, on stderr, with exit code 2: a line or two that say what is wrong, where, and how to
+    fix it.
 
     Attributes:
-        resumable: whether the run can be continued when it is mended; if not, its config is what is wrong.
+        resumable: whether the run can be resumed after the fix; it cannot if its config is wrong.
     """
 
     resumable = True
 
     def __init__(self, message: str) -> None:
-        # A DataLoader raises its worker's error anew, with the worker's traceback before the message.
+        # A DataLoader raises the error of a worker again, with the worker's traceback before the message.
         kind = type(self)
         super().__init__(without_addresses(message.rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip()))
 
 
 class Occupied(UserError):
-    """A run folder that holds, or is being filled with, another run's work, and is to stay as it is."""
+    """A run folder that another run has written or is writing to, and that must not be changed."""
 
 
 class NotThere(UserError):
@@ -42,17 +42,17 @@ class NotThere(UserError):
 
 
 class DataFault(UserError):
-    """Something is wrong with a file of a data set; the subclasses say what.
+    """A mistake in a file of a data set.
 
     Attributes:
-        kind: what, in a word or two.
+        kind: of the mistake, in a word or two.
     """
 
     kind = "fault"
 
 
 class MissingPair(DataFault):
-    """An image without a mask, a mask without an image, or several that could be meant."""
+    """An image without a mask, a mask without an image, or one with several candidates."""
 
     kind = "missing pair"
 
@@ -76,7 +76,7 @@ class UnknownId(DataFault):
 
 
 def without_addresses(message: str) -> str:
-    """A library's message without error numbers and memory addresses.
+    """Return a library's message without error numbers and memory addresses.
 
     '[Errno 28] No space left on device' becomes 'No space left on device', and '<_io.BytesIO object at 0x7f3a>'
     becomes '<_io.BytesIO>'.
@@ -85,20 +85,20 @@ def without_addresses(message: str) -> str:
 
 
 def too_many_open_files() -> str:
-    """Say that the limit of open files is reached, and how to raise it."""
+    """Return a message: the limit of open files is reached, and how to raise it."""
     limit = f" (the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})" if resource is not None else ""
     return f"too many open files{limit}: raise the limit with `ulimit -n 4096`"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """'; did you mean 'X'?' for the known word closest to `word`, or ''."""
+    """Return '; did you mean 'X'?' for the known word closest to `word`, or ''."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 class PartlyFailed(Exception):
-    """Some of the work could not be done, the rest is: the message goes to stderr, the exit code is 1."""
+    """Part of the work failed and the rest is done. The message goes to stderr; the exit code is 1."""
 
 
 class LostProcess(Exception):
-    """Another process of this training has ended, and has said why itself; the exit code is 1."""
+    """Another process of this training has ended and reported why. The exit code is 1."""

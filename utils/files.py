@@ -1,4 +1,4 @@
-"""Places to write to."""
+"""Write files safely: atomically, in folders that are checked early and locked."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ except ImportError:  # not on Windows
 from utils import torchrun
 from utils.errors import Occupied, UserError
 
-_made: list[Path] = []  # folders for what is still to be written
+_made: list[Path] = []  # by `make_writable`, still empty
 
 
 def make_writable(folder: Path) -> None:
-    """Make a folder, and check that something can be written there before it has taken hours to compute.
+    """Make a folder and check that files can be written there, before the hours that compute them.
 
     Raises:
-        UserError: nothing can.
+        UserError: no file can be written there.
     """
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -39,7 +39,7 @@ def make_writable(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, unless it is there.
+    """Make a folder and its parents, unless they exist.
 
     Raises:
         UserError: it cannot be made.
@@ -51,7 +51,7 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_empty_folders() -> None:
-    """Remove the folders that `make_writable` made and nothing was written to, as after a failure."""
+    """Remove the folders that `make_writable` made and that are still empty, as after a failure."""
     while _made:
         with suppress(OSError):
             _made.pop().rmdir()
@@ -59,12 +59,12 @@ def remove_empty_folders() -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes the place of `path` when all of it is on disk; nobody ever sees half of it.
+    """Open a file to write, and rename it to `path` when all of it is on disk. Readers never see half a file.
 
     Raises:
-        UserError: the disk is full, the folder is gone ...; what was at `path` is still there.
+        UserError: the disk is full, the folder is gone ...; a file that was at `path` is kept.
     """
-    temporary = _temporary(path, torchrun.rank())  # one for each process that may write it
+    temporary = _temporary(path, torchrun.rank())  # several processes may write it
     try:
         with temporary.open("wb") as file:
             yield file
@@ -83,8 +83,9 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A path to write to whose file takes the name `path` when it is complete. Unlike `atomic_write`, a loss of power
-    may still lose it, which spares a wait for the disk a file.
+    """Yield a temporary path to write to, and rename its file to `path` when it is complete.
+
+    Unlike `atomic_write` it does not wait for the disk, so that a power failure may lose the file.
 
     Raises:
         UserError: it cannot be written.
@@ -101,7 +102,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def _temporary(path: Path, number: int) -> Path:
-    """A hidden file beside `path`, whose name is not too long where that of `path` is not."""
+    """Return the path of a hidden file beside `path`. Its name is not too long if that of `path` is not."""
     name = path.name
     if len(os.fsencode(name)) > 200:
         name = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
@@ -110,18 +111,18 @@ def _temporary(path: Path, number: int) -> Path:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Keeps a folder to this process; the lock goes with it, however it ends. File systems without locks have none.
+    """Lock a folder for this process, until it ends in whatever way. Without effect on file systems without locks.
 
     Raises:
-        Occupied: another process has it.
+        Occupied: another process has locked it.
     """
     with ExitStack() as stack:
         try:
-            # Of the process: a lock of the open file (flock) would live on in the workers that it forks.
+            # Not flock: the workers that this process forks would keep its lock.
             file = stack.enter_context((folder / ".lock").open("a+"))
             if fcntl is not None:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN) and fcntl is not None and (folder / ".lock").exists():
-                raise Occupied(f"{folder}: another process is training in it; let it end, or stop it") from error
+                raise Occupied(f"{folder}: another process is training in it; wait for it, or stop it") from error
         yield

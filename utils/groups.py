@@ -15,10 +15,10 @@ def options(group: str) -> list[str]:
 
 
 def option(group: str, name: str) -> Path:
-    """The file of a group's option.
+    """Return the file of a group's option.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is no such option.
     """
     names = options(group)
     if name not in names:

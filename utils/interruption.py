@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, answered where a run can be left in order."""
+"""Handle Ctrl-C and SIGTERM where a run can stop cleanly."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 IMPORTING = "<frozen importlib._bootstrap>"
-AGAIN = 0.02
-"""Seconds until a signal that came in an import is looked at again."""
-AT_MOST = 5.0
-"""Seconds that it is held back for; the import of PyTorch can take a minute where the disk is slow."""
+RETRY_SECONDS = 0.02
+"""Interval at which a signal that arrived during an import is tried again."""
+LONGEST_DELAY = 5.0
+"""Seconds until it ends the process anyway: on a slow disk, the import of PyTorch can take a minute."""
 
 _waiting: list[int] = []
-"""The signal that is held back, if one is."""
+"""The signal that is delayed, if any."""
 
 
 class Interrupted(Exception):
-    """The run was asked to stop, and did, with its state saved.
+    """A signal stopped the run, and its state is saved.
 
     Attributes:
-        signal: the signal's number; a shell expects the exit code 128 + that.
+        signal: number of the signal. The exit code is 128 + that.
     """
 
     def __init__(self, number: int) -> None:
@@ -37,7 +37,7 @@ class Interrupted(Exception):
 
 
 class Terminated(SystemExit):
-    """SIGTERM, as KeyboardInterrupt is Ctrl-C."""
+    """SIGTERM arrived, as KeyboardInterrupt is raised for Ctrl-C."""
 
     def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)
@@ -48,10 +48,10 @@ def _nothing() -> None:
 
 
 def end_at_once(clean_up: Callable[[], None] = _nothing) -> None:
-    """From now on, have Ctrl-C and SIGTERM end the process without an exception.
+    """From now on, let Ctrl-C and SIGTERM end the process without an exception.
 
-    For the start and the end of a program: an exception in an import may be swallowed, replaced or abort the process.
-    A signal that `raise_between_imports` still holds back ends it now.
+    Use it at the start and the end of a program: an exception during an import may be swallowed or replaced, or abort
+    the process. A signal that `raise_between_imports` has delayed ends the process now.
     """
     if _waiting:
         _end(_waiting.pop(), clean_up)
@@ -61,14 +61,14 @@ def end_at_once(clean_up: Callable[[], None] = _nothing) -> None:
 
 def _end(number: int, clean_up: Callable[[], None]) -> NoReturn:
     for each in SIGNALS:
-        signal.signal(each, signal.SIG_DFL)  # a second one need not wait for the rest of this
+        signal.signal(each, signal.SIG_DFL)  # a second one ends the process at once
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
     with suppress(Exception):
         clean_up()
     with suppress(Exception):
         sys.stdout.flush()
-    if os.environ.get("RANK", "0") == "0":  # of several processes the first speaks
+    if os.environ.get("RANK", "0") == "0":  # only the first process reports it
         with suppress(OSError):
             os.write(2, b"interrupted\n" if number == signal.SIGINT else b"terminated\n")
     os._exit(128 + number)
@@ -77,13 +77,13 @@ def _end(number: int, clean_up: Callable[[], None]) -> NoReturn:
 def raise_between_imports(
     clean_up: Callable[[], None] = _nothing, before_termination: Callable[[], None] = _nothing
 ) -> None:
-    """From now on, have Ctrl-C raise KeyboardInterrupt, and SIGTERM raise Terminated.
+    """From now on, let Ctrl-C raise KeyboardInterrupt, and SIGTERM raise Terminated.
 
-    During an import, or in a `__del__`, neither is raised before it is over: libraries swallow exceptions there. A
-    second signal in that time, or an import that takes long, ends the process at once, after `clean_up`.
+    During an import or a `__del__`, where libraries swallow exceptions, they are raised after it. A second signal in
+    that time, or a long import, ends the process at once, after `clean_up`.
 
     Args:
-        before_termination: called first at a SIGTERM.
+        before_termination: called at a SIGTERM before the exception is raised.
     """
     deadline = 0.0
 
@@ -93,9 +93,9 @@ def raise_between_imports(
             _end(number, clean_up)
         if hasattr(signal, "setitimer") and _must_not_raise(frame):  # not on Windows
             _waiting.append(number)
-            deadline = time.monotonic() + AT_MOST
+            deadline = time.monotonic() + LONGEST_DELAY
             signal.signal(signal.SIGALRM, again)
-            signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
+            signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS, RETRY_SECONDS)
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:
@@ -114,7 +114,7 @@ def raise_between_imports(
 
 
 def _must_not_raise(frame: FrameType | None) -> bool:
-    """Whether an exception might not get out of a frame: a module is imported in it, or an object deleted."""
+    """Whether an exception might be swallowed in a frame: it imports a module or runs a `__del__`."""
     while frame is not None:
         if frame.f_code.co_filename == IMPORTING or frame.f_code.co_name == "__del__":
             return True
@@ -124,7 +124,7 @@ def _must_not_raise(frame: FrameType | None) -> bool:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Answer signals only after what is done here, which takes no time."""
+    """Delay signals until the end of the block, which must be short."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -136,23 +136,25 @@ def held_back() -> Iterator[None]:
 
 
 class WaitEnded(KeyboardInterrupt):
-    """A signal came while the next batch was waited for. (A KeyboardInterrupt, since data sets may turn an Exception
-    into an error of their file.)"""
+    """A signal arrived while the next batch was awaited.
+
+    It is a KeyboardInterrupt because data sets may report an Exception as a mistake in a file.
+    """
 
 
 class StopRequest:
-    """While entered, notes the first Ctrl-C or SIGTERM instead of dying of it; a second one is not held back.
+    """A context manager that notes the first Ctrl-C or SIGTERM instead of raising. A second one raises.
 
     Args:
-        patient: hold back the others too. torchrun passes on what its processes have got from the terminal already,
-            and kills them if they take too long.
+        patient: note the following ones too. torchrun forwards signals that its processes have got from the terminal
+            already, and kills processes that take too long.
 
     Attributes:
-        signal: number of the signal that came, or None.
+        signal: number of the signal that arrived, or None.
     """
 
     PATIENCE = 10.0
-    """Seconds that one of several processes waits for its batch after a signal: the others count on its next step."""
+    """Seconds that a process still waits for its batch after a signal, because the others need its next step."""
 
     def __init__(self, patient: bool = False) -> None:
         self.signal: int | None = None
@@ -164,11 +166,11 @@ class StopRequest:
         self._previous = {n: signal.signal(n, self._note) for n in SIGNALS}
         return self
 
-    def answering(self, batches: Iterable[T]) -> Iterator[T]:
-        """Yield the batches, and answer a signal while the next one is waited for: it may never come.
+    def interruptible(self, batches: Iterable[T]) -> Iterator[T]:
+        """Yield the batches. A signal ends the wait for the next one, which may never come.
 
         Raises:
-            WaitEnded: a signal came. Of several processes (`patient`), the signal's own exception after a while.
+            WaitEnded: a signal arrived. With `patient`, the exception of the signal, after a while.
         """
         iterator = iter(batches)
         while True:

@@ -1,4 +1,4 @@
-"""Paths that users name, and the files and folders at them."""
+"""Paths from users, and the files and folders there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SYSTEM_FOLDERS = frozenset(
         *("$recycle.bin", "system volume information", "lost+found"),
     }
 )
-"""Folders, in lower case, that systems put among the files of users: archives of macOS, network storage, Windows."""
+"""Folders that systems add to the files of users, in lower case: macOS archives, network storage, Windows."""
 
 SPECIAL = {
     stat.S_IFIFO: "a named pipe",
@@ -27,55 +27,53 @@ SPECIAL = {
 
 
 def user_path(given: str | Path, key: str = "") -> Path:
-    """Resolve a path as a user types it; `~` and `~name` stand for home folders.
-
-    There need not be anything at the path yet.
+    """Expand `~` and `~name` in a path from a user. Nothing has to exist at the path.
 
     Args:
         given: the path.
-        key: the option that it was given to, for messages.
+        key: the config key of the path, for messages.
 
     Raises:
-        UserError: it cannot be looked at (no such user, a name too long, no permission, a NUL byte), or what is there
-            is neither a file nor a folder.
+        UserError: it cannot be accessed (no such user, a name too long, no permission, a NUL byte), or is neither a
+            file nor a folder.
     """
     text = str(given)
-    said = f"{key}={_shortened(text)}" if key else _shortened(text)
+    name = f"{key}={_shortened(text)}" if key else _shortened(text)
     path = os.path.expanduser(text)  # noqa: PTH111 - Path's raises RuntimeError for an unknown user
     if text.startswith("~") and path == text and not os.path.lexists(text):
         user = text.replace(os.sep, "/").partition("/")[0]
-        raise UserError(f"{said}: there is no home folder {user}; a name that begins with ~ is written ./~name")
-    mode = _mode(path, said)
+        raise UserError(f"{name}: there is no home folder {user}; for a name that begins with ~, pass ./~name")
+    mode = _mode(path, name)
     if mode is not None and stat.S_ISDIR(mode):
-        _mode(os.path.join(path, "."), said)  # noqa: PTH118 - Path drops the dot, which asks for permission to enter
+        _mode(os.path.join(path, "."), name)  # noqa: PTH118 - Path drops the dot, which needs permission to enter
     return Path(path)
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether there is a file; errors as `user_path`."""
+    """Whether a path is a file. Raises as `user_path`."""
     mode = _mode(path, _shortened(str(path)))
     return mode is not None and stat.S_ISREG(mode)
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether there is a folder; errors as `user_path`."""
+    """Whether a path is a folder. Raises as `user_path`."""
     mode = _mode(path, _shortened(str(path)))
     return mode is not None and stat.S_ISDIR(mode)
 
 
 def is_there(path: str | Path) -> bool:
-    """Whether there is a file or folder; errors as `user_path`."""
+    """Whether a path is a file or folder. Raises as `user_path`."""
     return _mode(path, _shortened(str(path))) is not None
 
 
 def refuse_special(path: str | Path) -> None:
-    """Refuse named pipes, sockets and devices, which would be waited for; call it before opening a file.
+    """Refuse named pipes, sockets and devices, because opening them may block.
 
     Raises:
-        OSError: it is one, or cannot be looked at; `strerror` says why.
+        OSError: it is one, or cannot be accessed; `strerror` is the reason.
     """
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - of 100,000 files, Path takes longer than the system
+        mode = os.stat(path).st_mode  # noqa: PTH116 - Path is too slow for 100,000 files
     except ValueError as error:
         raise OSError(errno.EINVAL, str(error), str(path)) from error
     special = SPECIAL.get(stat.S_IFMT(mode))
@@ -84,16 +82,16 @@ def refuse_special(path: str | Path) -> None:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file; errors as `refuse_special`."""
+    """Return the bytes of a file. Raises as `refuse_special`."""
     refuse_special(path)
     return Path(path).read_bytes()
 
 
 def files_below(folder: str | Path) -> list[str]:
-    """Paths of all files in a folder and the folders below it, relative to it, with `/`, in order.
+    """Return the paths of all files in a folder and its subfolders, relative to it, with `/`, sorted.
 
-    Hidden files and folders and those of `SYSTEM_FOLDERS` are left out. Links are followed. Each real folder is visited
-    once, by its own path rather than by a link, so that links which lead back to where they are come to an end.
+    Hidden files and folders and `SYSTEM_FOLDERS` are skipped. Links are followed. Each real folder is visited once, by
+    its own path before links to it, so that cyclic links end.
 
     Raises:
         UserError: a folder cannot be read.
@@ -125,24 +123,24 @@ def files_below(folder: str | Path) -> list[str]:
     return sorted(files)
 
 
-def _mode(path: str | Path, said: str) -> int | None:
-    """The mode of a file or folder, None where there is nothing."""
+def _mode(path: str | Path, name: str) -> int | None:
+    """Return the mode of a file or folder; None if there is nothing."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - as above
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         hint = "; use a shorter one" if error.errno == errno.ENAMETOOLONG else ""
-        raise UserError(f"{said}: {error.strerror}{hint}") from error
+        raise UserError(f"{name}: {error.strerror}{hint}") from error
     except ValueError as error:
-        raise UserError(f"{said}: not a path ({error})") from error
+        raise UserError(f"{name}: not a path ({error})") from error
     special = SPECIAL.get(stat.S_IFMT(mode))
     if special:
-        raise UserError(f"{said}: it is {special}; give a file or a folder")
+        raise UserError(f"{name}: it is {special}; pass a file or a folder")
     return mode
 
 
 def _shortened(text: str) -> str:
-    """A path for a message, which a terminal can show."""
+    """Return a path for a message: printable and short."""
     text = text if text.isprintable() else ascii(text)[1:-1]
     return text if len(text) <= 200 else f"{text[:80]}...{text[-80:]}"

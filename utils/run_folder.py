@@ -1,4 +1,4 @@
-"""The files of a run folder that say what happened: metrics.csv and summary.json."""
+"""The files of a run folder: config.yaml, metrics.csv, summary.json and figures/confusion_matrix.csv."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from utils.errors import LostProcess, UserError
 from utils.files import atomic_write, make_folder
 from utils.interruption import Interrupted
 
-NEW_SUMMARY = "restore it, or delete it: a run goes on without what it said"
-NEW_METRICS = "mend it, or delete it: a run goes on without the rows before"
+NEW_SUMMARY = "restore it, or delete it to resume without it"
+NEW_METRICS = "fix it, or delete it to resume without the rows before"
 
 
 class StoredSummary(FileSchema):
-    """The values of summary.json that are used again."""
+    """The values of summary.json that the program reads again."""
 
     status: str | None = None
     started: str | None = None
@@ -38,7 +38,7 @@ class StoredSummary(FileSchema):
 
 
 def metric_columns(terms: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """The columns of metrics.csv, in their order, for the terms of a loss and the classes of a data set."""
+    """Return the columns of metrics.csv for the terms of a loss and the classes of a data set."""
     losses = ["loss", *terms]
     return [
         *("epoch", "step", "lr"),
@@ -51,7 +51,7 @@ def metric_columns(terms: Sequence[str], classes: Sequence[str]) -> list[str]:
 
 
 class RunFolder:
-    """One run's folder. Rows and summary are written so that a reader never sees half a file.
+    """The folder of a run. Its files are replaced as a whole, so that readers never see half a file.
 
     Args:
         path: an existing folder.
@@ -72,11 +72,11 @@ class RunFolder:
         return self.checkpoints / "last.pt"
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Writes config.yaml, the resolved config."""
+        """Write config.yaml, the resolved config."""
         write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
     def write_rows(self, columns: list[str], rows: list[dict[str, float]]) -> None:
-        """Writes metrics.csv: a row an epoch, an empty cell where there is no value."""
+        """Write metrics.csv: one row per epoch, with empty cells for missing values."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
@@ -84,7 +84,7 @@ class RunFolder:
         write_text(self.metrics, text.getvalue())
 
     def write_confusion(self, names: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
-        """Writes figures/confusion_matrix.csv: pixels of each true class (row) by predicted class (column)."""
+        """Write figures/confusion_matrix.csv: pixels of each true class (row) by predicted class (column)."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["true class", *names])
@@ -93,10 +93,11 @@ class RunFolder:
         write_text(self.figures / "confusion_matrix.csv", text.getvalue())
 
     def read_rows(self, up_to_epoch: int | None = None, columns: Sequence[str] | None = None) -> list[dict[str, float]]:
-        """Rows of metrics.csv, without empty cells, up to and including an epoch; [] if there is none.
+        """Read the rows of metrics.csv without empty cells; [] if the file does not exist.
 
         Args:
-            columns: those that it must have; None is any that include `epoch`.
+            up_to_epoch: the last epoch to return; None is all.
+            columns: the columns that the file must have; None is any with `epoch`.
 
         Raises:
             UserError: a line is not as `write_rows` writes it.
@@ -113,7 +114,7 @@ class RunFolder:
                     rows.append(self._row(head, cells, f"{self.metrics}, line {reader.line_num}"))
                     if len(rows) > 1 and rows[-1]["epoch"] <= rows[-2]["epoch"]:
                         raise UserError(
-                            f"{self.metrics}, line {reader.line_num}: epoch {rows[-1]['epoch']:g} stands after epoch"
+                            f"{self.metrics}, line {reader.line_num}: epoch {rows[-1]['epoch']:g} follows epoch"
                             f" {rows[-2]['epoch']:g}; {NEW_METRICS}"
                         )
         except csv.Error as error:
@@ -124,7 +125,7 @@ class RunFolder:
         missing = [column for column in columns or ["epoch"] if column not in head]
         strange = [column for column in head if column not in columns] if columns else []
         if missing or strange or len(set(head)) < len(head):
-            wrong = "a column is there twice"
+            wrong = "a column occurs twice"
             if strange:
                 wrong = f"the column '{shown(strange[0])}' is not one of this run"
             if missing:
@@ -147,10 +148,10 @@ class RunFolder:
         return row
 
     def read_summary(self) -> dict[str, Any]:
-        """summary.json, or {} if there is none.
+        """Read summary.json; {} if it does not exist.
 
         Raises:
-            UserError: it is damaged: not JSON, or a value has another type.
+            UserError: it is not valid JSON, or a value has another type.
         """
         path = self.path / "summary.json"
         if not path.exists():
@@ -161,9 +162,9 @@ class RunFolder:
 
     @contextmanager
     def recording(self, **facts: Any) -> Iterator[None]:
-        """Keeps `status` and the times in summary.json true while a run trains; `facts` are written at its start.
+        """Write `facts` to summary.json, and keep its status and times up to date while a run trains.
 
-        `seconds` adds up over the sessions of a run that was continued.
+        `seconds` is the sum over the sessions of a resumed run.
         """
         before = self.read_summary()
         began, earlier = time.perf_counter(), before.get("seconds") or 0.0
@@ -171,7 +172,7 @@ class RunFolder:
 
         def end(status: str, error: str | None = None) -> None:
             if status != "finished" and self.read_summary().get("status") != "running":
-                return  # another process has reported its failure, of which this end is a consequence
+                return  # another process failed first, and has reported it
             seconds = earlier + time.perf_counter() - began
             self._close_summary(status=status, ended=_now(), seconds=round(seconds, 3), error=error)
 
@@ -187,13 +188,13 @@ class RunFolder:
 
     @contextmanager
     def recording_failure(self, process: int) -> Iterator[None]:
-        """Tells summary.json if another process than the first fails."""
+        """Record in summary.json that another process than the first fails."""
         try:
             yield
         except (Interrupted, KeyboardInterrupt, SystemExit):
             raise
         except LostProcess as error:
-            if self.read_summary().get("status") == "running":  # that process had no time to say so
+            if self.read_summary().get("status") == "running":  # that process had no time to report it
                 self._close_summary(status="failed", ended=_now(), error=str(error))
             raise
         except BaseException as error:
@@ -202,18 +203,18 @@ class RunFolder:
             raise
 
     def _close_summary(self, **values: Any) -> None:
-        """As `update_summary`, at the end of a run that may have ended because nothing can be written any more."""
+        """Update summary.json at the end of a run, which may have ended because the disk is full."""
         try:
             self.update_summary(**values)
         except UserError:
-            with suppress(OSError, UserError):  # in place, where the old file has room for it
+            with suppress(OSError, UserError):  # in place, in the space of the old file
                 text = _json({**self.read_summary(), **values})
                 with (self.path / "summary.json").open("r+", encoding="utf-8") as file:
                     file.write(text)
                     file.truncate()
 
     def update_summary(self, **values: Any) -> None:
-        """Sets values in summary.json; numbers that JSON lacks (NaN) become null."""
+        """Set values in summary.json. NaN and infinite numbers become null."""
         write_json(self.path / "summary.json", {**self.read_summary(), **values})
 
 
@@ -222,13 +223,13 @@ def _now() -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a small file whole or not at all; errors as `utils.files.atomic_write`."""
+    """Write a small file atomically. Raises as `utils.files.atomic_write`."""
     with atomic_write(path) as file:
         file.write(text.encode())
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Writes a JSON file whole or not at all; numbers that JSON lacks (NaN) become null."""
+    """Write a JSON file atomically. NaN and infinite numbers become null."""
     write_text(path, _json(values))
 
 

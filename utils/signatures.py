@@ -1,4 +1,4 @@
-"""The parameters of a `_target_`, read from its source, so that nothing slow has to be imported."""
+"""Read the parameters of a `_target_` from its source, without importing it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Parameter(NamedTuple):
-    """A parameter of a constructor or function: its name, its annotation's source, whether it must be given."""
+    """A parameter of a class or function: name, source text of the annotation, whether it is required."""
 
     name: str
     annotation: str | None
@@ -18,18 +18,18 @@ class Parameter(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """Parameters without `self`; `open` says that it takes any other keyword too."""
+    """Parameters without `self`; `open` means that there is a `**kwargs`."""
 
     parameters: tuple[Parameter, ...]
     open: bool
 
 
 class UnknownTarget(Exception):
-    """A `_target_` that names nothing."""
+    """A `_target_` that does not exist."""
 
 
 class _Module(NamedTuple):
-    """A module's source: its dotted name, its package for relative imports, its statements."""
+    """The source of a module: dotted name, package for relative imports, statements."""
 
     name: str
     package: str
@@ -37,7 +37,7 @@ class _Module(NamedTuple):
 
 
 def signature_of(target: str) -> Signature | None:
-    """The signature of a dotted class or function; None where the source does not show it.
+    """Return the signature of a dotted class or function; None if the source does not show it.
 
     Raises:
         UnknownTarget: no such module, or nothing of that name in it.
@@ -57,14 +57,14 @@ def signature_of(target: str) -> Signature | None:
 
 
 def names_in(module_name: str) -> list[str]:
-    """Classes and functions that a module defines, for 'did you mean'."""
+    """Return the classes and functions that a module defines."""
     module = _module(module_name)
     return [s.name for s in module.body if isinstance(s, ast.ClassDef | ast.FunctionDef)] if module else []
 
 
 @cache
 def _module(name: str) -> _Module | None:
-    """Finds a module's source step by step; `importlib.util.find_spec` would import its parents."""
+    """Find the source of a module part by part: `importlib.util.find_spec` would import its parents."""
     path: Any = None
     parts = name.split(".")
     spec = None
@@ -80,7 +80,7 @@ def _module(name: str) -> _Module | None:
 
 
 def _find(module: _Module, name: str, depth: int = 0) -> tuple[_Module, ast.ClassDef | ast.FunctionDef] | None:
-    """The definition of a name, through the imports of the module."""
+    """Find the definition of a name, through the imports of the module."""
     if depth > 8:
         return None
     for statement in reversed(module.body):
@@ -98,7 +98,7 @@ def _find(module: _Module, name: str, depth: int = 0) -> tuple[_Module, ast.Clas
 
 
 def _absolute(module: _Module, statement: ast.ImportFrom) -> str:
-    """The module that a `from ... import` names, relative ones resolved."""
+    """Return the absolute name of the module of a `from ... import`."""
     if not statement.level:
         return statement.module or ""
     parents = module.package.split(".")
@@ -107,7 +107,7 @@ def _absolute(module: _Module, statement: ast.ImportFrom) -> str:
 
 
 def _signature(module: _Module, node: ast.ClassDef | ast.FunctionDef) -> Signature | None:
-    """A function's parameters, or those of a class's `__init__`, its own or inherited."""
+    """Return the parameters of a function, or of the `__init__` of a class or its bases."""
     if isinstance(node, ast.FunctionDef):
         return _parameters(node)
     for statement in node.body:

@@ -13,9 +13,9 @@ from utils.text import cleaned
 
 
 def table(rows: Sequence[Sequence[str]], title: str | None = None) -> str:
-    """A table whose first row is the header; every column but the first is aligned to the right.
+    """Draw a table. The first row is the header; all columns but the first are right-aligned.
 
-    Texts may come from anywhere: what a terminal would act on is spelled.
+    Control characters are escaped, since texts may come from files.
     """
     drawn = AsciiTable(_cleaned(rows), title and cleaned(title))
     drawn.justify_columns = dict.fromkeys(range(1, len(rows[0])), "right")
@@ -23,7 +23,7 @@ def table(rows: Sequence[Sequence[str]], title: str | None = None) -> str:
 
 
 def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    """How many characters of a line each column of such a table takes, with one of its borders."""
+    """Return the width of each column of such a table in characters, with one of its borders."""
     return [width + 3 for width in AsciiTable(_cleaned(rows)).column_widths]
 
 
@@ -32,12 +32,12 @@ def _cleaned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def terminal_width() -> int | None:
-    """Characters of a line of the terminal that stdout is; None where it is none, or does not tell."""
+    """Return the width of the terminal in characters; None if stdout is not a terminal."""
     return shutil.get_terminal_size((0, 0)).columns or None if sys.stdout.isatty() else None
 
 
 def epoch_table(row: Mapping[str, float], title: str) -> str:
-    """Losses by term, and the main metrics, of a row of metrics.csv with a validation."""
+    """Draw a table of losses and main metrics from a row of metrics.csv with a validation."""
     terms = [name.removeprefix("train/") for name in row if name.startswith("train/")]
     return table(
         [
@@ -56,7 +56,7 @@ def epoch_table(row: Mapping[str, float], title: str) -> str:
 def class_table(
     names: Sequence[str], metrics: Mapping[str, Sequence[float]], shares: Sequence[float], title: str
 ) -> str:
-    """A row a class with its share of the pixels and its metrics, then the means; '-' where undefined."""
+    """Draw a table with one row per class: share of the pixels and metrics; then the means. '-' is undefined."""
     rows = [["class", "pixels", *metrics]]
     for i, name in enumerate(names):
         rows.append([name, f"{shares[i]:.2%}", *(number(values[i]) for values in metrics.values())])
@@ -66,12 +66,12 @@ def class_table(
 
 
 def number(value: float) -> str:
-    """Four decimals, '-' for NaN."""
+    """Format a number with four decimals; '-' for NaN."""
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def duration(seconds: float) -> str:
-    """'48 s', '3 min 20 s', '2 h 5 min'."""
+    """Format seconds as '48 s', '3 min 20 s' or '2 h 5 min'."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,4 +1,4 @@
-"""Files that `torch.save` wrote, read without running code of theirs and checked for damage."""
+"""Read files of `torch.save` without running code from them, and check them for damage."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ MOST_REPEATED = 2**26  # bytes of a tensor that repeats its memory
 
 
 def read_tensor_file(file: Path, what: str, device: torch.device | str = "cpu") -> Any:
-    """What a file holds: tensors and plain values.
+    """Read tensors and plain values from a file.
 
-    PyTorch does not verify the checksums that `torch.save` writes, so that a flipped bit would be a wrong weight; they
-    are verified here, which takes 0.1 s for 240 MB. Files in the format before PyTorch 1.6 have none.
+    Checksums are verified, which PyTorch does not do: a flipped bit would be a wrong weight. It takes 0.1 s for 240 MB.
+    Files in the format before PyTorch 1.6 have no checksums.
 
     Args:
         what: what the file should be, for messages: "a checkpoint".
 
     Raises:
-        UserError: the file cannot be read, is damaged, or holds anything else.
+        UserError: the file cannot be read, is damaged, or holds other objects.
     """
     try:
         is_zip = zipfile.is_zipfile(file)
@@ -41,7 +41,7 @@ def read_tensor_file(file: Path, what: str, device: torch.device | str = "cpu") 
                     f"{file}: damaged: the checksum of its record {damaged!r} is wrong; use another copy of the file"
                 )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged files
+            warnings.simplefilter("ignore")  # about damaged files
             return torch.load(file, map_location=device, weights_only=True)
     except UserError:
         raise
@@ -50,10 +50,10 @@ def read_tensor_file(file: Path, what: str, device: torch.device | str = "cpu") 
             raise UserError(f"{file}: holds more than tensors and plain values, which could run code") from error
         raise UserError(f"{file}: not {what}, or a damaged one") from error
     except OSError as error:
-        if error.errno == errno.EINVAL:  # an offset before the beginning, in a truncated archive
+        if error.errno == errno.EINVAL:  # a negative offset in a truncated archive
             raise UserError(f"{file}: damaged or truncated; use another copy of the file") from error
         raise UserError(f"{file}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # which exceptions damaged bytes raise is not documented
+    except Exception as error:  # damaged bytes raise all kinds of exceptions
         raise UserError(f"{file}: damaged or truncated; use another copy of the file") from error
 
 
@@ -61,8 +61,8 @@ def check_tensors(tensors: Mapping[str, Any], file: object) -> None:
     """Check that tensors are dense and finite.
 
     Args:
-        tensors: by name; other values are not looked at.
-        file: what they come from, for the message.
+        tensors: by name; other values are ignored.
+        file: where they come from, for the message.
 
     Raises:
         UserError: names the first tensor that is not.
@@ -74,7 +74,7 @@ def check_tensors(tensors: Mapping[str, Any], file: object) -> None:
             raise UserError(f"{file}: {shown(name, 200)} is not an ordinary dense tensor; use another file")
         if not tensor.is_floating_point():
             continue
-        values = tensor if tensor.element_size() > 1 else tensor.float()  # PyTorch cannot ask floats of 8 bits
+        values = tensor if tensor.element_size() > 1 else tensor.float()  # 8-bit floats have no isfinite
         finite = values.isfinite()
         if not finite.all():
             wrong = tensor.numel() - int(finite.sum())
@@ -85,5 +85,5 @@ def check_tensors(tensors: Mapping[str, Any], file: object) -> None:
 
 
 def _is_inflated(tensor: Tensor) -> bool:
-    """Whether a tensor claims to be much larger than what the file holds of it, by repeating its memory."""
+    """Whether a tensor is much larger than its memory, which it repeats."""
     return tensor.numel() * tensor.element_size() > max(tensor.untyped_storage().nbytes(), MOST_REPEATED)

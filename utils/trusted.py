@@ -1,8 +1,8 @@
-"""Configs from elsewhere: run folders, sweep folders and checkpoints may come from anyone, and must not run code.
+"""Configs of run folders, sweep folders and checkpoints, which may come from anyone and must not run code.
 
-Their configs are read into plain values (`read_plain`). Every string in them is literal: OmegaConf gets it escaped
-(`literal`), so nothing is interpolated. A `_target_` in them, at any depth, must be on one allow-list
-(`check_targets`, `trusted_class`): what `conf/` names, the optimizers of torch.optim, the transforms of albumentations.
+They are read into plain values (`read_plain`). Every string is literal: it is escaped for OmegaConf (`literal`), which
+then interpolates nothing. Every `_target_`, at any depth, must be on one allow-list (`check_targets`, `trusted_class`):
+those in `conf/`, the optimizers of torch.optim and the transforms of albumentations.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from utils.groups import CONF
 from utils.text import one_line
 
 LARGEST = 1_000_000
-"""Bytes of a file. A config has about five thousand."""
+"""Maximum size of a file in bytes. A config has about 5,000."""
 NODES, DEPTH = 20_000, 50
-"""Limits on the values of a config. A config has about two hundred, nested five deep."""
+"""Maximum number and depth of the values of a config. A config has about 200, up to 5 deep."""
 BASES = {"torch.optim": ("Optimizer",), "albumentations": ("BasicTransform", "BaseCompose")}
 """Libraries on the allow-list, and the base classes of what may be built from them."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads no merge keys (`<<`): a few lines of them expand to gigabytes."""
+    """A loader without merge keys (`<<`), a few lines of which can expand to gigabytes."""
 
     def flatten_mapping(self, node: Any) -> None:
         pass
@@ -41,7 +41,7 @@ def read_plain(path: Path) -> Any:
     """Read a YAML file into plain values.
 
     Raises:
-        UserError: the file cannot be read, is not valid YAML, or holds anything but plain values.
+        UserError: the file cannot be read, is not valid YAML, or holds other values.
     """
     text = read_text(path, "restore it from a copy")
     if len(text) > LARGEST:
@@ -52,7 +52,7 @@ def read_plain(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{place}: not valid YAML ({getattr(error, 'problem', None) or 'damaged'})") from error
-    except (ValueError, TypeError, RecursionError) as error:  # of dates, numbers and keys, too
+    except (ValueError, TypeError, RecursionError) as error:  # also of dates, numbers and keys
         raise UserError(f"{path}: not the config of a run: {error}") from error
 
 
@@ -60,7 +60,7 @@ def plain_copy(value: Any, depth: int = 0, left: list[int] | None = None) -> Any
     """Copy nested dictionaries and lists of strings, numbers, booleans and null.
 
     Raises:
-        ValueError: there is anything else, too much, or too deeply nested.
+        ValueError: there are other values, too many, or too deeply nested ones.
     """
     left = [NODES] if left is None else left
     left[0] -= 1
@@ -97,47 +97,47 @@ def targets(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_targets(config: Any, source: str | Path, typed: Sequence[str] = (), beside: str = "") -> None:
-    """Refuse a config from elsewhere that names more than the allow-list.
+    """Refuse a config with a `_target_` that is not on the allow-list.
 
     Args:
         config: plain values.
         source: where it comes from, for the message.
-        typed: words of the command line. The user may name any target there.
-        beside: the option that the words stand beside, for the message.
+        typed: words of the command line, which may allow any target.
+        beside: the option that the config comes from, for the message.
 
     Raises:
-        UserError: names what is not trusted.
+        UserError: names the first target that is not trusted.
     """
-    said = {word.lstrip("+") for word in typed}
+    allowed = {word.lstrip("+") for word in typed}
     for key, target in targets(config):
-        if not is_trusted(target) and f"{key}={target}" not in said:
+        if not is_trusted(target) and f"{key}={target}" not in allowed:
             word = one_line(f"{key}={target}")
-            way_out = f"; if you trust it, pass {word} beside {beside}" if beside else ""
-            raise UserError(f"{source} would run {word}, which conf/ does not name{way_out}")
+            hint = f"; if you trust it, pass {word} beside {beside}" if beside else ""
+            raise UserError(f"{source} would run {word}, which conf/ does not name{hint}")
 
 
 def is_trusted(target: Any) -> bool:
-    """Whether a `_target_` is on the allow-list; of conf/, this imports nothing."""
+    """Whether a `_target_` is on the allow-list. Imports only libraries, not the project."""
     return isinstance(target, str) and (target in _of_conf() or _library_class(target) is not None)
 
 
 def trusted_class(target: Any) -> Callable[..., Any] | None:
-    """The class or function of a `_target_` on the allow-list; None for any other."""
+    """Return the class or function of a `_target_` on the allow-list; None for any other."""
     if not isinstance(target, str):
         return None
     return locate(target) if target in _of_conf() else _library_class(target)
 
 
 def locate(target: str) -> Callable[..., Any]:
-    """Import the class or function that a `_target_` of the user's own config names.
+    """Import the class or function of a `_target_` in the user's own config.
 
     Raises:
-        UserError: it cannot be imported, or is no class or function.
+        UserError: it cannot be imported, or is not a class or function.
     """
     module, _, name = target.rpartition(".")
     try:
         found = getattr(import_module(module), name)
-    except Exception as error:  # a user's own module may fail in any way
+    except Exception as error:  # a user's module may raise anything
         raise UserError(f"_target_={target}: cannot be imported ({type(error).__name__}: {error})") from error
     if not callable(found):
         raise UserError(f"_target_={target}: not a class or function")
@@ -145,11 +145,11 @@ def locate(target: str) -> Callable[..., Any]:
 
 
 def _library_class(target: str) -> Callable[..., Any] | None:
-    """A class of a library on the allow-list. The object decides, not its name: modules export much else."""
+    """Return a class of a library on the allow-list. Its bases decide, since modules export other objects too."""
     module, _, name = target.rpartition(".")
     if module not in BASES:
         return None
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for a newer version on the network
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # by default it asks the network for a newer version
     library = import_module(module)
     found = vars(library).get(name)
     bases = tuple(getattr(library, base) for base in BASES[module])
@@ -158,7 +158,7 @@ def _library_class(target: str) -> Callable[..., Any] | None:
 
 @cache
 def _of_conf() -> frozenset[str]:
-    """Every `_target_` in conf/, without those of Hydra's own node."""
+    """Return every `_target_` in conf/ except those of Hydra's node."""
     files = [path for path in CONF.rglob("*.yaml") if "hydra" not in path.relative_to(CONF).parts]
     named = [pair for path in files for pair in targets(yaml.safe_load(path.read_text(encoding="utf-8")))]
     return frozenset(target for key, target in named if not key.startswith("hydra."))

@@ -1,4 +1,7 @@
-"""Types of config values, for pydantic to check. They are strict: "3" is no number, 1 is no flag."""
+"""Types of config values, checked by pydantic, and the messages of its errors.
+
+They are strict: "3" is not a number, and 1 is not a flag.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-# Upper limits are far above useful values: they catch typing mistakes.
+# Upper limits are far above useful values. They catch typing mistakes.
 Positive = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 NonNegative = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 BatchSize = Annotated[int, Field(strict=True, ge=1, le=65_536)]
@@ -39,7 +42,7 @@ Size = Annotated[
 
 
 def wrong_value(annotation: str | None, value: Any) -> str | None:
-    """What is wrong with a value for a parameter annotated so; None if nothing is, or none can tell."""
+    """Return what is wrong with a value for a parameter with this annotation; None if nothing is, or if unknown."""
     adapter = _adapter(annotation) if annotation else None
     if adapter is None:
         return None
@@ -51,7 +54,7 @@ def wrong_value(annotation: str | None, value: Any) -> str | None:
 
 
 def requirement(errors: Sequence[ErrorDetails]) -> str:
-    """What pydantic's errors of one value ask for, in plain words: 'must be auto or an integer'."""
+    """Return what pydantic's errors for one value require: "must be 'auto' or an integer"."""
     texts = [_requirement(error["type"], error.get("ctx", {}), error["msg"]) for error in errors]
     texts = [text for text in dict.fromkeys(texts) if "_Tensor" not in text]
     if all(text.startswith("must be ") for text in texts):
@@ -88,11 +91,11 @@ def _requirement(kind: str, limits: Mapping[str, Any], message: str) -> str:
 
 
 class _Tensor:
-    """Stands for `Tensor` in `float | Tensor`: no value of a config is one."""
+    """Stands for `Tensor` in annotations such as `float | Tensor`. No value of a config is one."""
 
 
 class _Names(dict):
-    """What annotations may refer to: builtins, numbers and flags taken strictly, and `typing`."""
+    """The names in annotations: builtins, with strict numbers, flags and strings, and those of `typing`."""
 
     def __missing__(self, name: str) -> Any:
         return getattr(typing, name)
@@ -114,9 +117,9 @@ _NAMES = _Names(
 
 @cache
 def _adapter(annotation: str) -> TypeAdapter | None:
-    """A checker of values for an annotation's source text; None where it means nothing by itself."""
+    """Return a validator for the source text of an annotation; None if it refers to other names."""
     try:
-        # The text is code of an installed module that the run is about to import anyway.
+        # The text comes from a module that the run imports anyway.
         return TypeAdapter(
             eval(annotation, {"__builtins__": {}}, _NAMES), config=ConfigDict(arbitrary_types_allowed=True)
         )

@@ -11,11 +11,11 @@ from cli.explain import explain
 from tests.in_process import assert_refused, run_here
 
 WRONG = [
-    ("name=${nothing}", ["name:", "cannot be resolved", "'nothing' not found", "\\${"]),
+    ("name=${nothing}", ["name:", "cannot resolve", "'nothing' not found", "\\${"]),
     ("name=${oc.env:NOPE}", ["name:", "Environment variable 'NOPE' not found"]),
     ("notes=a ${oc.env:NOPE} b", ["notes:", "Environment variable 'NOPE' not found"]),
-    ("notes=${", ["notes:", "not complete"]),
-    ("notes=${hydra:runtime.cwd}", ["notes:", "only to a run that has started"]),
+    ("notes=${", ["notes:", "incomplete"]),
+    ("notes=${hydra:runtime.cwd}", ["notes:", "only after a run has started"]),
     ("hydra.run.dir=${x}", ["hydra.run.dir:", "'x' not found"]),
     ("hydra.run.dir=a/${oc.env:NOPE}", ["hydra.run.dir:", "'NOPE' not found"]),
     ("seed=${seed}", ["seed:", "Recursive interpolation"]),
@@ -81,4 +81,4 @@ def test_where_a_yaml_file_is_broken(tmp_path: Path) -> None:
 
 
 def test_a_search_without_a_finished_trial() -> None:
-    assert "no trial of the search could be finished" in explain(ValueError("No trials are completed yet."))
+    assert "no trial of the search finished" in explain(ValueError("No trials are completed yet."))

@@ -291,7 +291,7 @@ ABSENT = "cuda" if torch.backends.mps.is_available() else "mps"
         (["checkpoint=street.pt", "splt=val"], ["splt: unknown key", "did you mean 'split'?"]),
         (["checkpoint=street.pt", "split=vall"], ["no split 'vall'", "did you mean 'val'?"]),
         (["checkpoint=street.pt", "data=camvd"], ["data=camvd", "did you mean 'camvid'?"]),
-        (["checkpoint=street.pt", "data=synthetic"], ["11 classes", "has 9", "tree, fence", "Choose the data"]),
+        (["checkpoint=street.pt", "data=synthetic"], ["11 classes", "has 9", "tree, fence", "choose data"]),
         (["checkpoint=street.pt", "data.image_size=[8,8]"], ["data.image_size", "at least 32"]),
         (["checkpoint=street.pt", f"device={ABSENT}"], [f"the device '{ABSENT}' is not available"]),
         (["checkpoint=street.pt", "overlap=0.5"], ["overlap= has no effect without windows"]),
@@ -306,7 +306,7 @@ def test_mistakes(tmp_path: Path, street: Path, words: list[str], fragments: lis
 
 def test_camvid_for_a_network_of_generated_scenes(tmp_path: Path, run: Path, camvid: Path) -> None:
     done = evaluate_here("checkpoint=run", "data=camvid", f"data.root={camvid}", cwd=tmp_path)
-    assert_refused(done, "9 classes", "has 11", "vegetation, person", "Choose the data that it was trained for")
+    assert_refused(done, "9 classes", "has 11", "vegetation, person", "choose data with the classes")
     assert not (run / "evaluation").exists()
 
 
@@ -320,7 +320,7 @@ def test_one_class_too_many_is_told(tmp_path: Path) -> None:
     cityscapes_network(tmp_path)
     done = evaluate_here("checkpoint=net.pt", "data.classes=20", cwd=tmp_path)
     assert_refused(done)
-    assert "the network tells 19 classes apart and the data set has 20; misc make the difference" in done.stderr
+    assert "the network has 19 classes and the data set has 20; they differ in misc" in done.stderr
 
 
 @pytest.mark.parametrize("output", ["street.pt", "/proc/nowhere"])

@@ -46,7 +46,7 @@ def test_a_worker_that_never_answers(number: int) -> None:
         signal_later(number, 1)
         began = time.monotonic()
         with pytest.raises(WaitEnded):
-            for name in stop.answering(loader):
+            for name in stop.interruptible(loader):
                 seen.append(name)
     assert seen == [f"sample {index}" for index in range(5)] and stop.signal == number
     assert time.monotonic() - began < 30  # PyTorch gives a stuck worker some seconds
@@ -66,7 +66,7 @@ def test_the_others_of_several_processes_are_given_time(monkeypatch: pytest.Monk
     seen = []
     with pytest.raises(KeyboardInterrupt) as raised, StopRequest(patient=True) as stop:
         signal_later(signal.SIGINT)
-        for batch in stop.answering(batches()):
+        for batch in stop.interruptible(batches()):
             seen.append((batch, stop.signal))
     assert seen == [(1, None), (2, signal.SIGINT)]
     assert raised.type is KeyboardInterrupt  # as a second signal would
@@ -138,7 +138,7 @@ def test_a_signal_in_an_import_is_raised_after_it(tmp_path: Path, place: str, nu
 
 
 def test_an_import_that_takes_long_is_not_waited_for(tmp_path: Path) -> None:
-    start = f"interruption.AT_MOST = 0.3\n{STARTS['between']}"
+    start = f"interruption.LONGEST_DELAY = 0.3\n{STARTS['between']}"
     done = started(tmp_path, start, signal.SIGTERM, "time.sleep(50)\nprint('imported')")
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "terminated\n")
 
@@ -152,6 +152,6 @@ def test_a_second_signal_in_an_import_ends_at_once(tmp_path: Path) -> None:
 def test_a_program_that_ends_answers_the_signal_it_has_held_back(tmp_path: Path, number: int) -> None:
     """Python's own end would take away the handler of the alarm, which would kill the process."""
     start = "interruption.raise_between_imports()\nimport swallows\ninterruption.end_at_once()\nprint('went on')"
-    done = started(tmp_path, f"interruption.AGAIN = 100\n{start}", number, "print('imported')")
+    done = started(tmp_path, f"interruption.RETRY_SECONDS = 100\n{start}", number, "print('imported')")
     said = {signal.SIGINT: "interrupted\n", signal.SIGTERM: "terminated\n"}[signal.Signals(number)]
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "imported\n", said)

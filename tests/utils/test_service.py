@@ -8,7 +8,7 @@ from utils.loggers.service import Service
 def test_a_resumed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     service = Service(str(tmp_path), "wandb")
     service.run_id = "abc"
-    service.told({"step": 7})
+    service.note_sent({"step": 7})
     again = Service(str(tmp_path), "wandb")
     assert again.run_id == "abc" and not again.is_new("step", 7) and again.is_new("step", 8)
 

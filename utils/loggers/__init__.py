@@ -1,4 +1,4 @@
-"""Where numbers and pictures go besides the run folder: one file a service, all with the methods of `Logger`."""
+"""Loggers send numbers and pictures elsewhere than the run folder. Each has the methods of `Logger`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ __all__ = ["Logger", "MLflow", "NoLogger", "TensorBoard", "WandB"]
 
 
 class Logger(Protocol):
-    """What a training tells its numbers to. A constructor takes the run folder (`folder`) and the optimiser step that
-    a run goes on after (`first_step`, 0 for a new one), besides its own options; it writes nothing yet.
+    """A logger of a training.
+
+    Its constructor takes the run folder (`folder`), the optimiser step to resume after (`first_step`, 0 for a new run),
+    and its own options. It writes nothing yet.
 
     Attributes:
-        pictures: whether it takes pictures; if not, none are made.
+        pictures: whether it takes pictures; if not, none are drawn.
     """
 
     pictures: bool
 
     def begin(self, name: str, notes: str | None, config: dict[str, Any], options: Mapping[str, str | None]) -> None:
-        """Is told of the run before all else, and again when it goes on.
+        """Begin a run, or resume it. Called before the other methods.
 
         Args:
             config: the resolved config in plain containers.
@@ -34,20 +36,20 @@ class Logger(Protocol):
         ...
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Notes values by name after an optimiser step. What goes together always has the same first name."""
+        """Log values by name after an optimiser step. The first name tells kinds of values apart."""
         ...
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
-        """Notes a picture, uint8 (H, W, 3), RGB, after an optimiser step."""
+        """Log a picture, uint8 (H, W, 3) RGB, after an optimiser step."""
         ...
 
     def close(self, status: str) -> None:
-        """Writes what is still unwritten; `status` is `finished`, `failed` or `interrupted`."""
+        """End the run and write what is pending; `status` is `finished`, `failed` or `interrupted`."""
         ...
 
 
 class NoLogger:
-    """Keeps the run folder the only record."""
+    """A logger that does nothing."""
 
     pictures = False
 

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 LOCAL = "sqlite:///experiments/mlflow.db"
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 SEND_SECONDS = 5.0
-"""Metrics wait so long, to be sent together."""
-MOST_METRICS, MOST_PARAMETERS, LONGEST_VALUE = 1000, 100, 6000  # that MLflow takes at once
+"""Interval at which metrics are sent."""
+MOST_METRICS, MOST_PARAMETERS, LONGEST_VALUE = 1000, 100, 6000  # limits of MLflow per call
 
 
 class MLflow:
@@ -33,9 +33,9 @@ class MLflow:
 
     Args:
         folder: the run folder.
-        first_step: not needed here: what MLflow was told is noted in `mlflow.json`.
-        tracking_uri: of a server or database; None is what MLFLOW_TRACKING_URI says, or else experiments/mlflow.db.
-        experiment_name: the experiment that the run belongs to; made where there is none.
+        first_step: not used: `mlflow.json` has the steps sent.
+        tracking_uri: of a server or database; None is MLFLOW_TRACKING_URI, or else experiments/mlflow.db.
+        experiment_name: the experiment of the run, which is created if it does not exist.
     """
 
     pictures = True
@@ -47,7 +47,7 @@ class MLflow:
         tracking_uri: str | None = None,
         experiment_name: str = "segmentation",
     ) -> None:
-        # By default MLflow tries for minutes, in which the training would stand still, and reports its use.
+        # By default MLflow retries for minutes, while the training waits, and reports usage data.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -56,7 +56,7 @@ class MLflow:
         self._service = Service(folder, "mlflow")
         self._client: MlflowClient | None = None
         self._waiting: list[Metric] = []
-        self._steps: dict[str, int] = {}  # by kind, of what is waiting
+        self._steps: dict[str, int] = {}  # by kind, of waiting metrics
         self._sent = 0.0
 
     def begin(self, name: str, notes: str | None, config: dict[str, Any], options: Mapping[str, str | None]) -> None:
@@ -78,14 +78,14 @@ class MLflow:
             self._send()
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
-        def tell() -> None:
+        def send() -> None:
             client, run_id = self._connected()
             client.log_image(run_id, image, key=name, step=step, synchronous=True)
-            self._service.told({name: step})
+            self._service.note_sent({name: step})
 
-        self._send()  # so that a kill loses no validation
+        self._send()  # so that no validation is lost if the process is killed
         if self._service.is_new(name, step):
-            self._service.attempt(tell)
+            self._service.attempt(send)
 
     def close(self, status: str) -> None:
         def end() -> None:
@@ -96,38 +96,38 @@ class MLflow:
             self._service.attempt(end)
 
     def _send(self, at_once: bool = False) -> bool:
-        """Sends what is waiting; where that fails it waits on."""
+        """Send the waiting metrics. If that fails, they keep waiting."""
 
         def send() -> None:
             client, run_id = self._connected()
             while self._waiting:
                 client.log_batch(run_id, metrics=self._waiting[:MOST_METRICS])
                 del self._waiting[:MOST_METRICS]
-            self._service.told(self._steps)
+            self._service.note_sent(self._steps)
 
         self._sent = time.monotonic()
         return self._service.attempt(send, at_once)
 
     def _connected(self) -> tuple[MlflowClient, str]:
-        """The client, and the id of the run, which is made or gone on with at the first time."""
+        """Return the client and the id of the run. The first call creates or resumes the run."""
         if self._client is None:
             from mlflow import MlflowClient
 
-            for name in ("mlflow", "alembic"):  # which would tell of every table of a new database
+            for name in ("mlflow", "alembic"):  # which log every table of a new database
                 logging.getLogger(name).setLevel(logging.WARNING)
             _make_folder_of(self._tracking_uri)
             client = MlflowClient(tracking_uri=self._tracking_uri)
-            if self._service.run_id is not None and not self._goes_on(client, self._service.run_id):
+            if self._service.run_id is not None and not self._resume(client, self._service.run_id):
                 self._service.forget()
             if self._service.run_id is None:
                 self._service.run_id = self._new_run(client)
-                self._service.told({})
+                self._service.note_sent({})
             self._client = client
         assert self._service.run_id is not None
         return self._client, self._service.run_id
 
-    def _goes_on(self, client: MlflowClient, run_id: str) -> bool:
-        """Whether the store knows the run, which is then running again."""
+    def _resume(self, client: MlflowClient, run_id: str) -> bool:
+        """Set the run to running again. Return False if the store does not have it."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -156,12 +156,12 @@ class MLflow:
 
 
 def _key(name: str) -> str:
-    """A name as MLflow takes it: class names may hold other characters."""
+    """Replace characters that MLflow does not allow in names."""
     return re.sub(r"[^\w/. -]", "_", name)
 
 
 def _database(tracking_uri: str) -> Path | None:
-    """The file of a local database."""
+    """Return the file of a local database."""
     return Path(tracking_uri.removeprefix("sqlite:///")) if tracking_uri.startswith("sqlite:///") else None
 
 
@@ -172,6 +172,6 @@ def _make_folder_of(tracking_uri: str) -> None:
 
 
 def _artifacts_of(tracking_uri: str) -> str | None:
-    """Where pictures go: beside a local database; a server knows itself."""
+    """Return the place for pictures beside a local database; None leaves it to the server."""
     database = _database(tracking_uri)
     return None if database is None else (database.parent / "mlflow_artifacts").absolute().as_uri()

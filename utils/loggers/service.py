@@ -1,4 +1,4 @@
-"""What the loggers of services have in common: a run's place there, and failures that must not end a training."""
+"""What loggers of tracking services share: the id of the run there, and failures that must not end a training."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 PAUSE = 60.0
-"""Seconds in which a service that has failed is left alone."""
+"""Seconds without attempts after a failure."""
 
 
 class Service:
-    """A run at a service.
+    """A run at a tracking service.
 
-    Its id there and the last steps that it was told are kept in `<name>.json` in the run folder, so that a resumed run
-    goes on in the same run and tells nothing twice.
+    Its id there and the last steps sent are stored in `<name>.json` in the run folder, so that a resumed run continues
+    the same run there and sends nothing twice.
 
     Attributes:
-        run_id: None before the service knows the run.
+        run_id: None before the service has the run.
     """
 
     def __init__(self, folder: str, name: str) -> None:
@@ -35,7 +35,7 @@ class Service:
         self._again, self._warned = 0.0, False
 
     def _stored(self) -> dict[str, Any]:
-        """What an earlier session noted; {} where there is nothing, or a loss of power has left half a file."""
+        """Read `<name>.json`; {} if it does not exist, or is damaged by a power failure."""
         try:
             stored = json.loads(self._file.read_text(encoding="utf-8"))
             if isinstance(stored["id"], str | None) and all(isinstance(step, int) for step in stored["steps"].values()):
@@ -44,32 +44,32 @@ class Service:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             pass
-        log.warning("%s is damaged: the run begins anew at %s", self._file, self._name)
+        log.warning("%s is damaged: logging to a new run of %s", self._file, self._name)
         return {}
 
     def is_new(self, kind: str, step: int) -> bool:
-        """Whether the run, before it was resumed, has not told values of this kind at this step or later."""
+        """Whether no values of this kind were sent at this step or later before the run was resumed."""
         return step > self._before.get(kind, -1)
 
-    def told(self, steps: dict[str, int]) -> None:
-        """Notes the last steps, by kind, that the service has been told."""
+    def note_sent(self, steps: dict[str, int]) -> None:
+        """Store the last steps, by kind, that the service has received."""
         self._steps |= steps
-        # Not synced to disk, which would take longer than a step may: a kill of the process does no harm.
+        # Not synced to disk, which would take too long per step. If the process is killed, the file is still written.
         temporary = self._file.with_suffix(".tmp")
         temporary.write_text(json.dumps({"id": self.run_id, "steps": self._steps}) + "\n", encoding="utf-8")
         temporary.replace(self._file)
 
-    def attempt(self, tell: Callable[[], None], at_once: bool = False) -> bool:
-        """Tells the service something; False where it failed, now or a moment ago.
+    def attempt(self, send: Callable[[], None], at_once: bool = False) -> bool:
+        """Send something to the service. Return False if it fails, or has failed less than `PAUSE` ago.
 
         Args:
-            at_once: do not leave a service alone that has just failed.
+            at_once: send even if it has just failed.
         """
         if time.monotonic() < self._again and not at_once:
             return False
         try:
-            tell()
-        except Exception as error:  # whatever a service's client raises must not end the training
+            send()
+        except Exception as error:  # a client of a service may raise anything
             self._warn(error)
             self._again = time.monotonic() + PAUSE
             return False
@@ -77,17 +77,19 @@ class Service:
         return True
 
     def _warn(self, error: Exception) -> None:
-        """Says once that the service has failed."""
+        """Warn once that the service has failed."""
         reason = next(iter(str(error).splitlines()), "")
         if not self._warned:
             log.warning(
-                "%s failed: %s: %.200s\nthe training goes on without it; metrics.csv has all numbers",
-                *(self._name, type(error).__name__, reason),
+                "%s failed: %s: %.200s\nthe training continues without it; metrics.csv has all numbers",
+                self._name,
+                type(error).__name__,
+                reason,
             )
         self._warned = True
 
     def forget(self) -> None:
-        """The service does not know this run any more: it begins anew there."""
+        """Start a new run there, because the service has deleted this one."""
         self.run_id = None
         self._steps.clear()
         self._before.clear()

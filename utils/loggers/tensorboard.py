@@ -1,4 +1,4 @@
-"""TensorBoard's events in the run folder."""
+"""TensorBoard events in the run folder."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 FLUSH_SECONDS = 10
-HPARAMS = ".hparams"  # ends the names of the files for the HParams tab
+HPARAMS = ".hparams"  # suffix of the files for the HParams tab
 
 
 class TensorBoard:
     """Scalars, pictures and the HParams tab for `tensorboard --logdir experiments`.
 
-    TensorBoard believes the first description of a run that it reads, so the ones for the HParams tab are in event
-    files of their own, which are written anew when the run goes on.
+    TensorBoard uses the first description of a run that it reads. Those for the HParams tab are in separate
+    event files, which are replaced when the run is resumed.
 
     Args:
         folder: the run folder; events go to its `tensorboard/`.
-        first_step: where a resumed run goes on; what was written after it is hidden.
+        first_step: optimiser step to resume after; later events are hidden.
 
     Raises:
-        UserError: nothing can be written there; of every method.
+        UserError: the files cannot be written; raised by every method.
     """
 
     pictures = True
@@ -46,9 +46,9 @@ class TensorBoard:
         try:
             for old in self._folder.glob(f"*{HPARAMS}"):
                 old.unlink()
-            # TensorBoard reads the files one after the other: this one is whole before the next begins.
+            # TensorBoard reads the files in order: complete this one before the next begins.
             self._describe("session_start_info", start_time_secs=time.time(), hparams=hyperparameters(config, options))
-            # It hides what was written at this step and later.
+            # TensorBoard hides events from this step on.
             purge_step = self._first_step + 1 if self._first_step else None
             self._writer = SummaryWriter(str(self._folder), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
         except OSError as error:
@@ -74,13 +74,13 @@ class TensorBoard:
     def close(self, status: str) -> None:
         if self._writer is None:
             return
-        with suppress(OSError):  # a full disk has been told of before
+        with suppress(OSError):  # a full disk was reported before
             self._writer.close()
             ended = "STATUS_SUCCESS" if status == "finished" else "STATUS_FAILURE"
             self._describe("session_end_info", end_time_secs=time.time(), status=ended)
 
     def _describe(self, part: str, **values: Any) -> None:
-        """Writes what the HParams tab is told of a run at its start or end."""
+        """Write the description of a run at its start or end for the HParams tab."""
         from google.protobuf.json_format import ParseDict
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.plugins.hparams import metadata

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXIT_CODES = {"finished": 0, "failed": 1, "interrupted": 255}  # 255 is what W&B itself gives after Ctrl-C
+EXIT_CODES = {"finished": 0, "failed": 1, "interrupted": 255}  # W&B itself uses 255 for Ctrl-C
 INIT_SECONDS, FINISH_SECONDS = 30, 60
-"""How long to wait for the service at the beginning and at the end."""
+"""Timeouts of the service at the beginning and the end."""
 
 
 class WandB:
-    """A run of Weights & Biases. What is not uploaded yet, or was logged offline, is in `wandb/` in the run folder.
+    """A run of Weights & Biases. Its files are in `wandb/` in the run folder.
 
     Args:
         folder: the run folder.
-        first_step: not needed here: what W&B was told is noted in `wandb.json`.
+        first_step: not used: `wandb.json` has the steps sent.
         project: name of the project.
         entity: user or team; None is the default of the account.
         mode: `online`, or `offline`, to be uploaded later with `wandb sync`.
@@ -60,15 +60,15 @@ class WandB:
         if mode == "online":
             try:
                 known = wandb.login(prompt=False, verify=False)
-            except (wandb.Error, ValueError) as error:  # a key that cannot be one
-                raise UserError(f"logger=wandb: {error}; say wandb login, or logger.mode=offline") from error
+            except (wandb.Error, ValueError) as error:  # a malformed key
+                raise UserError(f"logger=wandb: {error}; run wandb login, or pass logger.mode=offline") from error
             if not known:
-                raise UserError("logger=wandb: there is no API key; say wandb login, or logger.mode=offline")
+                raise UserError("logger=wandb: there is no API key; run wandb login, or pass logger.mode=offline")
 
     def begin(self, name: str, notes: str | None, config: dict[str, Any], options: Mapping[str, str | None]) -> None:
         import wandb
 
-        if self._cache is None:  # for its own logs, which another job of a sweep must not find here
+        if self._cache is None:  # for its own logs; unset again for the next job of a sweep
             os.environ["WANDB_CACHE_DIR"] = str(Path(self._folder).absolute())
 
         def start(mode: Literal["online", "offline"]) -> None:
@@ -92,33 +92,33 @@ class WandB:
                 ),
             )
             self._service.run_id = self._run.id
-            self._service.told({})
+            self._service.note_sent({})
             self._run.summary["status"] = "running"
 
         if not self._service.attempt(lambda: start(self._mode)) and self._mode == "online":
             self._service.attempt(lambda: start("offline"), at_once=True)
         if self._run is not None:
-            offline = f"offline; to upload it say: wandb sync {Path(self._run.dir).parent}"
+            offline = f"offline; upload it with: wandb sync {Path(self._run.dir).parent}"
             log.info("wandb: %s", offline if self._run.offline else self._run.url)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        self._tell(next(iter(values)), values, step)
+        self._send(next(iter(values)), values, step)
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         import wandb
 
-        self._tell(name, {name: wandb.Image(image)}, step)
+        self._send(name, {name: wandb.Image(image)}, step)
 
-    def _tell(self, kind: str, values: Mapping[str, Any], step: int) -> None:
+    def _send(self, kind: str, values: Mapping[str, Any], step: int) -> None:
         run = self._run
         if run is None or not self._service.is_new(kind, step):
             return
 
-        def tell() -> None:
+        def send() -> None:
             run.log(dict(values), step=step)
-            self._service.told({kind: step})
+            self._service.note_sent({kind: step})
 
-        self._service.attempt(tell)
+        self._service.attempt(send)
 
     def close(self, status: str) -> None:
         run, self._run = self._run, None

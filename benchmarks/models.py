@@ -12,7 +12,7 @@ from typing import Literal
 import segmentation_models_pytorch as smp
 import torch
 from efficientnet_pytorch import EfficientNet
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.timing import interleaved, milliseconds
 from models.deeplabv3plus import DeepLabV3Plus
@@ -30,7 +30,7 @@ def encoder(name: str) -> tuple[Forward, Forward]:
     return theirs.extract_features, EfficientNetEncoder(name, head=True).eval()
 
 
-def deeplab(output_stride: Literal[8, 16], as_theirs: bool = False) -> tuple[Forward, Forward]:
+def deeplab(output_stride: Literal[8, 16], as_theirs: bool = False) -> tuple[nn.Module, nn.Module]:
     """Return their DeepLabV3+ and ours, with EfficientNet-B0 and separable convolutions.
 
     Args:

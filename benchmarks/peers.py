@@ -1,0 +1,235 @@
+"""Training steps, inference and loss against public implementations of the same work, on a CPU in float32.
+
+git clone https://github.com/davidtvs/PyTorch-ENet ../PyTorch-ENet
+git clone https://github.com/Tramac/Fast-SCNN-pytorch ../Fast-SCNN-pytorch
+python -m benchmarks.peers --enet ../PyTorch-ENet --fast-scnn ../Fast-SCNN-pytorch
+
+Networks of peers are built from these clones and from the installed segmentation-models-pytorch. Rows of peers that are
+missing are skipped. --smoke uses tiny inputs, to try the script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import functools
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.loss import Loss, gradient, ours
+from benchmarks.models import deeplab
+from benchmarks.timing import interleaved, milliseconds
+from engine.size import multiply_adds
+from losses.combinations import ce_iou
+from models.enet import ENet
+from models.fast_scnn import FastSCNN
+from models.unet import UNet
+from utils.memory import keep_freed_memory
+from utils.tables import table
+
+CLASSES, ROUNDS = 19, 7
+LAYOUTS = {"": torch.contiguous_format, " channels_last": torch.channels_last}
+HEAD = ["work", "threads", "GMACs, theirs / ours", "theirs", "channels_last", "ours", "channels_last", "ours / theirs"]
+
+Call = Callable[[], object]
+
+
+class Skipped(Exception):
+    """A peer that is not available; the message says how to get it."""
+
+
+class Pair(NamedTuple):
+    """A peer's network and ours."""
+
+    theirs: nn.Module
+    ours: nn.Module
+
+
+class Work(NamedTuple):
+    """What to time.
+
+    Attributes:
+        name: as shown in the table.
+        shape: (N, H, W) of the images.
+        training: time forward, loss, backward and AdamW's step, instead of only the forward pass in eval mode.
+    """
+
+    name: str
+    build: Callable[[], Pair]
+    shape: tuple[int, int, int]
+    training: bool
+
+
+def module_at(clone: Path | None, file: str, option: str, url: str) -> object:
+    """Import a file of a user's clone.
+
+    Raises:
+        Skipped: the clone or the file does not exist.
+    """
+    if clone is None or not (clone / file).is_file():
+        where = "no clone given" if clone is None else f"there is no {clone / file}"
+        raise Skipped(f"{where}; git clone {url} and pass {option}=<path>")
+    spec = importlib.util.spec_from_file_location(f"peer_{clone.name}", clone / file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def enet(clone: Path | None) -> Pair:
+    """Return both ENets; raises as `module_at`."""
+    module = module_at(clone, "models/enet.py", "--enet", "https://github.com/davidtvs/PyTorch-ENet")
+    return Pair(module.ENet(CLASSES), ENet(CLASSES))  # type: ignore[attr-defined]
+
+
+def fast_scnn(clone: Path | None) -> Pair:
+    """Return both Fast-SCNNs; raises as `module_at`."""
+    module = module_at(clone, "models/fast_scnn.py", "--fast-scnn", "https://github.com/Tramac/Fast-SCNN-pytorch")
+    return Pair(module.FastSCNN(CLASSES), FastSCNN(CLASSES))  # type: ignore[attr-defined]
+
+
+def unet() -> Pair:
+    """Return U-Nets of about the same size: theirs has the convolutions of VGG-13 as its encoder."""
+    channels = (512, 256, 128, 64)
+    theirs = smp.Unet("vgg13_bn", encoder_weights=None, encoder_depth=4, decoder_channels=channels, classes=CLASSES)
+    return Pair(theirs, UNet(CLASSES))
+
+
+def deeplabv3plus() -> Pair:
+    """Return DeepLabV3+ with EfficientNet-B0 and separable convolutions, both with their decoder."""
+    return Pair(*deeplab(16, as_theirs=True))
+
+
+def logits_of(output: Tensor | Sequence[Tensor]) -> Tensor:
+    """Return the main logits of a network that may return auxiliary ones as well."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def step_of(network: nn.Module, images: Tensor, target: Tensor) -> Call:
+    """Return a function that runs forward, cross-entropy, backward and an optimiser step."""
+    network.train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+
+    def step() -> None:
+        F.cross_entropy(logits_of(network(images)), target).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def inference_of(network: nn.Module, images: Tensor) -> Call:
+    """Return a function that runs a forward pass in eval mode."""
+    network.eval()
+
+    def run() -> None:
+        with torch.inference_mode():
+            network(images)
+
+    return run
+
+
+def network_calls(work: Work, pair: Pair) -> dict[str, Call]:
+    """Return a function for each network and memory layout."""
+    generator = torch.Generator().manual_seed(0)
+    n, height, width = work.shape
+    images = torch.randn(n, 3, height, width, generator=generator)
+    target = torch.randint(CLASSES, work.shape, generator=generator)
+    calls: dict[str, Call] = {}
+    for who, network in pair._asdict().items():
+        for layout, memory_format in LAYOUTS.items():
+            # A copy, since networks are converted in place.
+            own = copy.deepcopy(network).to(memory_format=memory_format)
+            given = images.contiguous(memory_format=memory_format)
+            calls[who + layout] = step_of(own, given, target) if work.training else inference_of(own, given)
+    return calls
+
+
+def loss_calls(shape: tuple[int, int, int]) -> dict[str, Call]:
+    """Return functions that compute the gradient of cross-entropy + soft-IoU, for each memory layout of the logits."""
+    jaccard = smp.losses.JaccardLoss("multiclass")
+
+    def theirs(logits: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(logits, target) + jaccard(logits, target)
+
+    generator = torch.Generator().manual_seed(0)
+    n, height, width = shape
+    target = torch.randint(CLASSES, shape, generator=generator)
+    losses: dict[str, Loss] = {
+        "theirs": theirs,
+        "ours": functools.partial(ours, ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0})),
+    }
+    calls: dict[str, Call] = {}
+    for who, loss in losses.items():
+        for layout, memory_format in LAYOUTS.items():
+            logits = torch.randn(n, CLASSES, height, width, generator=generator)
+            logits = logits.contiguous(memory_format=memory_format).requires_grad_()
+            calls[who + layout] = functools.partial(gradient, loss, logits, target)
+    return calls
+
+
+def rows_of(name: str, gmacs: str, calls: dict[str, Call], threads: Sequence[int], rounds: int) -> Iterator[list[str]]:
+    """Yield one row per number of threads. The ratio is between the faster layouts of both."""
+    for count in threads:
+        torch.set_num_threads(count)
+        times = interleaved(calls, rounds, warmup=1)
+        best = {who: min(times[who + layout] for layout in LAYOUTS) for who in ("theirs", "ours")}
+        cells = [milliseconds(times[who + layout]) for who in ("theirs", "ours") for layout in LAYOUTS]
+        yield [name, str(count), gmacs, *cells, f"{best['ours'] / best['theirs']:.2f}"]
+
+
+def works(arguments: argparse.Namespace) -> list[Work]:
+    """Return the networks to time."""
+    step, photo, small = ((2, 64, 64),) * 3 if arguments.smoke else ((4, 360, 480), (1, 512, 512), (4, 256, 256))
+    builds = {
+        "ENet / PyTorch-ENet": functools.partial(enet, arguments.enet),
+        "Fast-SCNN / Fast-SCNN-pytorch": functools.partial(fast_scnn, arguments.fast_scnn),
+    }
+    found = [
+        Work(f"{name}, {kind}", build, shape, kind == "step")
+        for name, build in builds.items()
+        for kind, shape in (("step", step), ("inference", photo))
+    ]
+    of_smp = {"U-Net / SMP": unet, "DeepLabV3+ B0 / SMP": deeplabv3plus}
+    return found + [Work(f"{name}, step", build, small, True) for name, build in of_smp.items()]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Compare training steps, inference and loss with public networks.")
+    parser.add_argument("--enet", type=Path, metavar="CLONE", help="clone of davidtvs/PyTorch-ENet")
+    parser.add_argument("--fast-scnn", type=Path, metavar="CLONE", help="clone of Tramac/Fast-SCNN-pytorch")
+    parser.add_argument("--smoke", action="store_true", help="tiny inputs and one round, to try the script")
+    arguments = parser.parse_args(words)
+    keep_freed_memory()  # as the Trainer and infer.py do
+    before = torch.get_num_threads()
+    threads, rounds = list(dict.fromkeys((1, before))), 1 if arguments.smoke else ROUNDS
+    rows = [HEAD]
+    try:
+        for work in works(arguments):
+            n, height, width = work.shape
+            name = f"{work.name}, {n}x{height}x{width}"
+            try:
+                pair = work.build()
+            except Skipped as reason:
+                print(f"{name}: skipped: {reason}")
+                continue
+            gmacs = " / ".join(f"{multiply_adds(network, (height, width)) / 1e9:.2f}" for network in pair)
+            rows += rows_of(name, gmacs, network_calls(work, pair), threads, rounds)
+        shape = (1, 64, 64) if arguments.smoke else (4, 512, 512)
+        name = f"CE + soft-IoU / SMP, {shape[0]}x{CLASSES}x{shape[1]}x{shape[2]}"
+        rows += rows_of(name, "", loss_calls(shape), threads, rounds)
+    finally:
+        torch.set_num_threads(before)
+    print(table(rows, "float32, CPU"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,70 @@
+"""The comparison with peers, without their clones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import peers
+
+CLONE = """
+from torch import nn
+
+def ENet(classes):
+    return nn.Sequential(nn.Conv2d(3, 2000, 1), nn.Conv2d(2000, classes, 1))
+"""
+
+
+def rows(printed: str) -> dict[tuple[str, str], list[str]]:
+    """(work, threads) -> the other cells."""
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    return {(name, threads): others for name, threads, *others in cells[1:]}
+
+
+def test_rows_without_a_clone_are_skipped(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    peers.main(["--smoke", "--fast-scnn", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert (
+        "ENet / PyTorch-ENet, step, 2x64x64: skipped: no clone given;"
+        " git clone https://github.com/davidtvs/PyTorch-ENet and pass --enet=<path>\n"
+    ) in printed
+    assert f"inference, 2x64x64: skipped: there is no {tmp_path / 'models/fast_scnn.py'}; git clone" in printed
+    found = rows(printed)
+    names = ["U-Net / SMP, step, 2x64x64", "DeepLabV3+ B0 / SMP, step, 2x64x64", "CE + soft-IoU / SMP, 1x19x64x64"]
+    assert list(found) == [(name, str(count)) for name in names for count in dict.fromkeys((1, threads))]
+    for gmacs, *times, ratio in found.values():
+        assert len(times) == 4 and all(float(time.removesuffix(" ms")) >= 0 for time in times)
+        assert float(ratio) > 0 and gmacs.count("/") in (0, 1)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_clone_is_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The networks of both are called in both layouts; the ratio is that of the faster ones."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "enet.py").write_text(CLONE)
+    times = {"theirs": 0.25, "theirs channels_last": 0.5, "ours": 0.4, "ours channels_last": 0.2}
+
+    def absent() -> peers.Pair:
+        raise peers.Skipped("not wanted here")
+
+    def interleaved(calls: dict, rounds: int, warmup: int) -> dict[str, float]:
+        assert list(calls) == list(times)
+        for call in calls.values():
+            call()
+        return times
+
+    monkeypatch.setattr(peers, "interleaved", interleaved)
+    monkeypatch.setattr(peers, "unet", absent)
+    monkeypatch.setattr(peers, "deeplabv3plus", absent)
+    peers.main(["--smoke", "--enet", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "U-Net / SMP, step, 2x64x64: skipped: not wanted here" in printed
+    for kind in ("step", "inference"):
+        gmacs, *cells = rows(printed)[f"ENet / PyTorch-ENet, {kind}, 2x64x64", "1"]
+        assert cells == ["250.0 ms", "500.0 ms", "400.0 ms", "200.0 ms", "0.80"]
+        assert gmacs.startswith("0.18 / ")  # 64 * 64 * (3 * 2000 + 2000 * 19)

@@ -1,4 +1,4 @@
-"""Compares runs: a table of what they reached, and of what they differ in.
+"""Compare runs: a table of their metrics, and of the keys in which their configs differ.
 
 python compare.py
 python compare.py runs='experiments/2026-11*' sort=val/miou group_by=seed format=markdown
@@ -8,7 +8,7 @@ python compare.py watch=true
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
     from utils.interruption import end_at_once
 
     end_at_once()
@@ -27,7 +27,7 @@ log = logging.getLogger("compare")
 
 
 def compare(cfg: DictConfig) -> None:
-    """Prints a table of runs, and of the classes' differences to one of them; writes a report."""
+    """Print a table of runs, and one of the differences to a baseline; write a report."""
     from comparison.runs import found_runs
     from comparison.table import against, differing_keys, grouped, rendered, rows_of, sorted_by
     from utils.tables import terminal_width
@@ -35,7 +35,7 @@ def compare(cfg: DictConfig) -> None:
     if cfg.watch:
         from comparison.watch import watch
 
-        # The usual folder comes with the first run.
+        # The first run will make the default folder.
         if cfg.runs != "experiments" and not glob.has_magic(cfg.runs) and not is_there(user_path(cfg.runs, "runs")):
             raise UserError(f"runs={cfg.runs}: there is no such folder")
         return watch(lambda: found_runs(cfg.runs)[0], str(cfg.runs))
@@ -78,7 +78,7 @@ def compare(cfg: DictConfig) -> None:
 
 
 def chosen_run(runs: list[Any], baseline: str) -> Any:
-    """The run whose folder `baseline` is."""
+    """Return the run in the folder `baseline`."""
     wanted = user_path(baseline, "baseline").resolve()
     for run in runs:
         if run.path.resolve() == wanted:

@@ -1,21 +1,21 @@
-"""Measures a trained network on a split.
+"""Measure a trained network on a split.
 
 python evaluate.py checkpoint=experiments/<run> split=val
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
     from utils.interruption import end_at_once
 
     end_at_once()
 
 import logging
-from typing import Any, Literal
+from typing import Literal
 
 from omegaconf import DictConfig
 
-from cli.config import build_dataset, data_advice, overrides
+from cli.config import build_dataset, data_advice, overrides, prediction_options
 from cli.launch import launch
 from utils.errors import DataFault, UserError
 from utils.files import make_writable
@@ -24,8 +24,8 @@ log = logging.getLogger("evaluate")
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Prints the metrics of a checkpoint on a split, and writes them to files."""
-    # Slow to import, so only here, where the config is known to be right.
+    """Print the metrics of a checkpoint on a split, and write them to files."""
+    # Imported here because torch takes seconds: a mistake in the config is reported before.
     import cv2
 
     from cli.evaluated_data import (
@@ -49,7 +49,7 @@ def evaluate(cfg: DictConfig) -> None:
     from utils.memory import keep_freed_memory
 
     keep_freed_memory()
-    cv2.setNumThreads(1)  # it works beside the network, which needs the cores
+    cv2.setNumThreads(1)  # the network needs the cores
     device = choose_device(cfg.device)
     checkpoint = load_checkpoint(cfg.checkpoint)
     own = run_node(checkpoint)
@@ -58,7 +58,7 @@ def evaluate(cfg: DictConfig) -> None:
     dataset = build_dataset(node, split)
     check_classes(list(LabelSet.from_dict(checkpoint["labels"]).names), list(dataset.labels.names))
     size = node["image_size"][0], node["image_size"][1]
-    # In memory, samples that are read once would gain nothing.
+    # Each sample is read once, so that a cache in memory would not help.
     cache: Literal["none", "disk"] = "disk" if node.get("cache") == "disk" else "none"
     try:
         samples = checked_samples(dataset, split, size, masks=False, limit=node["limit"], cache=cache)
@@ -68,9 +68,9 @@ def evaluate(cfg: DictConfig) -> None:
     folder = output_folder(cfg.output, cfg.checkpoint)
     make_writable(folder)
 
-    tta: list[Any] = [] if cfg.tta is None else [cfg.tta] if isinstance(cfg.tta, str) else list(cfg.tta)
-    window = (cfg.window[0], cfg.window[1]) if cfg.window else None
-    predictor = Predictor.from_loaded(checkpoint, device, tta=tta, window=window, overlap=cfg.overlap)
+    options = prediction_options(cfg)
+    tta, window = options["tta"], options["window"]
+    predictor = Predictor.from_loaded(checkpoint, device, **options)
     predictor.image_size = size
     amp = checkpoint["config"].get("trainer", {}).get("amp")
     measured = measure(predictor, dataset, samples, node, split, amp)
@@ -95,9 +95,7 @@ def evaluate(cfg: DictConfig) -> None:
         checkpoint=checkpoint_part(cfg.checkpoint, in_own_folder=not cfg.output),
         data=kind_of_data(node) if node["_target_"] != own.get("_target_") else None,
         different=different_parts(node, usual_node(node, own, checkpoint)),
-        tta=tta,
-        window=window,
-        overlap=cfg.overlap,
+        **options,
     )
     for path in write_results(folder, stem, facts, measured, dataset, predictor):
         log.info("wrote %s", path)

@@ -1,11 +1,11 @@
-"""Writes masks for photos and videos, from a trained network.
+"""Write masks for photos and videos with a trained network.
 
 python infer.py checkpoint=experiments/<run> input=dog.jpg output=dog_mask.png
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
     from utils.interruption import end_at_once
 
     end_at_once()
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cli.config import build_network
+from cli.config import build_network, prediction_options
 from cli.launch import launch
 from utils.errors import PartlyFailed, UserError
 from utils.paths import is_file, is_folder, is_there, user_path
@@ -30,7 +30,7 @@ log = logging.getLogger("infer")
 
 
 def infer(cfg: DictConfig) -> None:
-    """Segments what `input` names."""
+    """Segment the photos or the video of `input`."""
     from inference.plan import VIDEO_SUFFIXES, is_camera, plan_photos, still_to_write
 
     formats = list(dict.fromkeys([cfg.format] if isinstance(cfg.format, str) else cfg.format))
@@ -45,7 +45,7 @@ def infer(cfg: DictConfig) -> None:
     existing = [path for photo in photos for path in photo.outputs.values() if is_there(path)]
     if cfg.skip_existing:
         photos = still_to_write(photos)
-        log.info("%d of %d images have their files already", total - len(photos), total)
+        log.info("%d of %d images have their outputs already", total - len(photos), total)
     elif existing and not cfg.overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise UserError(
@@ -55,7 +55,7 @@ def infer(cfg: DictConfig) -> None:
     if not photos:
         return None
 
-    # Slow to import, so only here, where there is something to do.
+    # Imported here because torch takes seconds: a mistake in the config is reported before.
     from tqdm import tqdm
 
     from inference.photos import segment
@@ -82,7 +82,7 @@ def infer(cfg: DictConfig) -> None:
 
 
 def infer_video(cfg: DictConfig, formats: list[str]) -> None:
-    """Segments a video or what a camera sees: a video of each format, masks and uncertainties as a PNG a frame."""
+    """Segment a video or a camera: one video per format, but one PNG per frame for masks and uncertainty."""
     from inference.plan import is_camera, plan_video
 
     camera = is_camera(cfg.input)
@@ -102,25 +102,27 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
         shares: Counter[str] = Counter()
         try:
             count = segment(
-                *(frames, predictor, outputs),
+                frames,
+                predictor,
+                outputs,
                 own_ids=cfg.ids == "label",
                 after_frame=lambda mask: shares.update(shares_of(mask, predictor)),
             )
         except Interrupted as stop:
-            signal.raise_signal(stop.signal)  # ends as a folder of photos does: not all is saved, as of a training
+            signal.raise_signal(stop.signal)  # exit as for photos: unlike a training, not everything is saved
             raise
     if count == 0:
-        raise UserError(f"input={cfg.input}: the video holds no frame that can be read")
+        raise UserError(f"input={cfg.input}: no frame of the video can be read")
     show_shares(shares, count)
     for path in outputs.values():
         log.info("wrote %s", path)
     expected = frames.count or 0
-    if expected - count > max(0.01 * expected, 1):  # headers of whole videos may be off by as much
+    if expected - count > max(0.01 * expected, 1):  # headers of intact videos may be off by as much
         raise PartlyFailed(f"input={cfg.input}: {count} of {expected} frames could be read; the video may be truncated")
 
 
 def predictor_of(cfg: DictConfig) -> Predictor:
-    """The predictor of a checkpoint, or of a network and its weights."""
+    """Build the predictor of a checkpoint, or of a network and its weights."""
     import cv2
 
     from data.folder import read_labels
@@ -134,14 +136,9 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     from utils.memory import keep_freed_memory
 
     keep_freed_memory()
-    cv2.setNumThreads(1)  # it works beside the network, which needs the cores
+    cv2.setNumThreads(1)  # the network needs the cores
     size = (cfg.image_size[0], cfg.image_size[1]) if cfg.image_size else None
-    options: dict[str, Any] = {
-        "tta": [] if cfg.tta is None else [cfg.tta] if isinstance(cfg.tta, str) else list(cfg.tta),
-        "samples": cfg.samples,
-        "window": (cfg.window[0], cfg.window[1]) if cfg.window else None,
-        "overlap": cfg.overlap,
-    }
+    options = {"samples": cfg.samples, **prediction_options(cfg)}
     if cfg.checkpoint is not None:
         choose = onnx_model.choose_device if cfg.checkpoint.endswith(".onnx") else choose_device
         predictor = Predictor.from_checkpoint(cfg.checkpoint, choose(cfg.device), **options)
@@ -157,14 +154,14 @@ def predictor_of(cfg: DictConfig) -> Predictor:
 
 
 def shares_of(mask: Any, predictor: Predictor) -> dict[str, float]:
-    """The share of the pixels of each class that is in a mask."""
+    """Return the share of the pixels of each class in a mask."""
     from visualization.overlay import class_shares
 
     return {name: share for name, _, share in class_shares(mask, predictor.labels)}
 
 
 def show_shares(shares: Counter[str], images: int) -> None:
-    """Prints the mean share of each class."""
+    """Print the mean share of each class."""
     from utils.tables import table
 
     if images:

@@ -5,7 +5,7 @@ python train_segmentation.py model=enet data=camvid data.root=<folder of CamVid>
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
     from utils.interruption import end_at_once
 
     end_at_once()
@@ -16,8 +16,8 @@ from cli.launch import launch
 
 
 def train(cfg: DictConfig) -> float:
-    """Train the network of a config; returns the best value of the monitored metric."""
-    # These import torch, which takes seconds. The config has been checked before.
+    """Train the network of a config. Return the best value of the monitored metric."""
+    # Imported here because torch takes seconds: a mistake in the config is reported before.
     from cli.building import build_training
     from cli.recording import recording
     from cli.resuming import open_run

@@ -125,6 +125,15 @@ def dataset_class(node: dict[str, Any]) -> Any:
     return locate(str(node["_target_"]))
 
 
+def prediction_options(cfg: DictConfig) -> dict[str, Any]:
+    """Return the options of `Predictor` that evaluate.py and infer.py share."""
+    return {
+        "tta": [cfg.tta] if isinstance(cfg.tta, str) else list(cfg.tta or []),
+        "window": (cfg.window[0], cfg.window[1]) if cfg.window else None,
+        "overlap": cfg.overlap,
+    }
+
+
 def data_advice(node: Mapping[str, Any]) -> str:
     """Return a line with the command that finds all mistakes in the data of a `data` node."""
     name = str(node["_target_"]).split(".")[1]

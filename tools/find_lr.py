@@ -5,7 +5,7 @@ python -m tools.find_lr model=enet data=camvid data.root=<path>
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # first: exceptions that signals raise may be lost in the imports below
+if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
     from utils.interruption import end_at_once
 
     end_at_once()

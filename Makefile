@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 IN_PARALLEL := -n logical --maxprocesses 8 --dist worksteal
-CHECK = import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed; say make PYTHON=python3.12')
+CHECK = import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed; run make PYTHON=python3.12')
 
 .PHONY: setup train test test-all lint benchmark clean
 

@@ -113,7 +113,7 @@ def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     assert all(value.isfinite().all() for value in weights.values())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_second_signal_ends_at_once_and_leaves_a_whole_checkpoint(tmp_path: Path, number: int) -> None:
     slow = ("data.image_size=[256,256]", "data.batch_size=8")  # a step takes a second
     process = start_command(SCRIPT, *ENDLESS, *slow, cwd=tmp_path)

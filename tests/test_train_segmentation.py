@@ -157,16 +157,23 @@ def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
     assert runs_in(tmp_path) == []
 
 
+EIGHT_EPOCHS = ("trainer.epochs=8", *TINY, "data.num_workers=1")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    done = run_command(SCRIPT, *EIGHT_EPOCHS, cwd=folder, fresh=True)  # another hash seed
+    assert done.returncode == 0, done.stderr
+    return runs_in(folder)[0]
+
+
 @pytest.mark.parametrize(("number", "code", "whole_group"), [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, True)])
 def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(
-    tmp_path: Path, number: int, code: int, whole_group: bool
+    tmp_path: Path, uninterrupted: Path, number: int, code: int, whole_group: bool
 ) -> None:
     """The signal comes to the main process, or to its workers as well, as a terminal or a scheduler sends it."""
-    words = ["trainer.epochs=8", *TINY, "data.num_workers=1"]
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    assert run_command(SCRIPT, *words, cwd=whole).returncode == 0
-    process = start_command(SCRIPT, *words, cwd=tmp_path)
+    process = start_command(SCRIPT, *EIGHT_EPOCHS, cwd=tmp_path)
     trained_an_epoch(process, tmp_path)
     os.killpg(process.pid, number) if whole_group else process.send_signal(number)
     _, errors = process.communicate(timeout=60)
@@ -176,7 +183,7 @@ def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(
     assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
     done = run_command(SCRIPT, f"resume=experiments/{run.name}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    first, second = weights(runs_in(whole)[0]), weights(run)
+    first, second = weights(uninterrupted), weights(run)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
 
@@ -247,7 +254,7 @@ def break_camvid(root: Path, how: str) -> list[str]:
 def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path: Path, camvid: Path, how: str) -> None:
     fragments = break_camvid(camvid, how)
     words = ["data=camvid", f"data.root={camvid}", "data.image_size=[32,32]", "data.num_workers=0"]
-    done = run_command(SCRIPT, *words, cwd=tmp_path)
+    done = run_here(train, "train", *words, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     message = done.stderr.splitlines()
     assert message[0].startswith("error: ") and len(message) <= 2
@@ -277,7 +284,7 @@ def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path:
 def test_what_only_building_shows_leaves_no_folder_either(tmp_path: Path, word: str, fragment: str) -> None:
     if word == "trainer.device=cuda" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    done = run_command(SCRIPT, *TINY, *word.split(), cwd=tmp_path)
+    done = run_here(train, "train", *TINY, *word.split(), cwd=tmp_path)
     assert done.returncode == 2 and fragment in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
     assert runs_in(tmp_path) == []

@@ -14,6 +14,7 @@ from PIL import Image
 import tools.export
 from data.synthetic import Synthetic
 from engine.checkpoint import load_checkpoint, save_checkpoint
+from infer import infer
 from inference.predictor import Predictor
 from tests.conftest import run_command
 from tests.in_process import assert_refused, run_here
@@ -138,9 +139,11 @@ def test_photos_of_ones_own(tmp_path: Path, light: Path) -> None:
     assert_refused(export_here(light, "output=n.onnx", "images=nowhere", cwd=tmp_path), "images=nowhere")
 
 
-def test_eight_bits(tmp_path: Path, finished_run: Path) -> None:
+@pytest.mark.parametrize("source", ["light", pytest.param("finished_run", marks=pytest.mark.slow)])
+def test_eight_bits(tmp_path: Path, request: pytest.FixtureRequest, source: str) -> None:
+    run = request.getfixturevalue(source)
     words = ["quantize=int8", "calibration=6", "output=small.onnx"]
-    done = export_here(finished_run, *words, cwd=tmp_path)
+    done = export_here(run, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (before,), (after,), (difference,) = (
         [row for row in rows(done) if row[0] == name] for name in ("float32", "int8", "difference")
@@ -154,7 +157,7 @@ def test_eight_bits(tmp_path: Path, finished_run: Path) -> None:
     assert any(weight.data_type == onnx.TensorProto.INT8 for weight in proto.graph.initializer)
     image = Synthetic((50, 70), "val")[9].image
     found = Predictor.from_checkpoint(tmp_path / "small.onnx").predict(image)
-    assert (found == Predictor.from_checkpoint(finished_run).predict(image)).mean() > 0.7
+    assert (found == Predictor.from_checkpoint(run).predict(image)).mean() > 0.7
 
 
 def test_a_file_that_does_not_agree_is_not_written(
@@ -208,6 +211,6 @@ def test_onnx_files_that_do_not_fit(tmp_path: Path, exported: Path) -> None:
         "newer.onnx": "format 99 by a newer version",
         "none.onnx": "there is no file",
     }.items():
-        done = run_command("infer.py", f"checkpoint={name}", "input=x.png", "output=m.png", cwd=tmp_path)
+        done = run_here(infer, "infer", f"checkpoint={name}", "input=x.png", "output=m.png", cwd=tmp_path)
         assert_refused(done, name, fragment)
         assert not (tmp_path / "m.png").exists()

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from cli.config import build, build_dataset, build_network, plain, pretrained_options, training_split, validation_split
 from cli.resuming import OpenRun, check_resumable
-from cli.validation import OPTIMIZER_KEYS
+from cli.validation import DISTILL_KEYS, OPTIMIZER_KEYS
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LambdaLR
 
     from data.device_loading import AnyTrainingLoader, AnyValidationLoader
+    from data.labels import LabelSet
     from data.samples import SegmentationDataset
+    from engine.distillation import Distillation
     from engine.trainer import Trainer
     from engine.training_step import Components
     from losses.weighted_sum import WeightedSum
@@ -91,15 +93,16 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
     if run.checkpoint is not None:
         check_resumable(run, trainer, model, optimizer, unweighted_loss(cfg), labels)
+    distillation = build_distillation(cfg, trainer, labels)
     loss = trainer.prepare(build_loss(cfg, splits.train))
-    metric_columns = trainer.metric_columns(loss, labels)
+    metric_columns = trainer.metric_columns(loss, labels, distils=distillation is not None)
     steps = trainer.steps_per_epoch(train)
     scheduler = build_scheduler(cfg, optimizer, steps * trainer.options.epochs, steps)
     if distributed.rank() > 0:
         seed_everything((cfg.seed + distributed.rank()) % 2**32)  # so that dropout differs between processes
     return Training(
         trainer=trainer,
-        components=Components(model, loss, optimizer, scheduler),
+        components=Components(model, loss, optimizer, scheduler, distillation),
         splits=splits,
         train=train,
         validation=validation,
@@ -184,6 +187,32 @@ def build_loss(cfg: DictConfig, train_samples: SegmentationDataset) -> WeightedS
 def unweighted_loss(cfg: DictConfig) -> WeightedSum:
     """Build the loss without class weights, since counting pixels takes time."""
     return build(cfg.loss, "loss", **({"class_weights": None} if "class_weights" in cfg.loss else {}))
+
+
+def build_distillation(cfg: DictConfig, trainer: Trainer, labels: LabelSet) -> Distillation | None:
+    """Build the teacher and the term that compares the network with it; None with `distill=none`.
+
+    Raises:
+        UserError: there is no such checkpoint, or it is of a network for other classes.
+    """
+    node = plain(cfg.distill)
+    if "_target_" not in node:
+        return None
+    from engine.checkpoint import build_model, load_checkpoint
+    from engine.distillation import Distillation
+
+    try:
+        checkpoint = load_checkpoint(node["teacher"])
+    except UserError as error:
+        raise UserError(f"distill.teacher: {error}") from error
+    known = checkpoint["labels"]["names"]
+    if list(known) != list(labels.names):
+        raise UserError(
+            f"distill.teacher={node['teacher']}: it was trained for other classes: {', '.join(known)}\nthe data has"
+            f" {', '.join(labels.names)}; pass a teacher trained on data with these classes, in this order"
+        )
+    term = build({key: value for key, value in node.items() if key not in DISTILL_KEYS}, "distill")
+    return Distillation(trainer.prepare(build_model(checkpoint)), term, node["weight"])
 
 
 def build_optimizer(cfg: DictConfig, model: nn.Module, parameters: list[Any]) -> Optimizer:

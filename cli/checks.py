@@ -65,6 +65,13 @@ def _check_crop(config: Config, origin: Origin) -> None:
             )
 
 
+def _check_train(config: Config, origin: Origin) -> None:
+    distill = config["distill"]
+    if "_target_" not in distill and distill.get("teacher") is not None:
+        place = origin.place("distill.teacher")
+        raise UserError(f"distill.teacher={distill['teacher']} {place}: needs distill=logits or distill=channel")
+
+
 def _check_infer(config: Config, origin: Origin) -> None:
     if not config["input"]:
         raise UserError("input is missing; pass input=<photo, folder, pattern, list or video>")
@@ -134,6 +141,7 @@ def _check_classify(config: Config, origin: Origin) -> None:
 
 
 RULES: dict[str, Callable[[Config, Origin], None]] = {
+    "train": _check_train,
     "infer": _check_infer,
     "evaluate": _check_overlap,
     "check_data": _check_check_data,

@@ -29,7 +29,7 @@ from utils.trusted import locate, read_plain
 
 FOLD, OTHER_FOLDS = "fold", "other_folds"
 """The splits of a cross-validation; as in data/folds.py, which takes long to import."""
-CHOSEN = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "experiment")
+CHOSEN = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "experiment")
 """Groups whose options are recorded in summary.json."""
 
 

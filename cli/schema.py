@@ -101,6 +101,13 @@ class ParameterGroups(Keys):
     encoder_lr_factor: Rate = 1.0
 
 
+class Teacher(Keys):
+    """The keys of `distill` that its `_target_` does not take."""
+
+    teacher: Text
+    weight: Rate
+
+
 class Train(Keys):
     """The config of train_segmentation.py."""
 
@@ -115,6 +122,7 @@ class Train(Keys):
     loss: Node
     optimizer: Node
     scheduler: Node
+    distill: Node = {}
     trainer: Node
     logger: Node
 

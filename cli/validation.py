@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from cli.schema import TYPED_AS, Loader, ParameterGroups
+from cli.schema import TYPED_AS, Loader, ParameterGroups, Teacher
 from engine.options import TrainerOptions
 from utils.checked import shown
 from utils.errors import UserError, did_you_mean
@@ -18,7 +18,7 @@ from utils.groups import CONF
 from utils.signatures import UnknownTarget, names_in, signature_of
 from utils.value_types import requirement, wrong_value
 
-GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer", "logger")
+GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "trainer", "logger")
 SUPPLIED = {
     "model": {"num_classes"},
     "data": {"split"},
@@ -27,10 +27,16 @@ SUPPLIED = {
     "logger": {"folder", "first_step"},
 }
 """Arguments that the program passes itself to the `_target_` of a group."""
-SHARED: dict[str, type[BaseModel]] = {"data": Loader, "optimizer": ParameterGroups, "trainer": TrainerOptions}
+SHARED: dict[str, type[BaseModel]] = {
+    "data": Loader,
+    "optimizer": ParameterGroups,
+    "distill": Teacher,
+    "trainer": TrainerOptions,
+}
 """Keys of a group that are the same for every `_target_`."""
 LOADER_KEYS = tuple(Loader.model_fields)
 OPTIMIZER_KEYS = tuple(ParameterGroups.model_fields)
+DISTILL_KEYS = tuple(Teacher.model_fields)
 PRETRAINED = "models.weights.load_pretrained"
 """The function whose options are keys of `model`, except those that the network takes itself."""
 OPTIONAL = {"utils.loggers.WandB": ("wandb",), "utils.loggers.MLflow": ("mlflow", "sqlalchemy", "alembic")}

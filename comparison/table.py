@@ -14,7 +14,7 @@ from utils.errors import UserError, did_you_mean
 from utils.tables import column_widths, duration, table
 from utils.value_types import TableFormat
 
-GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "trainer")
+GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "trainer")
 NOT_COMPARED = {"name", "notes", "resume"}
 METRICS = {"val/miou": "mIoU", "val/dice": "Dice"}
 WEIGHTIEST = ("name", "job", "class", "n", "mIoU", "status", "model")

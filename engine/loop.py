@@ -17,7 +17,6 @@ from engine.evaluator import evaluate
 from engine.metrics import scores
 from engine.progress import ImageBar, Progress, progress_title
 from engine.run_record import RunRecord
-from engine.running_loss import RunningLoss
 from engine.saving import Saver
 from engine.training_state import restore_training_state
 from engine.training_step import Components
@@ -191,7 +190,7 @@ class TrainingLoop:
             self.progress.best_epoch = epoch
         self.progress.epoch = epoch
         self.progress.batch = 0
-        self.step.running = RunningLoss(self.loss, self.device)
+        self.step.start_epoch()
         self.record.add_row(row)
         if improved:
             self.saver.save_best(self.progress, row)

@@ -24,13 +24,17 @@ class NonFiniteLoss(UserError):
 class RunningLoss:
     """Sums of the terms over the batches of an epoch.
 
+    Args:
+        others: names of terms after those of the loss, which are reported beside it.
+
     Attributes:
         totals, denominators: (terms,) on the device, in its widest float.
     """
 
-    def __init__(self, loss: WeightedSum, device: torch.device) -> None:
+    def __init__(self, loss: WeightedSum, device: torch.device, others: tuple[str, ...] = ()) -> None:
         self._loss = loss
-        self.totals = torch.zeros(len(loss.names), dtype=widest_float(device), device=device)
+        self._others = others
+        self.totals = torch.zeros(len(loss.names) + len(others), dtype=widest_float(device), device=device)
         self.denominators = torch.zeros_like(self.totals)
         self._unread: list[tuple[Tensor, list[str]]] = []
 
@@ -54,23 +58,32 @@ class RunningLoss:
             finite = torch.stack([totals for totals, _ in self._unread]).isfinite().all(1).tolist()
             for fine, (totals, names) in zip(finite, self._unread, strict=True):
                 if not fine:
-                    terms = ", ".join(f"{n} {v}" for n, v in zip(self._loss.names, totals.tolist(), strict=True))
+                    terms = ", ".join(
+                        f"{n} {v}" for n, v in zip((*self._loss.names, *self._others), totals.tolist(), strict=True)
+                    )
                     raise NonFiniteLoss(
                         f"the loss is not finite ({terms}) in the batch of: {', '.join(names)}\n{REMEDY}"
                     )
             self._unread.clear()
-        return named_losses(self._loss, self.totals, self.denominators)
+        return named_losses(self._loss, self.totals, self.denominators, self._others)
 
     def read_all(self) -> dict[str, float]:
         """As `read`, over all processes, which must all call it."""
         self.read()
-        together = distributed.sum_over_processes(torch.stack([self.totals, self.denominators]))
-        return named_losses(self._loss, *together)
+        totals, denominators = distributed.sum_over_processes(torch.stack([self.totals, self.denominators]))
+        return named_losses(self._loss, totals, denominators, self._others)
 
 
-def named_losses(loss: WeightedSum, totals: Tensor, denominators: Tensor) -> dict[str, float]:
-    """{"loss": ..., <term>: ...} from the terms' totals and denominators (terms,); NaN if there was nothing to
-    average."""
-    total = loss.total(totals, denominators).item() if (denominators > 0).any() else math.nan
+def named_losses(
+    loss: WeightedSum, totals: Tensor, denominators: Tensor, others: tuple[str, ...] = ()
+) -> dict[str, float]:
+    """{"loss": ..., <term>: ...} from totals and denominators (terms,); NaN if there was nothing to average.
+
+    Args:
+        others: names of terms after those of the loss, which "loss" leaves out.
+    """
+    own = slice(len(loss.names))
+    labelled = (denominators[own] > 0).any()
+    total = loss.total(totals[own], denominators[own]).item() if labelled else math.nan
     values = totals / denominators  # 0 / 0 = NaN
-    return {"loss": total, **dict(zip(loss.names, values.tolist(), strict=True))}
+    return {"loss": total, **dict(zip((*loss.names, *others), values.tolist(), strict=True))}

@@ -14,6 +14,7 @@ from data.labels import LabelSet
 from data.workers import explain_dead_workers
 from engine import distributed
 from engine.device import autocast_dtype, choose_device
+from engine.distillation import COLUMN
 from engine.loop import TrainingLoop
 from engine.options import TrainerOptions
 from engine.out_of_memory import explain_out_of_memory
@@ -79,13 +80,16 @@ class Trainer:
         """Build the object that takes optimiser steps, of a network and loss as `prepare` returns them."""
         return TrainingStep(components, self.options, self.device)
 
-    def metric_columns(self, loss: WeightedSum, labels: LabelSet) -> list[str]:
+    def metric_columns(self, loss: WeightedSum, labels: LabelSet, distils: bool = False) -> list[str]:
         """The columns of metrics.csv, in their order.
+
+        Args:
+            distils: there is a teacher.
 
         Raises:
             UserError: `monitor` is not one of them.
         """
-        columns, monitor = metric_columns(loss.names, labels.names), self.options.monitor
+        columns, monitor = metric_columns(loss.names, labels.names, (COLUMN,) if distils else ()), self.options.monitor
         choices = [column for column in columns if column.startswith("val/")]
         if monitor not in choices:
             hint = did_you_mean(monitor, choices)

@@ -17,6 +17,7 @@ from engine import distributed
 from engine.averaging import WeightAverage
 from engine.compiled import Compiled
 from engine.device import autocast_dtype
+from engine.distillation import COLUMN, Distillation
 from engine.normalization import normalization_of
 from engine.options import TrainerOptions
 from engine.running_loss import REMEDY, NonFiniteLoss, RunningLoss
@@ -31,12 +32,14 @@ class Components:
         model, loss: on the device, as `Trainer.prepare` returns them.
         optimizer: of the model's parameters.
         scheduler: stepped once per optimiser step.
+        distillation: a teacher to learn from; None without one.
     """
 
     model: nn.Module
     loss: WeightedSum
     optimizer: Optimizer
     scheduler: LambdaLR
+    distillation: Distillation | None = None
 
 
 class TrainingStep:
@@ -55,13 +58,14 @@ class TrainingStep:
         self.loss = components.loss
         self.optimizer = components.optimizer
         self.scheduler = components.scheduler
+        self.distillation = components.distillation
         self.device = device
         self.channels_last = options.channels_last
         self.grad_clip = options.grad_clip
         self.normalization = normalization_of(self.model)
         self.autocast = autocast_dtype(options.amp, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast == torch.float16)
-        self.running = RunningLoss(self.loss, device)
+        self.start_epoch()
         self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         # The wrappers that are called; they share the model's weights.
         self._parallel = DistributedDataParallel(self.model) if distributed.processes() > 1 else None
@@ -79,6 +83,10 @@ class TrainingStep:
         """Of the first parameter group."""
         return self.optimizer.param_groups[0]["lr"]
 
+    def start_epoch(self) -> None:
+        """Forget the losses of the steps so far."""
+        self.running = RunningLoss(self.loss, self.device, () if self.distillation is None else (COLUMN,))
+
     def __call__(self, window: Window, number: int) -> Tensor | None:
         """Take one optimiser step over the micro-batches of a window.
 
@@ -93,7 +101,7 @@ class TrainingStep:
         """
         pinned = self.device.type == "cuda"
         masks = [batch.masks.to(self.device, non_blocking=pinned).long() for batch in window.batches]
-        denominators = [self.loss.denominators(mask) for mask in masks]
+        denominators = [self._denominators(mask) for mask in masks]
         for denominator in denominators[window.counted :]:
             denominator.zero_()
         total_denominators = torch.stack(denominators).sum(0) if len(masks) > 1 else denominators[0].clone()
@@ -105,20 +113,40 @@ class TrainingStep:
                 totals, objective = self._forward(images, mask)
                 # DDP takes the mean of the gradient over processes; the sum is wanted.
                 share = distributed.processes() if i < window.counted else 0
-                self.scaler.scale(share * self.loss.total(objective, total_denominators)).backward()
+                self.scaler.scale(share * self._total(objective, total_denominators)).backward()
             if i < window.counted:
                 self.running.add(totals.detach(), denominator, batch.names, objective.detach())
         return self._update_weights(number)
 
     def _forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The totals (terms,) of the loss of the main logits, and the same with those of auxiliary logits added."""
+        """The totals (terms,) of the loss of the main logits, and the same with those of auxiliary logits added.
+
+        That of the distillation comes last, if there is one.
+        """
+        distilled = []
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             outputs = self._network(self.normalization(images, self.channels_last))
-        logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+            logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+            if self.distillation is not None:
+                distilled = [self.distillation(images, logits, self.channels_last).total.unsqueeze(0)]
         totals = objective = self.loss.totals(logits, mask)
         for other in auxiliary:
             objective = objective + self.loss.auxiliary_weight * self.loss.totals(other, mask)
-        return totals, objective
+        return torch.cat([totals, *distilled]), torch.cat([objective, *distilled])
+
+    def _denominators(self, mask: Tensor) -> Tensor:
+        """The denominators (terms,) of what `_forward` returns."""
+        denominators = self.loss.denominators(mask)
+        if self.distillation is None:
+            return denominators
+        return torch.cat([denominators, self.distillation.term.denominator(mask).unsqueeze(0)])
+
+    def _total(self, totals: Tensor, denominators: Tensor) -> Tensor:
+        """The scalar to minimise, from totals and denominators (terms,)."""
+        if self.distillation is None:
+            return self.loss.total(totals, denominators)
+        own = self.loss.total(totals[:-1], denominators[:-1])
+        return own + self.distillation.weight * totals[-1] / denominators[-1]
 
     def _update_weights(self, number: int) -> Tensor | None:
         """Clip the gradient, and step the optimiser, the schedule and the average."""

@@ -80,7 +80,7 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Wind
     from tqdm import tqdm
 
     from engine.lr_range import has_diverged
-    from engine.running_loss import NonFiniteLoss, RunningLoss
+    from engine.running_loss import NonFiniteLoss
 
     losses: list[float] = []
     with tqdm(rates, desc="rising rate", unit="step", leave=False, dynamic_ncols=True) as bar:
@@ -88,7 +88,7 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Wind
             groups = step.optimizer.param_groups
             for group in groups:  # keep the ratio between groups
                 group["lr"] = rate * (group["initial_lr"] / groups[0]["initial_lr"])
-            step.running = RunningLoss(step.loss, step.device)
+            step.start_epoch()
             step(window, len(losses) + 1)
             try:
                 losses.append(step.running.read()["loss"])

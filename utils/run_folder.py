@@ -37,12 +37,18 @@ class StoredSummary(FileSchema):
     resumed: list[list[str]] = []
 
 
-def metric_columns(terms: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """Return the columns of metrics.csv for the terms of a loss and the classes of a data set."""
+def metric_columns(terms: Sequence[str], classes: Sequence[str], only_train: Sequence[str] = ()) -> list[str]:
+    """Return the columns of metrics.csv, in their order.
+
+    Args:
+        terms: of the loss.
+        classes: of the data set.
+        only_train: further terms, which have no value in validation.
+    """
     losses = ["loss", *terms]
     return [
         *("epoch", "step", "lr"),
-        *(f"train/{name}" for name in losses),
+        *(f"train/{name}" for name in (*losses, *only_train)),
         *(f"val/{name}" for name in losses),
         *("val/miou", "val/dice", "val/pixel_accuracy"),
         *(f"val/iou/{name}" for name in classes),

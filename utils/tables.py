@@ -45,7 +45,7 @@ def epoch_table(row: Mapping[str, float], title: str) -> str:
             ["train", *(number(row[f"train/{term}"]) for term in terms), "", "", ""],
             [
                 "val",
-                *(number(row[f"val/{term}"]) for term in terms),
+                *(number(row[f"val/{term}"]) if f"val/{term}" in row else "" for term in terms),
                 *(number(row[f"val/{metric}"]) for metric in ("miou", "dice", "pixel_accuracy")),
             ],
         ],

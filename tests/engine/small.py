@@ -12,6 +12,7 @@ from data.labels import LabelSet
 from data.loading import TrainingLoader, ValidationLoader
 from data.samples import Sample, SegmentationDataset
 from engine.checkpoint import load_checkpoint
+from engine.distillation import Distillation
 from engine.loop import TrainingLoop
 from engine.pictures import Pictures
 from engine.randomness import seed_everything
@@ -91,6 +92,7 @@ def fit(
     resume: bool = False,
     logger: Any = None,
     pictures: Pictures | None = None,
+    distillation: Distillation | None = None,
     **options: Any,
 ) -> TrainingLoop:
     """Train a small network on 10 samples, in batches of 2; returns the loop that has run."""
@@ -107,10 +109,11 @@ def fit(
     scheduler = poly(optimizer, steps * trainer.options.epochs, steps)
     validation = ValidationLoader(Halves(4), batch_size=3, num_workers=0)
     description = {"config": {}, "image_size": list(SIZE)}
-    columns = trainer.metric_columns(loss, Halves.labels)
+    columns = trainer.metric_columns(loss, Halves.labels, distils=distillation is not None)
     record = RunRecord(run, logger or NoLogger(), columns, description, pictures)
     checkpoint = load_checkpoint(run.last) if resume else None
-    return trainer.fit(Components(model, loss, optimizer, scheduler), train, validation, record, checkpoint)
+    components = Components(model, loss, optimizer, scheduler, distillation)
+    return trainer.fit(components, train, validation, record, checkpoint)
 
 
 def same_state(a: Path, b: Path) -> bool:

@@ -272,16 +272,25 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
     from data.cropping import RandomCrop
     from data.device_loading import DeviceTrainingLoader
     from data.loading import TrainingLoader
+    from data.mixing import Mixing
+    from data.sampling import rare_classes
+    from engine import distributed
 
     augmentation = build(cfg.augmentation, "augmentation")
     size = _image_size(cfg)
     if isinstance(augmentation, RandomCrop):
         size = augmentation.crop_size
         augmentation.check_fits(samples)
+    if isinstance(augmentation, Mixing):
+        augmentation.check_labels(samples.labels)
     try_augmentation(augmentation, samples, size)
+    sampler = None
+    if cfg.data.get("sampling") == "rare_class":
+        sampler = distributed.once_per_machine(lambda: rare_classes(samples, cfg.data.sampling_temperature))
     options = {
         "image_size": size,
         "seed": cfg.seed,
+        "sampler": sampler,
         **loader_options(cfg, device),
     }
     keep = cfg.data.cache == "device"

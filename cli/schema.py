@@ -89,6 +89,8 @@ class Loader(Keys):
     limit: Positive | None
     allow_single_class: Flag
     crop_size: Size | None = None
+    sampling: Literal["uniform", "rare_class"] = "uniform"
+    sampling_temperature: Annotated[float, Field(ge=1e-4, le=100)] = 0.01
     folds: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
     fold: NonNegative = 0
     group_by: Annotated[Text, AfterValidator(_regular_expression)] | None = None

@@ -155,6 +155,11 @@ def try_augmentation(
             raise UserError(f"augmentation: the mask of {name} gets the id {min(strange)}, which is of no class")
 
 
-def sample_seed(seed: int, epoch: int, index: int) -> int:
-    """The 64-bit seed of one sample in one epoch of a run."""
-    return int.from_bytes(hashlib.blake2b(b"%d %d %d" % (seed, epoch, index), digest_size=8).digest(), "little")
+def sample_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
+    """Return the 64-bit seed of one sample in one epoch of a run.
+
+    Args:
+        repeat: how often the sample was shown before in this epoch.
+    """
+    text = b"%d %d %d" % (seed, epoch, index) + (b" %d" % repeat if repeat else b"")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

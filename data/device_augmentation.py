@@ -18,7 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.augmentation import Augmentation
+from data.cropping import RandomCrop
 from data.labels import IGNORE_INDEX
+from data.mixing import Mixing
 from utils.errors import UserError
 
 GRAY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
@@ -43,6 +45,11 @@ class DeviceAugmentation:
     """
 
     def __init__(self, augmentation: Augmentation, size: Size) -> None:
+        if isinstance(augmentation, Mixing | RandomCrop):
+            raise UserError(
+                f"augmentation: {type(augmentation).__name__} runs on the CPU only; pass data.augment_on=cpu, and"
+                " data.cache=ram instead of device"
+            )
         self.augmentation, self.size = augmentation, size
         self.stages: list[_Warp | _Color] = []
         for transform in augmentation.transforms:

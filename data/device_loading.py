@@ -19,6 +19,7 @@ from data.loading import (
     ALONE,
     EpochBatches,
     InOrder,
+    Key,
     Share,
     TrainingBatch,
     TrainingLoader,
@@ -26,6 +27,7 @@ from data.loading import (
     ValidationLoader,
 )
 from data.samples import SegmentationDataset
+from data.sampling import RareClasses
 from data.workers import WatchedSamples, shared, worker_options
 from utils.errors import UserError
 
@@ -88,8 +90,9 @@ class DeviceTrainingLoader(DataLoader[TrainingBatch]):
         num_workers: int = 0,
         pin_memory: bool = False,
         share: Share = ALONE,
+        sampler: RareClasses | None = None,
     ) -> None:
-        self.order = EpochBatches(len(samples), batch_size, seed, share)
+        self.order = EpochBatches(len(samples), batch_size, seed, share, sampler)
         self.image_size, self.device = image_size, device
         self.augmentation = DeviceAugmentation(augmentation, image_size)
         if self.augmentation.output_size != image_size:
@@ -155,17 +158,17 @@ AnyValidationLoader = ValidationLoader | DeviceValidationLoader
 
 
 class _DrawnSamples(Dataset):
-    """The random numbers of samples, indexed by (epoch, index), and their pixels if they are to be read."""
+    """The random numbers of samples, indexed by `Key`, and their pixels if they are to be read."""
 
     def __init__(
         self, samples: SegmentationDataset, augmentation: DeviceAugmentation | None, seed: int, read: bool
     ) -> None:
         self.samples, self.augmentation, self.seed, self.read = samples, augmentation, seed, read
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Any, ...]:
-        epoch, index = key
+    def __getitem__(self, key: Key) -> tuple[Any, ...]:
+        epoch, repeat, index = key
         assert self.augmentation is not None
-        drawn = torch.from_numpy(self.augmentation.draw(sample_seed(self.seed, epoch, index)))
+        drawn = torch.from_numpy(self.augmentation.draw(sample_seed(self.seed, epoch, index, repeat)))
         if not self.read:
             return index, drawn, self.samples.name(index)
         image, mask, name = self.samples[index]

@@ -1,7 +1,8 @@
-"""From samples to batches, in an order that only the seed, the epoch and the position decide."""
+"""Load batches, in an order that depends only on the seed and the epoch."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from data.augmentation import Augmentation, check_augmented, sample_seed
+from data.augmentation import Augmentation, check_augmented
+from data.mixing import augmented_sample
 from data.samples import SegmentationDataset
+from data.sampling import RareClasses
 from data.workers import WatchedSamples, shared, worker_options
 
 
@@ -41,11 +44,18 @@ class Share(NamedTuple):
 ALONE = Share(0, 1)
 
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index), shuffled anew each epoch.
+Key = tuple[int, int, int]
+"""What a batch asks for: the epoch, how often the sample was shown before in this epoch, and the sample's index."""
 
-    The epoch travels with each index, so that workers which live through all epochs know it. Of several processes
-    each gets every n-th batch, and all get as many: those that lack a last one get another batch a second time.
+
+class EpochBatches(Sampler[list[Key]]):
+    """Batches of keys, in another order each epoch.
+
+    The epoch is part of each key, since workers live through all epochs. Of several processes, each gets every n-th
+    batch, and all get the same number: those without a last one get another batch a second time.
+
+    Args:
+        sampler: draws the samples of an epoch; by default, each is shown once.
 
     Attributes:
         batches: how many there are in an epoch, for all processes.
@@ -53,23 +63,36 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         start: how many of its batches to leave out, for a run that goes on in the middle of an epoch.
     """
 
-    def __init__(self, samples: int, batch_size: int, seed: int, share: Share = ALONE) -> None:
-        self.samples, self.batch_size, self.seed, self.share = samples, batch_size, seed, share
+    def __init__(
+        self, samples: int, batch_size: int, seed: int, share: Share = ALONE, sampler: RareClasses | None = None
+    ) -> None:
+        self.samples, self.batch_size, self.seed, self.share, self.sampler = samples, batch_size, seed, share, sampler
         self.batches = -(-samples // batch_size)
         self.epoch, self.start = 0, 0
 
     def images_before(self, batch: int) -> int:
-        """How many images the first `batch` batches of an epoch hold."""
+        """Return the number of images in the first `batch` batches of an epoch."""
         return min(batch * self.batch_size, self.samples)
 
     def __len__(self) -> int:
         return -(-self.batches // self.share.processes)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.samples).tolist()
+    def __iter__(self) -> Iterator[list[Key]]:
+        keys = self._keys()
         for first in range(self.start, self.batches, self.share.processes):
             place = (first + self.share.rank) % self.batches * self.batch_size
-            yield [(self.epoch, index) for index in order[place : place + self.batch_size]]
+            yield keys[place : place + self.batch_size]
+
+    def _keys(self) -> list[Key]:
+        """Return the keys of the epoch, which depend on nothing but the seed and the epoch."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(self.samples) if self.sampler is None else self.sampler.draw(rng)
+        shown: Counter[int] = Counter()
+        keys = []
+        for index in order.tolist():
+            keys.append((self.epoch, shown[index], index))
+            shown[index] += 1
+        return keys
 
 
 class InOrder(Sampler[list[int]]):
@@ -89,17 +112,16 @@ class InOrder(Sampler[list[int]]):
 
 
 class _TrainingSamples(Dataset):
-    """Augmented samples, indexed by (epoch, index)."""
+    """Augmented samples, indexed by `Key`."""
 
     def __init__(
         self, samples: SegmentationDataset, augmentation: Augmentation, size: tuple[int, int], seed: int
     ) -> None:
         self.samples, self.augmentation, self.size, self.seed = samples, augmentation, size, seed
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, str]:
-        epoch, index = key
-        image, mask, name = self.samples[index]
-        image, mask = self.augmentation(image, mask, sample_seed(self.seed, epoch, index))
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor, str]:
+        epoch, repeat, index = key
+        image, mask, name = augmented_sample(self.samples, self.augmentation, self.seed, epoch, index, repeat)
         check_augmented(image, mask, name, self.size)
         return _as_tensor(image), _as_tensor(mask), name
 
@@ -123,6 +145,7 @@ class TrainingLoader(DataLoader[TrainingBatch]):
     Args:
         samples: as `data.checking.checked_samples` returns them; of one size unless the augmentation crops.
         image_size: (H, W) of the augmented samples.
+        sampler: as `EpochBatches`.
 
     Attributes:
         order: set its `epoch` and `start` before each iteration.
@@ -141,8 +164,9 @@ class TrainingLoader(DataLoader[TrainingBatch]):
         num_workers: int = 0,
         pin_memory: bool = False,
         share: Share = ALONE,
+        sampler: RareClasses | None = None,
     ) -> None:
-        self.order = EpochBatches(len(samples), batch_size, seed, share)
+        self.order = EpochBatches(len(samples), batch_size, seed, share, sampler)
         self.image_size = image_size
         self.watched = WatchedSamples(_TrainingSamples(samples, augmentation, image_size, seed), samples, num_workers)
         super().__init__(

@@ -14,7 +14,7 @@ from utils.paths import is_file, is_folder, user_path
 UNMEASURED = frozenset(
     {
         *("_target_", "download", "train_split", "val_split", "batch_size", "num_workers", "cache", "augment_on"),
-        *("allow_single_class", "crop_size"),
+        *("allow_single_class", "crop_size", "sampling", "sampling_temperature"),
     }
 )
 """Keys of the node `data` that change neither the samples nor the result."""

@@ -26,8 +26,9 @@ log = logging.getLogger("preview_augmentation")
 def preview(cfg: DictConfig) -> None:
     """Write a sheet of one sample with its augmentation in each epoch."""
     # Slow to import, so only here, where the config is known to be right.
-    from data.augmentation import check_augmented, sample_seed
+    from data.augmentation import check_augmented
     from data.cropping import RandomCrop
+    from data.mixing import Mixing, augmented_sample
     from data.resized import ResizedSamples
     from visualization.figures import draw_sheet
 
@@ -39,14 +40,17 @@ def preview(cfg: DictConfig) -> None:
     samples = ResizedSamples(build_dataset(cfg.data, training_split(cfg.data)), size, masks=True, limit=cfg.data.limit)
     if cfg.index >= len(samples):
         raise UserError(f"index={cfg.index}: the split has {len(samples)} samples, counted from 0")
+    if isinstance(augmentation, Mixing):
+        augmentation.check_labels(samples.labels)
     make_writable(path.parent)
-    image, mask, name = samples[cfg.index]
     panels = []
     for epoch in range(cfg.count):
-        augmented = augmentation(image, mask, sample_seed(cfg.seed, epoch, cfg.index))
-        check_augmented(augmented[0], augmented[1], name)
-        panels.append((f"epoch {epoch + 1}", *augmented))
-    draw_sheet(panels, samples.labels, name, path, opacity=0.3)  # low, so that changes of colour are visible
+        image, mask, name = augmented_sample(samples, augmentation, cfg.seed, epoch, cfg.index)
+        check_augmented(image, mask, name)
+        panels.append((f"epoch {epoch + 1}", image, mask))
+    draw_sheet(
+        panels, samples.labels, samples.name(cfg.index), path, opacity=0.3
+    )  # low, so that changes of colour are visible
     log.info("wrote %s", path)
 
 

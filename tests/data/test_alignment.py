@@ -21,6 +21,7 @@ from tests.data.alignment import DARK, LIGHT, drift, scene
 from tests.data.test_loading import augmentation_of
 from utils.errors import UserError
 
+MIXING = ["classmix", "copy_paste", "cutmix"]  # the list of standard, and pixels that stay where they are
 TOLERANCE = 0.1  # pixels
 EXACT = cv2.INTER_NEAREST_EXACT
 SIZE = (160, 224)
@@ -62,7 +63,7 @@ def test_augmentation_on_a_device_does_so_too(name: str) -> None:
 def test_all_shipped_lists_are_measured() -> None:
     from utils.groups import options
 
-    assert sorted(options("augmentation")) == ["affine", "crop", "flip", "none", "standard"]
+    assert sorted(options("augmentation")) == sorted(["affine", "crop", "flip", "none", "standard", *MIXING])
 
 
 @pytest.mark.parametrize(

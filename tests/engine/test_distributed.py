@@ -68,7 +68,7 @@ def test_gradients_are_those_of_as_many_micro_batches(results: tuple[Path, list[
     for epoch in range(2):
         order = EpochBatches(TRAINING, BATCH_SIZE, seed=0)
         order.epoch = epoch
-        batches = [[index for _, index in batch] for batch in order]
+        batches = [[index for *_, index in batch] for batch in order]
         size = ACCUMULATION * processes
         for window in (batches[i : i + size] for i in range(0, len(batches), size)):
             pixels = sum(not is_void([index]) for batch in window for index in batch) * 32 * 16  # of each class

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.paths import is_file, is_folder, user_path
+from utils.paths import is_folder, user_path
+from utils.run_folder import run_of
 
 UNMEASURED = frozenset(
     {
@@ -87,12 +88,8 @@ def output_folder(output: str | None, checkpoint: str) -> Path:
     if output:
         return user_path(output, "output")
     given = user_path(checkpoint, "checkpoint")
-    if is_folder(given):
-        return given / "evaluation"
-    in_run = given.parent.name == "checkpoints" and is_file(given.parent.parent / "config.yaml")
-    if in_run:
-        return given.parent.parent / "evaluation"
-    return given.with_name(f"{given.name.removesuffix('.pt')}_evaluation")
+    run = run_of(given)
+    return run / "evaluation" if run else given.with_name(f"{given.name.removesuffix('.pt')}_evaluation")
 
 
 def is_same_place(path: str, other: Any) -> bool:

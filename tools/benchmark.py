@@ -25,7 +25,7 @@ from tools.latency import Case, Network, Result, load, measure
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
 from utils.groups import CONF, option, options
-from utils.paths import is_folder, is_there, user_path
+from utils.paths import is_there, png_path, user_path
 
 log = logging.getLogger("benchmark")
 
@@ -49,9 +49,7 @@ class Entry(NamedTuple):
 
 def benchmark(cfg: DictConfig) -> None:
     """Print size, and optionally time and memory, of each network; plot accuracy over speed."""
-    plot = user_path(cfg.plot, "plot") if cfg.plot is not None else None
-    if plot is not None and (plot.suffix.lower() != ".png" or is_folder(plot)):
-        raise UserError(f"plot={plot}: must be a .png file")
+    plot = png_path(cfg.plot, "plot") if cfg.plot is not None else None
     wanted = cfg.models or ([] if cfg.runs is not None else options("model"))
     sources = [(name, source_of(name)) for name in listed(wanted)]  # reports a misspelt name before torch is imported
     sizes = [cfg.image_size] if isinstance(cfg.image_size[0], int) else cfg.image_size

@@ -112,7 +112,7 @@ def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | Non
         log.info("%s: %d samples, none with a labelled pixel", split, len(facts.names))
         return
     total = facts.pixels.sum()
-    rows = [["class", "images", "pixels", "enet", "median frequency"]]
+    rows = [["class", "images", "pixels", "weight (enet)", "weight (median_frequency)"]]
     columns = ((pixels > 0).sum(0), pixels.sum(0) / total, enet(pixels), median_frequency(pixels))
     for name, images, share, weight, other in zip(labels.names, *columns, strict=True):
         rows.append([name, str(images), f"{share:.3%}", f"{weight:.3f}", f"{other:.3f}"])

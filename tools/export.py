@@ -26,6 +26,7 @@ from cli.launch import launch
 from utils.errors import PartlyFailed, UserError
 from utils.files import atomic_write, make_writable
 from utils.paths import is_file, is_folder, is_there, user_path
+from utils.run_folder import run_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,9 +98,7 @@ def output_file(cfg: DictConfig) -> Path:
     suffix = SUFFIXES[cfg.format]
     if cfg.output is None:
         given = user_path(cfg.checkpoint, "checkpoint")
-        in_run = given.parent.name == "checkpoints" and is_file(given.parent.parent / "config.yaml")
-        folder = given if is_folder(given) else given.parent.parent if in_run else given.parent
-        return folder / f"model{suffix}"
+        return (run_of(given) or given.parent) / f"model{suffix}"
     output = user_path(cfg.output, "output")
     if not output.name.endswith(suffix) or is_folder(output):
         raise UserError(f"output={output}: must end in {suffix} for format={cfg.format}")

@@ -23,7 +23,7 @@ from cli.config import build, build_dataset, chosen, training_split
 from cli.launch import launch
 from utils.errors import UserError
 from utils.files import make_writable
-from utils.paths import is_folder, user_path
+from utils.paths import png_path
 
 if TYPE_CHECKING:
     from data.accumulation import Window
@@ -35,9 +35,7 @@ log = logging.getLogger("find_lr")
 
 def find(cfg: DictConfig) -> None:
     """Print the suggested and the configured rate, and plot the losses over the rates."""
-    path = user_path(cfg.output, "output")
-    if path.suffix.lower() != ".png" or is_folder(path):
-        raise UserError(f"output={path}: must be a .png file")
+    path = png_path(cfg.output, "output")
 
     # Slow to import, so only here, where the config is known to be right.
     from data.workers import explain_dead_workers

@@ -18,7 +18,7 @@ from cli.config import build, build_dataset, training_split
 from cli.launch import launch
 from utils.errors import UserError
 from utils.files import make_writable
-from utils.paths import is_folder, user_path
+from utils.paths import png_path
 
 log = logging.getLogger("preview_augmentation")
 
@@ -32,9 +32,7 @@ def preview(cfg: DictConfig) -> None:
     from data.resized import ResizedSamples
     from visualization.figures import draw_sheet
 
-    path = user_path(cfg.output, "output")
-    if path.suffix.lower() != ".png" or is_folder(path):
-        raise UserError(f"output={path}: must be a .png file")
+    path = png_path(cfg.output, "output")
     augmentation = build(cfg.augmentation, "augmentation")
     size = None if isinstance(augmentation, RandomCrop) else (cfg.data.image_size[0], cfg.data.image_size[1])
     samples = ResizedSamples(build_dataset(cfg.data, training_split(cfg.data)), size, masks=True, limit=cfg.data.limit)

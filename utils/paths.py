@@ -49,6 +49,18 @@ def user_path(given: str | Path, key: str = "") -> Path:
     return Path(path)
 
 
+def png_path(given: str | Path, key: str) -> Path:
+    """Return the path of a PNG to write.
+
+    Raises:
+        UserError: as `user_path`, and for another suffix or a folder.
+    """
+    path = user_path(given, key)
+    if path.suffix.lower() != ".png" or is_folder(path):
+        raise UserError(f"{key}={given}: must be a .png file")
+    return path
+
+
 def is_file(path: str | Path) -> bool:
     """Whether a path is a file. Raises as `user_path`."""
     mode = _mode(path, _shortened(str(path)))

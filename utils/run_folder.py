@@ -19,6 +19,7 @@ from utils.checked import FileSchema, check_schema, read_json, read_text, shown
 from utils.errors import LostProcess, UserError
 from utils.files import atomic_write, make_folder
 from utils.interruption import Interrupted
+from utils.paths import is_file, is_folder
 
 NEW_SUMMARY = "restore it, or delete it to resume without it"
 NEW_METRICS = "fix it, or delete it to resume without the rows before"
@@ -54,6 +55,14 @@ def metric_columns(terms: Sequence[str], classes: Sequence[str], only_train: Seq
         *(f"val/iou/{name}" for name in classes),
         *("images_per_second", "seconds"),
     ]
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the run folder that a checkpoint (run folder or file) belongs to; None if there is none."""
+    if is_folder(checkpoint):
+        return checkpoint
+    run = checkpoint.parent.parent
+    return run if checkpoint.parent.name == "checkpoints" and is_file(run / "config.yaml") else None
 
 
 class RunFolder:

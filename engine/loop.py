@@ -86,6 +86,7 @@ class TrainingLoop:
         started = time.perf_counter()
         epoch = self.progress.epoch + 1
         images = self.train.order.samples - self.train.order.images_before(self.progress.batch)
+        self.step.freeze_encoder(epoch <= self.options.freeze_encoder_epochs)
         losses = self._train_epoch(epoch)
         elapsed = time.perf_counter() - started
         row = {

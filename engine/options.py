@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from utils.value_types import Device, Flag, Positive, Precision, Rate, Share, Text
+from utils.value_types import Device, Flag, NonNegative, Positive, Precision, Rate, Share, Text
 
 
 class TrainerOptions(BaseModel):
@@ -29,3 +29,4 @@ class TrainerOptions(BaseModel):
     compile: Flag = False
     sync_batchnorm: Flag = False
     deterministic: Flag = False
+    freeze_encoder_epochs: NonNegative = 0

@@ -22,6 +22,9 @@ from engine.normalization import normalization_of
 from engine.options import TrainerOptions
 from engine.running_loss import REMEDY, NonFiniteLoss, RunningLoss
 from losses.weighted_sum import WeightedSum
+from models.encoders import Encoder
+from models.weights import encoder_of
+from utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,14 @@ class TrainingStep:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast == torch.float16)
         self.start_epoch()
         self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        # The wrappers that are called; they share the model's weights.
-        self._parallel = DistributedDataParallel(self.model) if distributed.processes() > 1 else None
-        network = self._parallel or self.model
-        self._network: Any = Compiled(network) if options.compile else network
+        self._compile = options.compile
+        self._wrap()
+        self._encoder: Encoder | None = None
+        if options.freeze_encoder_epochs:
+            option = f"trainer.freeze_encoder_epochs={options.freeze_encoder_epochs}"
+            self._encoder = encoder_of(self.model, option)
+            if self._encoder.frozen:
+                raise UserError(f"{option}: model.freeze_encoder=true freezes it for all epochs; pass only one of them")
         self.average = WeightAverage(self.model, options.ema_decay) if options.ema else None
 
     @property
@@ -82,6 +89,22 @@ class TrainingStep:
     def learning_rate(self) -> float:
         """Of the first parameter group."""
         return self.optimizer.param_groups[0]["lr"]
+
+    def _wrap(self) -> None:
+        """Build the wrappers that are called; they share the model's weights."""
+        self._parallel = DistributedDataParallel(self.model) if distributed.processes() > 1 else None
+        network = self._parallel or self.model
+        self._network: Any = Compiled(network) if self._compile else network
+
+    def freeze_encoder(self, frozen: bool) -> None:
+        """Freeze or unfreeze the encoder, with `trainer.freeze_encoder_epochs`."""
+        if self._encoder is None or self._encoder.frozen == frozen:
+            return
+        if frozen:
+            self._encoder.freeze()
+        else:
+            self._encoder.unfreeze()
+        self._wrap()  # DistributedDataParallel waits for the gradients of the parameters that it was built with
 
     def start_epoch(self) -> None:
         """Forget the losses of the steps so far."""

@@ -37,7 +37,7 @@ class Encoder(nn.Module, ABC):
         input_mean, input_std: RGB statistics of the images that the loaded weights were trained with, for values from 0
             to 1; None without weights, or with ImageNet's statistics. Read by
             `engine.normalization.normalization_of`.
-        frozen: whether `freeze` was called.
+        frozen: whether `freeze` was called last.
     """
 
     channels: tuple[int, ...]
@@ -62,9 +62,14 @@ class Encoder(nn.Module, ABC):
         """
 
     def freeze(self) -> None:
-        """Stop training for good: no parameter requires gradients, and batch norms stay in eval mode."""
+        """Stop training: no parameter requires gradients, and batch norms stay in eval mode."""
         self.frozen = True
         self.requires_grad_(False).eval()
+
+    def unfreeze(self) -> None:
+        """Train again, from the next call of `train` on."""
+        self.frozen = False
+        self.requires_grad_(True)
 
     def train(self, mode: bool = True) -> Encoder:
         return super().train(mode and not self.frozen)

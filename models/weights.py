@@ -20,6 +20,7 @@ def load_pretrained(
     *,
     weights: str | None = None,
     reset_classifier: bool = False,
+    partial_weights: bool = False,
     encoder_weights: str | None = None,
     freeze_encoder: bool = False,
 ) -> None:
@@ -34,6 +35,8 @@ def load_pretrained(
             and `input_std` become those of a checkpoint.
         reset_classifier: keep the initial values of tensors whose shape in `weights` differs only in the number of
             classes.
+        partial_weights: load those tensors of `weights` that fit by name and shape, and log the layers that keep their
+            initial values.
         encoder_weights: `imagenet`, or the path of a state dict of the encoder.
         freeze_encoder: train only the rest of the network.
 
@@ -43,7 +46,10 @@ def load_pretrained(
     if encoder_weights is not None:
         encoder_of(model, f"model.encoder_weights={encoder_weights}").load_weights(encoder_weights)
     if weights is not None:
-        load_model_weights(model, weights, num_classes, reset_classifier)
+        if partial_weights:
+            load_fitting_weights(model, weights)
+        else:
+            load_model_weights(model, weights, num_classes, reset_classifier)
     if freeze_encoder:
         encoder_of(model, "model.freeze_encoder=true").freeze()
         if encoder_weights is None and weights is None:
@@ -90,6 +96,31 @@ def load_model_weights(model: nn.Module, weights: str, num_classes: int, reset_c
     if mean is not None:
         model.input_mean, model.input_std = mean, std  # type: ignore[assignment]
     log.info("loaded %s%s", weights, f", except {', '.join(classifier)}" if len(kept) < len(state) else "")
+
+
+def load_fitting_weights(model: nn.Module, weights: str) -> None:
+    """Load the tensors that fit a network by name, shape and kind of number, and log the layers that keep their values.
+
+    Raises:
+        UserError: the file cannot be read, or none of its tensors fits.
+    """
+    (state, mean, std), own = read_weights(weights), model.state_dict()
+    fitting = {key: state[key] for key in own if key in state and not misfits({key: own[key]}, {key: state[key]})}
+    if not fitting:
+        raise UserError(f"model.weights={weights}: none of its {len(state)} tensors fits {type(model).__name__}")
+    model.load_state_dict(fitting, strict=False)
+    if mean is not None:
+        model.input_mean, model.input_std = mean, std  # type: ignore[assignment]
+    kept = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
+    unused = [key for key in state if key not in fitting]
+    log.info("loaded %d of %d tensors from %s", len(fitting), len(own), weights)
+    log.info("layers that keep their initial values: %s", _layers(kept))
+    log.info("layers of the file that were not used: %s", _layers(unused))
+
+
+def _layers(keys: list[str]) -> str:
+    """The layers of tensors, each once."""
+    return ", ".join(dict.fromkeys(key.rpartition(".")[0] or key for key in keys)) or "none"
 
 
 def _other_classes(own: Tensor, other: Tensor, num_classes: int) -> bool:

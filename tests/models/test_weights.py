@@ -64,6 +64,30 @@ def test_weights_of_another_network(file: Path) -> None:
     assert "reset_classifier" not in str(error.value)
 
 
+def test_what_fits_by_name_is_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """From the final ESPNet to S0, which has no fusion, and another width of its first classifier layer."""
+    path = tmp_path / "espnet.pth"
+    state = ESPNet(7, fusion=True).state_dict()
+    torch.save(state, path)
+    model = ESPNet(3)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with caplog.at_level("INFO"):
+        pretrained(model, 3, weights=str(path), partial_weights=True)
+    fitting = [key for key, value in before.items() if key in state and state[key].shape == value.shape]
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, state[key] if key in fitting else before[key]), key
+    assert 0 < len(fitting) < len(before)
+    loaded, kept, unused = (record.getMessage() for record in caplog.records[-3:])
+    assert loaded == f"loaded {len(fitting)} of {len(before)} tensors from {path}"
+    assert kept.endswith(": classifier.0.0.0, classifier.0.0.1, classifier.2, classifier.3")
+    assert "fusion.depthwise.0" in unused and "encoder" not in kept + unused
+
+
+def test_weights_of_which_nothing_fits(file: Path) -> None:
+    with pytest.raises(UserError, match=r"none of its \d+ tensors fits FastSCNN"):
+        pretrained(FastSCNN(7), 7, weights=str(file), partial_weights=True)
+
+
 def test_a_file_that_holds_more_than_weights(tmp_path: Path) -> None:
     path = tmp_path / "whole.pth"
     torch.save(ENet(7), path)

@@ -66,7 +66,7 @@ def as_bytes(kind: ExportFormat, model: nn.Module, facts: Facts) -> bytes:
     if kind == "onnx":
         outputs = ["ids", "logits"] if facts.preprocessing else ["logits"]
         return with_texts(to_onnx(graph, images, outputs, dynamic_shapes), texts)
-    with _quiet(), _any_size(facts.dynamic):
+    with quiet(), _any_size(facts.dynamic):
         if kind == "torch_export":
             exported = torch.export.export(graph, (images,), dynamic_shapes=dynamic_shapes, strict=False)
             torch.export.save(exported, file, extra_files={"facts.json": json.dumps(texts)})
@@ -81,7 +81,7 @@ def to_onnx(
 ) -> Any:
     """Export a network to an onnx.ModelProto with the input `images`, of exactly this shape unless `dynamic_shapes`
     frees some axes."""
-    with _quiet(), _any_size(dynamic_shapes is not None):
+    with quiet(), _any_size(dynamic_shapes is not None):
         program = torch.onnx.export(
             model,
             (images,),
@@ -100,7 +100,7 @@ def load(kind: ExportFormat, path: Path, facts: Facts) -> Callable[[Tensor], Ten
     if kind == "onnx":
         network = OnnxModel(path)
         return lambda images: network(network.normalization(images))
-    with path.open("rb") as file, _quiet():
+    with path.open("rb") as file, quiet():
         program = torch.jit.load(file) if kind == "torchscript" else torch.export.load(file).module()
 
     @torch.inference_mode()
@@ -133,8 +133,8 @@ def _any_size(dynamic: bool) -> contextlib.AbstractContextManager[Any]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporters, which warn about their own internals."""
+def quiet() -> Iterator[None]:
+    """Silence exporters and quantisers, which warn about their own internals."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

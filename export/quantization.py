@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from export.exported import quiet
 from utils.errors import UserError
 
 OPERATIONS = ("Conv", "ConvTranspose", "Add", "Mul", "Sigmoid", "Relu", "MaxPool", "Concat", "Resize")
@@ -50,7 +48,7 @@ def quantize_onnx(content: bytes, images: Iterable[np.ndarray]) -> Any:
             image = next(self.images, None)
             return None if image is None else {"images": image}
 
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         plain, prepared, written = (Path(folder, f"{name}.onnx") for name in ("plain", "prepared", "written"))
         plain.write_bytes(content)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
@@ -66,13 +64,3 @@ def quantize_onnx(content: bytes, images: Iterable[np.ndarray]) -> Any:
             calibrate_method=CalibrationMethod.MinMax,
         )
         return onnx.load(written)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence warnings that recommend what is already done."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypedDict, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from data.images import resize_image
 from data.labels import LabelSet
@@ -42,6 +43,15 @@ class Prediction(NamedTuple):
     mask: np.ndarray
     uncertainty: np.ndarray | None
     probabilities: np.ndarray | None
+
+
+class Options(TypedDict, total=False):
+    """The options of a `Predictor`, which explains them."""
+
+    tta: Sequence[View]
+    samples: int
+    window: tuple[int, int] | None
+    overlap: float
 
 
 class Predictor:
@@ -89,49 +99,26 @@ class Predictor:
 
     @classmethod
     def from_checkpoint(
-        cls,
-        path: str | Path,
-        device: torch.device | str = "cpu",
-        *,
-        tta: Sequence[View] = (),
-        samples: int = 1,
-        window: tuple[int, int] | None = None,
-        overlap: float = 0.25,
+        cls, path: str | Path, device: torch.device | str = "cpu", **options: Unpack[Options]
     ) -> Predictor:
-        """Load a checkpoint file, run folder or exported .onnx file; other arguments as for the class.
+        """Load a checkpoint file, run folder or exported .onnx file; options as for the class.
 
         Raises:
             UserError: as the class, `engine.checkpoint.load_checkpoint`, `build_model` and `OnnxModel`.
         """
         if Path(path).suffix == ".onnx":
             network = OnnxModel(user_path(path, "checkpoint"), device)
-            return cls(
-                network,
-                network.facts.labels,
-                network.facts.image_size,
-                network.normalization,
-                tta=tta,
-                samples=samples,
-                window=window,
-                overlap=overlap,
-            )
+            return cls(network, network.facts.labels, network.facts.image_size, network.normalization, **options)
         checkpoint = load_checkpoint(path)
         if checkpoint.get("epoch") == 0:
             log.warning("%s was stopped in its first epoch: expect poor masks", path)
-        return cls.from_loaded(checkpoint, device, tta=tta, samples=samples, window=window, overlap=overlap)
+        return cls.from_loaded(checkpoint, device, **options)
 
     @classmethod
     def from_loaded(
-        cls,
-        checkpoint: dict[str, Any],
-        device: torch.device | str = "cpu",
-        *,
-        tta: Sequence[View] = (),
-        samples: int = 1,
-        window: tuple[int, int] | None = None,
-        overlap: float = 0.25,
+        cls, checkpoint: dict[str, Any], device: torch.device | str = "cpu", **options: Unpack[Options]
     ) -> Predictor:
-        """Build from the result of `engine.checkpoint.load_checkpoint`; other arguments as for the class.
+        """Build from the result of `engine.checkpoint.load_checkpoint`; options as for the class.
 
         Raises:
             UserError: as the class and `build_model`.
@@ -142,24 +129,21 @@ class Predictor:
             LabelSet.from_dict(checkpoint["labels"]),
             (height, width),
             Normalization.from_dict(checkpoint["normalization"]),
-            tta=tta,
-            samples=samples,
-            window=window,
-            overlap=overlap,
+            **options,
         )
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """The class of each pixel, uint8 (H, W), of a photo uint8 (H, W, 3), RGB."""
+        """Return the class of each pixel, uint8 (H, W), of a photo uint8 (H, W, 3), RGB."""
         return self.predict_with(image).mask
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """The probability of each class, float32 (C, H, W), of a photo uint8 (H, W, 3), RGB."""
+        """Return the probability of each class, float32 (C, H, W), of a photo uint8 (H, W, 3), RGB."""
         found = self.predict_with(image, probabilities=True).probabilities
         assert found is not None
         return found
 
     def resized(self, image: np.ndarray) -> Tensor | None:
-        """A photo uint8 (H, W, 3) resized for the network, uint8 (1, 3, h, w) on the CPU; None with a window."""
+        """Resize a photo uint8 (H, W, 3) for the network: uint8 (1, 3, h, w) on the CPU; None with a window."""
         if self.window is not None:
             return None
         pixels = resize_image(image, self.image_size).transpose(2, 0, 1)
@@ -174,7 +158,7 @@ class Predictor:
         uncertainty: bool = False,
         probabilities: bool = False,
     ) -> Prediction:
-        """The class of each pixel of a photo uint8 (H, W, 3), RGB, and what else is requested.
+        """Return the class of each pixel of a photo uint8 (H, W, 3), RGB, and what else is requested.
 
         Args:
             resized: result of `resized`, if a thread has called that already.
@@ -223,12 +207,12 @@ class Predictor:
             yield rows, slice(None), _stretched(logits, rows, height), True
 
     def _scores(self, images: Tensor) -> Tensor:
-        """Images uint8 (n, 3, h, w) -> logits (n, C, h, w)."""
+        """Return the logits (n, C, h, w) of images uint8 (n, 3, h, w)."""
         return self.model(self.normalization(images.to(self.device)))
 
 
 def _only_size(model: nn.Module) -> tuple[int, int] | None:
-    """The only size that an exported file accepts; None if it accepts any."""
+    """Return the only size that an exported file accepts; None if it accepts any."""
     return model.facts.image_size if isinstance(model, OnnxModel) and not model.facts.dynamic else None
 
 
@@ -264,7 +248,7 @@ def _check_options(
 
 
 def _stretched(logits: Tensor, rows: slice, height: int) -> Tensor:
-    """Some rows of logits (1, C, h, w) resized to a height, bilinear: float32 (1, C, rows, w)."""
+    """Resize logits (1, C, h, w) bilinearly to a height, and return some rows, float32 (1, C, rows, w)."""
     low = logits.shape[2]
     places = torch.arange(rows.start, rows.stop, device=logits.device, dtype=torch.float64)
     places = ((places + 0.5) * (low / height) - 0.5).clamp(min=0)

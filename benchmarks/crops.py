@@ -19,17 +19,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.data import drain
+from benchmarks.data import SCENES, drain, write_scenes
 from benchmarks.timing import interleaved
 from data.cache import CachedSamples
 from data.cityscapes import Cityscapes
 from data.cropping import RandomCrop
 from data.loading import TrainingLoader
 from data.resized import ResizedSamples
-from data.synthetic import Synthetic
 from utils.tables import table
 
-PHOTO, CROP, SCENES, BATCH = (1024, 2048), (512, 1024), 24, 4
+CROP, BATCH = (512, 1024), 4
 
 
 class Usual(Dataset):
@@ -52,18 +51,6 @@ class Usual(Dataset):
             image, mask = np.array(Image.open(photo).convert("RGB")), np.array(Image.open(ids))
         augmented = self.compose(image=image, mask=mask)
         return torch.tensor(augmented["image"]).permute(2, 0, 1), torch.tensor(augmented["mask"]).long()
-
-
-def write_scenes(folder: Path) -> Cityscapes:
-    """Write generated scenes in the layout of Cityscapes."""
-    scenes = Synthetic(PHOTO, "train", train_length=SCENES)
-    for i in range(len(scenes)):
-        image, mask, _ = scenes[i]
-        for kind, pixels in (("leftImg8bit", image), ("gtFine_labelIds", mask + 7)):
-            path = folder / kind.partition("_")[0] / "train" / "town" / f"town_{i:06}_{kind}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-    return Cityscapes(str(folder), "train")
 
 
 def _one_thread(_: int) -> None:

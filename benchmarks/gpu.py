@@ -13,14 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import nn
 from torch.optim import AdamW
 
+from benchmarks.data import augmentation
 from cli.config import build_network, option_node
 from data.accumulation import Window
-from data.augmentation import Augmentation
 from data.device_loading import DeviceTrainingLoader
 from data.labels import LabelSet
 from data.loading import TrainingBatch, TrainingLoader
@@ -75,13 +73,6 @@ class Noise(SegmentationDataset):
 def build(name: str) -> nn.Module:
     """Build the network of conf/model/<name>.yaml."""
     return build_network(option_node("model", name), CLASSES)
-
-
-def standard(size: tuple[int, int]) -> Augmentation:
-    """Build the augmentation of conf/augmentation/standard.yaml."""
-    node = OmegaConf.load("conf/augmentation/standard.yaml")
-    config = OmegaConf.create({"data": {"image_size": list(size)}, "augmentation": node})
-    return instantiate(config.augmentation, _convert_="all")
 
 
 def seconds_per(function: Callable[[], object], device: torch.device, budget: float) -> float:
@@ -171,12 +162,12 @@ def loop(work: Work, cache: str, budget: float) -> list[str]:
         "num_workers": worker_count("auto", device),
         "pin_memory": device.type == "cuda",
     }
-    samples, augmentation = Noise(work.size, 4096), standard(work.size)
+    samples, augment = Noise(work.size, 4096), augmentation("standard", work.size)
     loader: Iterable[TrainingBatch]
     if cache == "device":
-        loader = DeviceTrainingLoader(samples, augmentation, device=device, keep=True, **options)
+        loader = DeviceTrainingLoader(samples, augment, device=device, keep=True, **options)
     else:
-        loader = TrainingLoader(samples, augmentation, **options)
+        loader = TrainingLoader(samples, augment, **options)
     batches = iter(loader)
 
     def from_loader() -> None:

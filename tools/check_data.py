@@ -182,10 +182,10 @@ def as_text(found: dict[str, list[str]], report: Path) -> str:
 
 def spread_samples(dataset: SegmentationDataset, length: int, count: int) -> list[tuple[str, Any, Any]]:
     """Return (name, image, mask) of `count` samples evenly spread over the first `length`, skipping unreadable ones."""
-    import numpy as np
+    from engine.pictures import evenly_spread
 
     panels = []
-    for index in np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist():
+    for index in evenly_spread(length, min(count, length)):
         try:
             image, mask, name = dataset[index]
         except DataFault:

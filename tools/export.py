@@ -170,6 +170,7 @@ def quantized(plain: bytes, facts: Facts, training: ResizedSamples, count: int) 
     """Quantise an ONNX file to 8 bits, calibrated on `count` samples evenly spread over the training split."""
     import torch
 
+    from engine.pictures import evenly_spread
     from export.exported import with_texts
     from export.quantization import quantize_onnx
 
@@ -177,7 +178,7 @@ def quantized(plain: bytes, facts: Facts, training: ResizedSamples, count: int) 
         image = torch.from_numpy(training[index].image)[None]
         return (image if facts.preprocessing else facts.normalization(image.permute(0, 3, 1, 2))).contiguous().numpy()
 
-    chosen = np.unique(np.linspace(0, len(training) - 1, count).round().astype(int)).tolist()
+    chosen = evenly_spread(len(training), count)
     log.info("calibrating on %d training samples", len(chosen))
     small = dataclasses.replace(facts, quantized="int8")
     return with_texts(quantize_onnx(plain, map(inputs, chosen)), small.to_texts()), small

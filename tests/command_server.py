@@ -1,13 +1,13 @@
-"""Commands in forks of a process that has imported the slow libraries already.
+"""Run commands in forks of a process that has already imported the slow libraries.
 
-Most of a short command is spent importing torch. A server imports it once and forks for each command, which then has
-its own session, folder, environment, arguments and standard streams, and ends as the interpreter ends any program: by
-its exit code, a traceback, or a signal.
+A short command spends most of its time importing torch. A server imports it once and forks for each command. The fork
+has its own session, working directory, environment, arguments and standard streams, and ends as any Python program
+does: with an exit code, a traceback, or by a signal.
 
-A fork differs from a process of its own in three ways: libraries are imported already, in the environment of the
-server; all commands of a server share one hash seed; the parent and the command line in `ps` are those of the server.
-Tests of the start itself, and one of two runs that must be equal, therefore pass `fresh=True` to
-`tests.conftest.run_command`. A command whose environment a library may have read starts a process of its own anyway.
+A fork differs from a new process in three ways: libraries were imported in the environment of the server; all commands
+of a server share one hash seed; the parent and the command line in `ps` are those of the server. Pass `fresh=True` to
+`tests.conftest.run_command` to test the start itself, and for one of two runs that must be equal. A command with other
+environment variables, which libraries may read when imported, gets a new process anyway.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LIGHT = (
     *("hydra.main", "hydra.core.plugins", "hydra.experimental.callback", "hydra._internal.core_plugins.basic_launcher"),
     *("omegaconf", "psutil", "pydantic.type_adapter", "terminaltables", "yaml"),
 )
-"""What every command imports, whether or not it does any work."""
+"""Modules that every command imports, even one that only prints its config."""
 HEAVY = (
     *LIGHT,
     *("torch", "torch._dynamo", "torch.distributed", "torch.utils.data", "torch.utils.tensorboard", "torchvision"),
@@ -44,11 +44,11 @@ HEAVY = (
     *("matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.Image"),
 )
 READ_LATE = {"HYDRA_FULL_ERROR", "PYTEST_CURRENT_TEST", "SEGMENTATION_DATA"}
-"""Environment variables that no library reads when it is imported."""
+"""Environment variables that no library reads at import."""
 
 
 class ForkedProcess(subprocess.Popen):
-    """A command that a server runs: the part of `Popen` that tests use."""
+    """A command that a server runs, with the part of `Popen` that tests use."""
 
     def __init__(self, args: Sequence[str], status: socket.socket, outputs: Sequence[int]) -> None:
         self.args, self.returncode = args, None
@@ -63,7 +63,7 @@ class ForkedProcess(subprocess.Popen):
         return line
 
     def poll(self) -> int | None:
-        """The exit code, negative for a signal; None while the command runs."""
+        """Return the exit code, negative for a signal; None while the command runs."""
         if self.returncode is None and select.select([self._status], [], [], 0)[0]:
             self.returncode = int(self._line())
             self._status.close()
@@ -77,7 +77,7 @@ class ForkedProcess(subprocess.Popen):
         return self.returncode
 
     def communicate(self, input: None = None, timeout: float | None = None) -> tuple[str, str]:
-        """What was written to stdout, if that is read, and to stderr, when all that could write has ended."""
+        """Return stdout (empty if not captured) and stderr, once every process that could write to them has ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         for reader in self._readers:
             reader.join(None if deadline is None else max(deadline - time.monotonic(), 0))
@@ -93,7 +93,7 @@ class ForkedProcess(subprocess.Popen):
 
 
 class _Reader(threading.Thread):
-    """Reads a pipe to its end, so that no command waits for room in it."""
+    """A thread that reads a pipe to its end, so that no command blocks on a full pipe."""
 
     def __init__(self, pipe: int) -> None:
         super().__init__(daemon=True)
@@ -106,11 +106,11 @@ class _Reader(threading.Thread):
 
 
 class CommandServer:
-    """The client's side of a server.
+    """The client of a server process.
 
     Args:
-        modules: what the server imports, where it is installed.
-        watched: modules whose import by a command is reported in its stderr, as `imported: <name>`.
+        modules: to import in the server; those that are not installed are skipped.
+        watched: modules whose import by a command is reported in its stderr as `imported: <name>`.
     """
 
     def __init__(self, modules: Sequence[str], watched: Sequence[str] = ()) -> None:
@@ -132,17 +132,17 @@ class CommandServer:
         os.set_blocking(self._process.stdout.fileno(), False)
         said = self._process.stdout.read() or b""
         self.trouble = said.decode() or ("" if ready == b"ready" else ready.decode() or "it has ended")
-        """What makes this server useless: warnings of the libraries, which a command would not repeat, or threads."""
+        """Why this server cannot be used: threads, or warnings at import, which a fork would not repeat."""
 
     def serves(self, environment: Mapping[str, str]) -> bool:
-        """Whether a command in this environment may be forked: the libraries would have been imported alike in it."""
+        """Return whether a command in this environment may be forked: imports would have had the same result in it."""
         names = {*environment, *self.environment} - READ_LATE
         return not self.trouble and all(environment.get(name) == self.environment.get(name) for name in names)
 
     def start(
         self, words: Sequence[str], cwd: Path, environment: Mapping[str, str], *, read_stdout: bool
     ) -> ForkedProcess:
-        """Runs `python <words>`, where the first word is a script or, after `-m`, the second one a module."""
+        """Run `python <words>`: a script, or `-m` and a module, and its arguments."""
         status, its_status = socket.socketpair()
         out_end, out = os.pipe() if read_stdout else (None, os.open(os.devnull, os.O_WRONLY))
         err_end, err = os.pipe()
@@ -156,13 +156,13 @@ class CommandServer:
             return ForkedProcess([sys.executable, *words], status, ends)
 
     def close(self) -> None:
-        """Ends the server, and waits for it."""
+        """End the server and wait for it."""
         self._requests.close()
         self._process.communicate()
 
 
 class _Watch(importlib.abc.MetaPathFinder):
-    """Reports the import of some modules."""
+    """A finder that reports the import of some modules."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
@@ -173,7 +173,7 @@ class _Watch(importlib.abc.MetaPathFinder):
 
 
 def serve(requests: socket.socket, modules: Sequence[str], watched: Sequence[str]) -> Callable[[], object]:
-    """Imports, then forks for each request; returns in a fork, what is to be called there."""
+    """Import the modules and fork for each request; return, in the fork only, the function that runs the command."""
     del sys.path[0]  # the folder of this file
     for name in modules:
         with contextlib.suppress(ImportError):
@@ -199,7 +199,7 @@ def serve(requests: socket.socket, modules: Sequence[str], watched: Sequence[str
 
 
 def _command(request: dict[str, Any], watched: Sequence[str], status: int, out: int, err: int) -> Callable[[], object]:
-    """Forks again; waits for that fork's end and reports it, and in that fork prepares the command."""
+    """Fork again: the parent waits for the child and reports its exit code; the child prepares the command."""
     pid = os.fork()
     if pid:
         os.close(out)  # whoever reads it waits until all who could write have ended

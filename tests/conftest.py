@@ -1,4 +1,4 @@
-"""What several test files share: the real commands, a small CamVid on disk, a finished run."""
+"""Helpers and fixtures of several test files: real commands, a small CamVid on disk, a finished run."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ TINY = (
 def run_command(
     *words: str, cwd: Path, fresh: bool = False, light: bool = False, **environment: str
 ) -> subprocess.CompletedProcess:
-    """Runs `python <words>` as a user would, in the folder `cwd`; the script is found in the repository.
+    """Run `python <words>` as a user would, in the folder `cwd`, with a script of the repository.
 
     Args:
         words: a script, or `-m` and a module, and its arguments.
-        fresh: start a process of its own, which imports everything itself.
-        light: nothing slow is to be imported: `imported: torch` in stderr if torch is.
+        fresh: start a new process, which imports everything itself.
+        light: fork from a process without torch; stderr gets a line `imported: torch` if the command imports it.
     """
     process = _start(words, cwd, environment, fresh=fresh, light=light, stdout=subprocess.PIPE)
     try:
@@ -70,7 +70,7 @@ def start_command(
     preexec: Any = None,
     **environment: str,
 ) -> subprocess.Popen:
-    """Starts `python <words>` with its stderr to be read; `preexec` is called first, in a process of its own."""
+    """Start `python <words>` and capture its stderr. With `preexec`, which is called first, the process is new."""
     process = _start(words, cwd, environment, fresh=fresh, light=light, preexec=preexec, stdout=stdout)
     _started.append(process)
     return process
@@ -111,7 +111,7 @@ CAN_FORK = sys.platform == "linux"  # elsewhere libraries may have started threa
 
 @functools.cache
 def command_server(light: bool) -> CommandServer:
-    """The server of this process, which has imported torch and the like, or, if `light`, has not."""
+    """Return this process's server, which has imported torch and other slow libraries unless `light`."""
     server = CommandServer(LIGHT, watched=["torch"]) if light else CommandServer(HEAVY)
     atexit.register(server.close)
     if server.trouble:
@@ -124,7 +124,7 @@ _started: list[subprocess.Popen] = []
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind() -> Iterator[None]:
-    """Ends what a failed test has left running."""
+    """Kill what a failed test has left running."""
     yield
     while _started:
         process = _started.pop()
@@ -134,7 +134,7 @@ def _nothing_is_left_behind() -> Iterator[None]:
 
 
 def trained_an_epoch(process: subprocess.Popen, folder: Path) -> Path:
-    """Waits until the only run below `folder` has trained an epoch; returns it."""
+    """Wait until the only run below `folder` has trained for an epoch, and return its folder."""
     deadline = time.monotonic() + 200
     while not (runs_in(folder) and (runs_in(folder)[0] / "metrics.csv").exists()):
         assert process.poll() is None, process.communicate()[1]
@@ -144,14 +144,14 @@ def trained_an_epoch(process: subprocess.Popen, folder: Path) -> Path:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """The run folders below `experiments/`."""
+    """Return the run folders below `experiments/`, sorted."""
     experiments = folder / "experiments"
     return sorted(experiments.iterdir()) if experiments.is_dir() else []
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that a class names in its `slow` are marked so, for that class alone."""
+    """Mark the tests named in a class's `slow` as slow, for that class only."""
     for item in items:
         if isinstance(item, pytest.Function) and item.originalname in getattr(item.cls, "slow", ()):
             item.add_marker(pytest.mark.slow)

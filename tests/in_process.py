@@ -1,4 +1,4 @@
-"""Commands in the process of the tests."""
+"""Run commands in the process of the tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cli.launch import launch
 
 
 def run_here(task: Callable, config_name: str, *words: str, cwd: Path) -> subprocess.CompletedProcess:
-    """An entry point's command in this process, which saves the seconds that its imports take."""
+    """Run the command of an entry point in this process, which saves the imports."""
     root, here, given = logging.getLogger(), Path.cwd(), sys.argv[1:]
     handlers, level = root.handlers[:], root.level
     answers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
@@ -50,7 +50,7 @@ def run_here(task: Callable, config_name: str, *words: str, cwd: Path) -> subpro
 
 
 def assert_refused(done: subprocess.CompletedProcess, *fragments: str) -> None:
-    """Exit code 2, and a message of a line or two."""
+    """Assert exit code 2 and a message of one or two lines that contains the fragments."""
     lines = [line for line in done.stderr.splitlines() if line.strip() and "img/s" not in line]
     assert done.returncode == 2, done.stderr
     assert len(lines) <= 2 and lines[0].startswith("error: "), done.stderr

@@ -1,4 +1,4 @@
-"""Commands that are forked are told from real ones by nothing that a test looks at."""
+"""Forked commands differ from new processes in nothing that tests look at."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ENDS = {
 
 
 def without_frames(text: str) -> str:
-    """A traceback without the frames of the server, which lie above those of the script."""
+    """Drop the frames of the server from a traceback; they lie above those of the script."""
     lines, kept = text.splitlines(), []
     skipped = False
     for line in lines:

@@ -86,7 +86,7 @@ def test_resume_with_multirun(tmp_path: Path) -> None:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """A copy of the program whose YAML files a test may spoil."""
+    """A copy of the program whose YAML files tests may change."""
     for package in (path.parent for path in ROOT.glob("*/__init__.py")):
         shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "conf", tmp_path / "conf")

@@ -17,7 +17,7 @@ from train_segmentation import train
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file."""
+    """Return the SHA-256 of every file."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -60,7 +60,7 @@ def appended(file: str, content: str) -> Callable[[Path], object]:
 
 
 def last(*keys: Any, value: Any = None, drop: bool = False) -> Callable[[Path], object]:
-    """Sets, or drops, a value of last.pt."""
+    """Set or drop a value of last.pt."""
 
     def damage(run: Path) -> None:
         file = run / "checkpoints" / "last.pt"

@@ -28,13 +28,13 @@ FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.M | re.S)
 
 
 def blocks(page: str) -> Iterator[tuple[str, str]]:
-    """Language and text of the fenced blocks of a page."""
+    """Return language and text of the fenced blocks of a page."""
     for match in FENCED.finditer((ROOT / page).read_text()):
         yield match[1], match[2]
 
 
 def commands(page: str) -> Iterator[str]:
-    """The command lines of a page, in blocks and in the text, without placeholders and comments."""
+    """Return the command lines of a page, in blocks and in the text, without placeholders and comments."""
     lines = [
         line for language, block in blocks(page) if not language for line in block.replace("\\\n", " ").split("\n")
     ]
@@ -57,7 +57,7 @@ def program(command: str) -> tuple[str, str, list[str]]:
 
 
 def one_job(words: list[str]) -> list[str]:
-    """The arguments of the first job of a grid; composing every job would take too long here."""
+    """Return the arguments of the first job of a grid; composing every job would take too long."""
     if "--multirun" not in words or any(word.startswith("sweep=") for word in words):
         return words
     single = [word for word in words if word != "--multirun" and not re.search(r"\w\(|hydra[./]", word)]
@@ -129,7 +129,7 @@ def test_programs_exist() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds what commands refer to: `experiments/run` and `experiments/sweep`."""
+    """A folder with what the commands refer to: `experiments/run` and `experiments/sweep`."""
     folder = tmp_path_factory.mktemp("docs")
     for words, name in (["name=run"], "run"), (["--multirun", "seed=0"], "sweep"):
         run_here(keep_config, "train", *words, cwd=folder)
@@ -139,7 +139,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def keep_config(cfg: DictConfig) -> None:
-    """In place of what a command does, once its config was composed and checked."""
+    """Record the composed and checked config instead of running the command."""
     composed.append(cfg)
     if "trainer" in cfg and "scheduler" in cfg:
         RunFolder(output_folder()).write_config(plain(cfg))

@@ -28,7 +28,7 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sweep(folder: Path, datasets: Path, *words: str) -> dict[str, dict]:
-    """The summaries of a sweep's jobs, by what their overrides say of experiment or model."""
+    """Run a sweep and return the summaries of its jobs by their experiment or model."""
     done = run_command(
         "train_segmentation.py", "--multirun", *words, *SMALL, cwd=folder, SEGMENTATION_DATA=str(datasets)
     )
@@ -39,7 +39,7 @@ def sweep(folder: Path, datasets: Path, *words: str) -> dict[str, dict]:
 
 
 def _swept(job: dict) -> list[str]:
-    """What a job's overrides say of the model, or else of the experiment."""
+    """Return the override of the model or else the experiment of a job."""
     words = [word for word in job["overrides"] if word.partition("=")[0] in ("experiment", "model")]
     return sorted(words)[-1:]
 

@@ -1,4 +1,4 @@
-"""Every failure that can be brought about from outside, through the real command: what it says, and what is left."""
+"""Failures caused from outside, through the real command: what is reported, and what is left."""
 
 import os
 import pickle
@@ -26,7 +26,7 @@ ENDLESS = ("trainer.epochs=100000", *TINY)
 
 
 def ended(process: subprocess.Popen, run: Path, code: int, status: str) -> str:
-    """Waits for the end, checks what is left, and that it says how to go on; returns what was said."""
+    """Wait for the end, check what is left and that stderr says how to resume; return stderr."""
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert RunFolder(run).read_summary()["status"] == status
@@ -36,7 +36,7 @@ def ended(process: subprocess.Popen, run: Path, code: int, status: str) -> str:
 
 
 def goes_on(run: Path, folder: Path) -> None:
-    """One more epoch from what is left."""
+    """Resume for one more epoch."""
     epochs = load_checkpoint(run / "checkpoints" / "last.pt")["epoch"] + 1
     done = run_command(SCRIPT, f"resume={run}", f"trainer.epochs={epochs}", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -151,7 +151,7 @@ def test_a_clock_that_jumps(tmp_path: Path, finished_run: Path) -> None:
 
 
 class Malicious:
-    """Makes a file when it is unpickled."""
+    """Make a folder when unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -161,7 +161,7 @@ class Malicious:
 
 
 def commands_for(run: Path) -> list[list[str]]:
-    """Every command that reads a checkpoint."""
+    """Return every command that reads a checkpoint."""
     photo = str(ROOT / "docs" / "predictions.png")
     return [
         ["infer.py", f"checkpoint={run}", f"input={photo}", "output=mask.png"],

@@ -25,7 +25,7 @@ def run(*words: str, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def write_video(path: Path, count: int) -> None:
-    """A video whose frames get lighter."""
+    """Write a video whose frames get lighter."""
     code = cv2.VideoWriter.fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))
     writer = cv2.VideoWriter(str(path), code, 10, (64, 48))
     for i in range(count):
@@ -34,7 +34,7 @@ def write_video(path: Path, count: int) -> None:
 
 
 def frames_in(path: Path) -> int:
-    """How many a player finds."""
+    """Return how many frames a player finds."""
     capture = cv2.VideoCapture(str(path))
     return sum(1 for _ in iter(lambda: capture.read()[0], False))
 

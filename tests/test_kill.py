@@ -1,4 +1,4 @@
-"""Runs that are killed at any moment, and resumed, end as one that was left alone."""
+"""Runs that are killed at any moment and resumed end like an undisturbed one."""
 
 import os
 import random
@@ -28,13 +28,13 @@ CLOCKS = ("seconds", "images_per_second")
 
 
 def end_of(run: Path) -> tuple[dict, list[dict[str, float]]]:
-    """Everything that must be equal: the last checkpoint, and the rows without their clocks."""
+    """Return everything that must be equal: the last checkpoint, and the rows without times."""
     rows = [{k: v for k, v in row.items() if k not in CLOCKS} for row in RunFolder(run).read_rows()]
     return load_checkpoint(run / "checkpoints" / "last.pt"), rows
 
 
 def assert_equal(one: object, other: object, where: str = "") -> None:
-    """Equal to the last bit, through dictionaries, lists and tensors."""
+    """Assert bitwise equality of nested dictionaries, lists and tensors."""
     if isinstance(one, dict) and isinstance(other, dict):
         assert one.keys() == other.keys(), where
         for key in one:
@@ -60,7 +60,7 @@ def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def killed_after(seconds: float, *words: str, cwd: Path) -> bool:
-    """Starts the command and kills it so long after its checkpoints began; False if it ended."""
+    """Start the command and kill it `seconds` after its training began; return False if it ended before."""
     process = start_command("train_segmentation.py", *words, cwd=cwd)
     # A resumed run writes its summary when it is about to train.
     before = {path: path.stat().st_mtime_ns for path in cwd.rglob("summary.json")}

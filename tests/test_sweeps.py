@@ -37,7 +37,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def column(table: str, title: str) -> list[str]:
-    """The cells below a title, of the last table of a text that has it."""
+    """Return the cells below a title in the last table of a text that has it."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
     start = max(i for i, row in enumerate(rows) if title in row)
     place = rows[start].index(title)

@@ -1,4 +1,4 @@
-"""The training command as a user runs it: the run folder, resuming, sweeps, and data that is not right."""
+"""The training command as a user runs it: the run folder, resuming, sweeps, and invalid data."""
 
 import csv
 import json
@@ -216,7 +216,7 @@ def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
 
 
 def break_camvid(root: Path, how: str) -> list[str]:
-    """Spoils a CamVid; returns what the message must name."""
+    """Damage a CamVid; return what the message must name."""
     image, mask = root / "train" / "002.jpg", root / "trainannot" / "002.png"
     if how == "no root":
         shutil.rmtree(root)

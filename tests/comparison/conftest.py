@@ -61,7 +61,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any, report: Path) -> Iterator[Any]:
-    """Opens the report; whatever it complains of or asks the network for fails the test."""
+    """Return a function that opens the report; errors on the console and requests to the network fail the test."""
     contexts: list[Any] = []
     complaints: list[str] = []
 

@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = {
 
 
 def make_run(folder: Path, miou: float | None = 0.5, options: dict | None = None, **changes: Any) -> Path:
-    """A run folder whose config has other values at some keys, `optimizer__lr=0.1`."""
+    """Write a run folder; `optimizer__lr=0.1` sets a key of its config."""
     folder.mkdir(parents=True)
     config = json.loads(json.dumps(CONFIG))
     for key, value in changes.items():
@@ -64,13 +64,13 @@ LABELS = LabelSet(("sky", "road", "car"), ((70, 130, 180), (128, 64, 128), (0, 0
 
 
 def change_summary(run: Path, **values: Any) -> None:
-    """Sets values of summary.json."""
+    """Set values of summary.json."""
     path = run / "summary.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def add_metrics(run: Path, columns: dict[str, Sequence[float | None]]) -> None:
-    """Writes metrics.csv; None is an empty cell."""
+    """Write metrics.csv; None is an empty cell."""
     with (run / "metrics.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
@@ -78,13 +78,13 @@ def add_metrics(run: Path, columns: dict[str, Sequence[float | None]]) -> None:
 
 
 def add_figures(run: Path, samples: Sequence[Predicted], counts: Sequence[Sequence[int]] | None = None) -> None:
-    """Writes what a finished run leaves in figures/ for reports."""
+    """Write the files in figures/ that reports read."""
     RunFolder(run).write_confusion(LABELS.names, counts or [[8, 1, 1], [0, 10, 0], [2, 2, 6]])
     write_samples(samples, LABELS, run / "figures" / "samples")
 
 
 def scene(number: int, seed: int, height: int = 24, width: int = 32) -> Predicted:
-    """A sample that depends on its number, with a prediction that depends on the seed as well."""
+    """Return a sample that depends on its number, with a prediction that also depends on the seed."""
     world, guess = np.random.default_rng(number), np.random.default_rng((number, seed))
     truth = np.repeat(np.sort(world.integers(0, 3, height)), width).reshape(height, width).astype(np.uint8)
     edge = guess.integers(-3, 4, width)
@@ -94,7 +94,7 @@ def scene(number: int, seed: int, height: int = 24, width: int = 32) -> Predicte
 
 
 def data_of(folder: Path, **choices: Any) -> dict[str, Any]:
-    """The data in the report of the runs in a folder."""
+    """Return the data of a report on the runs in a folder."""
     runs, skipped = read_runs([folder])
     path = folder.parent / "report.html"
     size = write_report(path, runs, skipped, "experiments", **choices)

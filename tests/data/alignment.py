@@ -1,4 +1,4 @@
-"""How far the edges of an image lie from those of its mask: measured from the pixels, knowing nothing of the code."""
+"""Measure, from the pixels only, how far the edges of an image lie from those of its mask."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def scene(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 
 def drift(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """By how many pixels (y, x) the image lies below and right of its mask.
+    """Return by how many pixels (y, x) the image lies below and right of its mask.
 
     An image that is the mask moved by d is, to first order, a + b * (mask - d * gradient of mask): least squares finds
     a, b and d, whatever brightness and contrast are.
 
     Args:
         image: uint8 (H, W, 3), of a `scene`.
-        mask: uint8 (H, W); pixels with 255 are left out.
+        mask: uint8 (H, W); pixels with 255 are ignored.
     """
     valid = mask != 255
     known = ndimage.binary_erosion(valid, iterations=12, border_value=0)  # where the blur sees valid pixels only

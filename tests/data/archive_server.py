@@ -1,4 +1,4 @@
-"""A server of files whose connections break as tests say, archives for it, and interruptions."""
+"""A file server whose connections break on request, archives to serve, and simulated interruptions."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import Any
 
 
 class Server(ThreadingHTTPServer):
-    """Serves files as its attributes say, and notes what it is asked for; runs while it is entered.
+    """A context manager that serves files as its attributes say, and records the requests.
 
     Args:
-        files: contents by path; the others are answered with 404.
+        files: contents by path; other paths get a 404.
 
     Attributes:
-        url: what the paths are appended to.
+        url: prefix of the paths.
         paths: of each request so far.
         ranges: the Range header of each request so far, None for one without.
-        cuts: bytes after which the first answers break off, one number an answer.
-        ending: how they do: `close` ends the connection, `reset` breaks it, `silence` goes on after 3 s.
+        cuts: bytes after which the first responses break off, one number per response.
+        ending: how they break off: `close` closes the connection, `reset` resets it, `silence` continues after 3 s.
         codes: HTTP errors that the first requests get.
-        knows_ranges: whether it answers them with parts.
-        shift: what it adds to the start that it is asked for.
+        knows_ranges: whether Range requests get partial content.
+        shift: added to the requested start of a range.
     """
 
     daemon_threads = True
@@ -96,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def packed(root: Path, folder: str, kind: str) -> bytes:
-    """An archive of what is in `root/folder`, below that name; `kind` is `tar`, `gztar` or `zip`."""
+    """Return an archive of `root/folder`, in a folder of that name; `kind` is `tar`, `gztar` or `zip`."""
     with TemporaryDirectory() as place:
         return Path(shutil.make_archive(f"{place}/archive", kind, root, folder)).read_bytes()
 
@@ -110,7 +110,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 
 def interrupted(function: Callable[..., Any], call: int) -> Callable[..., Any]:
-    """The function, but for a Ctrl-C at the given call, counted from 1."""
+    """Wrap a function to raise KeyboardInterrupt at the given call, counted from 1."""
     calls = 0
 
     def wrapped(*arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Small data sets of generated pictures, in the layouts that users have on disk."""
+"""Write small data sets of generated pictures in the layouts of the real ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PALETTE = np.random.default_rng(0).integers(0, 256, (256, 3)).astype(np.uint8)
 
 
 def photo(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """Smooth colours, so that JPEG keeps them nearly."""
+    """Return an image of smooth colours, which JPEG hardly changes."""
     coarse = np.random.default_rng(seed).integers(0, 256, (size[0] // 8, size[1] // 8, 3)).astype(np.uint8)
     return coarse.repeat(8, 0).repeat(8, 1)
 
 
 def blocks(seed: int, ids: list[int], size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A mask of blocks of 8x8, in which every id occurs if there are blocks enough."""
+    """Return a mask of 8x8 blocks that contains every id if there are enough blocks."""
     rng = np.random.default_rng(seed)
     count = size[0] * size[1] // 64
     chosen = np.array((ids * (count // len(ids) + 1))[:count], np.uint8)
@@ -38,7 +38,7 @@ def write(path: Path, pixels: np.ndarray, palette: np.ndarray | None = None) -> 
 
 
 def make_voc(root: Path) -> Path:
-    """Four photos for `train`, two for `val`, and six for `train_aug`; every id, and the border."""
+    """Write four photos for `train`, two for `val` and six for `train_aug`, with every id and the border."""
     folder = root / "VOCdevkit" / "VOC2012"
     lists = {"train": range(4), "val": range(4, 6), "train_aug": [0, 1, 2, 3, 6, 7]}
     for i in range(8):
@@ -55,7 +55,7 @@ def make_voc(root: Path) -> Path:
 
 
 def make_cityscapes(root: Path, size: tuple[int, int] = SIZE) -> Path:
-    """Two cities of `train` and one of `val`, two scenes each; all 34 ids, and instances."""
+    """Write two cities of `train` and one of `val`, two scenes each, with all 34 ids and instances."""
     for split, cities in {"train": ("ulm", "aachen"), "val": ("lindau",), "train_extra": ("erlangen",)}.items():
         for number, name in enumerate(f"{city}/{city}_00000{i}_000019" for city in cities for i in range(2)):
             ids = blocks(number, list(range(34)), size)
@@ -71,7 +71,7 @@ def make_cityscapes(root: Path, size: tuple[int, int] = SIZE) -> Path:
 
 
 def make_cityscapes_pairs(root: Path, count: int = 4) -> Path:
-    """Photos and colours side by side in JPEG files, with numbers for names."""
+    """Write numbered JPEG files with photo and colours side by side."""
     from data.cityscapes_labels import LABELS
 
     colors = np.array([label.color for label in LABELS], np.uint8)
@@ -122,12 +122,12 @@ def region(image: int, category: int, outline: object, area: int) -> dict[str, o
 
 
 def box(left: int, top: int, right: int, bottom: int) -> list[list[int]]:
-    """A rectangle as a polygon."""
+    """Return a rectangle as a polygon."""
     return [[left, top, right, top, right, bottom, left, bottom]]
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:
-    """COCO's run lengths: along the columns, beginning with zeros."""
+    """Return COCO's run lengths: column by column, starting with zeros."""
     counts, value = [0], 0
     for pixel in mask.ravel(order="F"):
         if pixel != value:
@@ -138,7 +138,7 @@ def run_lengths(mask: np.ndarray) -> list[int]:
 
 
 def make_folder(root: Path, count: int = 10) -> Path:
-    """A user's own data of three classes."""
+    """Write a user's own data set of three classes."""
     labels = {
         "0": {"class": "background", "color": [0, 0, 0]},
         "1": {"class": "cat", "color": [200, 0, 0]},

@@ -1,4 +1,4 @@
-"""What each process of tests/engine/test_distributed.py does: python -m tests.engine.processes_job FOLDER"""
+"""The program of each process of tests/engine/test_distributed.py: python -m tests.engine.processes_job FOLDER"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WEIGHTS = (1.0, 3.0)
 
 
 class PartlyVoid(Halves):
-    """As `Halves`; some samples have no labelled pixel, and so some batches and the shares of some processes."""
+    """`Halves` with samples without a labelled pixel; so some batches, and the shares of some processes, have none."""
 
     VOID = (1, 4, 6, 8, 10, 11)
 
@@ -42,7 +42,7 @@ class PartlyVoid(Halves):
 
 
 class Precise(nn.Module):
-    """A small network in float64, without anything random."""
+    """A small deterministic network in float64."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Precise(nn.Module):
 
 
 def train(folder: Path, share: Share) -> dict[str, Any]:
-    """Trains on noise; returns the gradients of all steps and what came out."""
+    """Train on noise; return the gradients of all steps and the results."""
     folder.mkdir(exist_ok=True)
     first = distributed.rank() == 0
     trainer = Trainer(epochs=2, device="cpu", accumulation_steps=ACCUMULATION)

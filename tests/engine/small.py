@@ -1,4 +1,4 @@
-"""A training of a second: a small network on noise."""
+"""A training that takes a second: a small network on noise."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ SIZE = (32, 32)
 
 
 class Halves(SegmentationDataset):
-    """Noise whose left half is darker (class 0) than its right half (class 1)."""
+    """Noise whose left half (class 0) is darker than its right half (class 1)."""
 
     labels = LabelSet(("left", "right"), ((0, 0, 0), (255, 255, 255)))
 
@@ -52,7 +52,7 @@ class Halves(SegmentationDataset):
 
 
 class Net(nn.Module):
-    """A convolution, batch norm and dropout: everything that has a state."""
+    """A convolution, batch norm and dropout: one layer of each kind that has state or is random."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Net(nn.Module):
 
 
 class Notes:
-    """A logger that remembers."""
+    """A logger that keeps everything in memory."""
 
     def __init__(self) -> None:
         self.values: list[tuple[int, dict[str, float]]] = []
@@ -95,7 +95,7 @@ def fit(
     distillation: Distillation | None = None,
     **options: Any,
 ) -> TrainingLoop:
-    """Train a small network on 10 samples, in batches of 2; returns the loop that has run."""
+    """Train a small network on 10 samples, in batches of 2; return the loop that has run."""
     options = {"epochs": 2, "device": "cpu", **options}
     trainer = Trainer(**options)
     seed_everything(0)
@@ -117,7 +117,7 @@ def fit(
 
 
 def same_state(a: Path, b: Path) -> bool:
-    """Whether two runs ended with the same weights and optimiser, bit for bit."""
+    """Return whether two runs ended with bitwise equal weights and optimizer state."""
     first, second = (load_checkpoint(p / "checkpoints" / "last.pt") for p in (a, b))
     moments = [[t for s in c["training"]["optimizer"]["state"].values() for t in s.values()] for c in (first, second)]
     return all(torch.equal(first["model"][n], second["model"][n]) for n in first["model"]) and all(

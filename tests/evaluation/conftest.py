@@ -31,6 +31,6 @@ def original_street(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def street(tmp_path: Path, original_street: Path) -> Path:
-    """A network for a CamVid beside it, whose masks lack two classes and have void pixels."""
+    """A network and, beside it, a CamVid whose masks lack two classes and have void pixels."""
     shutil.copytree(original_street, tmp_path, dirs_exist_ok=True)
     return tmp_path / "street.pt"

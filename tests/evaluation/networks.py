@@ -1,4 +1,4 @@
-"""Checkpoints to be evaluated, and the command that does it."""
+"""Checkpoints for evaluate.py, and the command."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LOADER = {"train_split": "train", "val_split": "val", "image_size": SIZE, "batch
 
 
 def evaluate_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:
-    """On the CPU, which gives the same on every machine."""
+    """Run evaluate.py in this process on the CPU, which gives the same result on every machine."""
     return run_here(evaluate, "evaluate", "device=cpu", *words, cwd=cwd)
 
 
 def write_network(path: Path, labels: LabelSet, data: dict[str, Any], photos: list[np.ndarray]) -> Path:
-    """A checkpoint of an untrained ENet that finds many classes in these photos."""
+    """Write a checkpoint of an untrained ENet that predicts many classes for these photos."""
     torch.manual_seed(0)
     model = ENet(num_classes=len(labels))
     arguments = {"model": {"_target_": "models.enet.ENet"}, "data": {**LOADER, **data}}

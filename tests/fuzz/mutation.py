@@ -1,4 +1,4 @@
-"""Valid things made odd, at random: bytes, texts, JSON, tensors, command-line words."""
+"""Random mutations of bytes, texts, JSON, tensors and command-line words."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ODD: tuple[Any, ...] = (
 
 
 def odd_value(rng: random.Random) -> Any:
-    """One of `ODD`, sometimes nested deeply."""
+    """Return one of `ODD`, sometimes deeply nested."""
     value = copy.deepcopy(rng.choice(ODD))
     if rng.random() < 0.05:
         for _ in range(rng.choice([3, 60, 400])):
@@ -57,7 +57,7 @@ def odd_value(rng: random.Random) -> Any:
 
 
 def mutated_bytes(rng: random.Random, content: bytes) -> tuple[bytes, str]:
-    """Bytes with a few flipped, cut, zeroed, repeated or inserted; and what was done, in words."""
+    """Flip, cut, zero, repeat or insert a few bytes; return the result and a description of the change."""
     way = rng.choice(["flip", "flip", "flip many", "cut", "zero", "repeat", "insert", "empty"])
     place, length = rng.randrange(len(content) or 1), rng.choice([1, 4, 100, 5000])
     data = bytearray(content)
@@ -79,7 +79,7 @@ def mutated_bytes(rng: random.Random, content: bytes) -> tuple[bytes, str]:
 
 
 def mutated_text(rng: random.Random, content: str) -> tuple[str, str]:
-    """A text with a line or word changed; and what was done, in words."""
+    """Change a line or word of a text; return the result and a description of the change."""
     lines = content.splitlines(keepends=True) or [""]
     place = rng.randrange(len(lines))
     odd = str(odd_value(rng))
@@ -108,13 +108,13 @@ def mutated_text(rng: random.Random, content: str) -> tuple[str, str]:
 
 
 def mutated_json(rng: random.Random, content: str) -> tuple[str, str]:
-    """JSON with a value replaced, dropped, renamed or added; and what was done, in words."""
+    """Replace, drop, rename or add a value of JSON; return the result and a description of the change."""
     value, said = mutated_tree(rng, json.loads(content))
     return json.dumps(value), said
 
 
 def mutated_tree(rng: random.Random, tree: Any) -> tuple[Any, str]:
-    """Nested dictionaries, lists and tuples with a node replaced, dropped, renamed or added."""
+    """Replace, drop, rename or add a node of nested dictionaries, lists and tuples."""
     tree = copy.deepcopy(tree)
     places = list(_places(tree))
     if not places or rng.random() < 0.03:
@@ -136,7 +136,7 @@ def mutated_tree(rng: random.Random, tree: Any) -> tuple[Any, str]:
 
 
 def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container and key in a tree; tuples are left as they are."""
+    """Return every container and key of a tree, without tuples."""
     stack = [tree]
     while stack:
         node = stack.pop()
@@ -147,7 +147,7 @@ def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _odd_tensor(rng: random.Random, tensor: torch.Tensor) -> Any:
-    """Another tensor in place of one, or something else."""
+    """Return another tensor in place of one, or a value of another type."""
     spoilt = tensor.clone().reshape(-1)
     if spoilt.is_floating_point() and len(spoilt):
         spoilt[rng.randrange(len(spoilt))] = rng.choice([float("nan"), float("inf"), -float("inf")])

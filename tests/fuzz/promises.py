@@ -1,4 +1,4 @@
-"""What interface and README promise of every command, whatever it is given."""
+"""Check what every command promises for any input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TooLong(BaseException):
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file below a folder."""
+    """Return the SHA-256 of every file below a folder."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -33,7 +33,7 @@ def digests(folder: Path) -> dict[str, str]:
 def broken_promise(
     task: Callable, config_name: str, words: list[str], cwd: Path, *, may_find: bool = False
 ) -> str | None:
-    """Run a command; say which promise it broke, or None.
+    """Run a command and return which promise it broke; None if it kept all.
 
     Args:
         cwd: the folder it runs in, which holds all that it is given.

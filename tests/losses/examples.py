@@ -1,4 +1,4 @@
-"""What the tests of the loss terms share."""
+"""Helpers for the tests of loss terms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLASSES = 5
 
 
 def example(seed: int, n: int = 2, height: int = 7, width: int = 5, ignored: float = 0.3) -> tuple[Tensor, Tensor]:
-    """Logits and a target without class 2."""
+    """Return logits and a target without class 2."""
     generator = torch.Generator().manual_seed(seed)
     logits = 3 * torch.randn(n, CLASSES, height, width, generator=generator)
     target = torch.randint(CLASSES, (n, height, width), generator=generator)
@@ -22,7 +22,7 @@ def example(seed: int, n: int = 2, height: int = 7, width: int = 5, ignored: flo
 
 
 def total_and_gradient(term: LossTerm, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The term's total and denominator, and the gradient of its value."""
+    """Return the term's total and denominator, and the gradient of its value."""
     leaf = logits.clone().requires_grad_()
     total, denominator = term(leaf, target)
     (total / denominator.where(denominator > 0, 1)).backward()

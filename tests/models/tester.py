@@ -1,4 +1,4 @@
-"""The tests that every architecture passes; a model's own test file inherits them and states a few facts."""
+"""Tests that every architecture passes; the test file of a model inherits them and states a few facts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SMALL_SIZES = SIZES[2:]
 
 
 def build(name: str, num_classes: int = 19, **options: Any) -> Any:
-    """The model of `conf/model/<name>.yaml`, with the same weights each time."""
+    """Build the model of `conf/model/<name>.yaml`, with the same weights each time."""
     torch.manual_seed(0)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         node = compose(f"model/{name}").model
@@ -40,13 +40,13 @@ def build(name: str, num_classes: int = 19, **options: Any) -> Any:
 
 
 def loaded(encoder: AnyEncoder, weights: str) -> AnyEncoder:
-    """The encoder, with these weights."""
+    """Load weights into the encoder and return it."""
     encoder.load_weights(weights)
     return encoder
 
 
 def pretrained(model: AnyModule, num_classes: int, **options: Any) -> AnyModule:
-    """The network after `load_pretrained`."""
+    """Apply `load_pretrained` to the network and return it."""
     load_pretrained(model, num_classes, **options)
     return model
 
@@ -56,12 +56,12 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def outputs(found: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """In training mode a model may return auxiliary logits after the main ones."""
+    """Return the logits as a tuple: in training mode auxiliary ones may follow the main ones."""
     return found if isinstance(found, tuple) else (found,)
 
 
 def without_chance(model: nn.Module) -> nn.Module:
-    """Switches off dropout and the random skipping of blocks."""
+    """Switch off dropout and stochastic depth."""
     for module in model.modules():
         if isinstance(module, nn.Dropout | nn.Dropout2d):
             module.p = 0.0
@@ -71,7 +71,7 @@ def without_chance(model: nn.Module) -> nn.Module:
 
 
 def settled(model: Any, passes: int = 3) -> Any:
-    """In eval mode after passes in training mode: a network fresh from its constructor says next to nothing."""
+    """Put a network in eval mode after passes in training mode: without them its logits hardly differ."""
     norms = [(m, m.momentum) for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm, _ in norms:
         norm.momentum = 0.1
@@ -92,7 +92,7 @@ SLOW = frozenset(
         "test_memorises_four_pictures",
     }
 )
-"""What takes long, and runs for one model a family."""
+"""Long tests, which run for one model per family."""
 
 SLOW_FOR_VARIANTS = SLOW | {
     "test_logits_are_numbers_of_that_size",
@@ -106,7 +106,7 @@ SLOW_FOR_VARIANTS = SLOW | {
     "test_images_that_do_not_fit",
     "test_too_few_classes",
 }
-"""What need not be seen again of a network that differs from another in numbers alone."""
+"""Tests that add nothing for a network that differs from another only in sizes."""
 
 
 class ModelTester:
@@ -116,10 +116,10 @@ class ModelTester:
         parameters: least and most of them at `num_classes` classes, where a figure is published.
         num_classes: that `parameters` and `macs` are for.
         macs: published multiply-adds of a forward pass by size (height, width).
-        memorising_scale: how much the four pictures that it is to know by heart are enlarged, which are of 64x64, or of
-            256x256 then; networks whose logits are coarser than the image cannot follow single pixels.
-        memorising_steps: at most so many optimiser steps.
-        slow: names of tests that only `make test-all` runs for this model.
+        memorising_scale: factor by which the four pictures to memorise are enlarged, from 64x64, or to 256x256 if that
+            is smaller; networks whose logits are coarser than the image cannot follow single pixels.
+        memorising_steps: maximum number of optimizer steps.
+        slow: names of the tests that only `make test-all` runs for this model.
     """
 
     name: str

@@ -30,12 +30,12 @@ def export_here(run: Path, *words: str, cwd: Path) -> subprocess.CompletedProces
 
 
 def rows(done: subprocess.CompletedProcess) -> list[list[str]]:
-    """The cells of each row of the tables."""
+    """Return the cells of each row of the tables."""
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stderr.splitlines() if line[:1] == "|"]
 
 
 def foreign_file(path: Path) -> None:
-    """A valid ONNX file of another program."""
+    """Write a valid ONNX file of another program."""
     images = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 3, 32, 32])
     logits = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [1, 3, 32, 32])
     node = onnx.helper.make_node("Relu", ["images"], ["logits"])
@@ -54,7 +54,7 @@ def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def light(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of an untrained network that is exported in little time."""
+    """A checkpoint of an untrained network that is exported quickly."""
     checkpoint = load_checkpoint(finished_run)
     checkpoint["config"]["model"] = {"_target_": "models.separable_unet.SeparableUNet"}
     checkpoint["model"] = settled(build("separable_unet", 9), passes=10).state_dict()

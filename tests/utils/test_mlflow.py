@@ -12,7 +12,16 @@ from PIL import Image
 
 from tests.conftest import runs_in
 from tests.in_process import assert_refused, run_here
-from tests.utils.told import CONFIG, HYPERPARAMETERS, OPTIONS, PICTURE, TOLD, WORDS, interrupted_and_resumed, series
+from tests.utils.logged_values import (
+    CONFIG,
+    HYPERPARAMETERS,
+    LOGGED,
+    OPTIONS,
+    PICTURE,
+    WORDS,
+    interrupted_and_resumed,
+    series,
+)
 from train_segmentation import train
 from utils.loggers import MLflow
 from utils.run_folder import RunFolder
@@ -96,7 +105,7 @@ def test_what_mlflow_could_not_take_is_sent_later(
         raise ConnectionError("the server is gone")
 
     logger.begin("a run", None, CONFIG, OPTIONS)
-    for step, values in TOLD:
+    for step, values in LOGGED:
         if step == 2:
             monkeypatch.setattr(MlflowClient, "log_batch", fail)
         logger.log(values, step)
@@ -112,7 +121,7 @@ def test_mlflow_that_is_not_there_ends_nothing(tmp_path: Path, store: str, caplo
     began = time.monotonic()
     logger = MLflow(str(tmp_path), tracking_uri="http://127.0.0.1:9")
     logger.begin("a run", None, CONFIG, OPTIONS)
-    for step, values in TOLD:
+    for step, values in LOGGED:
         logger.log(values, step)
         logger.picture("predictions", PICTURE, step)
     logger.close("finished")

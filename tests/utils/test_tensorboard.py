@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
 from tensorboard.summary.writer import event_file_writer
 
 from inference.predictor import Predictor
-from tests.utils.told import CONFIG, HYPERPARAMETERS, OPTIONS, PICTURE, interrupted_and_resumed, series
+from tests.utils.logged_values import CONFIG, HYPERPARAMETERS, OPTIONS, PICTURE, interrupted_and_resumed, series
 from utils.loggers import TensorBoard
 from utils.loggers.hyperparameters import hyperparameters
 from utils.run_folder import RunFolder

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.conftest import runs_in
 from tests.in_process import assert_refused, run_here
-from tests.utils.told import CONFIG, OPTIONS, PICTURE, WORDS, interrupted_and_resumed, series
+from tests.utils.logged_values import CONFIG, OPTIONS, PICTURE, WORDS, interrupted_and_resumed, series
 from tests.utils.wandb_file import history, of_kind, records
 from train_segmentation import train
 from utils.loggers import WandB

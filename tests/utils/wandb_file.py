@@ -1,4 +1,4 @@
-"""Reads the file of an offline run of W&B: LevelDB's log format after a header of its own."""
+"""Read the file of an offline run of W&B: LevelDB's log format after W&B's header."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def records(path: Path, seconds: float = 30) -> list[Any]:
 
 
 def _written(path: Path) -> list[Any]:
-    """The whole records that a file holds as yet."""
+    """Return the complete records in a file that may still be written."""
     from wandb.proto import wandb_internal_pb2
 
     record_type: Any = vars(wandb_internal_pb2)["Record"]  # made as it is imported
@@ -44,7 +44,7 @@ def _written(path: Path) -> list[Any]:
 
 
 def history(found: list[Any]) -> list[tuple[int, dict[str, Any]]]:
-    """(step, values by name), what begins with _ left out."""
+    """Return (step, values by name) of each record, without names that begin with _."""
     rows = []
     for record in found:
         if record.WhichOneof("record_type") == "history":
@@ -54,5 +54,5 @@ def history(found: list[Any]) -> list[tuple[int, dict[str, Any]]]:
 
 
 def of_kind(found: list[Any], kind: str) -> list[Any]:
-    """The records of a kind."""
+    """Return the records of a kind."""
     return [getattr(record, kind) for record in found if record.WhichOneof("record_type") == kind]

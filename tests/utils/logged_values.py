@@ -1,4 +1,4 @@
-"""What the tests of loggers tell them."""
+"""Values that the tests of loggers log."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ HYPERPARAMETERS = {
     "trainer.ema": True,
 }
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-TOLD = [
+LOGGED = [
     (1, {"step/loss": 2.0, "step/lr": 0.5}),
     (2, {"step/loss": 1.5, "step/lr": 0.25}),
     (2, {"lr": 0.25, "val/iou/sky": 0.125}),
@@ -40,25 +40,25 @@ TOLD = [
 
 
 def interrupted_and_resumed(first: Logger, second: Callable[[], Logger]) -> None:
-    """Tells steps 1 to 3, then what a run says that goes on after step 2; `second` makes the logger."""
+    """Log steps 1 to 3, then those of a run that was resumed after step 2, with the logger that `second` makes."""
     first.begin("a run", "a remark", CONFIG, OPTIONS)
-    for step, values in TOLD[:3]:
+    for step, values in LOGGED[:3]:
         first.log(values, step)
     first.picture("predictions", PICTURE, 2)
-    first.log(TOLD[3][1], 3)
+    first.log(LOGGED[3][1], 3)
     first.close("interrupted")
     again = second()
     again.begin("a run", "a remark", {**CONFIG, "seed": 4}, OPTIONS)
-    for step, values in TOLD[3:]:
+    for step, values in LOGGED[3:]:
         again.log(values, step)
     again.picture("predictions", 255 - PICTURE, 4)
     again.close("finished")
 
 
 def series() -> dict[str, list[tuple[int, float]]]:
-    """What a whole run tells, by name."""
+    """Return what an uninterrupted run logs: (step, value) by name."""
     found: dict[str, list[tuple[int, float]]] = {}
-    for step, values in TOLD:
+    for step, values in LOGGED:
         for name, value in values.items():
             found.setdefault(name, []).append((step, value))
     return found

@@ -52,22 +52,22 @@ class Run:
         return "running?" if self.status == "running" and self.silence() > self._patience() else self.status
 
     def silence(self) -> float:
-        """Seconds since anything was written to the folder."""
+        """Return the seconds since anything was written to the folder."""
         return min(map(self._age, ("summary.json", "metrics.csv", "train.log", "checkpoints/last.pt")))
 
     def since_last_epoch(self) -> float:
-        """Seconds since the last row of metrics.csv was written; infinity if there is none."""
+        """Return the seconds since the last row of metrics.csv was written; infinity if there is none."""
         return self._age("metrics.csv")
 
     def _age(self, name: str) -> float:
-        """Seconds since a file in the folder was written; infinity if it does not exist."""
+        """Return the seconds since a file in the folder was written; infinity if it does not exist."""
         try:
             return max(time.time() - (self.path / name).stat().st_mtime, 0.0)
         except OSError:
             return math.inf
 
     def _patience(self) -> float:
-        """Seconds within which a live run writes something: three times an epoch or the checkpoint interval."""
+        """Return the seconds within which a live run writes: three times an epoch or the checkpoint interval."""
         epochs = [seconds for row in self.rows[-3:] if (seconds := number_or_none(row.get("seconds"))) is not None]
         minutes = as_number(self.config.get("trainer.checkpoint_minutes"))
         waits = [*epochs, *([] if math.isnan(minutes) else [60 * minutes])]
@@ -105,7 +105,7 @@ class Run:
         return [cleaned(f"{self.path}: {reason}") for reason in reasons]
 
     def _size(self, name: str) -> int:
-        """Characters after the first line of a file; 0 if it does not exist, 1 if it cannot be read."""
+        """Return the characters after the first line of a file; 0 if it does not exist, 1 if it cannot be read."""
         try:
             return len(read_text(self.path / name, LARGEST_METRICS).partition("\n")[2])
         except FileNotFoundError:
@@ -114,16 +114,16 @@ class Run:
             return 1
 
     def row(self, which: str) -> dict[str, Any]:
-        """The row of the `best` or `last` epoch in the summary; {} if there is none."""
+        """Return the row of the `best` or `last` epoch in the summary; {} if there is none."""
         row = self.summary.get(which)
         return row if isinstance(row, dict) else {}
 
     def best(self, metric: str) -> float:
-        """A metric at the best epoch; NaN if there is none."""
+        """Return a metric at the best epoch; NaN if there is none."""
         return as_number(self.row("best").get(metric))
 
     def option(self, group: str) -> str:
-        """The chosen option of a config group, such as `enet` for `model`; '' if unknown."""
+        """Return the chosen option of a config group, such as `enet` for `model`; '' if unknown."""
         options = self.summary.get("options")
         return str(options.get(group) or "") if isinstance(options, dict) else ""
 
@@ -133,7 +133,7 @@ class Run:
         return int(epoch) if math.isfinite(epoch) else None
 
     def number(self, key: str) -> float:
-        """A number in the summary; NaN if there is none."""
+        """Return a number in the summary; NaN if there is none."""
         return as_number(self.summary.get(key))
 
 

@@ -90,7 +90,10 @@ def _mean_and_deviation(numbers: Sequence[float]) -> tuple[float | None, float |
 
 
 def groups_of(runs: Sequence[Run], keys: Sequence[str], group_by: str) -> list[list[Run]]:
-    """The runs that differ in nothing but a key, together; `keys` are those in which any of them differ.
+    """Group the runs that differ only in a key.
+
+    Args:
+        keys: the keys in which any of the runs differ.
 
     Raises:
         UserError: no run has the key.

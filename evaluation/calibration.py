@@ -43,9 +43,9 @@ class Calibration:
         return ((right - confidence).abs().sum() / pixels.sum()).item()
 
     def accuracy(self) -> list[float]:
-        """The share of correct pixels in each bin; NaN if it is empty."""
+        """Return the share of correct pixels in each bin; NaN if it is empty."""
         return (self.counts[1] / self.counts[0]).tolist()
 
     def confidence(self) -> list[float]:
-        """The mean confidence in each bin; NaN if it is empty."""
+        """Return the mean confidence in each bin; NaN if it is empty."""
         return (self.counts[2] / self.counts[0]).tolist()

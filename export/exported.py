@@ -36,7 +36,7 @@ class WithPreprocessing(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(normalization.std).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 RGB (N, H, W, 3) -> ids uint8 (N, H, W), logits (N, C, H, W)."""
+        """Return class ids uint8 (N, H, W) and logits (N, C, H, W) of images uint8 RGB (N, H, W, 3)."""
         # Without an explicit layout, exporters treat batches of one as a special case.
         floats = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         logits = self.model((floats - self.mean) / self.std)

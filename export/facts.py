@@ -58,7 +58,7 @@ class Facts:
     config: str
 
     def to_texts(self) -> dict[str, str]:
-        """A text for each key, as JSON unless it is a plain word."""
+        """Return a text for each key, as JSON unless it is a plain word."""
         return {
             "format_version": str(VERSION),
             "labels": json.dumps(self.labels.to_dict()),
@@ -119,7 +119,7 @@ class Facts:
 def facts_of(
     checkpoint: dict[str, Any], model: nn.Module, image_size: tuple[int, int], dynamic: bool, preprocessing: bool
 ) -> Facts:
-    """The facts of a checkpoint, for an exported file."""
+    """Return the facts of a checkpoint, for an exported file."""
     return Facts(
         LabelSet.from_dict(checkpoint["labels"]),
         Normalization.from_dict(checkpoint["normalization"]),

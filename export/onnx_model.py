@@ -43,7 +43,7 @@ class OnnxModel(nn.Module):
         self.normalization = AS_PIXELS if self.facts.preprocessing else self.facts.normalization
 
     def forward(self, images: Tensor) -> Tensor:
-        """float32 (N, 3, H, W), prepared by `normalization` -> logits float32 (N, C, H, W).
+        """Return logits float32 (N, C, H, W) of images float32 (N, 3, H, W) prepared by `normalization`.
 
         Raises:
             UserError: the file is for another size, or damaged.
@@ -77,7 +77,7 @@ class OnnxModel(nn.Module):
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a name; `auto` is CUDA if this ONNX Runtime supports it, else the CPU.
+    """Return the device of a name; `auto` is CUDA if this ONNX Runtime supports it, else the CPU.
 
     Raises:
         UserError: it is Apple's MPS, which ONNX Runtime does not support.

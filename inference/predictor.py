@@ -223,7 +223,8 @@ def _check_options(
     window: tuple[int, int] | None,
     overlap: float,
 ) -> None:
-    """
+    """Check the options of a `Predictor`.
+
     Raises:
         UserError: as `Predictor`.
     """

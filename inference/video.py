@@ -119,7 +119,7 @@ class Frames:
         self.count = int(count) if not self.is_camera and count > 0 else None
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """uint8 (H, W, 3), RGB."""
+        """Yield frames uint8 (H, W, 3), RGB."""
         while True:
             there, frame = self._capture.read()
             if not there:

@@ -30,8 +30,10 @@ class Averaged(nn.Module):
         self.scales = SCALES if "multiscale" in tta else (1.0,)
 
     def forward(self, images: Tensor) -> Tensor:
-        """float (N, 3, H, W) -> float32 (N, C, H, W): the logarithm of the mean probability of each class, whose
-        softmax is that mean."""
+        """Return the log of the mean probabilities, float32 (N, C, H, W), for images float (N, 3, H, W).
+
+        Its softmax is that mean.
+        """
         total: Tensor | None = None
         count = 0
         self._set_dropout(self.samples > 1)

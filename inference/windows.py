@@ -78,7 +78,7 @@ def _strip_bands(
     sides: tuple[int, int],
     batch: int,
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """`bands` of the columns `sides` of the photo, from the windows with the offsets `columns`."""
+    """Yield `bands` of the columns `sides` of the photo, from the windows at the offsets `columns`."""
     (tall, wide), (left, right), height = window, sides, image.shape[0]
     weights = tent(tall)[:, None] * tent(wide)
     begin = columns[0]
@@ -108,7 +108,7 @@ def _part(total: Tensor, top: int, sides: tuple[int, int], begin: int) -> tuple[
 
 
 def _crop(image: np.ndarray, y: int, x: int, window: tuple[int, int]) -> Tensor:
-    """A window uint8 (3, *window), padded with the border of the photo."""
+    """Crop a window uint8 (3, *window), padded with the border of the photo."""
     part = image[y : y + window[0], x : x + window[1]]
     missing = window[0] - part.shape[0], window[1] - part.shape[1]
     if any(missing):

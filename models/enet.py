@@ -12,7 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import Doubling, MaxPool, MaxUnpool, PReLU, check_images, check_num_classes, check_share, pad_to_even
+from models.layers import (
+    Doubling,
+    MaxPool,
+    MaxUnpool,
+    PReLU,
+    auxiliary_head,
+    check_images,
+    check_num_classes,
+    check_share,
+    pad_to_even,
+    resize,
+)
 
 
 class InitialBlock(nn.Module):
@@ -147,6 +158,8 @@ class ENet(nn.Module):
         num_classes: number of classes.
         encoder_dropout: probability of the spatial dropout before bottleneck2.0.
         dropout: probability of the spatial dropout from bottleneck2.0 on.
+        auxiliary: train with an auxiliary head after the encoder, weighted by `loss.auxiliary_weight`; skipped in eval
+            mode. (The paper trains the encoder on its own first, section 5.1.)
     """
 
     def __init__(
@@ -154,6 +167,7 @@ class ENet(nn.Module):
         num_classes: int,
         encoder_dropout: float = 0.01,
         dropout: float = 0.1,
+        auxiliary: bool = False,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
@@ -169,6 +183,7 @@ class ENet(nn.Module):
         self.up5 = Upsampling(64, 16, dropout)
         self.stage5 = Bottleneck(16, dropout, decoder=True)
         self.fullconv = Doubling(16, num_classes)
+        self.auxiliary = auxiliary_head(128, num_classes, dropout) if auxiliary else None
 
     @staticmethod
     def _context(dropout: float) -> nn.Sequential:
@@ -184,8 +199,11 @@ class ENet(nn.Module):
             Bottleneck(128, dropout, dilation=16),
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W).
+
+        In training mode with an auxiliary head, a tuple: these logits, then those of the head, of the same shape.
+        """
         check_images(images)
         half = self.initial(images)
         quarter, indices1 = self.down1(half)
@@ -194,4 +212,7 @@ class ENet(nn.Module):
         eighth = self.stage3(self.stage2(eighth))
         x = self.stage4(self.up4(eighth, indices2, quarter.shape[-2:]))
         x = self.stage5(self.up5(x, indices1, half.shape[-2:]))
-        return self.fullconv(x, images.shape[-2:])
+        logits = self.fullconv(x, images.shape[-2:])
+        if self.auxiliary is None or not self.training:
+            return logits
+        return logits, resize(self.auxiliary(eighth), like=images)

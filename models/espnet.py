@@ -20,6 +20,7 @@ from models.layers import (
     BatchNorm,
     Interpolation,
     as_in_efficientnet,
+    auxiliary_head,
     check_images,
     check_interpolation,
     check_num_classes,
@@ -74,6 +75,8 @@ class ESPNet(nn.Module):
         fusion: fuse encoder features of stride 4, as the final network does.
         dropout: probability of the dropout before the logits are upsampled.
         interpolation: upsampling method: `bilinear`, or `nearest` as in the authors' code.
+        auxiliary: train with an auxiliary head after the encoder, weighted by `loss.auxiliary_weight`; skipped in eval
+            mode. (Not in the paper.)
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class ESPNet(nn.Module):
         fusion: bool = False,
         dropout: float = 0.3,
         interpolation: Literal["bilinear", "nearest"] = "bilinear",
+        auxiliary: bool = False,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
@@ -101,15 +105,22 @@ class ESPNet(nn.Module):
             BatchNorm(num_classes),
             nn.Dropout(dropout),
         )
+        self.auxiliary = auxiliary_head(coarse, num_classes, dropout) if auxiliary else None
         for name, part in self.named_children():
             if name != "encoder":
                 as_in_efficientnet(part)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W).
+
+        In training mode with an auxiliary head, a tuple: these logits, then those of the head, of the same shape.
+        """
         check_images(images)
         fine, coarse = self.encoder(images)
         x = resize(self.pyramid(coarse), fine, self.interpolation)
         if self.fusion is not None:
             x = self.fusion(x, fine)
-        return resize(self.classifier(x), images, self.interpolation)
+        logits = resize(self.classifier(x), images, self.interpolation)
+        if self.auxiliary is None or not self.training:
+            return logits
+        return logits, resize(self.auxiliary(coarse), images, self.interpolation)

@@ -8,7 +8,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.layers import BatchNorm, check_images, check_num_classes, check_share, conv_norm_act, pool_to_bins, resize
+from models.layers import (
+    BatchNorm,
+    auxiliary_head,
+    check_images,
+    check_num_classes,
+    check_share,
+    conv_norm_act,
+    pool_to_bins,
+    resize,
+)
 
 BINS = (1, 2, 3, 6)
 
@@ -71,21 +80,14 @@ class FeatureFusion(nn.Module):
         return self.activation(self.fine(fine) + self.deep(self.depthwise(resize(deep, like=fine))))
 
 
-def auxiliary_head(in_channels: int, num_classes: int, dropout: float) -> nn.Sequential:
-    """3x3 convolution to 32 channels and 1x1 convolution to the logits.
-
-    The paper specifies where the heads are and their weight of 0.4, but not their layers.
-    """
-    return nn.Sequential(conv_norm_act(in_channels, 32), nn.Dropout(dropout), nn.Conv2d(32, num_classes, 1))
-
-
 class FastSCNN(nn.Module):
     """Fast-SCNN for images of any size from 32x32.
 
     Args:
         num_classes: number of classes.
         auxiliary: train with two auxiliary heads, after the learning-to-downsample module and after the global feature
-            extractor (section 4), each weighted by `loss.auxiliary_weight`. They are skipped in eval mode.
+            extractor (section 4; the layers of the heads are not specified), each weighted by `loss.auxiliary_weight`.
+            They are skipped in eval mode.
         dropout: probability of the dropout before the last convolution.
     """
 

@@ -90,6 +90,11 @@ def separable_norm_act(in_channels: int, out_channels: int, stride: int = 1, dil
     return nn.Sequential(conv, BatchNorm(out_channels), nn.ReLU(inplace=True))
 
 
+def auxiliary_head(in_channels: int, num_classes: int, dropout: float) -> nn.Sequential:
+    """3x3 convolution to 32 channels and 1x1 convolution to logits, for a second loss on features in training."""
+    return nn.Sequential(conv_norm_act(in_channels, 32), nn.Dropout(dropout), nn.Conv2d(32, num_classes, 1))
+
+
 Interpolation = Literal["bilinear", "nearest"]
 
 

@@ -19,7 +19,7 @@ from tools.find_lr import find
 from train_segmentation import train
 from utils.groups import options
 
-KEYS = {"weights", "reset_classifier", "encoder_weights", "freeze_encoder"}
+KEYS = {"weights", "reset_classifier", "partial_weights", "encoder_weights", "freeze_encoder"}
 
 
 @pytest.mark.parametrize("name", options("model"))

@@ -74,6 +74,14 @@ class RandomCrop(Augmentation):
         window, cropped = self._draw(mask, seed)
         return super().__call__(resize_image(cut(image, window, self.fill), self.crop_size), cropped, seed)
 
+    def crop_of(self, samples: SegmentationDataset, index: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same crop of a sample, of whose image only the rows down to the crop's end are read."""
+        mask = samples.mask(index)
+        window, cropped = self._draw(mask, seed)
+        height, width = mask.shape
+        image = samples.image_rows(index, min(window.top + window.height, height), (height, width))
+        return super().__call__(resize_image(cut(image, window, self.fill), self.crop_size), cropped, seed)
+
     def _draw(self, mask: np.ndarray, seed: int) -> tuple[Window, np.ndarray]:
         """Return the window of a seed, and the part of the mask in it at the size of the crop."""
         rng = np.random.default_rng((seed, 1))  # not the numbers that the transforms draw

@@ -60,7 +60,7 @@ def read_image(path: str | Path) -> np.ndarray:
         Unreadable: the file is missing, empty, truncated, not an image, or a TIFF whose bands or values are not those
             of a photo.
     """
-    encoded = _content(path)
+    encoded = read_content(path)
     last_part = encoded[max(encoded.rfind(b"\xff\xda"), 0) :]  # of a JPEG, past its thumbnail
     if _ENDINGS.get(encoded[:2], b"") not in last_part and _is_truncated(encoded):
         raise Unreadable(f"{path}: the image is truncated; copy or download it again")
@@ -71,7 +71,12 @@ def read_image(path: str | Path) -> np.ndarray:
     return image if image is not None else _read_with_pillow(encoded, path, PILLOW_FORMATS)
 
 
-def _content(path: str | Path) -> bytes:
+def read_content(path: str | Path) -> bytes:
+    """Return the bytes of a photo's file.
+
+    Raises:
+        Unreadable: it is missing or empty.
+    """
     try:
         encoded = read_bytes(path)
     except OSError as error:

@@ -8,6 +8,7 @@ import albumentations as A
 import numpy as np
 
 from data.augmentation import Augmentation, sample_seed
+from data.cropping import RandomCrop
 from data.labels import IGNORE_INDEX, LabelSet
 from data.samples import Sample, SegmentationDataset
 from utils.errors import UserError, did_you_mean
@@ -110,8 +111,10 @@ def augmented_sample(
     samples: SegmentationDataset, augmentation: Augmentation, seed: int, epoch: int, index: int, repeat: int = 0
 ) -> Sample:
     """Return a sample as a training with this seed sees it in an epoch; arguments as `sample_seed`."""
-    image, mask, name = samples[index]
     own = sample_seed(seed, epoch, index, repeat)
+    if isinstance(augmentation, RandomCrop) and samples.reads_rows:
+        return Sample(*augmentation.crop_of(samples, index, own), samples.name(index))
+    image, mask, name = samples[index]
     image, mask = augmentation(image, mask, own)
     if isinstance(augmentation, Mixing):
         return augmentation.mix(image, mask, samples, index, own)

@@ -12,9 +12,10 @@ from unicodedata import normalize
 
 import numpy as np
 
-from data.images import IMAGE_SUFFIXES, read_image, read_mask, stored_size
+from data.images import IMAGE_SUFFIXES, read_content, read_image, read_mask, stored_size
 from data.labels import Color, LabelSet, to_train_ids
 from data.packed_strings import PackedStrings
+from data.png_rows import first_rows
 from data.samples import Sample, SegmentationDataset
 from utils.errors import DataFault, MissingPair, SizeMismatch, Unreadable, UserError, did_you_mean
 from utils.paths import files_below, is_folder, read_bytes
@@ -43,6 +44,8 @@ class PairedFiles(SegmentationDataset):
         faults: what was found wrong in looking for the pairs; `data.checking` raises the first before a training.
     """
 
+    reads_rows = True
+
     def __init__(
         self,
         root: Path,
@@ -63,7 +66,7 @@ class PairedFiles(SegmentationDataset):
         image_path, mask_path = self.files(index)
         image, raw = read_image(image_path), read_mask(mask_path, self._colors)
         if image.shape[:2] != raw.shape:
-            raise SizeMismatch(_other_size(image_path, mask_path, image, raw))
+            raise SizeMismatch(_other_size(image_path, mask_path, image.shape[:2], raw.shape))
         return Sample(image, to_train_ids(raw, self._train_ids, mask_path), self.name(index))
 
     def name(self, index: int) -> str:
@@ -78,16 +81,26 @@ class PairedFiles(SegmentationDataset):
         path = self.files(index)[1]
         return to_train_ids(read_mask(path, self._colors), self._train_ids, path)
 
+    def image_rows(self, index: int, rows: int, size: tuple[int, int]) -> np.ndarray:
+        image_path, mask_path = self.files(index)
+        top = first_rows(read_content(image_path), rows, size)
+        if top is None:
+            image = read_image(image_path)
+            if image.shape[:2] != size:
+                raise SizeMismatch(_other_size(image_path, mask_path, image.shape[:2], size))
+            top = image[:rows]
+        return top
+
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the mask without decoding it."""
         return stored_size(self.files(index)[1])
 
 
-def _other_size(image_path: str, mask_path: str, image: np.ndarray, mask: np.ndarray) -> str:
-    sizes = [f"{a.shape[1]}x{a.shape[0]}" for a in (image, mask)]
+def _other_size(image_path: str, mask_path: str, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
+    sizes = [f"{width}x{height}" for height, width in (image, mask)]
     message = f"{image_path} is {sizes[0]} but its mask {mask_path} is {sizes[1]}"
     with suppress(Unreadable):  # the message must not depend on what else can read the photo
-        if stored_size(image_path) == mask.shape:  # before its EXIF orientation turned it
+        if stored_size(image_path) == mask:  # before its EXIF orientation turned it
             return f"{message}: the photo is turned by its EXIF tag, the mask is not; save the photo without the tag"
     return message
 

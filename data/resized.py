@@ -24,6 +24,7 @@ class ResizedSamples(View):
     ) -> None:
         super().__init__(dataset, range(len(dataset))[:limit])
         self.image_size, self.masks = image_size, masks
+        self.reads_rows = self.reads_rows and image_size is None
 
     def __getitem__(self, index: int) -> Sample:
         image, mask, name = super().__getitem__(index)

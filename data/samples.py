@@ -58,6 +58,7 @@ class SegmentationDataset(ABC):
         faults: what was found wrong while looking for the samples, such as an image without a mask.
         root: the folder it was read from, None for generated data.
         labels_file: the file in which the user may name further ids, None if there is none.
+        reads_rows: whether `image_rows` may decode less than the whole image.
         parts: split -> its parts, for splits that share samples on purpose, such as `trainval`.
     """
 
@@ -66,6 +67,7 @@ class SegmentationDataset(ABC):
     faults: Sequence[DataFault] = ()
     root: Path | None = None
     labels_file: Path | None = None
+    reads_rows = False
     parts: Mapping[str, Collection[str]] = {}
 
     @abstractmethod
@@ -91,6 +93,17 @@ class SegmentationDataset(ABC):
         """Return the mask of sample `index`, uint8 (H, W)."""
         return self[index].mask
 
+    def image_rows(self, index: int, rows: int, size: tuple[int, int]) -> np.ndarray:
+        """Return the first rows of an image, uint8 (rows, W, 3).
+
+        Args:
+            size: (H, W) of the sample's mask.
+
+        Raises:
+            DataFault: as for the whole sample.
+        """
+        return self[index].image[:rows]
+
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the mask."""
         height, width = self.mask(index).shape
@@ -109,6 +122,7 @@ class View(SegmentationDataset):
         self.dataset = dataset
         self.indices = range(len(dataset)) if indices is None else indices
         self.labels, self.splits, self.faults = dataset.labels, dataset.splits, dataset.faults
+        self.reads_rows = dataset.reads_rows
         self.root, self.labels_file, self.parts = dataset.root, dataset.labels_file, dataset.parts
 
     def __len__(self) -> int:
@@ -125,6 +139,9 @@ class View(SegmentationDataset):
 
     def mask(self, index: int) -> np.ndarray:
         return self.dataset.mask(self.indices[index])
+
+    def image_rows(self, index: int, rows: int, size: tuple[int, int]) -> np.ndarray:
+        return self.dataset.image_rows(self.indices[index], rows, size)
 
     def size(self, index: int) -> tuple[int, int]:
         return self.dataset.size(self.indices[index])

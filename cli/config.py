@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cli.checks import check_config, differences
 from cli.explain import explain
 from cli.quoting import as_typed
-from cli.schema import Loader
+from cli.schema import InputSize
 from cli.validation import LOADER_KEYS, Origin, check_keys, pretrained_keys
 from utils.errors import UserError
 from utils.groups import CONF, options
@@ -195,10 +195,11 @@ def check(cfg: DictConfig, config_name: str) -> None:
     try:
         config = plain(job)
     except OmegaConfBaseException as error:
-        # It may refer to a key of the loader that is wrong itself.
-        if config_name == "train" and not str(error.full_key).startswith("data."):
-            data = cast(dict[str, Any], OmegaConf.to_container(job.data, resolve=False))
-            check_keys(Loader, {key: value for key, value in data.items() if key in LOADER_KEYS}, origin, "data.")
+        # Such as ${data.image_size[1]} of a size that is wrong itself.
+        values = cast(dict[str, Any], OmegaConf.to_container(job, resolve=False))
+        size = values["data"].get("image_size") if config_name == "train" else None
+        if isinstance(size, list) and not str(error.full_key).startswith("data."):
+            check_keys(InputSize, {"image_size": size}, origin, "data.")
         raise UserError(explain(error)) from error
     check_config(config_name, config, origin)
     if config.get("resume"):

@@ -76,12 +76,17 @@ class Keys(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Loader(Keys):
+class InputSize(Keys):
+    """The size of the network's input, which other keys of a config may refer to."""
+
+    image_size: Size
+
+
+class Loader(InputSize):
     """The keys of `data` that the loader takes, not the data set."""
 
     train_split: Text
     val_split: Text
-    image_size: Size
     batch_size: BatchSize
     num_workers: Literal["auto"] | Workers
     cache: Literal["none", "ram", "disk", "device"]

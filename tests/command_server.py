@@ -206,13 +206,13 @@ def _command(request: dict[str, Any], watched: Sequence[str], status: int, out: 
         os.close(err)
         threading.Thread(target=_kill_without_client, args=(status, pid), daemon=True).start()
         try:
-            os.write(status, f"{pid}\n".encode())
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             os.write(status, f"{code}\n".encode())
         finally:
             os._exit(0)
-    os.close(status)
     os.setsid()
+    os.write(status, f"{os.getpid()}\n".encode())  # only now can its group be signalled
+    os.close(status)
     for stream, number in ((out, 1), (err, 2)):
         os.dup2(stream, number)
         os.close(stream)
@@ -240,7 +240,8 @@ def _command(request: dict[str, Any], watched: Sequence[str], status: int, out: 
 
 def _kill_without_client(status: int, pid: int) -> None:
     os.read(status, 1)  # nothing is ever written there: it returns when the tests have ended
-    os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import signal
@@ -129,7 +130,8 @@ def _nothing_is_left_behind() -> Iterator[None]:
     while _started:
         process = _started.pop()
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may end at this moment
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

@@ -172,7 +172,6 @@ def test_a_command_ends_with_its_tests(tmp_path: Path) -> None:
     (tmp_path / "sleeps.py").write_text("import time; time.sleep(100)")
     server = CommandServer([])
     process = server.start([str(tmp_path / "sleeps.py")], tmp_path, server.environment, read_stdout=True)
-    time.sleep(0.1)
     process._status.close()  # as the system does when the process of the tests ends
     while Path(f"/proc/{process.pid}").exists():
         time.sleep(0.01)

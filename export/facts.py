@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from torch import nn
@@ -15,16 +15,11 @@ from utils.checked import FileSchema, check_schema, shown
 from utils.errors import UserError
 
 VERSION = 1
-KEYS = (
-    *("format_version", "labels", "normalization", "image_size", "dynamic", "preprocessing"),
-    *("quantized", "model", "code", "config"),
-)
-IN_JSON = ("labels", "normalization", "image_size", "dynamic", "preprocessing")
 DAMAGED = "the file is damaged; export it again with python -m tools.export"
 
 
 class StoredFacts(FileSchema):
-    """The types of the values that are stored as JSON."""
+    """Types of the values that are stored as JSON; the others are plain text."""
 
     labels: StoredLabels
     normalization: StoredNormalization
@@ -59,18 +54,10 @@ class Facts:
 
     def to_texts(self) -> dict[str, str]:
         """Return a text for each key, as JSON unless it is a plain word."""
-        return {
-            "format_version": str(VERSION),
-            "labels": json.dumps(self.labels.to_dict()),
-            "normalization": json.dumps(self.normalization.to_dict()),
-            "image_size": json.dumps(self.image_size),
-            "dynamic": json.dumps(self.dynamic),
-            "preprocessing": json.dumps(self.preprocessing),
-            "quantized": self.quantized,
-            "model": self.model,
-            "code": self.code,
-            "config": self.config,
-        }
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values |= {"labels": self.labels.to_dict(), "normalization": self.normalization.to_dict()}
+        in_json = {key: json.dumps(values[key]) for key in StoredFacts.model_fields}
+        return {"format_version": str(VERSION), **values, **in_json}
 
     @classmethod
     def from_texts(cls, texts: dict[str, str], file: object) -> Facts:
@@ -79,7 +66,8 @@ class Facts:
         Raises:
             UserError: a text is missing, of a wrong type, or of a newer version; `file` is named.
         """
-        missing = [key for key in KEYS if key not in texts]
+        keys = [field.name for field in fields(cls)]
+        missing = [key for key in ("format_version", *keys) if key not in texts]
         if missing or not (texts["format_version"].isascii() and texts["format_version"].isdecimal()):
             raise UserError(
                 f"{file}: has no metadata about its classes and preprocessing, so it was not exported by this"
@@ -91,8 +79,8 @@ class Facts:
                 f"{file}: exported in format {shown(version)} by a newer version of this program; this one reads up to"
                 f" format {VERSION}"
             )
-        values: dict[str, Any] = dict(texts)
-        for key in IN_JSON:
+        values: dict[str, Any] = {key: texts[key] for key in keys}
+        for key in StoredFacts.model_fields:
             try:
                 values[key] = json.loads(texts[key])
             except (ValueError, RecursionError) as error:
@@ -102,18 +90,8 @@ class Facts:
             labels = LabelSet.from_dict(values["labels"])
         except ValueError as error:
             raise UserError(f"{file}: labels: {shown(str(error), 200)}; {DAMAGED}") from error
-        height, width = values["image_size"]
-        return cls(
-            labels,
-            Normalization.from_dict(values["normalization"]),
-            (height, width),
-            values["dynamic"],
-            values["preprocessing"],
-            texts["quantized"],
-            texts["model"],
-            texts["code"],
-            texts["config"],
-        )
+        normalization, image_size = Normalization.from_dict(values["normalization"]), tuple(values["image_size"])
+        return cls(**values | {"labels": labels, "normalization": normalization, "image_size": image_size})
 
 
 def facts_of(

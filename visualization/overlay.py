@@ -11,17 +11,18 @@ from PIL import Image, ImageDraw, ImageFont
 from data.labels import LabelSet
 
 
-def class_shares(mask: np.ndarray, labels: LabelSet) -> list[tuple[str, tuple[int, int, int], float]]:
-    """Return (name, colour, share of the pixels) of the classes in a mask uint8 (H, W), largest first."""
-    return _shares(mask, labels.names, labels.colors)
-
-
-def _shares(
-    mask: np.ndarray, names: Sequence[str], colors: Sequence[tuple[int, int, int]]
+def class_shares(
+    mask: np.ndarray, labels: LabelSet, names: Sequence[str] | None = None
 ) -> list[tuple[str, tuple[int, int, int], float]]:
+    """Return (name, colour, share of the pixels) of the classes in a mask uint8 (H, W), largest first.
+
+    Args:
+        names: names to return instead of those of the labels.
+    """
+    names = names or labels.names
     shares = np.array(Image.fromarray(mask).histogram()[: len(names)]) / mask.size
     order = [i for i in np.argsort(-shares, kind="stable") if shares[i] > 0]
-    return [(names[i], colors[i], float(shares[i])) for i in order]
+    return [(names[i], labels.colors[i], float(shares[i])) for i in order]
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.55) -> Image.Image:
@@ -42,7 +43,7 @@ def _with_legend(picture: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Ima
         from visualization.fonts import drawn_class_names  # imports matplotlib, which is slow
 
         names = drawn_class_names(names)
-    legend = _legend(_shares(mask, names, labels.colors), width)
+    legend = _legend(class_shares(mask, labels, names), width)
     whole = Image.new("RGB", (width, height + legend.height), "white")
     whole.paste(Image.fromarray(picture))
     whole.paste(legend, (0, height))

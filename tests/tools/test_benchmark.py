@@ -20,7 +20,6 @@ from tests.conftest import ROOT, run_command
 from tests.in_process import assert_refused, run_here
 from tools import latency
 from tools.benchmark import benchmark as task
-from tools.benchmark import percentile
 from tools.latency import Case, Network, Result, load, prepared, timed, warm_up
 from utils.groups import option
 
@@ -77,12 +76,6 @@ def test_times_as_csv(monkeypatch: pytest.MonkeyPatch) -> None:
         *("1", "2.0", "2.0", "500.0", "3"),
     )
     assert (eight["batch"], eight["median ms"], eight["p95 ms"], eight["images/s"]) == ("8", "1600", "9999", "5.0")
-
-
-@pytest.mark.parametrize("count", [1, 2, 5, 19, 20, 21, 100])
-def test_percentile(count: int) -> None:
-    values = np.random.default_rng(0).permutation(count).astype(float).tolist()
-    assert percentile(values, 0.95) == np.percentile(values, 95, method="inverted_cdf")
 
 
 def test_real_times_and_memory(tmp_path: Path) -> None:

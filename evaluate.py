@@ -60,8 +60,9 @@ def evaluate(cfg: DictConfig) -> None:
     size = node["image_size"][0], node["image_size"][1]
     # Each sample is read once, so that a cache in memory would not help.
     cache: Literal["none", "disk"] = "disk" if node.get("cache") == "disk" else "none"
+    fit = node.get("fit", "stretch")
     try:
-        samples = checked_samples(dataset, split, size, masks=False, limit=node["limit"], cache=cache)
+        samples = checked_samples(dataset, split, size, masks=False, limit=node["limit"], fit=fit, cache=cache)
     except DataFault as fault:
         raise UserError(f"{fault}\n{data_advice(node)}") from fault
     log_subset(cfg, node, split, len(samples), len(dataset))
@@ -71,7 +72,7 @@ def evaluate(cfg: DictConfig) -> None:
     options = prediction_options(cfg)
     tta, window = options["tta"], options["window"]
     predictor = Predictor.from_loaded(checkpoint, device, **options)
-    predictor.image_size = size
+    predictor.image_size, predictor.fit = size, fit
     amp = checkpoint["config"].get("trainer", {}).get("amp")
     measured = measure(predictor, dataset, samples, node, split, amp)
     how = "".join(f", {view}" for view in tta) + (f", window {window[0]}x{window[1]}" if window else "")

@@ -161,7 +161,14 @@ def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, mas
         cache = "none"
     single = cfg.data.allow_single_class
     return checked_samples(
-        dataset, split, size, masks=masks, limit=cfg.data.limit, cache=cache, allow_single_class=single
+        dataset,
+        split,
+        size,
+        masks=masks,
+        limit=cfg.data.limit,
+        fit=cfg.data.get("fit", "stretch"),
+        cache=cache,
+        allow_single_class=single,
     )
 
 
@@ -259,11 +266,12 @@ def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyT
     from data.loading import ValidationLoader
 
     train, options = training_loader(cfg, splits.train, device), loader_options(cfg, device)
+    fit = cfg.data.get("fit", "stretch")
     if cfg.data.cache == "device":
         size = _image_size(cfg)
         kept = {key: options[key] for key in ("share", "batch_size")}
-        return train, DeviceValidationLoader(splits.validation, image_size=size, device=device, **kept)
-    return train, ValidationLoader(splits.validation, **options)
+        return train, DeviceValidationLoader(splits.validation, image_size=size, device=device, fit=fit, **kept)
+    return train, ValidationLoader(splits.validation, fit=fit, **options)
 
 
 def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch.device) -> AnyTrainingLoader:

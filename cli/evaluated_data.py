@@ -41,6 +41,8 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) 
         node = typed
         if not any(word.startswith("data.image_size") for word in overrides()):
             node["image_size"] = list(checkpoint["image_size"])
+        if not any(word.startswith("data.fit") for word in overrides()):
+            node["fit"] = own.get("fit", "stretch")
     else:
         # A checkpoint may come from anywhere: accept a data set and its plain options, and download nothing.
         try:
@@ -80,7 +82,7 @@ def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, 
             usual["limit"] = None
     else:
         usual |= {"root": None, "labels": None, "limit": None}
-    return usual | {"image_size": list(checkpoint["image_size"])}
+    return usual | {"image_size": list(checkpoint["image_size"]), "fit": own.get("fit", "stretch")}
 
 
 def usual_split(node: dict[str, Any], own: dict[str, Any]) -> str:

@@ -112,7 +112,13 @@ def _pictures(training: Training) -> Any:
     if not training.logger.pictures:
         return None
     trainer = training.trainer
-    return Pictures(training.splits.validation, trainer.device, trainer.autocast, trainer.options.channels_last)
+    return Pictures(
+        training.splits.validation,
+        trainer.device,
+        trainer.autocast,
+        trainer.options.channels_last,
+        fit=training.validation.fit,
+    )
 
 
 def _run_title(folder: Path) -> str:

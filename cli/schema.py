@@ -93,6 +93,7 @@ class Loader(InputSize):
     augment_on: Literal["auto", "cpu", "device"]
     limit: Positive | None
     allow_single_class: Flag
+    fit: Literal["stretch", "pad"] = "stretch"
     crop_size: Size | None = None
     sampling: Literal["uniform", "rare_class"] = "uniform"
     sampling_temperature: Annotated[float, Field(ge=1e-4, le=100)] = 0.01

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.cache import CachedSamples
+from data.fitting import Fit
 from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
 from data.statistics import absent_classes, class_fault
@@ -32,20 +33,21 @@ def checked_samples(
     *,
     masks: bool,
     limit: int | None = None,
+    fit: Fit = "stretch",
     cache: Literal["none", "ram", "disk"] = "none",
     allow_single_class: bool = False,
 ) -> SegmentationDataset:
     """Check a split and return its samples at the size of the network's input, cached if requested.
 
     Args:
-        image_size, masks, limit: as `data.resized.ResizedSamples`; `masks` is true for training.
+        image_size, masks, limit, fit: as `data.resized.ResizedSamples`; `masks` is true for training.
         cache: as `data.cache.CachedSamples`.
         allow_single_class: accept training masks in which only one class occurs.
 
     Raises:
         UserError: as `check_files`, `check_contents` and `check_classes`; or there is no room for the cache.
     """
-    samples = ResizedSamples(dataset, image_size, masks, limit)
+    samples = ResizedSamples(dataset, image_size, masks, limit, fit)
     check_files(samples, split)
     kept = samples if cache == "none" else CachedSamples(samples, cache)
     pixels = check_contents(kept, split, classes=2 if masks else 1)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from data.augmentation import Augmentation, sample_seed
 from data.device_augmentation import DeviceAugmentation
+from data.fitting import Fit
 from data.loading import (
     ALONE,
     EpochBatches,
@@ -137,7 +138,9 @@ class DeviceValidationLoader:
         batch_size: int,
         device: torch.device,
         share: Share = ALONE,
+        fit: Fit = "stretch",
     ) -> None:
+        self.fit = fit
         self.samples, self.labels = len(samples), samples.labels
         self.names = [samples.name(index) for index in range(len(samples))]
         self.kept = DeviceSamples(samples, image_size, device)
@@ -150,7 +153,7 @@ class DeviceValidationLoader:
     def __iter__(self) -> Iterator[ValidationBatch]:
         for indices in self.order:
             some = slice(indices[0], indices[-1] + 1) if indices else slice(0)
-            yield ValidationBatch(self.kept.images[some], self.kept.masks[some], self.names[some])
+            yield ValidationBatch(self.kept.images[some], self.kept.masks[some], self.names[some], self.fit)
 
 
 AnyTrainingLoader = TrainingLoader | DeviceTrainingLoader

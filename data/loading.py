@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.augmentation import Augmentation, check_augmented
+from data.fitting import Fit
 from data.mixing import augmented_sample
 from data.samples import SegmentationDataset
 from data.sampling import RareClasses
@@ -32,6 +34,7 @@ class ValidationBatch(NamedTuple):
     images: Tensor
     masks: list[Tensor]
     names: list[str]
+    fit: Fit = "stretch"
 
 
 class Share(NamedTuple):
@@ -186,6 +189,7 @@ class ValidationLoader(DataLoader[ValidationBatch]):
     Attributes:
         samples: how many there are, for all processes.
         labels: of the samples.
+        fit: how photos were brought to the size of the images.
         watched: knows which worker is at which sample.
     """
 
@@ -197,13 +201,14 @@ class ValidationLoader(DataLoader[ValidationBatch]):
         num_workers: int = 0,
         pin_memory: bool = False,
         share: Share = ALONE,
+        fit: Fit = "stretch",
     ) -> None:
-        self.samples, self.labels = len(samples), samples.labels
+        self.fit, self.samples, self.labels = fit, len(samples), samples.labels
         self.watched = WatchedSamples(_ValidationSamples(samples), samples, num_workers)
         super().__init__(
             self.watched,
             batch_sampler=InOrder(len(samples), batch_size, share),
-            collate_fn=_collate_validation,
+            collate_fn=functools.partial(_collate_validation, fit),
             **worker_options(num_workers, pin_memory),
         )
 
@@ -223,8 +228,8 @@ def _collate_training(samples: list[tuple[Tensor, Tensor, str]]) -> TrainingBatc
     return shared(TrainingBatch(_stack(images), torch.stack(masks), list(names)))
 
 
-def _collate_validation(samples: list[tuple[Tensor, Tensor, str]]) -> ValidationBatch:
+def _collate_validation(fit: Fit, samples: list[tuple[Tensor, Tensor, str]]) -> ValidationBatch:
     if not samples:
         return ValidationBatch(torch.empty(0, 3, 0, 0, dtype=torch.uint8), [], [])
     images, masks, names = zip(*samples, strict=True)
-    return shared(ValidationBatch(_stack(images), list(masks), list(names)))
+    return shared(ValidationBatch(_stack(images), list(masks), list(names), fit))

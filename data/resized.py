@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from data.fitting import Fit, pad
 from data.images import resize_image, resize_mask
+from data.labels import IGNORE_INDEX
 from data.samples import Sample, SegmentationDataset, View, check_pixels
 
 FORM = "a data set must give images uint8 (H, W, 3), RGB, and masks uint8 (H, W)"
@@ -17,13 +19,20 @@ class ResizedSamples(View):
         image_size: (H, W) of the images; None leaves them at their own sizes.
         masks: resize masks too, for training. In validation they keep their own sizes, at which metrics are computed.
         limit: how many samples at most.
+        fit: `stretch` the images to that size, or `pad` them first at the bottom or right, masks too if they are
+            resized.
     """
 
     def __init__(
-        self, dataset: SegmentationDataset, image_size: tuple[int, int] | None, masks: bool, limit: int | None = None
+        self,
+        dataset: SegmentationDataset,
+        image_size: tuple[int, int] | None,
+        masks: bool,
+        limit: int | None = None,
+        fit: Fit = "stretch",
     ) -> None:
         super().__init__(dataset, range(len(dataset))[:limit])
-        self.image_size, self.masks = image_size, masks
+        self.image_size, self.masks, self.fit = image_size, masks, fit
         self.reads_rows = self.reads_rows and image_size is None
 
     def __getitem__(self, index: int) -> Sample:
@@ -31,13 +40,19 @@ class ResizedSamples(View):
         check_pixels(image, mask, f"data: {type(self.dataset).__name__} gives {name} as", FORM)
         if self.image_size is None:
             return Sample(image, mask, name)
+        if self.fit == "pad":
+            image = pad(image, self.image_size)
         return Sample(resize_image(image, self.image_size), self._resized(mask), name)
 
     def mask(self, index: int) -> np.ndarray:
         return self._resized(super().mask(index))
 
     def _resized(self, mask: np.ndarray) -> np.ndarray:
-        return resize_mask(mask, self.image_size) if self.masks and self.image_size else mask
+        if not self.masks or self.image_size is None:
+            return mask
+        if self.fit == "pad":
+            mask = pad(mask, self.image_size, (IGNORE_INDEX,))
+        return resize_mask(mask, self.image_size)
 
     def size(self, index: int) -> tuple[int, int]:
         return self.image_size if self.masks and self.image_size else super().size(index)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from data.fitting import padded_size
 from data.loading import ValidationBatch
 from engine import distributed
 from engine.logits import likeliest, resize_logits
@@ -73,7 +74,11 @@ def evaluate(
                 logits = model(normalization(images, channels_last))
             for sample_logits, mask in zip(logits.split(1), batch.masks, strict=True):
                 target = mask.to(device, non_blocking=pinned)
-                resized = resize_logits(sample_logits, (target.shape[0], target.shape[1]))
+                height, width = target.shape
+                shown = (height, width)
+                if batch.fit == "pad":
+                    shown = padded_size(shown, (images.shape[2], images.shape[3]))
+                resized = resize_logits(sample_logits, shown)[..., :height, :width]
                 prediction = likeliest(resized, 1)
                 add_to_confusion(counts, prediction, target)
                 if after_sample is not None:

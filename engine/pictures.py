@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from data.fitting import Fit, pad
 from data.images import resize_image, resize_mask
+from data.labels import IGNORE_INDEX
 from data.samples import SegmentationDataset
 from engine.logits import likeliest
 from engine.normalization import normalization_of
@@ -32,7 +34,9 @@ class Pictures:
         autocast: torch.dtype | None = None,
         channels_last: bool = False,
         count: int = 4,
+        fit: Fit = "stretch",
     ) -> None:
+        self.fit = fit
         self.samples, self.device = samples, device
         self.autocast, self.channels_last = autocast, channels_last
         self.indices = evenly_spread(len(samples), count)
@@ -53,6 +57,8 @@ class Pictures:
 
     def _row(self, model: nn.Module, index: int) -> np.ndarray:
         image, mask, _ = self.samples[index]
+        if self.fit == "pad":  # as the image is
+            mask = pad(mask, (image.shape[0], image.shape[1]), (IGNORE_INDEX,))
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).unsqueeze(0).to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             logits = model(normalization_of(model)(pixels, self.channels_last))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from data.fitting import Fit, pad
 from data.images import resize_image
 from data.labels import LabelSet
 from engine.checkpoint import build_model, load_checkpoint
@@ -68,6 +69,7 @@ class Predictor:
         overlap: share of a window that overlaps the next one.
 
     Attributes:
+        fit: whether photos are padded to the aspect ratio of `image_size` first, as in training.
         in_threads: whether several threads may predict at once, each with a share of torch's threads. True on a CPU,
             except with dropout, whose random numbers would depend on the order, and ONNX Runtime with its own threads.
 
@@ -92,6 +94,7 @@ class Predictor:
         only_size = _only_size(model)
         self.model = Averaged(model, tta, samples) if tta or samples > 1 else model
         self.labels, self.image_size, self.normalization = labels, image_size, normalization
+        self.fit: Fit = "stretch"
         self.window, self.overlap = window, overlap
         self.least = only_size or (SMALLEST_SIDE, SMALLEST_SIDE)
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
@@ -124,13 +127,16 @@ class Predictor:
             UserError: as the class and `build_model`.
         """
         height, width = checkpoint["image_size"]
-        return cls(
+        predictor = cls(
             build_model(checkpoint).to(device).eval(),
             LabelSet.from_dict(checkpoint["labels"]),
             (height, width),
             Normalization.from_dict(checkpoint["normalization"]),
             **options,
         )
+        if (checkpoint["config"].get("data") or {}).get("fit") == "pad":
+            predictor.fit = "pad"
+        return predictor
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """Return the class of each pixel, uint8 (H, W), of a photo uint8 (H, W, 3), RGB."""
@@ -146,6 +152,8 @@ class Predictor:
         """Resize a photo uint8 (H, W, 3) for the network: uint8 (1, 3, h, w) on the CPU; None with a window."""
         if self.window is not None:
             return None
+        if self.fit == "pad":
+            image = pad(image, self.image_size)
         pixels = resize_image(image, self.image_size).transpose(2, 0, 1)
         return torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(0)
 
@@ -170,6 +178,10 @@ class Predictor:
             raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, not {type(image).__name__}")
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, not {image.dtype} {image.shape}")
+        height, width = image.shape[:2]
+        if self.fit == "pad" and self.window is None:
+            resized = self.resized(image) if resized is None else resized
+            image = pad(image, self.image_size)
         mask = np.empty(image.shape[:2], np.uint8)
         entropy = np.empty(image.shape[:2], np.float32) if uncertainty else None
         whole = np.empty((len(self.labels), *image.shape[:2]), np.float32) if probabilities else None
@@ -186,6 +198,10 @@ class Predictor:
                 entropy[rows, columns] = terms.cpu().numpy()
             if whole is not None:
                 whole[:, rows, columns] = shares.cpu().numpy()
+        if image.shape[:2] != (height, width):  # without the padding
+            mask = np.ascontiguousarray(mask[:height, :width])
+            entropy = None if entropy is None else np.ascontiguousarray(entropy[:height, :width])
+            whole = None if whole is None else np.ascontiguousarray(whole[:, :height, :width])
         return Prediction(mask, entropy, whole)
 
     def _parts(self, image: np.ndarray, resized: Tensor | None) -> Iterator[tuple[slice, slice, Tensor, bool]]:

@@ -35,7 +35,8 @@ def preview(cfg: DictConfig) -> None:
     path = png_path(cfg.output, "output")
     augmentation = build(cfg.augmentation, "augmentation")
     size = None if isinstance(augmentation, RandomCrop) else (cfg.data.image_size[0], cfg.data.image_size[1])
-    samples = ResizedSamples(build_dataset(cfg.data, training_split(cfg.data)), size, masks=True, limit=cfg.data.limit)
+    dataset = build_dataset(cfg.data, training_split(cfg.data))
+    samples = ResizedSamples(dataset, size, masks=True, limit=cfg.data.limit, fit=cfg.data.fit)
     if cfg.index >= len(samples):
         raise UserError(f"index={cfg.index}: the split has {len(samples)} samples, counted from 0")
     if isinstance(augmentation, Mixing):

@@ -1,0 +1,146 @@
+"""Photos that keep their aspect ratio: padded, and measured and predicted without the padding."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from data.checking import checked_samples
+from data.device_loading import DeviceValidationLoader
+from data.fitting import pad, padded_size
+from data.loading import ValidationLoader
+from data.resized import ResizedSamples
+from data.samples import Sample, SegmentationDataset
+from engine.evaluator import evaluate as evaluate_network
+from engine.normalization import Normalization
+from engine.pictures import Pictures
+from evaluate import evaluate
+from inference.predictor import Predictor
+from tests.conftest import TINY, runs_in
+from tests.data.alignment import drift, scene
+from tests.data.layouts import make_voc, photo
+from tests.data.test_alignment import LABELS, Threshold
+from tests.in_process import run_here
+from train_segmentation import train
+
+INPUT = (128, 128)
+FILL = (124, 116, 104)
+
+
+@pytest.mark.parametrize(
+    ("size", "image_size", "expected"),
+    [
+        ((360, 480), (360, 480), (360, 480)),
+        ((360, 480), (180, 240), (360, 480)),
+        ((64, 96), (32, 32), (96, 96)),
+        ((100, 50), (40, 80), (100, 200)),
+        ((90, 200), (40, 80), (100, 200)),
+    ],
+)
+def test_sizes(size: tuple[int, int], image_size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert padded_size(size, image_size) == expected
+
+
+def test_padding_is_below_or_right() -> None:
+    image, mask = photo(0, (64, 96)), np.full((64, 96), 3, np.uint8)
+    for image_size, shape in (((32, 32), (96, 96)), ((32, 64), (64, 128))):
+        found, found_mask = pad(image, image_size), pad(mask, image_size, (255,))
+        assert found.shape == (*shape, 3) and found_mask.shape == shape
+        np.testing.assert_array_equal(found[:64, :96], image)
+        assert (found_mask[:64, :96] == 3).all()
+        outside = np.ones(shape, bool)
+        outside[:64, :96] = False
+        assert (found[outside] == FILL).all() and (found_mask[outside] == 255).all()
+
+
+class Scenes(SegmentationDataset):
+    """Light and dark blobs, in photos of several shapes."""
+
+    labels = LABELS
+    sizes = ((160, 224), (200, 120), (128, 128))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(*scene(*self.sizes[index], index), self.name(index))
+
+
+@pytest.mark.parametrize("cache", ["none", "ram", "device"])
+def test_metrics_are_those_without_the_padding(cache: Any) -> None:
+    """A network that sees what is light is right nearly everywhere, and every pixel of the masks counts once."""
+    samples = checked_samples(Scenes(), "val", INPUT, masks=False, fit="pad", cache="ram" if cache == "ram" else "none")
+    loader: Any = ValidationLoader(samples, batch_size=2, fit="pad")
+    if cache == "device":
+        options = {"image_size": INPUT, "batch_size": 2, "device": torch.device("cpu")}
+        loader = DeviceValidationLoader(samples, fit="pad", **options)  # type: ignore[arg-type]
+    predictions: list[np.ndarray] = []
+    found = evaluate_network(
+        Threshold(),
+        None,
+        loader,
+        num_classes=2,
+        device=torch.device("cpu"),
+        normalization=Normalization((0, 0, 0), (1, 1, 1)),
+        after_sample=lambda _, prediction, *__: predictions.append(prediction.numpy()),
+    )
+    assert int(found.confusion.sum()) == sum(height * width for height, width in Scenes.sizes)
+    assert found.confusion.diagonal().sum() > 0.97 * found.confusion.sum()
+    for index, prediction in enumerate(predictions):
+        image, mask, _ = Scenes()[index]
+        assert prediction.shape == mask.shape
+        assert np.abs(drift(image, prediction)).max() < 0.1
+
+
+@pytest.mark.parametrize("options", [{}, {"tta": ["flip"]}])
+@pytest.mark.parametrize("index", range(3))
+def test_predictions_lie_where_they_are_in_the_photo(options: dict, index: int) -> None:
+    image, mask, _ = Scenes()[index]
+    predictor = Predictor(Threshold(), LABELS, INPUT, Normalization((0, 0, 0), (1, 1, 1)), **options)
+    predictor.fit = "pad"
+    found = predictor.predict_with(image, uncertainty=True, probabilities=True)
+    assert found.uncertainty is not None and found.probabilities is not None
+    assert found.mask.shape == found.uncertainty.shape == found.probabilities.shape[1:] == mask.shape
+    assert np.abs(drift(image, found.mask)).max() < 0.1
+    assert (found.mask == mask).mean() > 0.97
+    np.testing.assert_array_equal(predictor.predict_with(image, predictor.resized(image)).mask, found.mask)
+
+
+def test_training_pads_both() -> None:
+    samples = ResizedSamples(Scenes(), INPUT, masks=True, fit="pad")
+    for index, (height, width) in enumerate(Scenes.sizes):
+        image, mask, _ = samples[index]
+        assert image.shape == (*INPUT, 3) and mask.shape == INPUT == samples.size(index)
+        np.testing.assert_array_equal(samples.mask(index), mask)
+        side = max(height, width)
+        inside = np.flatnonzero((mask != 255).any(1)), np.flatnonzero((mask != 255).any(0))
+        for shown, length in zip(inside, (height, width), strict=True):
+            assert abs(len(shown) - 128 * length / side) <= 1 and shown[0] == 0
+        assert np.abs(drift(image, mask)).max() < 0.1
+
+
+def test_pictures_show_image_and_truth_alike() -> None:
+    samples = ResizedSamples(Scenes(), INPUT, masks=False, limit=1, fit="pad")
+    picture = Pictures(samples, torch.device("cpu"), fit="pad")
+    model = Threshold()
+    model.register_buffer("input_mean", torch.zeros(3))
+    truth = picture(model)[:, 128 + 4 : 256 + 4]
+    assert (truth[92:] == 255).all() and not (truth[:91] == 255).all()  # 160 of 224 rows are 91 of 128
+
+
+def test_a_run_is_measured_as_it_was_validated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGMENTATION_DATA", str(tmp_path))
+    words = ("data=voc", f"data.root={make_voc(tmp_path / 'voc')}", "data.fit=pad", "trainer.epochs=1")
+    done = run_here(train, "train", *words, *TINY, "trainer.ema=false", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(tmp_path)
+    done = run_here(evaluate, "evaluate", f"checkpoint={run}", "device=cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with (run / "metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    (results,) = (run / "evaluation").glob("val*.json")
+    assert json.loads(results.read_text())["miou"] == pytest.approx(float(row["val/miou"]), abs=1e-5)

@@ -49,7 +49,7 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
         with run.folder.recording_failure(distributed.rank()):
             yield record
         return
-    # The end of a sweep prints a command of its own.
+    # A sweep prints its own command at the end.
     note_training(resume_command=None if in_sweep() else resume_command(run.folder, distributed.processes()))
     run.folder.write_config(config)
     try:

@@ -73,7 +73,7 @@ class Origin(NamedTuple):
 
 
 def _inherited(file: Path) -> list[str]:
-    """The options of the same group in an option's `defaults`."""
+    """Return the options of the same group in an option's `defaults`."""
     node = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
     defaults = node.get("defaults", []) if isinstance(node, dict) else []
     return [name for name in defaults if isinstance(name, str) and name != "_self_"]
@@ -89,7 +89,7 @@ def _has_key(file: Path, path: str) -> bool:
 
 
 def key_typed_for(key: str) -> str:
-    """The key that users type for a key of the config: `model` for `models`."""
+    """Return the key that users type for a key of the config: `model` for `models`."""
     name, dot, rest = key.partition(".")
     return f"{TYPED_AS.get(name, name)}{dot}{rest}"
 
@@ -130,7 +130,7 @@ def check_keys(schema: type[BaseModel], values: Config, origin: Origin, prefix: 
 
 
 def _locate(location: tuple[int | str, ...], values: Config) -> tuple[list[str], Any]:
-    """The path of a pydantic location without the names of union members, and the value there (None: missing)."""
+    """Return the path of a pydantic location without the names of union members, and the value there."""
     path = [str(location[0])]
     value: Any = values.get(path[0])
     for part in location[1:]:
@@ -142,7 +142,7 @@ def _locate(location: tuple[int | str, ...], values: Config) -> tuple[list[str],
 
 
 def pretrained_keys(target: str | None = None) -> set[str]:
-    """The keys of `model` that go to `load_pretrained`, not to the network `target`."""
+    """Return the keys of `model` that go to `load_pretrained`, not to the network `target`."""
     signatures = [signature_of(name) if name else None for name in (PRETRAINED, target)]
     loader, own = ({p.name for p in found.parameters} if found else set() for found in signatures)
     return loader - own - {"model", *SUPPLIED["model"]}
@@ -233,7 +233,7 @@ def check_target(node: Config, path: str, known: set[str], origin: Origin) -> No
 
 
 def _nodes(value: Any, key: str) -> Iterator[tuple[str, Config]]:
-    """The outermost nodes with a `_target_` in a value, with their keys."""
+    """Yield the outermost nodes with a `_target_` in a value, with their keys."""
     if isinstance(value, dict) and "_target_" in value:
         yield key, value
     elif isinstance(value, dict):

@@ -288,7 +288,7 @@ def test_numbers_agree_with_numpy(tmp_path: Path) -> None:
     assert f"mean of red, green, blue: {mean}; standard deviation: {std}\n" in done.stderr
 
     dataset = Folder(str(root), "train")
-    facts = summarise(list(inspect(dataset, len(dataset))), dataset.faults)
+    facts = summarise(list(inspect(dataset, len(dataset))), list(dataset.faults))
     np.testing.assert_array_equal(facts.pixels[:, :3], counts)
     np.testing.assert_allclose((facts.mean, facts.std), (pixels.mean(0), pixels.std(0)))
 

@@ -1,4 +1,4 @@
-"""Failures caused from outside, through the real command: what is reported, and what is left."""
+"""Failures caused from outside: what is reported, and what is left."""
 
 import os
 import pickle
@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,11 @@ import yaml
 
 from cli import command_line
 from engine.checkpoint import load_checkpoint
+from evaluate import evaluate
+from infer import infer
 from tests.conftest import ROOT, TINY, run_command, runs_in, start_command, trained_an_epoch
+from tests.in_process import run_here
+from train_segmentation import train
 from utils.errors import UserError
 from utils.run_folder import RunFolder
 
@@ -160,13 +165,13 @@ class Malicious:
         return os.mkdir, (str(self.mark),)
 
 
-def commands_for(run: Path) -> list[list[str]]:
-    """Return every command that reads a checkpoint."""
+def commands_for(run: Path) -> list[tuple[Callable, str, list[str]]]:
+    """Return task, config and arguments of every command that reads a checkpoint."""
     photo = str(ROOT / "docs" / "predictions.png")
     return [
-        ["infer.py", f"checkpoint={run}", f"input={photo}", "output=mask.png"],
-        ["evaluate.py", f"checkpoint={run}"],
-        [SCRIPT, f"resume={run}", "trainer.epochs=3"],
+        (infer, "infer", [f"checkpoint={run}", f"input={photo}", "output=mask.png"]),
+        (evaluate, "evaluate", [f"checkpoint={run}"]),
+        (train, "train", [f"resume={run}", "trainer.epochs=3"]),
     ]
 
 
@@ -181,8 +186,8 @@ def test_a_checkpoint_that_would_run_code(tmp_path: Path, finished_run: Path, ho
         else:
             checkpoint["config"]["model"] = {"_target_": "os.mkdir", "path": str(mark)}
         torch.save(checkpoint, run / "checkpoints" / name, pickle_module=pickle)
-    for words in commands_for(run):
-        done = run_command(*words, cwd=tmp_path)
+    for task, config, words in commands_for(run):
+        done = run_here(task, config, *words, cwd=tmp_path)
         assert done.returncode == 2, done.stderr
         assert "more than tensors and plain values" in done.stderr or "not a model of this project" in done.stderr
         assert not mark.exists()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig
 
 from cli.config import build, build_dataset, build_network, plain, pretrained_options, training_split, validation_split
-from cli.resuming import OpenRun, check_resumable
+from cli.resuming import OpenRun, check_resumable, threads_of
 from cli.validation import DISTILL_KEYS, OPTIMIZER_KEYS
 from utils.errors import UserError
 
@@ -83,7 +83,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
 
     logger = build_logger(cfg, run)
     seed_everything(cfg.seed)
-    trainer: Trainer = build(cfg.trainer, "trainer")
+    trainer: Trainer = build(cfg.trainer, "trainer", threads=threads_of(cfg, run))
     splits = distributed.once_per_machine(lambda: build_splits(cfg))
     labels = splits.validation_set.labels
     train, validation = loaders(cfg, splits, trainer.device)
@@ -91,11 +91,11 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     macs = multiply_adds(model, _image_size(cfg))
     model = trainer.prepare(model)
     optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
-    if run.checkpoint is not None:
-        check_resumable(run, trainer, model, optimizer, unweighted_loss(cfg), labels)
     distillation = build_distillation(cfg, trainer, labels)
+    metric_columns = trainer.metric_columns(unweighted_loss(cfg), labels, distils=distillation is not None)
+    if run.checkpoint is not None:
+        check_resumable(run, model, optimizer, metric_columns, trainer.options.ema)
     loss = trainer.prepare(build_loss(cfg, splits.train))
-    metric_columns = trainer.metric_columns(loss, labels, distils=distillation is not None)
     steps = trainer.steps_per_epoch(train)
     scheduler = build_scheduler(cfg, optimizer, steps * trainer.options.epochs, steps)
     if distributed.rank() > 0:

@@ -19,7 +19,15 @@ EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """Packages of requirements-export.txt."""
 TIMING_KEYS = ("batch_size", "device", "threads", "amp", "seconds", "plot")
 """Keys of tools.benchmark that have no effect unless something is timed."""
-MAY_CHANGE = {"resume", "trainer.epochs", "trainer.device", "trainer.log_every", "data.num_workers", "data.cache"}
+MAY_CHANGE = {
+    "resume",
+    "trainer.epochs",
+    "trainer.device",
+    "trainer.threads",
+    "trainer.log_every",
+    "data.num_workers",
+    "data.cache",
+}
 """Keys that may differ from the run's when it is resumed. Those of the logger may, too."""
 CLASSIFIERS = (*(f"efficientnet_b{i}" for i in range(8)), *(f"efficientnet_lite{i}" for i in range(3)))
 """The networks of tools.classify. Listed here because a check imports no torch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +22,6 @@ from utils.run_folder import RunFolder
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
-
-    from data.labels import LabelSet
-    from engine.trainer import Trainer
-    from losses.weighted_sum import WeightedSum
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +63,18 @@ def open_run(cfg: DictConfig) -> OpenRun:
     return OpenRun(folder, checkpoint, finished=float(checkpoint["training"]["progress"]["best"]))
 
 
+def threads_of(cfg: DictConfig, run: OpenRun) -> Any:
+    """Return `trainer.threads`; for a resumed run that leaves it to the program, the number that the run began with.
+
+    Another number would give other rounding errors.
+    """
+    recorded = (run.folder.read_summary().get("environment") or {}).get("threads") if run.checkpoint else None
+    usable = isinstance(recorded, int) and 1 <= recorded <= (os.cpu_count() or 1)
+    return recorded if usable and cfg.trainer.threads == "auto" else cfg.trainer.threads
+
+
 def check_resumable(
-    run: OpenRun, trainer: Trainer, model: nn.Module, optimizer: Optimizer, loss: WeightedSum, labels: LabelSet
+    run: OpenRun, model: nn.Module, optimizer: Optimizer, metric_columns: list[str], keeps_average: bool
 ) -> None:
     """Check that the checkpoint and metrics.csv of a run fit the objects built from its config.
 
@@ -79,9 +86,10 @@ def check_resumable(
     from engine.training_state import check_fit
 
     assert run.checkpoint is not None
+    terms = sum(column.startswith("train/") for column in metric_columns) - 1  # without train/loss
     with _skip_damaged_job():
-        check_fit(run.checkpoint["training"], model, len(loss.names), optimizer, trainer.options.ema, run.folder.last)
-        run.folder.read_rows(columns=trainer.metric_columns(loss, labels))
+        check_fit(run.checkpoint["training"], model, terms, optimizer, keeps_average, run.folder.last)
+        run.folder.read_rows(columns=metric_columns)
 
 
 def resume_command(run: RunFolder, processes: int) -> str:

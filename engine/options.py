@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from utils.value_types import Device, Flag, NonNegative, Positive, Precision, Rate, Share, Text
@@ -14,6 +16,7 @@ class TrainerOptions(BaseModel):
 
     epochs: Positive
     device: Device = "auto"
+    threads: Literal["auto"] | Positive = "auto"
     amp: Precision = "auto"
     channels_last: Flag = True
     accumulation_steps: Positive = 1

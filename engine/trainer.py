@@ -21,6 +21,7 @@ from engine.out_of_memory import explain_out_of_memory
 from engine.parameter_groups import without_decay_of_norms
 from engine.randomness import be_deterministic
 from engine.run_record import RunRecord
+from engine.threads import set_threads
 from engine.training_step import Components, TrainingStep
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError, did_you_mean
@@ -49,6 +50,8 @@ class Trainer:
     def __init__(self, **options: Any) -> None:
         self.options = TrainerOptions(**options)
         self.device = choose_device(self.options.device)
+        if self.device.type == "cpu":
+            set_threads(self.options.threads)
         self.autocast = autocast_dtype(self.options.amp, self.device)
         if self.options.sync_batchnorm and self.device.type != "cuda" and distributed.processes() > 1:
             raise UserError(f"trainer.sync_batchnorm=true: PyTorch has it for CUDA devices, not for {self.device}")

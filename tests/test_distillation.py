@@ -38,6 +38,9 @@ def test_a_run_as_teacher(tmp_path: Path, finished_run: Path, option: str) -> No
     (row,) = RunFolder(run).read_rows()
     assert row["train/distillation"] > 0 and "val/distillation" not in row
     assert RunFolder(run).read_summary()["options"]["distill"] == option
+    done = run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(RunFolder(run).read_rows()) == 2
 
 
 def test_mistakes(tmp_path: Path, finished_run: Path, photos: Path) -> None:

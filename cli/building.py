@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cli.config import build, build_dataset, build_network, plain, pretrained_options, training_split, validation_split
+from cli.config import build, build_network, plain, pretrained_options
+from cli.data_building import Splits, build_splits, image_size_of, loaders
 from cli.resuming import OpenRun, check_resumable, threads_of
 from cli.validation import DISTILL_KEYS, OPTIMIZER_KEYS
 from utils.errors import UserError
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LambdaLR
@@ -32,19 +32,6 @@ if TYPE_CHECKING:
     from utils.loggers import Logger
 
 log = logging.getLogger(__name__)
-
-
-class Splits(NamedTuple):
-    """The samples of a training.
-
-    Attributes:
-        train, validation: with images at the size of the network's input.
-        validation_set: the validation split as the data set gives it.
-    """
-
-    train: SegmentationDataset
-    validation: SegmentationDataset
-    validation_set: SegmentationDataset
 
 
 @dataclass(frozen=True)
@@ -88,7 +75,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     labels = splits.validation_set.labels
     train, validation = loaders(cfg, splits, trainer.device)
     model = new_model(cfg, len(labels)) if run.checkpoint is None else build_model(run.checkpoint)
-    macs = multiply_adds(model, _image_size(cfg))
+    macs = multiply_adds(model, image_size_of(cfg))
     model = trainer.prepare(model)
     optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
     distillation = build_distillation(cfg, trainer, labels)
@@ -132,44 +119,6 @@ def new_model(cfg: DictConfig, num_classes: int) -> nn.Module:
     try_model(model, num_classes, (cfg.data.image_size[0], cfg.data.image_size[1]))
     load_pretrained(model, num_classes, **pretrained_options(cfg.model))
     return model
-
-
-def build_splits(cfg: DictConfig) -> Splits:
-    """Build both splits, after a check of their files."""
-    training, validation = training_split(cfg.data), validation_split(cfg.data)
-    train_set = build_dataset(cfg.data, training)
-    validation_set = build_dataset(cfg.data, validation)
-    return Splits(
-        train=input_samples(cfg, train_set, training, masks=True),
-        validation=input_samples(cfg, validation_set, validation, masks=False),
-        validation_set=validation_set,
-    )
-
-
-def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, masks: bool) -> SegmentationDataset:
-    """Return the samples of a split, after a check of their files.
-
-    Args:
-        masks: resize masks, too, to the size of the network's input. Images always are.
-    """
-    from data.checking import checked_samples
-
-    # Crops are made of photos in their own sizes.
-    size = None if masks and "crop_size" in cfg.augmentation else _image_size(cfg)
-    cache = cfg.data.cache
-    if cache == "device":  # the loader keeps them there
-        cache = "none"
-    single = cfg.data.allow_single_class
-    return checked_samples(
-        dataset,
-        split,
-        size,
-        masks=masks,
-        limit=cfg.data.limit,
-        fit=cfg.data.get("fit", "stretch"),
-        cache=cache,
-        allow_single_class=single,
-    )
 
 
 def build_loss(cfg: DictConfig, train_samples: SegmentationDataset) -> WeightedSum:
@@ -258,70 +207,3 @@ def build_scheduler(cfg: DictConfig, optimizer: Optimizer, total_steps: int, ste
     other = try_optimizer(lambda some: _optimizer(cfg, some))
     try_scheduler(build(cfg.scheduler, "scheduler", optimizer=other, **steps), other, total_steps)
     return build(cfg.scheduler, "scheduler", optimizer=optimizer, **steps)
-
-
-def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyTrainingLoader, AnyValidationLoader]:
-    """Build the loaders of training and validation batches."""
-    from data.device_loading import DeviceValidationLoader
-    from data.loading import ValidationLoader
-
-    train, options = training_loader(cfg, splits.train, device), loader_options(cfg, device)
-    fit = cfg.data.get("fit", "stretch")
-    if cfg.data.cache == "device":
-        size = _image_size(cfg)
-        kept = {key: options[key] for key in ("share", "batch_size")}
-        return train, DeviceValidationLoader(splits.validation, image_size=size, device=device, fit=fit, **kept)
-    return train, ValidationLoader(splits.validation, fit=fit, **options)
-
-
-def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch.device) -> AnyTrainingLoader:
-    """Build the loader of training batches."""
-    from data.augmentation import try_augmentation
-    from data.cropping import RandomCrop
-    from data.device_loading import DeviceTrainingLoader
-    from data.loading import TrainingLoader
-    from data.mixing import Mixing
-    from data.sampling import rare_classes
-    from engine import distributed
-
-    augmentation = build(cfg.augmentation, "augmentation")
-    size = _image_size(cfg)
-    if isinstance(augmentation, RandomCrop):
-        size = augmentation.crop_size
-        augmentation.check_fits(samples)
-    if isinstance(augmentation, Mixing):
-        augmentation.check_labels(samples.labels)
-    try_augmentation(augmentation, samples, size)
-    sampler = None
-    if cfg.data.get("sampling") == "rare_class":
-        sampler = distributed.once_per_machine(lambda: rare_classes(samples, cfg.data.sampling_temperature))
-    options = {
-        "image_size": size,
-        "seed": cfg.seed,
-        "sampler": sampler,
-        **loader_options(cfg, device),
-    }
-    keep = cfg.data.cache == "device"
-    if keep and cfg.data.augment_on == "cpu":
-        raise UserError("data.cache=device: its samples are augmented there; leave out data.augment_on=cpu")
-    if keep or cfg.data.augment_on == "device":
-        return DeviceTrainingLoader(samples, augmentation, device=device, keep=keep, **options)
-    return TrainingLoader(samples, augmentation, **options)
-
-
-def _image_size(cfg: DictConfig) -> tuple[int, int]:
-    return cfg.data.image_size[0], cfg.data.image_size[1]
-
-
-def loader_options(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
-    """Return the arguments that the loaders of training and validation share."""
-    from data.loading import Share
-    from data.workers import worker_count
-    from engine import distributed
-
-    return {
-        "share": Share(distributed.rank(), distributed.processes()),
-        "batch_size": cfg.data.batch_size,
-        "num_workers": worker_count(cfg.data.num_workers, device),
-        "pin_memory": device.type == "cuda",
-    }

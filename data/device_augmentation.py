@@ -295,7 +295,5 @@ def _check_supported(transform: A.BasicTransform) -> None:
     }
     for key, expected in options.items():
         if getattr(transform, key, expected) != expected:
-            raise UserError(
-                f"augmentation: {name} with {key}={getattr(transform, key)} runs on the CPU only;"
-                " pass data.augment_on=cpu"
-            )
+            given = f"{name} with {key}={getattr(transform, key)}"
+            raise UserError(f"augmentation: {given} runs on the CPU only; pass data.augment_on=cpu")

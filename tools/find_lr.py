@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from cli.building import build_loss, build_optimizer, input_samples, new_model, training_loader
+from cli.building import build_loss, build_optimizer, new_model
 from cli.config import build, build_dataset, chosen, training_split
+from cli.data_building import input_samples, training_loader
 from cli.launch import launch
 from utils.errors import UserError
 from utils.files import make_writable

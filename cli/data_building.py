@@ -1,0 +1,134 @@
+"""Build the data of a training from its config: the samples of both splits, and the loaders of their batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from omegaconf import DictConfig
+
+from cli.config import build, build_dataset, training_split, validation_split
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from data.device_loading import AnyTrainingLoader, AnyValidationLoader
+    from data.samples import SegmentationDataset
+
+
+class Splits(NamedTuple):
+    """The samples of a training.
+
+    Attributes:
+        train, validation: with images at the size of the network's input.
+        validation_set: the validation split as the data set gives it.
+    """
+
+    train: SegmentationDataset
+    validation: SegmentationDataset
+    validation_set: SegmentationDataset
+
+
+def build_splits(cfg: DictConfig) -> Splits:
+    """Build both splits, after a check of their files."""
+    training, validation = training_split(cfg.data), validation_split(cfg.data)
+    train_set = build_dataset(cfg.data, training)
+    validation_set = build_dataset(cfg.data, validation)
+    return Splits(
+        train=input_samples(cfg, train_set, training, masks=True),
+        validation=input_samples(cfg, validation_set, validation, masks=False),
+        validation_set=validation_set,
+    )
+
+
+def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, masks: bool) -> SegmentationDataset:
+    """Return the samples of a split, after a check of their files.
+
+    Args:
+        masks: resize masks, too, to the size of the network's input. Images always are.
+    """
+    from data.checking import checked_samples
+
+    # Crops are made of photos in their own sizes.
+    size = None if masks and "crop_size" in cfg.augmentation else image_size_of(cfg)
+    cache = cfg.data.cache
+    if cache == "device":  # the loader keeps them there
+        cache = "none"
+    single = cfg.data.allow_single_class
+    return checked_samples(
+        dataset,
+        split,
+        size,
+        masks=masks,
+        limit=cfg.data.limit,
+        fit=cfg.data.get("fit", "stretch"),
+        cache=cache,
+        allow_single_class=single,
+    )
+
+
+def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyTrainingLoader, AnyValidationLoader]:
+    """Build the loaders of training and validation batches."""
+    from data.device_loading import DeviceValidationLoader
+    from data.loading import ValidationLoader
+
+    train, options = training_loader(cfg, splits.train, device), loader_options(cfg, device)
+    fit = cfg.data.get("fit", "stretch")
+    if cfg.data.cache == "device":
+        size = image_size_of(cfg)
+        kept = {key: options[key] for key in ("share", "batch_size")}
+        return train, DeviceValidationLoader(splits.validation, image_size=size, device=device, fit=fit, **kept)
+    return train, ValidationLoader(splits.validation, fit=fit, **options)
+
+
+def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch.device) -> AnyTrainingLoader:
+    """Build the loader of training batches."""
+    from data.augmentation import try_augmentation
+    from data.cropping import RandomCrop
+    from data.device_loading import DeviceTrainingLoader
+    from data.loading import TrainingLoader
+    from data.mixing import Mixing
+    from data.sampling import rare_classes
+    from engine import distributed
+
+    augmentation = build(cfg.augmentation, "augmentation")
+    size = image_size_of(cfg)
+    if isinstance(augmentation, RandomCrop):
+        size = augmentation.crop_size
+        augmentation.check_fits(samples)
+    if isinstance(augmentation, Mixing):
+        augmentation.check_labels(samples.labels)
+    try_augmentation(augmentation, samples, size)
+    sampler = None
+    if cfg.data.get("sampling") == "rare_class":
+        sampler = distributed.once_per_machine(lambda: rare_classes(samples, cfg.data.sampling_temperature))
+    options = {
+        "image_size": size,
+        "seed": cfg.seed,
+        "sampler": sampler,
+        **loader_options(cfg, device),
+    }
+    keep = cfg.data.cache == "device"
+    if keep and cfg.data.augment_on == "cpu":
+        raise UserError("data.cache=device: its samples are augmented there; leave out data.augment_on=cpu")
+    if keep or cfg.data.augment_on == "device":
+        return DeviceTrainingLoader(samples, augmentation, device=device, keep=keep, **options)
+    return TrainingLoader(samples, augmentation, **options)
+
+
+def image_size_of(cfg: DictConfig) -> tuple[int, int]:
+    return cfg.data.image_size[0], cfg.data.image_size[1]
+
+
+def loader_options(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
+    """Return the arguments that the loaders of training and validation share."""
+    from data.loading import Share
+    from data.workers import worker_count
+    from engine import distributed
+
+    return {
+        "share": Share(distributed.rank(), distributed.processes()),
+        "batch_size": cfg.data.batch_size,
+        "num_workers": worker_count(cfg.data.num_workers, device),
+        "pin_memory": device.type == "cuda",
+    }

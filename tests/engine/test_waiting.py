@@ -1,6 +1,7 @@
 """What a step must not do: wait for the device, or keep something for ever."""
 
 import gc
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def check_step(loss: str, optimizer: str) -> None:
     with Waits() as waits:
         step(Window([batch(2), batch(3)], 2), 2)
         assert not waits.seen
-        assert step.running.read()["loss"] > 0  # reading them does
+        assert math.isfinite(step.running.read()["loss"])  # reading them does
         assert waits.seen
 
 

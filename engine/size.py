@@ -8,9 +8,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+QUICKLY_COMPUTED = 128 * 128
+"""Pixels of an image up to which a network computes faster on the CPU than the meta device finds the shapes."""
+
 
 def multiply_adds(model: nn.Module, image_size: tuple[int, int]) -> float:
-    """Count the multiply-adds of a forward pass for one image (H, W), without computing it if possible."""
+    """Count the multiply-adds of a forward pass for one image (H, W), which is not computed if the image is large."""
+    if image_size[0] * image_size[1] <= QUICKLY_COMPUTED:
+        return _counted(copy.deepcopy(model).cpu(), image_size, "cpu")
     try:
         return _counted(copy.deepcopy(model).to("meta"), image_size, "meta")
     except Exception:  # the network reads values, which the meta device does not have

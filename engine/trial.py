@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from data.labels import IGNORE_INDEX
+from engine.size import QUICKLY_COMPUTED
 from losses.term import LossTerm, Term
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError
@@ -58,14 +60,14 @@ def try_model(model: Any, num_classes: int, image_size: tuple[int, int]) -> None
 
 
 def _outputs(model: nn.Module, training: bool, image_size: tuple[int, int]) -> Any:
-    """The output of a copy of the network, on the meta device, which computes nothing, or else on the CPU."""
+    """The output of a copy of the network: for large images on the meta device, which computes nothing, if it can."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        try:
-            return copy.deepcopy(model).to("meta").train(training)(torch.empty(2, 3, *image_size, device="meta"))
-        except Exception:  # the meta device does not support everything
-            images = torch.zeros(2, 3, *image_size)
-            name = f"model: {type(model).__name__} fails on images {tuple(images.shape)}"
-            return _called(lambda: copy.deepcopy(model).cpu().train(training)(images), name)
+        if image_size[0] * image_size[1] > QUICKLY_COMPUTED:
+            with suppress(Exception):  # the meta device does not support everything
+                return copy.deepcopy(model).to("meta").train(training)(torch.empty(2, 3, *image_size, device="meta"))
+        images = torch.zeros(2, 3, *image_size)
+        name = f"model: {type(model).__name__} fails on images {tuple(images.shape)}"
+        return _called(lambda: copy.deepcopy(model).cpu().train(training)(images), name)
 
 
 def try_loss(loss: Any, num_classes: int) -> None:

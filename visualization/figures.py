@@ -91,26 +91,26 @@ def draw_confusion(confusion: np.ndarray, labels: LabelSet, title: str, path: Pa
 
 def draw_predictions(samples: Sequence[Predicted], labels: LabelSet, path: Path) -> None:
     """Draw one row per sample: image, truth, prediction and error."""
-    heights = [4 * _aspect(sample.truth) + 0.35 for sample in samples]  # inches
+    heights = [3.8 * _aspect(sample.truth) + 0.35 for sample in samples]  # inches
     figure = Figure(figsize=(16, sum(heights) + 1.6), layout="constrained")
-    grid = figure.subplots(len(samples), 4, squeeze=False, height_ratios=heights)
-    for axes, (_, name, image, truth, prediction) in zip(grid, samples, strict=True):
+    rows = figure.subplots(len(samples), squeeze=False, height_ratios=heights)[:, 0]  # axes take long to make
+    for axes, (_, name, image, truth, prediction) in zip(rows, samples, strict=True):
         valid = truth != IGNORE_INDEX
         wrong = (prediction != truth) & valid
         share = wrong.sum() / max(valid.sum(), 1)
         image, truth, prediction, valid, wrong = (_thinned(part) for part in (image, truth, prediction, valid, wrong))
         error = np.where(valid[..., None], (image // 3 + 150).astype(np.uint8), 255)
         error[wrong] = (200, 30, 30)
-        panels = {
-            _short(name): image,
-            "truth": labels.painted(truth),
-            "prediction": labels.painted(prediction),
-            f"wrong (red): {share:.1%} of the pixels": error,
-        }
-        for ax, (title, picture) in zip(axes, panels.items(), strict=True):
-            ax.imshow(picture)
-            ax.set_title(title, fontsize=13)
-            ax.axis("off")
+        pictures = (image, labels.painted(truth), labels.painted(prediction), error)
+        titles = (_short(name), "truth", "prediction", f"wrong (red): {share:.1%} of the pixels")
+        height, width = truth.shape
+        side = max(round(height / TALLEST) - width, width // 20, 2) // 2  # white space, where titles have room
+        space = ((0, 0), (side, side), (0, 0))
+        axes.imshow(np.hstack([np.pad(picture, space, constant_values=255) for picture in pictures]))
+        for i, title in enumerate(titles):
+            middle = (i + 0.5) * (width + 2 * side)
+            axes.annotate(title, (middle, 0), (0, 4), textcoords="offset points", ha="center", fontsize=13)
+        axes.axis("off")
     patches = _patches(labels, [mask for s in samples for mask in (s.truth, s.prediction)])
     columns = -(-len(patches) // -(-len(patches) // 9))  # rows of equal length, with at most nine entries
     figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=12, frameon=False)

@@ -128,7 +128,8 @@ def test_ctrl_c_ends_a_sweep_and_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 @needs_plugins
-@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_launchers_isolate_failures_and_a_sweep_goes_on_with_another_one(
     tmp_path: Path, finished_run: Path, launcher: str
 ) -> None:

@@ -168,7 +168,10 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs_in(folder)[0]
 
 
-@pytest.mark.parametrize(("number", "code", "whole_group"), [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, True)])
+@pytest.mark.parametrize(
+    ("number", "code", "whole_group"),
+    [(signal.SIGINT, 130, False), pytest.param(signal.SIGTERM, 143, True, marks=pytest.mark.slow)],
+)
 def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(
     tmp_path: Path, uninterrupted: Path, number: int, code: int, whole_group: bool
 ) -> None:

@@ -48,8 +48,8 @@ def fold_of(
         numbers = by_group(groups, folds)
     chosen = np.flatnonzero((numbers == fold) == (split == FOLD)).tolist()
     view = View(dataset, chosen)
-    everything = {part for parts in dataset.parts.values() for part in parts} | set(dataset.splits)
-    view.parts = {**dataset.parts, FOLD: [FOLD, *everything], OTHER_FOLDS: [OTHER_FOLDS, *everything]}
+    everything = sorted({part for parts in dataset.parts.values() for part in parts} | set(dataset.splits))
+    view.parts = {**view.parts, FOLD: (FOLD, *everything), OTHER_FOLDS: (OTHER_FOLDS, *everything)}
     return view
 
 

@@ -123,7 +123,9 @@ class View(SegmentationDataset):
         self.indices = range(len(dataset)) if indices is None else indices
         self.labels, self.splits, self.faults = dataset.labels, dataset.splits, dataset.faults
         self.reads_rows = dataset.reads_rows
-        self.root, self.labels_file, self.parts = dataset.root, dataset.labels_file, dataset.parts
+        self.root, self.labels_file = dataset.root, dataset.labels_file
+        # Sorted: the order of a set differs between processes, and would be in `data.cache.fingerprint`.
+        self.parts = {split: tuple(sorted(parts)) for split, parts in dataset.parts.items()}
 
     def __len__(self) -> int:
         return len(self.indices)

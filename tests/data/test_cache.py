@@ -110,6 +110,19 @@ def test_everything_that_shapes_a_sample_is_in_the_name(root: Path, tmp_path: Pa
     assert len(set(names)) == len(names)
 
 
+def test_the_name_does_not_depend_on_the_process(root: Path) -> None:
+    """Processes order the strings of a set each in their own way."""
+    code = (
+        "import sys; from data.cache import fingerprint; from data.folds import fold_of; from data.voc import VOC;"
+        "from data.resized import ResizedSamples; voc = VOC(sys.argv[1], 'train_aug');"
+        "print(*(fingerprint(ResizedSamples(part, (40, 56), True)) for part in (voc, fold_of(voc, 'fold', 2, 0))))"
+    )
+    words = [sys.executable, "-c", code, str(root)]
+    seeds = [{**os.environ, "PYTHONHASHSEED": str(seed)} for seed in range(4)]
+    found = [subprocess.run(words, cwd=ROOT, env=env, text=True, capture_output=True, check=True) for env in seeds]
+    assert len({done.stdout for done in found}) == 1
+
+
 def test_what_was_not_written_whole_is_written_again(root: Path) -> None:
     """As after a crash of the machine, when a mark has reached the disk and its data have not."""
     plain = samples_of(root, True)

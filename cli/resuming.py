@@ -66,11 +66,18 @@ def open_run(cfg: DictConfig) -> OpenRun:
 def threads_of(cfg: DictConfig, run: OpenRun) -> Any:
     """Return `trainer.threads`; for a resumed run that leaves it to the program, the number that the run began with.
 
-    Another number would give other rounding errors.
+    Another number would give other rounding errors. With another number of processes, which do so too, the number of
+    threads is chosen anew: each of several processes would take as many as one process had.
     """
-    recorded = (run.folder.read_summary().get("environment") or {}).get("threads") if run.checkpoint else None
-    usable = isinstance(recorded, int) and 1 <= recorded <= (os.cpu_count() or 1)
-    return recorded if usable and cfg.trainer.threads == "auto" else cfg.trainer.threads
+    from engine import distributed
+
+    chosen = cfg.trainer.get("threads", "auto")  # the run may be older than the option
+    if run.checkpoint is None or chosen != "auto":
+        return chosen
+    if len(run.checkpoint["training"]["processes"]) != distributed.processes():
+        return chosen
+    recorded = (run.folder.read_summary().get("environment") or {}).get("threads")
+    return recorded if isinstance(recorded, int) and 1 <= recorded <= (os.cpu_count() or 1) else chosen
 
 
 def check_resumable(

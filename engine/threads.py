@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from typing import Literal
@@ -24,17 +25,22 @@ def set_threads(threads: int | Literal["auto"]) -> None:
     OpenMP's threads wait for each other in busy loops: beside another program on each core, two of them are 5 to 40
     times as slow as one.
     """
+    usual = usual_threads()
     if threads != "auto":
         torch.set_num_threads(threads)
         return
-    usual = torch.get_num_threads()
-    if usual == 1 or "OMP_NUM_THREADS" in os.environ:
-        return
-    idle = idle_cores()
-    found = min(max(int(idle + 1 - ALMOST_FREE), 1), usual)
+    found = usual
+    if usual > 1 and "OMP_NUM_THREADS" not in os.environ:
+        found = min(max(int(idle_cores() + 1 - ALMOST_FREE), 1), usual)
     if found < usual:
         log.info("other programs use the CPU, so training uses %d of %d threads; see trainer.threads", found, usual)
-        torch.set_num_threads(found)
+    torch.set_num_threads(found)
+
+
+@functools.cache
+def usual_threads() -> int:
+    """Return the number of threads before the first change: a job of a sweep must not get that of the job before."""
+    return torch.get_num_threads()
 
 
 def idle_cores() -> float:

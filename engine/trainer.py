@@ -50,7 +50,7 @@ class Trainer:
     def __init__(self, **options: Any) -> None:
         self.options = TrainerOptions(**options)
         self.device = choose_device(self.options.device)
-        if self.device.type == "cpu":
+        if self.device.type == "cpu" or self.options.threads != "auto":
             set_threads(self.options.threads)
         self.autocast = autocast_dtype(self.options.amp, self.device)
         if self.options.sync_batchnorm and self.device.type != "cuda" and distributed.processes() > 1:

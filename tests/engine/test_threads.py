@@ -8,8 +8,8 @@ import psutil
 import pytest
 import torch
 
-from engine import threads
-from engine.threads import idle_cores, set_threads
+from engine import threads, trainer
+from engine.threads import idle_cores, set_threads, usual_threads
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,9 @@ def _four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
+    usual_threads.cache_clear()
     yield
+    usual_threads.cache_clear()
     torch.set_num_threads(before)
 
 
@@ -28,6 +30,13 @@ def test_one_thread_per_idle_core(monkeypatch: pytest.MonkeyPatch, idle: float, 
     monkeypatch.setattr(threads, "idle_cores", lambda: idle)
     set_threads("auto")
     assert torch.get_num_threads() == expected
+
+
+def test_a_job_of_a_sweep_does_not_get_the_threads_of_the_job_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    for idle, threads_of_job, expected in ((1.0, "auto", 1), (4.0, "auto", 4), (4.0, 2, 2), (4.0, "auto", 4)):
+        monkeypatch.setattr(threads, "idle_cores", lambda idle=idle: idle)
+        set_threads(threads_of_job)  # type: ignore[arg-type]
+        assert torch.get_num_threads() == expected
 
 
 def test_what_is_typed_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,3 +68,12 @@ def test_beside_a_program_on_each_core() -> None:
         for burner in burners:
             burner.kill()
             burner.wait()
+
+
+def test_what_is_typed_counts_beside_a_gpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "choose_device", lambda _: torch.device("meta"))
+    monkeypatch.setattr(threads, "idle_cores", lambda: 0.0)
+    trainer.Trainer(epochs=1, amp="off")
+    assert torch.get_num_threads() == 4
+    trainer.Trainer(epochs=1, amp="off", threads=3)
+    assert torch.get_num_threads() == 3

@@ -16,6 +16,7 @@ from cli.data_building import Splits, build_splits, image_size_of, loaders
 from cli.resuming import OpenRun, check_resumable, threads_of
 from cli.validation import DISTILL_KEYS, OPTIMIZER_KEYS
 from utils.errors import UserError
+from utils.paths import user_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -151,14 +152,15 @@ def build_distillation(cfg: DictConfig, trainer: Trainer, labels: LabelSet) -> D
     Raises:
         UserError: there is no such checkpoint, or it is of a network for other classes.
     """
-    node = plain(cfg.distill)
+    node = plain(cfg).get("distill") or {}  # a run that is resumed may be older than the option
     if "_target_" not in node:
         return None
     from engine.checkpoint import build_model, load_checkpoint
     from engine.distillation import Distillation
 
+    teacher = user_path(node["teacher"], "distill.teacher")
     try:
-        checkpoint = load_checkpoint(node["teacher"])
+        checkpoint = load_checkpoint(teacher)
     except UserError as error:
         raise UserError(f"distill.teacher: {error}") from error
     known = checkpoint["labels"]["names"]

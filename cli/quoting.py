@@ -13,6 +13,7 @@ PATH_KEYS = frozenset(
     {
         *("input", "output", "checkpoint", "resume", "sweep", "runs", "baseline", "report", "plot", "images"),
         *("weights", "labels", "data.root", "data.labels", "model.weights", "model.encoder_weights"),
+        "distill.teacher",
     }
 )
 """Keys whose values are literal, including brackets, commas and quotes, which are special in Hydra's grammar."""

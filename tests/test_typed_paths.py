@@ -44,6 +44,7 @@ COMMANDS: list[tuple[str, str, str]] = [
     ("tools.find_lr.find", "find_lr", "output={}"),
     ("tools.export.export", "export", "checkpoint={}"),
     ("tools.export.export", "export", "checkpoint=run output={}"),
+    ("train_segmentation.train", "train", "distill=logits distill.teacher={} data.image_size=[32,32] logger=none"),
 ]
 PATHS = {
     "no such user": ("~nouser/x", "there is no home folder ~nouser"),

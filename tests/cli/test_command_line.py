@@ -60,6 +60,7 @@ def test_only_paths_and_free_texts_are_quoted() -> None:
     words = ["seed=1,2", "resume=null", "data.root=a,b", "--multirun", "name=x", "notes=null", "data.train_split=a b"]
     quoted = ["seed=1,2", "resume=null", "data.root='a,b'", "--multirun", "name='x'", "notes=null", words[-1]]
     assert quote_texts(words) == quoted
+    assert quote_texts(["distill.teacher=a (1)"]) == ["distill.teacher='a (1)'"]
 
 
 FREE = [

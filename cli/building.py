@@ -67,7 +67,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     from engine.checkpoint import build_model
     from engine.randomness import seed_everything
     from engine.size import multiply_adds
-    from engine.training_step import Components
+    from engine.training_step import Components, encoder_to_freeze
 
     logger = build_logger(cfg, run)
     seed_everything(cfg.seed)
@@ -78,6 +78,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     model = new_model(cfg, len(labels)) if run.checkpoint is None else build_model(run.checkpoint)
     macs = multiply_adds(model, image_size_of(cfg))
     model = trainer.prepare(model)
+    encoder_to_freeze(model, trainer.options)  # a mistake is reported before the run begins
     optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
     distillation = build_distillation(cfg, trainer, labels)
     metric_columns = trainer.metric_columns(unweighted_loss(cfg), labels, distils=distillation is not None)

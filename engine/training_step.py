@@ -45,6 +45,21 @@ class Components:
     distillation: Distillation | None = None
 
 
+def encoder_to_freeze(model: nn.Module, options: TrainerOptions) -> Encoder | None:
+    """Return the encoder that is frozen in the first epochs; None if none is.
+
+    Raises:
+        UserError: the network has no encoder, or one that is frozen for all epochs.
+    """
+    if not options.freeze_encoder_epochs:
+        return None
+    option = f"trainer.freeze_encoder_epochs={options.freeze_encoder_epochs}"
+    encoder = encoder_of(model, option)
+    if encoder.frozen:
+        raise UserError(f"{option}: model.freeze_encoder=true freezes it for all epochs; pass only one of them")
+    return encoder
+
+
 class TrainingStep:
     """A network with all that changes together with its weights. Call it to take an optimiser step.
 
@@ -72,12 +87,7 @@ class TrainingStep:
         self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._compile = options.compile
         self._wrap()
-        self._encoder: Encoder | None = None
-        if options.freeze_encoder_epochs:
-            option = f"trainer.freeze_encoder_epochs={options.freeze_encoder_epochs}"
-            self._encoder = encoder_of(self.model, option)
-            if self._encoder.frozen:
-                raise UserError(f"{option}: model.freeze_encoder=true freezes it for all epochs; pass only one of them")
+        self._encoder = encoder_to_freeze(self.model, options)
         self.average = WeightAverage(self.model, options.ema_decay) if options.ema else None
 
     @property

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from engine.checkpoint import load_checkpoint
 from engine.randomness import seed_everything
 from models.encoders import Encoder
+from tests.conftest import TINY, runs_in
 from tests.engine.small import Net, fit, same_state, without_clocks
+from tests.in_process import assert_refused, run_here
+from train_segmentation import train
 from utils.errors import UserError
 from utils.interruption import Interrupted
 
@@ -94,3 +97,9 @@ def test_an_encoder_that_is_frozen_for_good(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"freeze_encoder_epochs=1: model\.freeze_encoder=true .* pass only one"):
         fit(tmp_path, network=Frozen, freeze_encoder_epochs=1)
+
+
+def test_a_mistake_leaves_no_run_folder(tmp_path: Path) -> None:
+    done = run_here(train, "train", "trainer.freeze_encoder_epochs=1", *TINY, cwd=tmp_path)
+    assert_refused(done, "trainer.freeze_encoder_epochs=1: ENet has no encoder")
+    assert runs_in(tmp_path) == []

@@ -74,7 +74,7 @@ def _check_crop(config: Config, origin: Origin) -> None:
 
 
 def _check_train(config: Config, origin: Origin) -> None:
-    distill = config["distill"]
+    distill = config.get("distill") or {}  # a run that is resumed may be older than the option
     if "_target_" not in distill and distill.get("teacher") is not None:
         place = origin.place("distill.teacher")
         raise UserError(f"distill.teacher={distill['teacher']} {place}: needs distill=logits or distill=channel")

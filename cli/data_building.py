@@ -101,7 +101,8 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
     try_augmentation(augmentation, samples, size)
     sampler = None
     if cfg.data.get("sampling") == "rare_class":
-        sampler = distributed.once_per_machine(lambda: rare_classes(samples, cfg.data.sampling_temperature))
+        temperature = cfg.data.get("sampling_temperature", 0.01)
+        sampler = distributed.once_per_machine(lambda: rare_classes(samples, temperature))
     options = {
         "image_size": size,
         "seed": cfg.seed,

@@ -18,6 +18,9 @@ from utils.trusted import check_targets, plain_copy, trusted_class
 
 log = logging.getLogger("evaluate")
 
+OWN_DATA_ONLY = {"limit": None, "folds": None, "fold": 0, "group_by": None}
+"""Values for another data set of the keys that choose samples of the run's own."""
+
 
 def run_node(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Return the node `data` of the checkpoint's run; {} if it is not a data set of this project."""
@@ -31,7 +34,7 @@ def run_node(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Return the node `data` of the chosen option, or else of the checkpoint's run, with the keys of the command line.
 
-    The run's `limit` applies to its own data only.
+    The run's `limit` and folds apply to its own data only.
 
     Raises:
         UserError: a key is wrong, or the checkpoint's data set is not one of this project.
@@ -56,8 +59,8 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) 
             )
         check_targets(stored, f"{cfg.checkpoint}: its config")
         node = {**stored, **({"download": False} if "download" in stored else {}), **typed}
-        if is_another(node, own) and "limit" not in typed:
-            node["limit"] = None
+        if is_another(node, own):
+            node |= {key: value for key, value in OWN_DATA_ONLY.items() if key not in typed}
     check_group("data", node, Origin({}, frozenset(f"data.{key}" for key in typed)))
     return node
 
@@ -79,7 +82,7 @@ def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, 
     if node["_target_"] == own.get("_target_"):
         usual |= own
         if is_another(node, own):
-            usual["limit"] = None
+            usual |= OWN_DATA_ONLY
     else:
         usual |= {"root": None, "labels": None, "limit": None}
     return usual | {"image_size": list(checkpoint["image_size"]), "fit": own.get("fit", "stretch")}

@@ -184,6 +184,12 @@ def test_a_run_validates_on_its_fold(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (scores,) = (run / "evaluation").glob("fold*.csv")
     assert sorted(re.findall(r"[a-z]+_\d", scores.read_text())) == ["bonn_1", "jena_1", "jena_2"]
+    elsewhere = folder_of_towns(tmp_path / "elsewhere" / "towns")
+    done = run_here(evaluate, "evaluate", f"checkpoint={run}", f"data.root={elsewhere}", "device=cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (scores,) = (run / "evaluation").glob("all_root-*_samples.csv")  # other photos are in no fold of the run
+    assert len(re.findall(r"[a-z]+_\d", scores.read_text())) == 6
+    assert not re.search("fold|group_by", scores.name)
 
 
 IMPOSSIBLE = [

@@ -137,7 +137,8 @@ def _end(raised: BaseException, cfg: DictConfig) -> None:
         who = f"process {torchrun.rank()} " if torchrun.launched() and ending.traceback else ""
         hint = session.resume_hint() if ending.resume_hint and getattr(error, "resumable", True) else ""
         trace = raised if ending.traceback or (session.full_error and ending.level == logging.ERROR) else None
-        advice = f"\n{data_advice(plain(cfg.data))}" if isinstance(error, DataFault) and cfg.get("data") else ""
+        data = plain(cfg.data) if isinstance(error, DataFault) and cfg.get("data") else {}
+        advice = f"\n{data_advice(data)}" if "_target_" in data else ""  # else the data set is that of a checkpoint
         text = who + ending.message.format(error=without_addresses(str(error))) + advice + hint
         log.log(ending.level, "%s", text, exc_info=trace)
     if isinstance(error, Interrupted):

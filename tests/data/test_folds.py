@@ -211,3 +211,15 @@ def test_impossible_folds_are_refused(tmp_path: Path, words: str, fragments: lis
         done = run_here(train, "train", *words_of_run, cwd=tmp_path)
     assert_refused(done, *fragments)
     assert runs_in(tmp_path) == []
+
+
+def test_a_mask_that_was_damaged_since_is_named(tmp_path: Path) -> None:
+    """The classes are counted again, in all masks."""
+    root = folder_of_towns(tmp_path / "towns")
+    words = (*WORDS, f"data.root={root}", "data.train_split=all", "data.folds=2")
+    done = run_here(train, "train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(tmp_path)
+    (root / "masks" / "ulm_1.png").write_bytes(b"no picture")
+    done = run_here(evaluate, "evaluate", f"checkpoint={run}", f"data.root={root}", "device=cpu", cwd=tmp_path)
+    assert_refused(done, "ulm_1.png: the mask cannot be read")

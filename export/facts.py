@@ -52,6 +52,14 @@ class Facts:
     code: str
     config: str
 
+    def run_config(self) -> dict[str, Any]:
+        """Return the run's config; {} if it is damaged."""
+        try:
+            config = json.loads(self.config)
+        except (ValueError, RecursionError):
+            return {}
+        return config if isinstance(config, dict) else {}
+
     def to_texts(self) -> dict[str, str]:
         """Return a text for each key, as JSON unless it is a plain word."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

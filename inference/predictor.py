@@ -111,7 +111,10 @@ class Predictor:
         """
         if Path(path).suffix == ".onnx":
             network = OnnxModel(user_path(path, "checkpoint"), device)
-            return cls(network, network.facts.labels, network.facts.image_size, network.normalization, **options)
+            facts = network.facts
+            predictor = cls(network, facts.labels, facts.image_size, network.normalization, **options)
+            predictor.fit = _fit_of(facts.run_config())
+            return predictor
         checkpoint = load_checkpoint(path)
         if checkpoint.get("epoch") == 0:
             log.warning("%s was stopped in its first epoch: expect poor masks", path)
@@ -134,8 +137,7 @@ class Predictor:
             Normalization.from_dict(checkpoint["normalization"]),
             **options,
         )
-        if (checkpoint["config"].get("data") or {}).get("fit") == "pad":
-            predictor.fit = "pad"
+        predictor.fit = _fit_of(checkpoint["config"])
         return predictor
 
     def predict(self, image: np.ndarray) -> np.ndarray:
@@ -225,6 +227,12 @@ class Predictor:
     def _scores(self, images: Tensor) -> Tensor:
         """Return the logits (n, C, h, w) of images uint8 (n, 3, h, w)."""
         return self.model(self.normalization(images.to(self.device)))
+
+
+def _fit_of(config: dict[str, Any]) -> Fit:
+    """Return how the photos of a run were brought to the size of the input; its config may come from anywhere."""
+    data = config.get("data")
+    return "pad" if isinstance(data, dict) and data.get("fit") == "pad" else "stretch"
 
 
 def _only_size(model: nn.Module) -> tuple[int, int] | None:

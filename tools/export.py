@@ -147,7 +147,8 @@ def samples(node: dict[str, Any], split: str, facts: Facts) -> ResizedSamples:
 
     dataset = build_dataset(node, split)
     check_classes(list(facts.labels.names), list(dataset.labels.names))
-    found = ResizedSamples(dataset, facts.image_size, masks=False, limit=node["limit"])
+    fit = node.get("fit", "stretch")
+    found = ResizedSamples(dataset, facts.image_size, masks=False, limit=node["limit"], fit=fit)
     check_files(found, split)
     return found
 
@@ -250,7 +251,7 @@ def miou(model: nn.Module, normalization: Any, validation: ResizedSamples) -> fl
     counted = evaluate(
         model,
         None,
-        ValidationLoader(validation, batch_size=1),
+        ValidationLoader(validation, batch_size=1, fit=validation.fit),
         num_classes=len(validation.labels),
         device=torch.device("cpu"),
         normalization=normalization,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ from engine.evaluator import evaluate as evaluate_network
 from engine.normalization import Normalization
 from engine.pictures import Pictures
 from evaluate import evaluate
+from export.facts import Facts
+from inference import predictor as predictor_module
 from inference.predictor import Predictor
 from tests.conftest import TINY, runs_in
 from tests.data.alignment import drift, scene
 from tests.data.layouts import make_voc, photo
 from tests.data.test_alignment import LABELS, Threshold
 from tests.in_process import run_here
+from tools import export
 from train_segmentation import train
 
 INPUT = (128, 128)
@@ -144,3 +148,35 @@ def test_a_run_is_measured_as_it_was_validated(tmp_path: Path, monkeypatch: pyte
         (row,) = csv.DictReader(file)
     (results,) = (run / "evaluation").glob("val*.json")
     assert json.loads(results.read_text())["miou"] == pytest.approx(float(row["val/miou"]), abs=1e-5)
+
+
+class Exported(Threshold):
+    """A file of a run with `fit=pad`, as ONNX Runtime would run it."""
+
+    normalization = Normalization((0, 0, 0), (1, 1, 1))
+
+    def __init__(self, path: Path, device: Any) -> None:
+        super().__init__()
+        self.path, text = path, json.dumps({"data": {"fit": "pad"}})
+        self.facts = Facts(LABELS, self.normalization, INPUT, True, False, "", "Threshold", "", text)
+
+
+def test_exported_files_are_used_as_the_run_was_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor_module, "OnnxModel", Exported)
+    image, mask, _ = Scenes()[0]
+    predictor = Predictor.from_checkpoint("model.onnx")
+    assert predictor.fit == "pad"
+    found = predictor.predict(image)
+    assert found.shape == mask.shape and np.abs(drift(image, found)).max() < 0.1
+    for damaged in ("", "[1]", '{"data": 3}', "[" * 100_000):
+        config = replace(Exported(Path(), "cpu").facts, config=damaged).run_config()
+        assert predictor_module._fit_of(config) == "stretch"
+
+
+def test_quantisation_sees_what_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "build_dataset", lambda *_: Scenes())
+    facts = Exported(Path(), "cpu").facts
+    found = export.samples({"limit": None, "fit": "pad"}, "val", facts)
+    expected = ResizedSamples(Scenes(), INPUT, masks=False, fit="pad")
+    np.testing.assert_array_equal(found[0].image, expected[0].image)
+    assert export.miou(Threshold(), facts.normalization, found) > 0.95

@@ -87,11 +87,16 @@ class CopyPaste(Mixing):
     """Copy all pixels of some classes: the simple copy-paste of Ghiasi et al. 2021, arXiv 2012.07177, by class.
 
     Args:
-        classes: names of the classes.
+        classes: names of the classes, at least one.
+
+    Raises:
+        UserError: there are no classes.
     """
 
     def __init__(self, transforms: Sequence[A.BasicTransform] = (), *, classes: list[str], p: float = 0.5) -> None:
         super().__init__(transforms, p=p)
+        if not classes:
+            raise UserError("augmentation.classes=[]: names no class; pass augmentation.classes=[<class>,...]")
         self.classes = list(classes)
 
     def check_labels(self, labels: LabelSet) -> None:

@@ -124,6 +124,8 @@ def test_what_cannot_be_mixed() -> None:
         UserError, match=r"no class 'bb' - did you mean 'b'|no class 'bb'.*'b'.*the classes are a, b, c, d"
     ):
         CopyPaste(classes=["bb"]).check_labels(LABELS)
+    with pytest.raises(UserError, match=r"augmentation\.classes=\[\]: names no class"):
+        CopyPaste(classes=[])
     with pytest.raises(UserError, match=r"augmentation\.p=2: must be from 0 to 1"):
         CutMix(p=2)
     with pytest.raises(UserError, match=r"ClassMix runs on the CPU only; pass data\.augment_on=cpu"):

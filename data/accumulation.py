@@ -18,8 +18,8 @@ class Window:
     """The micro-batches of one optimiser step, in this process.
 
     Attributes:
-        counted: how many of them count, from the first. All processes go over the same number of micro-batches, and
-            at the end of an epoch there may be none left for some: the last of theirs is a repetition.
+        counted: how many of them count, from the first; the rest are repetitions. All processes need the same number of
+            micro-batches, so one that has none left at the end of an epoch repeats one.
         batches_done, images_done: how much of the epoch is done after this step, over all processes.
     """
 

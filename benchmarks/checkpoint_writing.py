@@ -39,7 +39,7 @@ def main() -> None:
         def in_the_background() -> None:
             writer.save(path, checkpoint)
 
-        rehearsal = seconds(lambda: writer.rehearse(path, checkpoint))
+        reservation = seconds(lambda: writer.reserve(path, checkpoint))
         writer.wait()
         waits = []
         for _ in range(ROUNDS):
@@ -52,7 +52,7 @@ def main() -> None:
     rows = [
         [f"{parameters / 1e6:.1f} M parameters, {size / 1e6:.0f} MB", "time that training waits"],
         ["synchronous", milliseconds(whole)],
-        ["CheckpointWriter's rehearsal, once", milliseconds(rehearsal)],
+        ["CheckpointWriter's reservation, once", milliseconds(reservation)],
         ["CheckpointWriter", f"{milliseconds(blocked)} (at most {milliseconds(max(waits))})"],
         ["CheckpointWriter / synchronous", f"{blocked / whole:.3f}"],
     ]

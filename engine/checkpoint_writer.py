@@ -33,7 +33,7 @@ class CheckpointWriter:
         copy = self._copies[path].of(checkpoint)
         self._pending.append((path, self._pool.submit(save_checkpoint, path, copy)))
 
-    def rehearse(self, path: Path, checkpoint: dict[str, Any]) -> None:
+    def reserve(self, path: Path, checkpoint: dict[str, Any]) -> None:
         """Allocate the memory for a checkpoint like this one in the thread, so that `save` need not wait for it."""
         self._pending.append((path, self._pool.submit(self._copies[path].of, checkpoint)))
 

@@ -9,7 +9,7 @@ from engine.normalization import normalization_of
 from losses.distillation import DistillationTerm
 from losses.term import Term
 
-COLUMN = "distillation"
+DISTILLATION_COLUMN = "distillation"
 """Name of the term in metrics.csv."""
 
 

@@ -39,7 +39,7 @@ class TrainingLoop:
     Attributes:
         progress: how far it has come.
         step: takes the optimiser steps.
-        saver: holds the counts of the last validation, too.
+        saver: writes the checkpoints, and keeps the confusion matrix of the last validation for them.
         stop: notes Ctrl-C and SIGTERM while it is entered.
     """
 
@@ -78,7 +78,7 @@ class TrainingLoop:
         try:
             while self.progress.epoch < self.options.epochs and not self._has_stalled():
                 self._run_epoch()
-        except WaitEnded:
+        except WaitEnded:  # a signal came while the next batch was awaited
             self._save_and_stop(self.stop.signal or 0)
 
     def _run_epoch(self) -> None:
@@ -132,7 +132,7 @@ class TrainingLoop:
     def _save_or_stop(self) -> None:
         """Save if it is time, or stop if a signal came to any process. All processes do the same."""
         self.record.check()
-        self.saver.rehearse(self.progress)
+        self.saver.reserve(self.progress)
         signal, is_due = distributed.maxima(self.stop.signal or 0, int(self.saver.is_due()))
         if signal:
             self._save_and_stop(signal)
@@ -191,7 +191,7 @@ class TrainingLoop:
             self.progress.best_epoch = epoch
         self.progress.epoch = epoch
         self.progress.batch = 0
-        self.step.start_epoch()
+        self.step.reset_losses()
         self.record.add_row(row)
         if improved:
             self.saver.save_best(self.progress, row)
@@ -220,7 +220,7 @@ class TrainingLoop:
         """Restore what `Saver.save_last` saved."""
         load_weights(self.model, checkpoint["model"])
         saved = checkpoint["training"]["progress"]
-        window = self.options.accumulation_steps * distributed.processes()
+        batches_per_step = self.options.accumulation_steps * distributed.processes()
         steps_per_epoch = math.ceil(len(self.train) / self.options.accumulation_steps)
-        steps_done = saved["epoch"] * steps_per_epoch + saved["batch"] // window
+        steps_done = saved["epoch"] * steps_per_epoch + saved["batch"] // batches_per_step
         self.progress = restore_training_state(checkpoint["training"], self.step, steps_done)

@@ -69,10 +69,10 @@ class RunRecord:
         if self.run is not None:
             self._writer.save(self.run.last, checkpoint)
 
-    def rehearse(self, checkpoint: dict[str, Any]) -> None:
+    def reserve(self, checkpoint: dict[str, Any]) -> None:
         """Allocate the memory for a `last.pt` like this one."""
         if self.run is not None:
-            self._writer.rehearse(self.run.last, checkpoint)
+            self._writer.reserve(self.run.last, checkpoint)
 
     def check(self) -> None:
         """Raise the error of a checkpoint that could not be written."""

@@ -33,7 +33,7 @@ class Saver:
         self.minutes = math.inf if minutes is None else minutes
         self.confusion: Tensor | None = None
         self._saved_at = time.monotonic()
-        self._is_rehearsed = False
+        self._is_reserved = False
 
     def is_due(self) -> bool:
         """Whether the last checkpoint is too long ago."""
@@ -48,11 +48,11 @@ class Saver:
         self.record.save_last(self._contents_to_resume(progress, row or {}))
         self._saved_at = time.monotonic()
 
-    def rehearse(self, progress: Progress) -> None:
+    def reserve(self, progress: Progress) -> None:
         """Reserve the memory to save in, once. Call it after a step, when the optimiser has all its state."""
-        if not self._is_rehearsed:
-            self.record.rehearse(self._contents_to_resume(progress, {}))
-            self._is_rehearsed = True
+        if not self._is_reserved:
+            self.record.reserve(self._contents_to_resume(progress, {}))
+            self._is_reserved = True
 
     def _contents(self, model: nn.Module, progress: Progress, row: dict[str, float]) -> dict[str, Any]:
         return {

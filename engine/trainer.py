@@ -1,4 +1,4 @@
-"""Trains networks on a device, in a precision, as its options say."""
+"""The trainer: its options, and how it prepares and trains a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data.labels import LabelSet
 from data.workers import explain_dead_workers
 from engine import distributed
 from engine.device import autocast_dtype, choose_device
-from engine.distillation import COLUMN
+from engine.distillation import DISTILLATION_COLUMN
 from engine.loop import TrainingLoop
 from engine.options import TrainerOptions
 from engine.out_of_memory import explain_out_of_memory
@@ -92,7 +92,8 @@ class Trainer:
         Raises:
             UserError: `monitor` is not one of them.
         """
-        columns, monitor = metric_columns(loss.names, labels.names, (COLUMN,) if distils else ()), self.options.monitor
+        columns = metric_columns(loss.names, labels.names, (DISTILLATION_COLUMN,) if distils else ())
+        monitor = self.options.monitor
         choices = [column for column in columns if column.startswith("val/")]
         if monitor not in choices:
             hint = did_you_mean(monitor, choices)

@@ -17,7 +17,7 @@ from engine import distributed
 from engine.averaging import WeightAverage
 from engine.compiled import Compiled
 from engine.device import autocast_dtype
-from engine.distillation import COLUMN, Distillation
+from engine.distillation import DISTILLATION_COLUMN, Distillation
 from engine.normalization import normalization_of
 from engine.options import TrainerOptions
 from engine.running_loss import REMEDY, NonFiniteLoss, RunningLoss
@@ -61,7 +61,7 @@ def encoder_to_freeze(model: nn.Module, options: TrainerOptions) -> Encoder | No
 
 
 class TrainingStep:
-    """A network with all that changes together with its weights. Call it to take an optimiser step.
+    """A network, its optimiser, and all other state that changes with the weights. Call it to take an optimiser step.
 
     Attributes:
         normalization: of the network's input.
@@ -83,7 +83,7 @@ class TrainingStep:
         self.normalization = normalization_of(self.model)
         self.autocast = autocast_dtype(options.amp, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast == torch.float16)
-        self.start_epoch()
+        self.reset_losses()
         self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._compile = options.compile
         self._wrap()
@@ -116,18 +116,18 @@ class TrainingStep:
             self._encoder.unfreeze()
         self._wrap()  # DistributedDataParallel waits for the gradients of the parameters that it was built with
 
-    def start_epoch(self) -> None:
+    def reset_losses(self) -> None:
         """Forget the losses of the steps so far."""
-        self.running = RunningLoss(self.loss, self.device, () if self.distillation is None else (COLUMN,))
+        self.running = RunningLoss(self.loss, self.device, () if self.distillation is None else (DISTILLATION_COLUMN,))
 
-    def __call__(self, window: Window, number: int) -> Tensor | None:
+    def __call__(self, window: Window, step_number: int) -> Tensor | None:
         """Take one optimiser step over the micro-batches of a window.
 
         Terms are divided by the denominators of the whole window, over all processes, so that the gradient is that of
         one large batch if the term allows it. The loss of the main logits is reported, as in validation.
 
         Args:
-            number: of this step, from 1.
+            step_number: of this step, counted from 1.
 
         Returns:
             The norm of the gradient before clipping; None if it is not clipped.
@@ -135,26 +135,27 @@ class TrainingStep:
         pinned = self.device.type == "cuda"
         masks = [batch.masks.to(self.device, non_blocking=pinned).long() for batch in window.batches]
         denominators = [self._denominators(mask) for mask in masks]
+        # Repetitions only keep the processes in step: they take part in the exchange, but count nothing.
         for denominator in denominators[window.counted :]:
             denominator.zero_()
-        total_denominators = torch.stack(denominators).sum(0) if len(masks) > 1 else denominators[0].clone()
-        distributed.sum_over_processes(total_denominators)
+        window_denominators = torch.stack(denominators).sum(0) if len(masks) > 1 else denominators[0].clone()
+        distributed.sum_over_processes(window_denominators)
         for i, (batch, mask, denominator) in enumerate(zip(window.batches, masks, denominators, strict=True)):
             images = batch.images.to(self.device, non_blocking=pinned)
             is_last = i == len(masks) - 1  # processes exchange gradients once, after the last micro-batch
             with nullcontext() if self._parallel is None or is_last else self._parallel.no_sync():
                 totals, objective = self._forward(images, mask)
                 # DDP takes the mean of the gradient over processes; the sum is wanted.
-                share = distributed.processes() if i < window.counted else 0
-                self.scaler.scale(share * self._total(objective, total_denominators)).backward()
+                factor = distributed.processes() if i < window.counted else 0
+                self.scaler.scale(factor * self._total(objective, window_denominators)).backward()
             if i < window.counted:
                 self.running.add(totals.detach(), denominator, batch.names, objective.detach())
-        return self._update_weights(number)
+        return self._update_weights(step_number)
 
     def _forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The totals (terms,) of the loss of the main logits, and the same with those of auxiliary logits added.
 
-        That of the distillation comes last, if there is one.
+        With distillation, its total comes last in both.
         """
         distilled = []
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
@@ -181,7 +182,7 @@ class TrainingStep:
         own = self.loss.total(totals[:-1], denominators[:-1])
         return own + self.distillation.weight * totals[-1] / denominators[-1]
 
-    def _update_weights(self, number: int) -> Tensor | None:
+    def _update_weights(self, step_number: int) -> Tensor | None:
         """Clip the gradient, and step the optimiser, the schedule and the average."""
         norm = None
         if self.grad_clip is not None:
@@ -194,7 +195,7 @@ class TrainingStep:
         if self.scaler.get_scale() >= scale:  # smaller: the scaler has skipped the step
             self.scheduler.step()
         if self.average is not None:
-            self.average.update(number)
+            self.average.update(step_number)
         return norm
 
     def check_finite(self, steps: int) -> None:

@@ -87,7 +87,7 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Wind
             groups = step.optimizer.param_groups
             for group in groups:  # keep the ratio between groups
                 group["lr"] = rate * (group["initial_lr"] / groups[0]["initial_lr"])
-            step.start_epoch()
+            step.reset_losses()
             step(window, len(losses) + 1)
             try:
                 losses.append(step.running.read()["loss"])

@@ -90,10 +90,10 @@ def test_copies_use_their_memory_again() -> None:
     assert torch.equal(other_layout, values) and other_layout.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_rehearsal_leaves_its_memory_and_no_file(tmp_path: Path) -> None:
+def test_a_reservation_leaves_its_memory_and_no_file(tmp_path: Path) -> None:
     path, values = tmp_path / "a.pt", torch.zeros(5)
     with CheckpointWriter() as writer:
-        writer.rehearse(path, {"a": values})
+        writer.reserve(path, {"a": values})
         writer.wait()
         assert not path.exists()
         address = writer._copies[path].of({"a": values})["a"].data_ptr()

@@ -14,7 +14,8 @@ QUICKLY_COMPUTED = 128 * 128
 
 def multiply_adds(model: nn.Module, image_size: tuple[int, int]) -> float:
     """Count the multiply-adds of a forward pass for one image (H, W), which is not computed if the image is large."""
-    if image_size[0] * image_size[1] <= QUICKLY_COMPUTED:
+    is_meta = any(parameter.is_meta for parameter in model.parameters())
+    if image_size[0] * image_size[1] <= QUICKLY_COMPUTED and not is_meta:
         return _counted(copy.deepcopy(model).cpu(), image_size, "cpu")
     try:
         return _counted(copy.deepcopy(model).to("meta"), image_size, "meta")

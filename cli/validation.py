@@ -183,7 +183,7 @@ def check_group(group: str, node: Config, origin: Origin) -> None:
 
 def _check_folds(loader: Config, origin: Origin) -> None:
     folds, fold = loader.get("folds"), loader.get("fold", 0)
-    for key in ("fold", "group_by"):
+    for key in ("fold", "group_by", "fold_seed"):
         if folds is None and loader.get(key):
             place = origin.place(f"data.{key}")
             raise UserError(f"data.{key}={shown(loader[key])} {place}: needs data.folds=<number of folds>")

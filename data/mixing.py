@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import albumentations as A
@@ -14,7 +15,7 @@ from data.samples import Sample, SegmentationDataset
 from utils.errors import UserError, did_you_mean
 
 
-class Mixing(Augmentation):
+class Mixing(Augmentation, ABC):
     """Base of augmentations that copy pixels and labels of another sample into a sample.
 
     Both are augmented by the list of transforms first, which must leave all samples at one size.
@@ -37,9 +38,9 @@ class Mixing(Augmentation):
             UserError: a class does not exist.
         """
 
+    @abstractmethod
     def region(self, mask: np.ndarray, labels: LabelSet, rng: np.random.Generator) -> np.ndarray:
         """Return which pixels of the other sample are copied, bool (H, W), from its mask uint8 (H, W)."""
-        raise NotImplementedError
 
     def mix(self, image: np.ndarray, mask: np.ndarray, samples: SegmentationDataset, index: int, seed: int) -> Sample:
         """Mix an augmented sample with another one of the set, which the seed chooses."""

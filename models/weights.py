@@ -45,6 +45,8 @@ def load_pretrained(
     """
     if encoder_weights is not None:
         encoder_of(model, f"model.encoder_weights={encoder_weights}").load_weights(encoder_weights)
+    if partial_weights and reset_classifier:
+        raise UserError("model.partial_weights=true keeps what does not fit: leave out model.reset_classifier=true")
     if weights is not None:
         if partial_weights:
             load_fitting_weights(model, weights)

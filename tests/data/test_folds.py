@@ -198,6 +198,7 @@ IMPOSSIBLE = [
     ("data.folds=50", ["data.folds=50", "only 6 samples"]),
     ("data.folds=2 data.group_by='['", ["data.group_by=[", "not a regular expression"]),
     ("data.fold=1", ["data.fold=1", "needs data.folds"]),
+    ("data.fold_seed=3", ["data.fold_seed=3", "needs data.folds"]),
 ]
 
 

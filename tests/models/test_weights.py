@@ -83,6 +83,11 @@ def test_what_fits_by_name_is_loaded(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert "fusion.depthwise.0" in unused and "encoder" not in kept + unused
 
 
+def test_two_ways_to_load_what_fits_exclude_each_other(file: Path) -> None:
+    with pytest.raises(UserError, match=r"leave out model\.reset_classifier"):
+        pretrained(ENet(4), 4, weights=str(file), partial_weights=True, reset_classifier=True)
+
+
 def test_weights_of_which_nothing_fits(file: Path) -> None:
     with pytest.raises(UserError, match=r"none of its \d+ tensors fits FastSCNN"):
         pretrained(FastSCNN(7), 7, weights=str(file), partial_weights=True)

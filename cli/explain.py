@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
 import yaml
 from hydra.errors import MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
-from cli.validation import OPTIMIZER_KEYS, key_typed_for, pretrained_keys
+from cli.validation import OPTIMIZER_KEYS, Config, key_hint, key_typed_for, pretrained_keys
 from utils.errors import did_you_mean
 
 
@@ -60,7 +61,9 @@ def _wrong_key(error: OmegaConfBaseException) -> str:
         return f"{key}: {_first_line(error)}"
     known = [f"{prefix}.{other}" if prefix else other for other in [*known, *sorted(shared)]]
     listed = f"; known keys: {', '.join(known)}" if known else ""
-    return f"{key}: unknown key{did_you_mean(key, known) or listed}"
+    whole = error.parent_node._get_root()
+    config = OmegaConf.to_container(OmegaConf.masked_copy(whole, [name for name in whole if name != "hydra"]))
+    return f"{key}: unknown key{key_hint(key, known, cast(Config, config)) or listed}"
 
 
 def _keys(node: object) -> list[str] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from cli.schema import TYPED_AS, Loader, ParameterGroups, Teacher
 from engine.options import TrainerOptions
 from utils.checked import shown
 from utils.errors import UserError, did_you_mean
+from utils.flat import flattened
 from utils.groups import CONF
 from utils.signatures import UnknownTarget, names_in, signature_of
 from utils.value_types import requirement, wrong_value
@@ -41,6 +43,9 @@ PRETRAINED = "models.weights.load_pretrained"
 """The function whose options are keys of `model`, except those that the network takes itself."""
 OPTIONAL = {"utils.loggers.WandB": ("wandb",), "utils.loggers.MLflow": ("mlflow", "sqlalchemy", "alembic")}
 """Packages of requirements-loggers.txt that a `_target_` needs."""
+
+SYNONYMS = {"learning_rate": "lr", "workers": "num_workers", "pretrained": "encoder_weights=imagenet"}
+"""Names of keys in other programs -> the last part of ours, with a value where it needs one."""
 
 Config = dict[str, Any]
 
@@ -94,6 +99,34 @@ def key_typed_for(key: str) -> str:
     return f"{TYPED_AS.get(name, name)}{dot}{rest}"
 
 
+def key_hint(key: str, siblings: Iterable[str], config: Config) -> str:
+    """Return '; did you mean ...?' for an unknown key, or ''.
+
+    Keys with the same last part come first (`optimizer.lr` for `lr`), then similar ones of the same node, then similar
+    ones anywhere.
+
+    Args:
+        siblings: full names of the keys of the same node.
+        config: the whole config.
+    """
+    siblings = list(siblings)
+    shared = {"model": pretrained_keys(), "optimizer": OPTIMIZER_KEYS, "data": LOADER_KEYS}
+    groups = {*config, *(["data"] if "split" in config else [])}  # evaluate.py takes the rest from the checkpoint
+    full = [f"{group}.{name}" for group, names in shared.items() if group in groups for name in names]
+    full = [name for name in [*siblings, *map(key_typed_for, flattened(config)), *full] if name != key]
+    full = list(dict.fromkeys(full))
+    lasts = [name.rpartition(".")[2] for name in full]
+    wanted, equals, value = SYNONYMS.get(key.rpartition(".")[2], key.rpartition(".")[2]).partition("=")
+    if wanted not in lasts:
+        hint = did_you_mean(key, siblings)
+        close = get_close_matches(wanted, lasts, n=1, cutoff=0.8)
+        if hint or not close:
+            return hint
+        wanted = close[0]
+    found = [f"'{name}{equals}{value}'" for name, last in zip(full, lasts, strict=True) if last == wanted]
+    return f"; did you mean {' or '.join(found)}?"
+
+
 def check_keys(schema: type[BaseModel], values: Config, origin: Origin, prefix: str = "") -> None:
     """Check that values have exactly the keys of a schema, and its types.
 
@@ -115,7 +148,8 @@ def check_keys(schema: type[BaseModel], values: Config, origin: Origin, prefix: 
     name, place = key_typed_for(key), origin.place(key)
     if kind == "extra_forbidden":
         known = [prefix + key_typed_for(field) for field in schema.model_fields]
-        raise UserError(f"{name}: unknown key {place}{did_you_mean(name, known)}")
+        hint = did_you_mean(name, known) if prefix else key_hint(name, known, values)
+        raise UserError(f"{name}: unknown key {place}{hint}")
     if kind == "missing":
         if key in origin.typed:
             place = f"(removed on the command line; leave out ~{name})"

@@ -82,3 +82,35 @@ def test_where_a_yaml_file_is_broken(tmp_path: Path) -> None:
 
 def test_a_search_without_a_finished_trial() -> None:
     assert "no trial of the search finished" in explain(ValueError("No trials are completed yet."))
+
+
+@pytest.mark.parametrize(
+    ("config", "word", "suggested"),
+    [
+        ("train", "lr=0.1", ["'optimizer.lr'"]),
+        ("train", "+lr=0.1", ["'optimizer.lr'"]),
+        ("train", "learning_rate=0.1", ["'optimizer.lr'"]),
+        ("train", "epochs=3", ["'trainer.epochs'"]),
+        ("train", "epoch=3", ["'trainer.epochs'"]),
+        ("train", "trainer.lr=3", ["'optimizer.lr'"]),
+        ("train", "batch_size=4", ["'data.batch_size'"]),
+        ("train", "device=cpu", ["'trainer.device'"]),
+        ("train", "workers=2", ["'data.num_workers'"]),
+        ("train", "pretrained=true", ["'model.encoder_weights=imagenet'"]),
+        ("train", "weights=a.pt", ["'model.weights'"]),
+        ("train", "modle=unet", ["'model'"]),
+        ("find_lr", "batch_size=4", ["'data.batch_size'"]),
+        ("evaluate", "checkpoint=x", []),
+        ("evaluate", "batch_size=4", ["'data.batch_size'"]),
+        ("preview_augmentation", "batch_size=4", ["'data.batch_size'"]),
+        ("benchmark", "modell=unet", ["'model'"]),
+        ("infer", "divice=cpu", ["'device'"]),
+    ],
+)
+def test_an_unknown_key_suggests_the_full_one(tmp_path: Path, config: str, word: str, suggested: list[str]) -> None:
+    done = run_here(lambda cfg: None, config, word, cwd=tmp_path)
+    if suggested:
+        assert_refused(done, f"{word.partition('=')[0].lstrip('+')}: unknown key", *suggested)
+        assert done.stderr.count("'") == 2 * len(suggested)
+    else:
+        assert "did you mean" not in done.stderr

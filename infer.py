@@ -58,14 +58,17 @@ def infer(cfg: DictConfig) -> None:
     # Imported here because torch takes seconds: a mistake in the config is reported before.
     from tqdm import tqdm
 
+    from inference.clock import ImageClock, per_image_text
     from inference.photos import segment
 
     predictor = predictor_of(cfg)
+    clock = ImageClock(predictor)
     shares: Counter[str] = Counter()
-    with tqdm(total=len(photos), unit="img", disable=len(photos) == 1, dynamic_ncols=True) as bar:
+    with tqdm(total=len(photos), unit="img", disable=len(photos) == 1 or None, dynamic_ncols=True) as bar:
 
         def after_photo(mask: Any) -> None:
             bar.update()
+            clock.tick()
             if mask is not None:
                 shares.update(shares_of(mask, predictor))
 
@@ -73,6 +76,8 @@ def infer(cfg: DictConfig) -> None:
     if broken and total == 1 and not is_folder(user_path(cfg.input, "input")):
         raise broken[0]
     show_shares(shares, len(photos) - len(broken))
+    if len(broken) < len(photos):
+        log.info("%s", per_image_text(clock))
     written = [path for photo in photos for path in photo.outputs.values() if is_there(path)]
     for place in written if len(photos) == 1 else sorted({path.parent for path in written}):
         log.info("wrote %s", place)
@@ -94,19 +99,25 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
         if is_there(path) and not cfg.overwrite:
             raise UserError(f"{path} exists already; overwrite=true replaces it, output= writes elsewhere")
 
+    from inference.clock import ImageClock, per_image_text
     from inference.video import Frames, segment
     from utils.interruption import Interrupted
 
     with Frames(int(source) if camera else source) as frames:
         predictor = predictor_of(cfg)
-        shares: Counter[str] = Counter()
+        clock, shares = ImageClock(predictor), Counter[str]()
+
+        def after_frame(mask: Any) -> None:
+            clock.tick()
+            shares.update(shares_of(mask, predictor))
+
         try:
             count = segment(
                 frames,
                 predictor,
                 outputs,
                 own_ids=cfg.ids == "label",
-                after_frame=lambda mask: shares.update(shares_of(mask, predictor)),
+                after_frame=after_frame,
             )
         except Interrupted as stop:
             signal.raise_signal(stop.signal)  # exit as for photos: unlike a training, not everything is saved
@@ -114,6 +125,7 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
     if count == 0:
         raise UserError(f"input={cfg.input}: no frame of the video can be read")
     show_shares(shares, count)
+    log.info("%s", per_image_text(clock, "frame"))
     for path in outputs.values():
         log.info("wrote %s", path)
     expected = frames.count or 0

@@ -119,7 +119,7 @@ def _count(dataset: SegmentationDataset, indices: list[int], split: str) -> np.n
 
     with ThreadPoolExecutor() as pool:
         found = pool.map(count, indices)
-        bar = tqdm(found, desc=f"checking {split}", total=len(indices), unit="img", leave=False, delay=1)
+        bar = tqdm(found, desc=f"checking {split}", total=len(indices), unit="img", leave=False, delay=1, disable=None)
         return np.stack(list(bar))
 
 

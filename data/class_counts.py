@@ -37,7 +37,8 @@ def class_counts(dataset: SegmentationDataset) -> np.ndarray:
 
     with ThreadPoolExecutor() as pool:
         found = pool.map(count, range(len(dataset)))
-        counts = np.array(list(tqdm(found, "counting classes", len(dataset), unit="img", leave=False, delay=1)))
+        bar = tqdm(found, "counting classes", len(dataset), unit="img", leave=False, delay=1, disable=None)
+        counts = np.array(list(bar))
     counts = counts.astype(np.int64).reshape(shape)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,8 @@ class DeviceSamples:
         self.masks: list[Tensor] = []
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             found = pool.map(samples.__getitem__, range(len(samples)))
-            for index, sample in enumerate(tqdm(found, "loading", len(samples), unit="img", leave=False, delay=1)):
+            bar = tqdm(found, "loading", len(samples), unit="img", leave=False, delay=1, disable=None)
+            for index, sample in enumerate(bar):
                 images[index] = torch.from_numpy(np.ascontiguousarray(sample.image))
                 self.masks.append(torch.from_numpy(np.ascontiguousarray(sample.mask)).to(device))
         self.images = images.permute(0, 3, 1, 2)

@@ -188,7 +188,7 @@ def _fetch(url: str, part: Path, file: Path) -> None:
         if total is not None and total - start > free:
             raise _no_room(file, total - start, free)
         name = file.name
-        bar = tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, leave=False, delay=1)
+        bar = tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, leave=False, delay=1, disable=None)
         try:
             with bar, part.open("ab" if start else "wb") as out:
                 # `read` would wait for all of a chunk, and lose what it has if the connection breaks.

@@ -27,7 +27,7 @@ def count_pixels(dataset: SegmentationDataset, at_most: int = 1000) -> np.ndarra
 
     with ThreadPoolExecutor() as pool:
         counts = pool.map(count, chosen)
-        bar = tqdm(counts, desc="counting classes", total=len(chosen), unit="img", leave=False, delay=1)
+        bar = tqdm(counts, desc="counting classes", total=len(chosen), unit="img", leave=False, delay=1, disable=None)
         return np.stack(list(bar))
 
 

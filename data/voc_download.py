@@ -55,7 +55,7 @@ def download_sbd(root: Path) -> None:
         train, val = names_in(lists / "train.txt"), names_in(lists / "val.txt")
         masks.mkdir(exist_ok=True)
         names = sorted({*theirs, *train, *val})
-        for name in tqdm(names, desc="masks of train_aug", unit="img", leave=False, dynamic_ncols=True):
+        for name in tqdm(names, desc="masks of train_aug", unit="img", leave=False, dynamic_ncols=True, disable=None):
             if not (masks / f"{name}.png").exists():
                 finer = voc / "SegmentationClass" / f"{name}.png"
                 content = finer.read_bytes() if finer.is_file() else convert(sbd / "cls" / f"{name}.mat")

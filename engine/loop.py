@@ -21,7 +21,7 @@ from engine.saving import Saver
 from engine.training_state import restore_training_state
 from engine.training_step import Components
 from utils.interruption import Interrupted, StopRequest, WaitEnded
-from utils.tables import epoch_table
+from utils.tables import epoch_line, epoch_table
 
 if TYPE_CHECKING:
     from engine.trainer import Trainer
@@ -197,10 +197,10 @@ class TrainingLoop:
             self.saver.save_best(self.progress, row)
         self.saver.save_last(self.progress, row)
         self.record.show(row, improved, self.step.evaluated)
-        if "val/loss" in row:
-            recent = [each["seconds"] for each in self.record.rows[-self.options.validate_every :]]
-            title = progress_title(self.progress, self.options.epochs, monitor, sum(recent) / len(recent))
-            log.info("\n%s", epoch_table(row, title))
+        recent = [each["seconds"] for each in self.record.rows[-self.options.validate_every :]]
+        title = progress_title(self.progress, self.options.epochs, monitor, sum(recent) / len(recent))
+        table = f"\n{epoch_table(row, title)}" if "val/loss" in row else None
+        log.info("%s", epoch_line(row, title), extra={"for_terminal": table})
 
     def _is_best(self, value: float) -> bool:
         best = self.progress.best

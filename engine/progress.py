@@ -30,7 +30,7 @@ class Progress:
 
 
 class ImageBar(tqdm):
-    """A progress bar that counts the images of all processes. Only the first process shows it."""
+    """A progress bar that counts the images of all processes. The first process shows it if it has a terminal."""
 
     def __init__(self, title: str, images: int) -> None:
         super().__init__(
@@ -39,7 +39,7 @@ class ImageBar(tqdm):
             unit="img",
             leave=False,
             dynamic_ncols=True,
-            disable=distributed.rank() > 0,
+            disable=True if distributed.rank() > 0 else None,  # None: unless stderr is a terminal
         )
 
     def move_to(self, images: int) -> None:
@@ -50,5 +50,5 @@ class ImageBar(tqdm):
 def progress_title(progress: Progress, epochs: int, monitor: str, seconds: float) -> str:
     """Epochs done, best value so far, and the time left at so many seconds per epoch."""
     left = seconds * (epochs - progress.epoch)
-    best = f"best {monitor} {number(progress.best)} (epoch {progress.best_epoch})"
-    return f"epoch {progress.epoch}/{epochs}, {best}{f', {duration(left)} left' if left else ''}"
+    best = f", best {monitor} {number(progress.best)} (epoch {progress.best_epoch})" if progress.best_epoch else ""
+    return f"epoch {progress.epoch}/{epochs}{best}{f', {duration(left)} left' if left else ''}"

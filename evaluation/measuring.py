@@ -61,7 +61,7 @@ def measure(
             benchmark.add(index, prediction.byte().cpu().numpy())
         details.add(index, prediction, truth, scores)
 
-    with tqdm(total=len(samples), desc=split, unit="img", leave=False, dynamic_ncols=True) as bar:
+    with tqdm(total=len(samples), desc=split, unit="img", leave=False, dynamic_ncols=True, disable=None) as bar:
         if predictor.window is not None:
             counts = torch.zeros(classes + 1, classes, dtype=torch.int64)
             for index in range(len(samples)):

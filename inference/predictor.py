@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, get_args
@@ -72,6 +73,7 @@ class Predictor:
         fit: whether photos are padded to the aspect ratio of `image_size` first, as in training.
         in_threads: whether several threads may predict at once, each with a share of torch's threads. True on a CPU,
             except with dropout, whose random numbers would depend on the order, and ONNX Runtime with its own threads.
+        network_seconds: time spent in the network so far, summed over threads.
 
     Raises:
         UserError: a view is unknown, there are samples but no dropout, the network does not accept the window, or the
@@ -95,6 +97,7 @@ class Predictor:
         self.model = Averaged(model, tta, samples) if tta or samples > 1 else model
         self.labels, self.image_size, self.normalization = labels, image_size, normalization
         self.fit: Fit = "stretch"
+        self.network_seconds = 0.0
         self.window, self.overlap = window, overlap
         self.least = only_size or (SMALLEST_SIDE, SMALLEST_SIDE)
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
@@ -226,7 +229,21 @@ class Predictor:
 
     def _scores(self, images: Tensor) -> Tensor:
         """Return the logits (n, C, h, w) of images uint8 (n, 3, h, w)."""
-        return self.model(self.normalization(images.to(self.device)))
+        normalized = self.normalization(images.to(self.device))
+        _wait(self.device)
+        began = time.perf_counter()
+        scores = self.model(normalized)
+        _wait(self.device)
+        self.network_seconds += time.perf_counter() - began
+        return scores
+
+
+def _wait(device: torch.device) -> None:
+    """Wait until a device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def _fit_of(config: dict[str, Any]) -> Fit:

@@ -65,7 +65,7 @@ def segment(
         for video in videos.values():
             stack.enter_context(video)
         later = stack.enter_context(WriteBehind())
-        bar = stack.enter_context(tqdm(total=frames.count, unit="frame", dynamic_ncols=True))
+        bar = stack.enter_context(tqdm(total=frames.count, unit="frame", dynamic_ncols=True, disable=None))
         ready = stack.enter_context(closing(prefetched((image, predictor.resized(image)) for image in frames)))
         for image, resized in ready:
             found = predictor.predict_with(image, resized, uncertainty="uncertainty" in outputs)

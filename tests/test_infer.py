@@ -1,6 +1,7 @@
 """Masks for photos, as a user asks for them."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,6 +50,8 @@ def test_one_photo(tmp_path: Path, finished_run: Path, photo: Path) -> None:
     for name, share in shares.items():
         (line,) = [line for line in done.stderr.splitlines() if line.startswith(f"| {name} ")]
         assert line.split("|")[2].strip() == f"{share:.2%}"
+    whole, network = map(float, re.findall(r"([0-9.]+) ms", done.stderr))
+    assert 0 < network <= whole
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([photo.name, "m.png", "m_overlay.png"])
 
 
@@ -76,6 +79,7 @@ def test_a_folder_with_a_broken_photo(tmp_path: Path, finished_run: Path) -> Non
     done = run(f"checkpoint={finished_run}", "input=photos", cwd=tmp_path)
     assert done.returncode == 1
     assert "1 of 4 images could not be read" in done.stderr and "broken.jpg" in done.stderr
+    assert "img/s" not in done.stderr  # no progress bar without a terminal
     written = {p.name: Image.open(p).size for p in (tmp_path / "photos_masks").iterdir()}
     assert {name: size for name, size in written.items() if "overlay" not in name} == {
         f"{i}.png": (50, 40 + i) for i in range(3)

@@ -44,7 +44,14 @@ def test_the_run_folder_is_complete(finished_run: Path) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["trainer"]["epochs"] == 2 and config["data"]["size"] == [32, 32] and config["name"] == "tiny"
     log = (run / "train.log").read_text()
-    assert "mIoU" in log and "building" in log and "\r" not in log and "\x1b" not in log
+    assert "building" in log and "\r" not in log and "\x1b" not in log
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    (first,) = [line for line in log.splitlines() if "epoch 1/2, best val/miou" in line]
+    (last,) = [line for line in log.splitlines() if "epoch 2/2, best val/miou" in line]
+    for line, row in ((first, rows[0]), (last, rows[1])):
+        for column in ("train/loss", "val/soft_iou", "val/miou"):
+            assert f"{column} {float(row[column]):.4f}" in line
 
 
 def test_what_a_run_leaves_for_comparing_is_that_of_its_best_network(finished_run: Path) -> None:

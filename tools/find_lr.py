@@ -82,7 +82,7 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Wind
     from engine.running_loss import NonFiniteLoss
 
     losses: list[float] = []
-    with tqdm(rates, desc="rising rate", unit="step", leave=False, dynamic_ncols=True) as bar:
+    with tqdm(rates, desc="rising rate", unit="step", leave=False, dynamic_ncols=True, disable=None) as bar:
         for rate, window in zip(bar, windows, strict=False):
             groups = step.optimizer.param_groups
             for group in groups:  # keep the ratio between groups

@@ -81,12 +81,17 @@ class CleanFormatter(logging.Formatter):
 
 
 class ConsoleHandler(logging.Handler):
-    """Write records to stderr without breaking progress bars. Warnings and errors begin with their level."""
+    """Write records to stderr without breaking progress bars. Warnings and errors begin with their level.
+
+    A terminal gets the attribute `for_terminal` of a record, if it has one, in place of its message.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-            tqdm.write(prefix + self.format(record), file=sys.stderr)
+            instead = getattr(record, "for_terminal", None) if sys.stderr.isatty() else None
+            text = self.format(record) if instead is None else cleaned(instead)
+            tqdm.write(prefix + text, file=sys.stderr)
         except Exception:
             self.handleError(record)
 

@@ -53,6 +53,12 @@ def epoch_table(row: Mapping[str, float], title: str) -> str:
     )
 
 
+def epoch_line(row: Mapping[str, float], title: str) -> str:
+    """Return a line with the title, losses and main metrics of a row of metrics.csv."""
+    names = [name for name in row if name.startswith(("train/", "val/")) and not name.startswith("val/iou/")]
+    return f"{title}: {', '.join(f'{name} {number(row[name])}' for name in names)}"
+
+
 def class_table(
     names: Sequence[str], metrics: Mapping[str, Sequence[float]], shares: Sequence[float], title: str
 ) -> str:

@@ -1,12 +1,14 @@
+import io
 import logging
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.conftest import ROOT
-from utils.console import CleanFormatter
+from utils.console import CleanFormatter, ConsoleHandler
 from utils.tables import class_table, column_widths, table
 
 NASTY = "\x1b]0;title\x07cat\x9b2J\u202e"
@@ -30,3 +32,17 @@ def test_tables_do_nothing_to_a_terminal() -> None:
     assert lines[3].split("|")[1].strip() == SPELLED and len(set(map(len, lines))) == 1
     assert sum(column_widths(rows)) + 1 == len(lines[0])
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", class_table([NASTY], {"IoU": [0.5]}, [1.0], NASTY))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_table_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    class Stream(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    monkeypatch.setattr(sys, "stderr", Stream())
+    handler = ConsoleHandler()
+    for extra in ({"for_terminal": "+--+\n|\x07|"}, {"for_terminal": None}, {}):
+        handler.emit(logging.makeLogRecord({"msg": "epoch 1", "levelno": logging.INFO, **extra}))
+    shown = "+--+\n|\\x07|" if terminal else "epoch 1"
+    assert sys.stderr.getvalue() == f"{shown}\nepoch 1\nepoch 1\n"  # type: ignore[attr-defined]

@@ -103,3 +103,15 @@ def test_an_output_that_would_block_loses_only_that() -> None:
     for letter in "abc":
         print(letter, end="", file=output)
     assert stream.getvalue() == "ac" and isinstance(output.lost, BlockingIOError)
+
+
+def test_a_benchmark_whose_reader_has_gone_ends_quietly() -> None:
+    code = "import benchmarks; print('a\\n' * 100000)"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f'"$0" -c "{code}" | head -1', sys.executable],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a\n", "")

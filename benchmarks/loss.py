@@ -1,5 +1,7 @@
 """Soft-IoU, with and without cross-entropy, forward and backward, against a common implementation with one-hot tensors.
 
+Both memory layouts of the logits are timed; the Trainer's are channels_last.
+
 python -m benchmarks.loss
 """
 
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.timing import interleaved, milliseconds
+from benchmarks.timing import clock_of_computations, interleaved, milliseconds
 from data.labels import IGNORE_INDEX
 from losses.combinations import ce_iou, soft_iou
 from losses.weighted_sum import WeightedSum
@@ -22,7 +24,8 @@ from utils.memory import memory
 from utils.tables import table
 
 SHAPE = (4, 21, 512, 512)
-ROUNDS = 9
+ROUNDS = 7
+LAYOUTS = {"": torch.contiguous_format, ", channels_last": torch.channels_last}
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -56,14 +59,14 @@ RIVALS: dict[str, dict[str, Loss]] = {
 }
 
 
-def inputs(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Return logits, and a target with a tenth of its pixels ignored."""
+def inputs(shape: tuple[int, ...], layout: torch.memory_format = torch.contiguous_format) -> tuple[Tensor, Tensor]:
+    """Return logits of a memory layout, and a target with a tenth of its pixels ignored."""
     generator = torch.Generator().manual_seed(0)
     n, classes, height, width = shape
     logits = torch.randn(shape, generator=generator)
     target = torch.randint(classes, (n, height, width), generator=generator)
     target[torch.rand(target.shape, generator=generator) < 0.1] = IGNORE_INDEX
-    return logits.requires_grad_(), target
+    return logits.contiguous(memory_format=layout).requires_grad_(), target
 
 
 def gradient(loss: Loss, logits: Tensor, target: Tensor) -> Tensor:
@@ -89,18 +92,23 @@ def extra_peak_in_fresh_process(name: str, rival: str) -> int:
 
 def compare(name: str) -> None:
     """Print time, memory and the difference of the gradients for one loss."""
-    logits, target = inputs(SHAPE)
-    calls = {rival: functools.partial(gradient, loss, logits, target) for rival, loss in RIVALS[name].items()}
-    times = interleaved(calls, ROUNDS)
-    peaks = {rival: extra_peak_in_fresh_process(name, rival) for rival in calls}
+    calls = {
+        rival + layout: functools.partial(gradient, loss, *inputs(SHAPE, memory_format))
+        for rival, loss in RIVALS[name].items()
+        for layout, memory_format in LAYOUTS.items()
+    }
+    times = interleaved(calls, ROUNDS, clock=clock_of_computations())
+    peaks = {rival: extra_peak_in_fresh_process(name, rival) for rival in RIVALS[name]}
     expected = calls["usual"]()
     difference = (calls["ours"]() - expected).abs().max() / expected.abs().max()
+    memory_of = {rival: f"{peak / 2**20:.0f} MiB" for rival, peak in peaks.items()}
     print(
         table(
             [
                 [name, "forward + backward", "extra peak memory"],
-                *([rival, milliseconds(times[rival]), f"{peaks[rival] / 2**20:.0f} MiB"] for rival in calls),
+                *([rival, milliseconds(times[rival]), memory_of.get(rival, "")] for rival in calls),
                 ["ours / usual", f"{times['ours'] / times['usual']:.2f}", f"{peaks['ours'] / peaks['usual']:.2f}"],
+                ["ours, channels_last / contiguous", f"{times['ours, channels_last'] / times['ours']:.2f}", ""],
             ],
             f"{SHAPE}, {torch.get_num_threads()} threads",
         )

@@ -1,6 +1,8 @@
-"""Measure a trained network on a split.
+"""Measure trained networks on a split.
 
 python evaluate.py checkpoint=experiments/<run> split=val
+python evaluate.py checkpoint=[experiments/<run>,experiments/<run>] split=test
+python evaluate.py runs=experiments/<sweep> split=test
 """
 
 from __future__ import annotations
@@ -11,95 +13,144 @@ if __name__ == "__main__":  # before the imports below, which may swallow except
     end_at_once()
 
 import logging
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cli.config import build_dataset, data_advice, overrides, prediction_options
 from cli.launch import launch
-from utils.errors import DataFault, UserError
+from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("evaluate")
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Print the metrics of a checkpoint on a split, and write them to files."""
+    """Print the metrics of a checkpoint, an ensemble, or many runs on a split, and write them to files."""
     # Imported here because torch takes seconds: a mistake in the config is reported before.
     import cv2
 
-    from cli.evaluated_data import (
-        check_classes,
-        data_node,
-        is_another,
-        kind_of_data,
-        log_subset,
-        run_node,
-        usual_node,
-        usual_split,
-    )
-    from data.checking import checked_samples
-    from data.labels import LabelSet
-    from engine.checkpoint import load_checkpoint
+    from cli.checkpoints import chosen_checkpoints
+    from cli.measurements import planned, predictor_for, samples_of, usual_cache
     from engine.device import choose_device
     from evaluation.measuring import measure
-    from evaluation.names import checkpoint_part, different_parts, file_stem, output_folder
     from evaluation.results import show, write_results
-    from inference.predictor import Predictor
     from utils.memory import keep_freed_memory
 
     keep_freed_memory()
     cv2.setNumThreads(1)  # the network needs the cores
     device = choose_device(cfg.device)
-    checkpoint = load_checkpoint(cfg.checkpoint)
-    own = run_node(checkpoint)
-    node = data_node(cfg, checkpoint, own)
-    split = cfg.split or usual_split(node, own)
-    dataset = build_dataset(node, split)
-    check_classes(list(LabelSet.from_dict(checkpoint["labels"]).names), list(dataset.labels.names))
-    size = node["image_size"][0], node["image_size"][1]
-    # Each sample is read once, so that a cache in memory would not help.
-    cache: Literal["none", "disk"] = "disk" if node.get("cache") == "disk" else "none"
-    fit = node.get("fit", "stretch")
-    try:
-        samples = checked_samples(dataset, split, size, masks=False, limit=node["limit"], fit=fit, cache=cache)
-    except DataFault as fault:
-        raise UserError(f"{fault}\n{data_advice(node)}") from fault
-    log_subset(cfg, node, split, len(samples), len(dataset))
-    folder = output_folder(cfg.output, cfg.checkpoint)
-    make_writable(folder)
-
-    options = prediction_options(cfg)
-    tta, window = options["tta"], options["window"]
-    predictor = Predictor.from_loaded(checkpoint, device, **options)
-    predictor.image_size, predictor.fit = size, fit
-    amp = checkpoint["config"].get("trainer", {}).get("amp")
-    measured = measure(predictor, dataset, samples, node, split, amp)
-    how = "".join(f", {view}" for view in tta) + (f", window {window[0]}x{window[1]}" if window else "")
-    where = f" of {node['root']}" if is_another(node, own) and "root" in node else ""
-    title = f"{split}{where}, {len(samples)} samples, epoch {checkpoint.get('epoch')}{how}"
-    show(dataset.labels.names, measured, title)
-    facts = {
-        "split": split,
-        "samples": len(samples),
-        "checkpoint": str(cfg.checkpoint),
-        "epoch": checkpoint.get("epoch"),
-        "overrides": overrides(),
-        "data": node,
-        "tta": tta,
-        "window": list(window) if window else None,
-        "overlap": cfg.overlap if window else None,
-        "device": str(device),
-    }
-    stem = file_stem(
-        split,
-        checkpoint=checkpoint_part(cfg.checkpoint, in_own_folder=not cfg.output),
-        data=kind_of_data(node) if node["_target_"] != own.get("_target_") else None,
-        different=different_parts(node, usual_node(node, own, checkpoint)),
-        **options,
-    )
-    for path in write_results(folder, stem, facts, measured, dataset, predictor):
+    if cfg.runs is not None:
+        return evaluate_runs(cfg, device)
+    plan = planned(cfg, chosen_checkpoints(cfg.checkpoint))
+    predictor = predictor_for(plan, cfg, device)
+    samples = samples_of(plan, usual_cache(plan))
+    make_writable(plan.folder)
+    with progress(plan.split, len(samples)) as bar:
+        measured = measure(predictor, plan.dataset, samples, plan.node, plan.amp, bar.update)
+    show(plan.dataset.labels.names, measured, plan.title)
+    for path in write_results(plan.folder, plan.stem, plan.facts, measured, plan.dataset, predictor):
         log.info("wrote %s", path)
+    return None
+
+
+def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
+    """Measure runs that have not been measured so, and print a table of all."""
+    from cli.measurements import Measurement, planned, predictor_for, samples_of, usual_cache
+    from comparison.runs import found_runs
+    from evaluation.measuring import measure
+    from evaluation.results import as_dict, write_results
+    from utils.tables import number, table
+
+    runs, skipped = found_runs(cfg.runs)
+    for reason in skipped:
+        log.warning("skipped %s", reason)
+    if not runs:
+        raise UserError(f"runs={cfg.runs}: there is no run; pass a folder of runs, a sweep, a pattern or a list")
+    plans: dict[str, Measurement] = {}
+    found: dict[str, dict[str, Any]] = {}
+    broken: dict[str, str] = {}
+    for run in runs:
+        try:
+            plan = planned(cfg, [str(run.path)])
+        except Exception as error:
+            broken[run.name] = described(error)
+            continue
+        before = plan.before
+        if before is None:
+            plans[run.name] = plan
+        else:
+            found[run.name] = before
+    known = len(found)
+    # Together what shares samples, which are then read once.
+    groups: dict[str, list[str]] = {}
+    for name, plan in plans.items():
+        groups.setdefault(plan.samples_key, []).append(name)
+    with progress(cfg.split or "evaluating", sum(plan.length for plan in plans.values())) as bar:
+        end = 0
+        for names in groups.values():
+            samples = None
+            for name in names:
+                plan = plans.pop(name)
+                end += plan.length
+                bar.set_postfix_str(name)
+                try:
+                    if samples is None:
+                        samples = shared_samples(plan) if len(names) > 1 else samples_of(plan, usual_cache(plan))
+                    make_writable(plan.folder)
+                    predictor = predictor_for(plan, cfg, device)
+                    measured = measure(predictor, plan.dataset, samples, plan.node, plan.amp, bar.update)
+                    write_results(plan.folder, plan.stem, plan.facts, measured, plan.dataset, predictor)
+                    found[name] = plan.facts | as_dict(plan.dataset.labels.names, measured)
+                except Exception as error:
+                    broken[name] = described(error)
+                    bar.update(end - bar.n)
+    metrics = ("miou", "dice", "pixel_accuracy", "boundary_iou")
+    rows = [
+        [run.name, found[run.name]["split"], *(number(as_nan(found[run.name][key])) for key in metrics)]
+        for run in runs
+        if run.name in found
+    ]
+    if rows:
+        title = f"{len(rows)} runs, {known} of them measured before"
+        log.info("%s", table([["run", "split", "mIoU", "Dice", "pixel accuracy", "boundary IoU"], *rows], title))
+    if broken:
+        reasons = [f"{run.path}: {broken[run.name]}" for run in runs if run.name in broken]
+        raise PartlyFailed("\n".join([f"{len(broken)} of {len(runs)} runs could not be measured:", *reasons]))
+
+
+def shared_samples(plan: Any) -> Any:
+    """Return samples that are kept in memory for the next network, if there is room."""
+    from cli.measurements import samples_of, usual_cache
+
+    try:
+        return samples_of(plan, "ram")
+    except UserError as error:
+        if "data.cache=ram" not in str(error):
+            raise
+        return samples_of(plan, usual_cache(plan))
+
+
+def progress(title: str, total: int) -> Any:
+    """Return a progress bar over images."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=title, unit="img", leave=False, dynamic_ncols=True, disable=None)
+
+
+def described(error: Exception) -> str:
+    """Return an error as one line; log the traceback of one that is not the user's to fix."""
+    if not isinstance(error, UserError):
+        log.debug("traceback", exc_info=error)
+        return f"{type(error).__name__}: {error}"
+    return " ".join(str(error).split("\n"))
+
+
+def as_nan(value: float | None) -> float:
+    """Return NaN for the null of a JSON file."""
+    return float("nan") if value is None else value
 
 
 if __name__ == "__main__":

@@ -137,12 +137,14 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     """Build the predictor of a checkpoint, or of a network and its weights."""
     import cv2
 
+    from cli.checkpoints import chosen_checkpoints
     from data.folder import read_labels
     from engine.checkpoint import load_weights
     from engine.device import choose_device
     from engine.normalization import Normalization, normalization_of
     from engine.trial import try_model
     from export import onnx_model
+    from inference.ensemble import ensemble_of
     from inference.predictor import Predictor
     from models.weight_files import read_weights
     from utils.memory import keep_freed_memory
@@ -152,8 +154,13 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     size = (cfg.image_size[0], cfg.image_size[1]) if cfg.image_size else None
     options = {"samples": cfg.samples, **prediction_options(cfg)}
     if cfg.checkpoint is not None:
-        choose = onnx_model.choose_device if cfg.checkpoint.endswith(".onnx") else choose_device
-        predictor = Predictor.from_checkpoint(cfg.checkpoint, choose(cfg.device), **options)
+        paths = chosen_checkpoints(cfg.checkpoint)
+        choose = onnx_model.choose_device if any(path.endswith(".onnx") for path in paths) else choose_device
+        device = choose(cfg.device)
+        if len(paths) == 1:
+            predictor = Predictor.from_checkpoint(paths[0], device, **options)
+        else:
+            predictor = ensemble_of([Predictor.from_checkpoint(path, device) for path in paths], paths, **options)
         predictor.image_size = size or predictor.image_size
         return predictor
     labels = read_labels(user_path(cfg.labels, "labels")).labels

@@ -99,6 +99,14 @@ def _check_infer(config: Config, origin: Origin) -> None:
     _check_overlap(config, origin)
 
 
+def _check_evaluate(config: Config, origin: Origin) -> None:
+    if config["checkpoint"] is None and config["runs"] is None:
+        raise UserError("checkpoint is missing; pass checkpoint=<run or file>, or runs=<sweep, pattern or list>")
+    if config["checkpoint"] is not None and config["runs"] is not None:
+        raise UserError("checkpoint= measures one network or ensemble and runs= measures each run: pass only one")
+    _check_overlap(config, origin)
+
+
 def _check_overlap(config: Config, origin: Origin) -> None:
     if not config["window"] and "overlap" in origin.typed:
         raise UserError("overlap= has no effect without windows: pass window=[512,512] too, or leave it out")
@@ -151,7 +159,7 @@ def _check_classify(config: Config, origin: Origin) -> None:
 RULES: dict[str, Callable[[Config, Origin], None]] = {
     "train": _check_train,
     "infer": _check_infer,
-    "evaluate": _check_overlap,
+    "evaluate": _check_evaluate,
     "check_data": _check_check_data,
     "find_lr": _check_find_lr,
     "export": _check_export,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,10 +14,13 @@ PATH_KEYS = frozenset(
     {
         *("input", "output", "checkpoint", "resume", "sweep", "runs", "baseline", "report", "plot", "images"),
         *("weights", "labels", "data.root", "data.labels", "model.weights", "model.encoder_weights"),
-        "distill.teacher",
+        *("distill.teacher", "where"),
     }
 )
 """Keys whose values are literal, including brackets, commas and quotes, which are special in Hydra's grammar."""
+
+LISTS = frozenset({"checkpoint", "runs", "where"})
+"""Of these keys, those that also take a list, `[a,b]`, of literal values without commas."""
 
 FREE_TEXTS = frozenset({"name", "notes"})
 """Keys whose values are literal except for `${...}`, and for `choice(...)` in a sweep."""
@@ -32,12 +36,21 @@ def quote_texts(words: list[str], sweep: bool = False) -> list[str]:
     for word in words:
         key, equals, value = word.partition("=")
         name = key.lstrip("+")
-        if equals and name in PATH_KEYS and value != "null":
+        if equals and name in LISTS and value.startswith("[") and value.endswith("]") and not os.path.lexists(value):
+            word = f"{key}=[{','.join(quote(_item(item)) for item in value[1:-1].split(','))}]"
+        elif equals and name in PATH_KEYS and value != "null":
             word = f"{key}={quote(value)}"
         elif equals and name in FREE_TEXTS and value != "null" and not (sweep and value.startswith("choice(")):
             word = f"{key}={quote(value, interpolate=True)}"
         quoted.append(word)
     return quoted
+
+
+def _item(text: str) -> str:
+    """Return an item of a list without spaces and quotes around it."""
+    text = text.strip()
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if quoted else text
 
 
 def quote(value: str, interpolate: bool = False) -> str:

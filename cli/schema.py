@@ -138,7 +138,8 @@ class Train(Keys):
 class Evaluate(Keys):
     """The config of evaluate.py."""
 
-    checkpoint: Text
+    checkpoint: Names | None
+    runs: Names | None
     split: Text | None
     data: Node | None = None
     tta: list[View] | View | None
@@ -203,7 +204,7 @@ class Export(Keys):
 class Compare(Keys):
     """The config of compare.py."""
 
-    runs: Text
+    runs: Names
     sort: Text | None
     group_by: Text | None
     baseline: Text | None
@@ -243,7 +244,7 @@ class Classify(Keys):
 class Infer(Keys):
     """The config of infer.py."""
 
-    checkpoint: Text | None
+    checkpoint: Names | None
     model: Node | None = None
     weights: Text | None
     labels: Text | None

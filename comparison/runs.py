@@ -8,13 +8,14 @@ import io
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from comparison.reading import read_json, read_text, read_yaml
+from utils.errors import UserError
 from utils.flat import flattened
 from utils.paths import user_path
 from utils.text import cleaned
@@ -137,22 +138,35 @@ class Run:
         return as_number(self.summary.get(key))
 
 
-def found_runs(runs: str) -> tuple[list[Run], list[str]]:
-    """Return the runs in a folder or matching a pattern, and why other folders were skipped."""
-    pattern = str(user_path(runs, "runs"))
-    names = [pattern] if os.path.isdir(pattern) else glob.glob(pattern)  # noqa: PTH112, PTH207 - never raise
-    return read_runs(Path(name) for name in names)
+def found_runs(runs: str | Sequence[str]) -> tuple[list[Run], list[str]]:
+    """Return the runs in a folder or matching a pattern, or several of these, and why other folders were skipped.
+
+    Raises:
+        UserError: a folder or pattern in a list matches nothing.
+    """
+    folders: list[Path] = []
+    for given in [runs] if isinstance(runs, str) else runs:
+        pattern = str(user_path(given, "runs"))
+        names = [pattern] if os.path.isdir(pattern) else glob.glob(pattern)  # noqa: PTH112, PTH207 - never raise
+        if not names and not isinstance(runs, str):
+            raise UserError(f"runs: there is no folder {given}, and nothing matches it")
+        folders += [Path(name) for name in names]
+    return read_runs(folders)
 
 
 def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
     """Return the runs in folders and in the sweeps in them, by name, and why other folders were skipped."""
     runs: list[Run] = []
     skipped: list[str] = []
+    seen: set[Path] = set()
     for folder in sorted(set(folders)):
         if not os.path.isdir(folder):  # noqa: PTH112 - never raises
             continue
         before = len(skipped)
         for path in _runs_at(folder, skipped) or ([folder] if len(skipped) == before else []):
+            if path in seen:  # a list may name a sweep and its jobs
+                continue
+            seen.add(path)
             try:
                 summary = read_json(path / "summary.json")
             except FileNotFoundError:

@@ -32,11 +32,18 @@ class SampleScores(NamedTuple):
 
 
 class Details:
-    """Collect scores per sample, boundary IoU and calibration. Memory grows by a few numbers per sample."""
+    """Collect scores per sample, boundary IoU and calibration. Memory grows by a few numbers per sample and class.
+
+    Attributes:
+        intersections, unions: of each sample and class, in pixels; int64 (C,) each. Their sums over samples give the
+            IoU of the split.
+    """
 
     def __init__(self, classes: int) -> None:
         self.calibration, self.boundaries = Calibration(), BoundaryIoU(classes)
         self.samples: list[SampleScores] = []
+        self.intersections: list[np.ndarray] = []
+        self.unions: list[np.ndarray] = []
 
     def add(self, index: int, prediction: Tensor, truth: Tensor, logits: Tensor) -> None:
         """Add a sample.
@@ -53,6 +60,9 @@ class Details:
         confusion = torch.zeros(classes, classes, dtype=torch.int64, device=prediction.device)
         add_to_confusion(confusion, prediction, truth)
         found = scores(confusion)
+        counts = confusion.cpu().numpy()
+        self.intersections.append(counts.diagonal().copy())
+        self.unions.append(counts.sum(0) + counts.sum(1) - counts.diagonal())
         near = boundary_iou(self.boundaries.add(prediction.byte().cpu().numpy(), truth.cpu().numpy()))
         mean = float(np.nanmean(near)) if not np.isnan(near).all() else float("nan")
         share = confidence / pixels if pixels else float("nan")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from data.loading import ValidationLoader
 from data.samples import HasScores, SegmentationDataset
@@ -39,18 +39,19 @@ def measure(
     dataset: SegmentationDataset,
     samples: SegmentationDataset,
     node: dict[str, Any],
-    split: str,
     amp: str | None = None,
+    after_batch: Callable[[int], object] = lambda images: None,
 ) -> Measured:
     """Measure a network on a split.
 
     Args:
         predictor: with a window, photos are processed at their own size.
         dataset: the whole split.
-        samples: the first samples of it that are measured, with images at the network's size.
+        samples: the first samples of it that are measured, with images at the network's size, or with a window at
+            their own.
         node: the config node `data`.
-        split: name of the split, for the progress bar.
         amp: precision of the run, as for `engine.device.autocast_dtype`; None for `auto`.
+        after_batch: called with the number of images after each batch.
     """
     classes = len(dataset.labels)
     benchmark = dataset.scores() if isinstance(dataset, HasScores) else None
@@ -61,26 +62,30 @@ def measure(
             benchmark.add(index, prediction.byte().cpu().numpy())
         details.add(index, prediction, truth, scores)
 
-    with tqdm(total=len(samples), desc=split, unit="img", leave=False, dynamic_ncols=True, disable=None) as bar:
-        if predictor.window is not None:
-            counts = torch.zeros(classes + 1, classes, dtype=torch.int64)
-            for index in range(len(samples)):
-                sample = dataset[index]
-                scores = torch.from_numpy(predictor.probabilities(sample.image)).clamp_(min=1e-30).log_()
-                prediction, truth = likeliest(scores, 0), torch.from_numpy(sample.mask)
-                add_to_confusion(counts, prediction, truth)
-                note(index, prediction, truth, scores)
-                bar.update()
-            confusion, ignored = counts[:-1], counts[-1]
-        else:
-            found = _by_batches(predictor, samples, node, amp, note, bar)
-            confusion, ignored = found.confusion, found.ignored
+    if predictor.window is not None:
+        counts = torch.zeros(classes + 1, classes, dtype=torch.int64)
+        for index in range(len(samples)):
+            sample = samples[index]
+            scores = torch.from_numpy(predictor.probabilities(sample.image)).clamp_(min=1e-30).log_()
+            prediction, truth = likeliest(scores, 0), torch.from_numpy(sample.mask)
+            add_to_confusion(counts, prediction, truth)
+            note(index, prediction, truth, scores)
+            after_batch(1)
+        confusion, ignored = counts[:-1], counts[-1]
+    else:
+        found = _by_batches(predictor, samples, node, amp, note, after_batch)
+        confusion, ignored = found.confusion, found.ignored
     results = benchmark.results(confusion.numpy(), ignored.numpy()) if benchmark else {}
     return Measured(confusion, results, details)
 
 
 def _by_batches(
-    predictor: Predictor, samples: SegmentationDataset, node: dict[str, Any], amp: str | None, note: Any, bar: tqdm
+    predictor: Predictor,
+    samples: SegmentationDataset,
+    node: dict[str, Any],
+    amp: str | None,
+    note: Callable[[int, Tensor, Tensor, Tensor], None],
+    after_batch: Callable[[int], object],
 ) -> Evaluation:
     size, device = (node["image_size"][0], node["image_size"][1]), predictor.device
     loader = ValidationLoader(
@@ -99,6 +104,6 @@ def _by_batches(
             device=device,
             normalization=predictor.normalization,
             autocast=autocast_dtype(amp if amp in ("off", "fp16", "bf16") else "auto", device),
-            after_batch=lambda images: bar.update(images),
+            after_batch=after_batch,
             after_sample=note,
         )

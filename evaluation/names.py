@@ -55,8 +55,9 @@ def different_parts(node: Mapping[str, Any], usual: Mapping[str, Any]) -> list[s
     A path becomes its last part and a checksum of the whole, since two folders may have the same name.
     """
     parts = []
-    for key, value in sorted(node.items(), key=lambda item: (item[0] not in PATHS, item[0] != "image_size")):
-        if key in UNMEASURED or value == usual.get(key):
+    relevant = measured_keys(node)
+    for key, value in sorted(relevant.items(), key=lambda item: (item[0] not in PATHS, item[0] != "image_size")):
+        if value == usual.get(key):
             continue
         if key in PATHS and value is not None:
             if not is_same_place(value, usual.get(key)):
@@ -66,6 +67,18 @@ def different_parts(node: Mapping[str, Any], usual: Mapping[str, Any]) -> list[s
         else:
             parts.append(f"{key}{'x'.join(map(str, value)) if isinstance(value, list) else value}")
     return parts
+
+
+def measured_keys(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a node `data` that decide which samples are measured, and how."""
+    unmeasured = UNMEASURED - ({"train_split"} if node.get("folds") else set())  # folds are parts of it
+    return {key: value for key, value in node.items() if key not in unmeasured}
+
+
+def ensemble_part(checkpoints: Sequence[str]) -> str:
+    """Return what distinguishes an ensemble from others: the number of its networks, and a checksum of their paths."""
+    places = "\n".join(sorted(_real(checkpoint) for checkpoint in checkpoints))
+    return f"ensemble{len(checkpoints)}-{_checksum(places)}"
 
 
 def checkpoint_part(checkpoint: str, in_own_folder: bool) -> str | None:
@@ -90,6 +103,14 @@ def output_folder(output: str | None, checkpoint: str) -> Path:
     given = user_path(checkpoint, "checkpoint")
     run = run_of(given)
     return run / "evaluation" if run else given.with_name(f"{given.name.removesuffix('.pt')}_evaluation")
+
+
+def ensemble_folder(output: str | None, checkpoints: Sequence[str]) -> Path:
+    """Return the folder for the files of an ensemble: `output`, or `evaluation/` in the folder that holds its runs."""
+    if output:
+        return user_path(output, "output")
+    given = [user_path(checkpoint, "checkpoint") for checkpoint in checkpoints]
+    return Path(os.path.commonpath([(run_of(path) or path).absolute().parent for path in given])) / "evaluation"
 
 
 def is_same_place(path: str, other: Any) -> bool:

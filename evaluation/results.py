@@ -1,4 +1,4 @@
-"""Report an evaluation: tables on the console, a JSON file, a CSV of the samples, figures."""
+"""Report an evaluation: tables on the console, a JSON file, a CSV and the counts of the samples, figures."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data.samples import SegmentationDataset
 from engine.metrics import scores
-from evaluation.details import SampleScores
+from evaluation.details import Details, SampleScores
 from evaluation.measuring import Measured
 from inference.predictor import Predictor
+from utils.files import atomic_write
 from utils.run_folder import write_json, write_text
 from utils.tables import class_table, number, table
 from visualization.figures import draw_calibration, draw_confusion, draw_predictions
@@ -86,20 +89,39 @@ def write_results(
         UserError: a file cannot be written.
     """
     found, labels = scores(measured.confusion), dataset.labels
-    names = ("confusion_matrix.png", "calibration.png", "worst.png", "samples.csv")
-    confusion, calibration, worst, listed = (folder / f"{stem}_{name}" for name in names)
-    write_json(folder / f"{stem}.json", facts | as_dict(labels.names, measured))
+    names = ("confusion_matrix.png", "calibration.png", "worst.png", "samples.csv", "counts.npz")
+    confusion, calibration, worst, listed, counted = (folder / f"{stem}_{name}" for name in names)
+    write_counts(counted, measured.details, dataset)
     title = f"{stem}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
     draw_confusion(measured.confusion.numpy(), labels, title, confusion)
     ranked = measured.details.worst_first()
     write_text(listed, as_csv(ranked, dataset))
-    written = [folder / f"{stem}.json", listed, confusion]
+    written = [folder / f"{stem}.json", listed, counted, confusion]
     counts = measured.details.calibration
     if counts.counts[0].sum() > 0:  # nothing to draw if all pixels are ignored
         draw_calibration(counts.counts.numpy(), counts.error, f"{stem}: calibration", calibration)
         draw_predictions([_drawn(sample, dataset, predictor) for sample in ranked[:WORST]], labels, worst)
         written += [calibration, worst]
+    # Last, since it tells that the measurement is complete.
+    write_json(folder / f"{stem}.json", facts | as_dict(labels.names, measured))
     return written
+
+
+def write_counts(path: Path, details: Details, dataset: SegmentationDataset) -> None:
+    """Write the pixels of each sample and class as a compressed .npz, from which compare.py computes intervals.
+
+    It holds `names` (N,) and `classes` (C,), texts, and `intersections` and `unions`, int64 (N, C).
+    """
+    names = [_printable(dataset.name(sample.number)) for sample in details.samples]
+    shape = len(names), len(dataset.labels)
+    with atomic_write(path) as file:
+        np.savez_compressed(
+            file,
+            names=np.array(names, dtype=str),
+            classes=np.array(dataset.labels.names, dtype=str),
+            intersections=np.array(details.intersections, np.int64).reshape(shape),
+            unions=np.array(details.unions, np.int64).reshape(shape),
+        )
 
 
 def as_csv(ranked: list[SampleScores], dataset: SegmentationDataset) -> str:
@@ -109,9 +131,12 @@ def as_csv(ranked: list[SampleScores], dataset: SegmentationDataset) -> str:
     writer.writerow(["name", *SampleScores._fields])
     for sample in ranked:
         cells = ["" if math.isnan(value) else f"{value:.6g}" for value in sample[1:]]
-        name = dataset.name(sample.number).encode(errors="replace").decode()
-        writer.writerow([name, sample.number, *cells])
+        writer.writerow([_printable(dataset.name(sample.number)), sample.number, *cells])
     return text.getvalue()
+
+
+def _printable(name: str) -> str:
+    return name.encode(errors="replace").decode()
 
 
 def _drawn(sample: SampleScores, dataset: SegmentationDataset, predictor: Predictor) -> Predicted:

@@ -56,6 +56,20 @@ def test_any_text_survives_the_words_of_a_jobs(text: str) -> None:
     assert parsed(f"input={override.get_value_element_as_str()}") == text
 
 
+def test_lists_of_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items are literal; what exists under the whole text is that file."""
+    monkeypatch.chdir(tmp_path)
+    parser = OverridesParser.create()
+
+    def value(word: str) -> object:
+        return parser.parse_override(quote_texts([word])[0]).value()
+
+    assert value("checkpoint=[a=1/b, it's.pt,'c d']") == ["a=1/b", "it's.pt", "c d"]
+    assert value("runs=[x]/*") == "[x]/*" and value("input=[x,y]") == "[x,y]"
+    (tmp_path / "[x,y]").mkdir()
+    assert value("checkpoint=[x,y]") == "[x,y]"
+
+
 def test_only_paths_and_free_texts_are_quoted() -> None:
     words = ["seed=1,2", "resume=null", "data.root=a,b", "--multirun", "name=x", "notes=null", "data.train_split=a b"]
     quoted = ["seed=1,2", "resume=null", "data.root='a,b'", "--multirun", "name='x'", "notes=null", words[-1]]

@@ -37,7 +37,7 @@ def files_of(name: str) -> list[str]:
     return [f"{name}.json", *(f"{name}_{file}" for file in FILES)]
 
 
-FILES = ("confusion_matrix.png", "calibration.png", "worst.png", "samples.csv")
+FILES = ("confusion_matrix.png", "calibration.png", "worst.png", "samples.csv", "counts.npz")
 
 
 def counted(predictor: Predictor, samples: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -172,6 +172,24 @@ def test_the_samples_one_by_one_worst_first(tmp_path: Path, street: Path) -> Non
         assert float(row["confidence"]) == pytest.approx(confidence, abs=1e-4)
     for name in ("worst", "calibration"):
         assert min(Image.open(folder / f"val_{name}.png").size) > 300
+
+
+def test_the_pixels_of_each_sample_and_class(tmp_path: Path, street: Path) -> None:
+    assert evaluate_here("checkpoint=street.pt", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "street_evaluation"
+    stored = np.load(folder / "val_counts.npz", allow_pickle=False)
+    dataset, predictor = CamVid(str(tmp_path / "camvid"), "val"), Predictor.from_checkpoint(street)
+    assert stored["names"].tolist() == [dataset.name(i) for i in range(3)]
+    assert stored["classes"].tolist() == list(dataset.labels.names)
+    for i in range(3):
+        image, mask, _ = dataset[i]
+        said, valid = predictor.predict(image), mask != 255
+        for c in range(11):
+            assert stored["intersections"][i, c] == ((said == c) & (mask == c) & valid).sum()
+            assert stored["unions"][i, c] == (((said == c) | (mask == c)) & valid).sum()
+    total = stored["intersections"].sum(0) / np.maximum(stored["unions"].sum(0), 1)
+    known = total[stored["unions"].sum(0) > 0]
+    assert json.loads((folder / "val.json").read_text())["miou"] == pytest.approx(known.mean())
 
 
 def cityscapes_network(folder: Path) -> Path:

@@ -164,6 +164,9 @@ def test_names() -> None:
     assert different_parts({**usual, "batch_size": 1, "root": "./a/"}, usual) == []
     changed = {"image_size": [48, 32], "limit": None, "classes": 20, "coarse": True}
     assert different_parts(usual | changed, usual) == ["48x32", "limitNone", "classes20", "coarseTrue"]
+    folds = {**usual, "folds": 5, "train_split": "train"}  # which divide that split
+    assert different_parts({**folds, "train_split": "trainval"}, folds) == ["train_splittrainval"]
+    assert different_parts({**usual, "train_split": "trainval"}, usual) == []
     ((first,), (second,)) = (different_parts({**usual, "root": root}, usual) for root in ("x/data", "y/data"))
     assert first.startswith("root-data-") and second.startswith("root-data-") and first != second
 

@@ -1,0 +1,57 @@
+"""Find the checkpoints that `checkpoint=` names."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from comparison.runs import SWEEP, Run, read_runs
+from utils.errors import UserError
+from utils.paths import is_file, is_folder, user_path
+
+log = logging.getLogger(__name__)
+
+HIGHER_IS_BETTER = ("val/miou", "val/iou/", "val/dice", "val/pixel_accuracy")
+"""How the names of metrics begin of which the highest value is the best; of losses it is the lowest."""
+
+
+def chosen_checkpoints(given: str | Sequence[str]) -> list[str]:
+    """Return the paths of one checkpoint, or of each in a list. A sweep stands for its best run.
+
+    Raises:
+        UserError: none of the jobs of a sweep has a checkpoint and a metric.
+    """
+    paths = [given] if isinstance(given, str) else list(given)
+    chosen = [_best_of_sweep(path) if _is_sweep(user_path(path, "checkpoint")) else path for path in paths]
+    twice = next((path for path in chosen if chosen.count(path) > 1), None)
+    if twice is not None:
+        raise UserError(f"checkpoint: {twice} occurs twice in the list")
+    return chosen
+
+
+def _is_sweep(path: Path) -> bool:
+    return (
+        is_folder(path)
+        and not is_folder(path / "checkpoints")
+        and (is_file(path / SWEEP) or is_folder(path / "0" / "checkpoints"))
+    )
+
+
+def _best_of_sweep(given: str) -> str:
+    """Return the folder of the job with the best value of the metric that the jobs monitor."""
+    path = user_path(given, "checkpoint")
+    runs = [run for run in read_runs([path])[0] if is_file(run.path / "checkpoints" / "best.pt")]
+    monitors = {str(run.config.get("trainer.monitor", "val/miou")) for run in runs}
+    if len(monitors) > 1:
+        raise UserError(f"checkpoint={given}: its runs monitor {' and '.join(sorted(monitors))}; pass one of the runs")
+    monitor = monitors.pop() if monitors else "val/miou"
+    sign = 1 if monitor.startswith(HIGHER_IS_BETTER) else -1
+    measured: list[Run] = [run for run in runs if math.isfinite(run.best(monitor))]
+    if not measured:
+        raise UserError(f"checkpoint={given}: a sweep in which no run has a checkpoint with {monitor}")
+    best = max(measured, key=lambda run: sign * run.best(monitor))
+    value, others = best.best(monitor), len(measured)
+    log.info("checkpoint=%s: %s is the best of its %d runs by %s (%.4f)", given, best.path, others, monitor, value)
+    return str(best.path)

@@ -1,0 +1,188 @@
+"""Plan the measurements of evaluate.py, and load what they need."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from omegaconf import DictConfig
+
+from cli.config import build_dataset, data_advice, overrides, prediction_options
+from cli.evaluated_data import (
+    check_classes,
+    data_node,
+    is_another,
+    kind_of_data,
+    log_subset,
+    run_node,
+    usual_node,
+    usual_split,
+)
+from data.checking import checked_samples
+from data.labels import LabelSet
+from data.samples import SegmentationDataset
+from engine.checkpoint import load_checkpoint
+from evaluation.identity import photos_digest, result_of, weights_digest
+from evaluation.names import (
+    checkpoint_part,
+    different_parts,
+    ensemble_folder,
+    ensemble_part,
+    file_stem,
+    measured_keys,
+    output_folder,
+)
+from inference.ensemble import ensemble_of
+from inference.predictor import Predictor
+from utils.errors import DataFault, UserError
+
+log = logging.getLogger("evaluate")
+
+
+class Measurement(NamedTuple):
+    """What is to be measured, and where the results go.
+
+    Attributes:
+        checkpoints: one, or those of an ensemble.
+        node: the config node `data`.
+        dataset: the whole split.
+        length: number of samples to measure, from the first.
+        folder, stem: of the files.
+        title: of the tables on the console.
+        amp: precision of the run; None for `auto`.
+        facts: description of the measurement, for the JSON file.
+    """
+
+    checkpoints: list[str]
+    node: dict[str, Any]
+    split: str
+    dataset: SegmentationDataset
+    length: int
+    folder: Path
+    stem: str
+    title: str
+    amp: str | None
+    facts: dict[str, Any]
+
+    @property
+    def before(self) -> dict[str, Any] | None:
+        """The result of an earlier, equal measurement; None if there is none."""
+        return result_of(self.folder, self.stem, self.facts)
+
+    @property
+    def samples_key(self) -> str:
+        """A text that is equal for measurements of the same samples at the same size."""
+        return json.dumps([self.split, bool(self.facts["window"]), measured_keys(self.node)], default=str)
+
+
+def planned(cfg: DictConfig, checkpoints: Sequence[str]) -> Measurement:
+    """Plan the measurement of a checkpoint, or of an ensemble of several.
+
+    Raises:
+        UserError: a checkpoint cannot be read, does not fit to the data, or a key is wrong.
+    """
+    loaded = [load_checkpoint(path) for path in checkpoints]
+    first, own = loaded[0], run_node(loaded[0])
+    node = data_node(cfg, first, own)
+    split = cfg.split or usual_split(node, own)
+    if len(loaded) > 1:
+        _check_held_out(split, [run_node(checkpoint) for checkpoint in loaded])
+    dataset = build_dataset(node, split)
+    check_classes(list(LabelSet.from_dict(first["labels"]).names), list(dataset.labels.names))
+    count = min(len(dataset), node["limit"] or len(dataset))
+    log_subset(cfg, node, split, count, len(dataset))
+
+    options = prediction_options(cfg)
+    tta, window = options["tta"], options["window"]
+    how = "".join(f", {view}" for view in tta) + (f", window {window[0]}x{window[1]}" if window else "")
+    where = f" of {node['root']}" if is_another(node, own) and "root" in node else ""
+    epochs = [checkpoint.get("epoch") for checkpoint in loaded]
+    who = f"epoch {epochs[0]}" if len(loaded) == 1 else f"mean of {len(loaded)} networks"
+    facts = {
+        "split": split,
+        "samples": count,
+        "checkpoint": checkpoints[0] if len(loaded) == 1 else list(checkpoints),
+        "epoch": epochs[0] if len(loaded) == 1 else epochs,
+        "weights": weights_digest(checkpoint["model"] for checkpoint in loaded),
+        "photos": photos_digest(dataset, count),
+        "overrides": overrides(),
+        "data": node,
+        "tta": tta,
+        "window": list(window) if window else None,
+        "overlap": cfg.overlap if window else None,
+    }
+    if len(loaded) == 1:
+        folder = output_folder(cfg.output, checkpoints[0])
+        part = checkpoint_part(checkpoints[0], in_own_folder=not cfg.output)
+    else:
+        folder, part = ensemble_folder(cfg.output, checkpoints), ensemble_part(checkpoints)
+    stem = file_stem(
+        split,
+        checkpoint=part,
+        data=kind_of_data(node) if node["_target_"] != own.get("_target_") else None,
+        different=different_parts(node, usual_node(node, own, first)),
+        **options,
+    )
+    title = f"{split}{where}, {count} samples, {who}{how}"
+    amp = (first["config"].get("trainer") or {}).get("amp")
+    return Measurement(list(checkpoints), node, split, dataset, count, folder, stem, title, amp, facts)
+
+
+def _check_held_out(split: str, nodes: Sequence[dict[str, Any]]) -> None:
+    """Check that no network of an ensemble was trained on the photos to measure.
+
+    Raises:
+        UserError: the split is a fold, and the networks have different ones.
+    """
+    folds = {json.dumps([node.get(key) for key in ("folds", "fold", "fold_seed", "group_by")]) for node in nodes}
+    if split in ("fold", "other_folds") and len(folds) > 1:
+        raise UserError(
+            f"split={split}: the networks have different folds, so that each was trained on what others hold out; pass"
+            " the split of photos that none was trained on, such as split=test"
+        )
+
+
+def samples_of(planned: Measurement, cache: Literal["none", "ram", "disk"]) -> SegmentationDataset:
+    """Return the samples to measure, after a check of their files.
+
+    Raises:
+        UserError: a file is damaged, or there is no room for the cache.
+    """
+    node = planned.node
+    size = None if planned.facts["window"] else (node["image_size"][0], node["image_size"][1])
+    fit = node.get("fit", "stretch")
+    options: dict[str, Any] = {"masks": False, "limit": node["limit"], "fit": fit, "cache": cache}
+    try:
+        return checked_samples(planned.dataset, planned.split, size, **options)
+    except DataFault as fault:
+        raise UserError(f"{fault}\n{data_advice(node)}") from fault
+
+
+def usual_cache(planned: Measurement) -> Literal["none", "disk"]:
+    """Return where to keep samples that are read once, for which a cache in memory would not help."""
+    return "disk" if planned.node.get("cache") == "disk" else "none"
+
+
+def predictor_for(planned: Measurement, cfg: DictConfig, device: torch.device) -> Predictor:
+    """Return the network, or the ensemble, that is measured.
+
+    Raises:
+        UserError: the networks do not fit together, or do not accept an option.
+    """
+    loaded = [load_checkpoint(path) for path in planned.checkpoints]
+    # Again: a run that still trains may have written a better one.
+    planned.facts["weights"] = weights_digest(checkpoint["model"] for checkpoint in loaded)
+    planned.facts["device"] = str(device)
+    options, node = prediction_options(cfg), planned.node
+    if len(loaded) == 1:
+        predictor = Predictor.from_loaded(loaded[0], device, **options)
+    else:
+        members = [Predictor.from_loaded(checkpoint, device) for checkpoint in loaded]
+        predictor = ensemble_of(members, planned.checkpoints, **options)
+    predictor.image_size = node["image_size"][0], node["image_size"][1]
+    predictor.fit = node.get("fit", "stretch")
+    return predictor

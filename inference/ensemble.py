@@ -1,0 +1,76 @@
+"""Average the predictions of several networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import Unpack
+
+from engine.normalization import Normalization
+from inference.predictor import Options, Predictor
+from utils.errors import UserError
+
+UNCHANGED = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+"""Divides by 255 only: the networks of an ensemble each have their own normalisation."""
+
+
+class Ensemble(nn.Module):
+    """Averages the probabilities of networks for the same classes.
+
+    Args:
+        networks: in eval mode, on one device.
+        normalizations: of the networks, in their order.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], normalizations: Sequence[Normalization]) -> None:
+        super().__init__()
+        self.networks, self.normalizations = nn.ModuleList(networks), list(normalizations)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the log of the mean probabilities, float32 (N, C, h, w), for images float (N, 3, H, W) from 0 to 1.
+
+        Its softmax is that mean. (h, w) is the size of the first network's logits.
+        """
+        total: Tensor | None = None
+        for network, normalization in zip(self.networks, self.normalizations, strict=True):
+            logits = network(normalization(images * 255)).float()
+            if total is not None and logits.shape != total.shape:
+                logits = F.interpolate(logits, size=total.shape[-2:], mode="bilinear", align_corners=False)
+            total = logits.softmax(1) if total is None else total.add_(logits.softmax(1))
+        assert total is not None
+        return total.div_(len(self.networks)).clamp_(min=torch.finfo(torch.float32).tiny).log_()
+
+
+def ensemble_of(predictors: Sequence[Predictor], paths: Sequence[str], **options: Unpack[Options]) -> Predictor:
+    """Return a predictor that averages the probabilities of several.
+
+    Args:
+        paths: of the predictors, for messages.
+        options: as for `Predictor`.
+
+    Raises:
+        UserError: they differ in classes, image size or fit; or as `Predictor`.
+    """
+    first = predictors[0]
+    for other, path in zip(predictors[1:], paths[1:], strict=True):
+        if (first.labels.names, first.labels.colors) != (other.labels.names, other.labels.colors):
+            raise UserError(f"{path}: its classes are not those of {paths[0]}; the networks of an ensemble share them")
+        sizes = [_described(one) for one in (first, other)]
+        if sizes[0] != sizes[1]:
+            raise UserError(
+                f"{paths[0]} takes images of {sizes[0]} and {path} of {sizes[1]}; the networks of an ensemble share"
+                " their size"
+            )
+    network = Ensemble([one.model for one in predictors], [one.normalization for one in predictors])
+    predictor = Predictor(network.eval(), first.labels, first.image_size, UNCHANGED, **options)
+    predictor.fit = first.fit
+    predictor.in_threads = predictor.in_threads and all(one.in_threads for one in predictors)
+    return predictor
+
+
+def _described(predictor: Predictor) -> str:
+    height, width = predictor.image_size
+    return f"{height}x{width}{' (padded)' if predictor.fit == 'pad' else ''}"

@@ -1,0 +1,172 @@
+"""Several runs measured by one command."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from data.camvid import CamVid
+from data.labels import LabelSet
+from inference.predictor import Predictor
+from tests.comparison.folders import make_run
+from tests.evaluation.networks import evaluate_here
+from tests.in_process import assert_refused
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take seconds, and other tests look at them."""
+    for name in ("draw_confusion", "draw_calibration", "draw_predictions"):
+        monkeypatch.setattr(f"evaluation.results.{name}", lambda *_: None)
+
+
+@pytest.fixture
+def runs(tmp_path: Path, street: Path) -> Path:
+    """A folder of three runs with a network each, the second with other weights, and of a broken one."""
+    for number, name in enumerate(("a", "b", "c")):
+        folder = make_run(tmp_path / "runs" / name, 0.5 + number / 10) / "checkpoints"
+        folder.mkdir()
+        shutil.copy(street, folder / "best.pt")
+    change_weights(tmp_path / "runs" / "b" / "checkpoints" / "best.pt")
+    (make_run(tmp_path / "runs" / "broken") / "checkpoints").mkdir()
+    (tmp_path / "runs" / "broken" / "checkpoints" / "best.pt").write_bytes(b"nothing")
+    return tmp_path / "runs"
+
+
+def change_weights(path: Path, shift: int = 1) -> None:
+    """Make the network of a checkpoint mistake each class for another one."""
+    checkpoint = torch.load(path, weights_only=True)
+    for name in ("fullconv.weight", "fullconv.bias"):
+        checkpoint["model"][name] = checkpoint["model"][name].roll(shift, 1 if name.endswith("weight") else 0)
+    torch.save(checkpoint, path)
+
+
+def miou(folder: Path, predictor: Any) -> float:
+    """The mIoU on the validation split, class by class with NumPy."""
+    dataset = CamVid(str(folder / "camvid"), "val")
+    pairs = [(predictor.predict(dataset[i].image), dataset[i].mask) for i in range(len(dataset))]
+    said = np.concatenate([mask[truth != 255] for mask, truth in pairs])
+    true = np.concatenate([truth[truth != 255] for _, truth in pairs])
+    ious = [((said == c) & (true == c)).sum() / max(((said == c) | (true == c)).sum(), 1) for c in range(11)]
+    return float(np.mean([iou for c, iou in enumerate(ious) if ((said == c) | (true == c)).any()]))
+
+
+def test_all_are_measured_and_a_broken_one_is_named(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    original = CamVid.__getitem__
+
+    def counting(self: CamVid, index: int) -> object:
+        read.append(index)
+        return original(self, index)
+
+    monkeypatch.setattr(CamVid, "__getitem__", counting)
+    monkeypatch.setattr("evaluation.results._drawn", lambda *_: None)
+    done = evaluate_here("runs=runs", "split=val", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "1 of 4 runs could not be measured:\nruns/broken: " in done.stderr
+    assert "3 runs, 0 of them measured before" in done.stderr
+    assert sorted(read) == [0, 1, 2]  # once, though three networks predicted them
+    monkeypatch.undo()
+    found = {path.parents[1].name: json.loads(path.read_text()) for path in runs.glob("*/evaluation/val.json")}
+    assert found.keys() == {"a", "b", "c"}
+    for name in ("a", "b"):
+        expected = miou(tmp_path, Predictor.from_checkpoint(runs / name))
+        assert found[name]["miou"] == pytest.approx(expected)
+        assert re.search(rf"\| {name} +\| +val \| {expected:.4f} \|", done.stderr)
+    assert abs(found["a"]["miou"] - found["b"]["miou"]) > 1e-3
+    assert found["a"]["weights"] == found["c"]["weights"] != found["b"]["weights"]
+
+
+def test_what_is_measured_is_not_measured_again(tmp_path: Path, runs: Path) -> None:
+    shutil.rmtree(runs / "broken")
+    assert evaluate_here("runs=[runs/a,runs/b]", "split=val", cwd=tmp_path).returncode == 0
+    results = {name: runs / name / "evaluation" / "val.json" for name in ("a", "b", "c")}
+    assert [path.exists() for path in results.values()] == [True, True, False]
+
+    def measured_again(*words: str) -> list[str]:
+        before = {name: path.stat().st_mtime_ns for name, path in results.items() if path.exists()}
+        done = evaluate_here(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return [name for name, path in results.items() if path.exists() and before.get(name) != path.stat().st_mtime_ns]
+
+    assert measured_again("runs=runs/[ab]*") == []
+    assert measured_again("runs=runs") == ["c"]
+    assert measured_again("runs=runs", "data.batch_size=1") == []
+    change_weights(runs / "c" / "checkpoints" / "best.pt", 2)
+    assert measured_again("runs=runs") == ["c"]
+    (runs / "b" / "evaluation" / "val_counts.npz").unlink()
+    assert measured_again("runs=runs") == ["b"]
+    for kind in ("val", "valannot"):
+        shutil.copy(tmp_path / "camvid" / kind / "0.png", tmp_path / "camvid" / kind / "9.png")
+    assert measured_again("runs=runs") == ["a", "b", "c"]
+
+
+def test_the_best_run_of_a_sweep(tmp_path: Path, runs: Path) -> None:
+    (runs / "multirun.yaml").touch()
+    done = evaluate_here("checkpoint=runs", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "checkpoint=runs: runs/c is the best of its 4 runs by val/miou (0.7000)" in done.stderr
+    assert (runs / "c" / "evaluation" / "val.json").exists()
+
+
+def test_an_ensemble_averages_probabilities(tmp_path: Path, runs: Path) -> None:
+    done = evaluate_here("checkpoint=[runs/a,runs/b]", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = (runs / "evaluation").glob("val_ensemble2-*.json")
+    found = json.loads(path.read_text())
+    members = [Predictor.from_checkpoint(runs / name) for name in ("a", "b")]
+
+    class Mean:
+        def predict(self, image: np.ndarray) -> np.ndarray:
+            shares = []
+            for member in members:
+                resized = member.resized(image)
+                assert resized is not None
+                with torch.no_grad():
+                    shares.append(member.model(member.normalization(resized)).softmax(1))
+            logs = ((shares[0] + shares[1]) / 2).log()
+            large = torch.nn.functional.interpolate(logs, image.shape[:2], mode="bilinear", align_corners=False)
+            return large[0].argmax(0).numpy()
+
+    assert found["miou"] == pytest.approx(miou(tmp_path, Mean()), abs=1e-5)
+    assert found["checkpoint"] == ["runs/a", "runs/b"] and "mean of 2 networks" in done.stderr
+
+
+def test_networks_that_do_not_fit_together(tmp_path: Path, runs: Path) -> None:
+    path = runs / "b" / "checkpoints" / "best.pt"
+    checkpoint = torch.load(path, weights_only=True)
+    torch.save({**checkpoint, "image_size": [64, 64]}, path)
+    words = "checkpoint=[runs/a,runs/b]"
+    assert_refused(evaluate_here(words, cwd=tmp_path), "runs/a takes images of 32x48 and runs/b of 64x64")
+    labels = LabelSet.from_dict(checkpoint["labels"])
+    other = {"labels": LabelSet(labels.names[::-1], labels.colors).to_dict()}
+    torch.save({**checkpoint, **other}, path)
+    assert_refused(evaluate_here(words, cwd=tmp_path), "runs/b: its classes are not those of runs/a")
+    for number, name in enumerate(("a", "b")):
+        path = runs / name / "checkpoints" / "best.pt"
+        content = torch.load(path, weights_only=True)
+        content["labels"] = checkpoint["labels"]
+        content["config"]["data"] |= {"folds": 3, "fold": number}
+        torch.save(content, path)
+    assert_refused(evaluate_here(words, cwd=tmp_path), "split=fold: the networks have different folds", "split=test")
+    assert_refused(evaluate_here("checkpoint=[runs/a,runs/a]", cwd=tmp_path), "runs/a occurs twice")
+    assert not (runs / "evaluation").exists()
+
+
+def test_mistakes(tmp_path: Path, runs: Path) -> None:
+    for words, fragment in (
+        ([], "checkpoint is missing"),
+        (["runs=runs", "checkpoint=runs/a"], "pass only one"),
+        (["runs=nowhere"], "runs=nowhere: there is no run"),
+        (["runs=[runs/a,nowhere]"], "there is no folder nowhere"),
+    ):
+        assert_refused(evaluate_here(*words, cwd=tmp_path), fragment)

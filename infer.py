@@ -1,5 +1,6 @@
 """Write masks for photos and videos with a trained network.
 
+python infer.py input=street.jpg
 python infer.py checkpoint=experiments/<run> input=dog.jpg output=dog_mask.png
 """
 
@@ -153,8 +154,9 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     cv2.setNumThreads(1)  # the network needs the cores
     size = (cfg.image_size[0], cfg.image_size[1]) if cfg.image_size else None
     options = {"samples": cfg.samples, **prediction_options(cfg)}
-    if cfg.checkpoint is not None:
-        paths = chosen_checkpoints(cfg.checkpoint)
+    checkpoint = cfg.checkpoint or (None if cfg.weights else bundled_network())
+    if checkpoint is not None:
+        paths = chosen_checkpoints(checkpoint)
         choose = onnx_model.choose_device if any(path.endswith(".onnx") for path in paths) else choose_device
         device = choose(cfg.device)
         if len(paths) == 1:
@@ -170,6 +172,19 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     load_weights(model, state, source=cfg.weights)
     normalization = normalization_of(model) if mean is None or std is None else Normalization(mean, std)
     return Predictor(model.to(choose_device(cfg.device)).eval(), labels, size or (512, 512), normalization, **options)
+
+
+def bundled_network() -> str:
+    """Return the name of the network in `weights/` that is used if none is given, and say which it is."""
+    from engine.checkpoint import load_checkpoint
+    from utils.bundled_weights import DEFAULT
+
+    known = load_checkpoint(DEFAULT)
+    classes = ", ".join(known["labels"]["names"])
+    log.info(
+        "no checkpoint given: using %s, trained on street scenes (%s); see weights/%s.md", DEFAULT, classes, DEFAULT
+    )
+    return DEFAULT
 
 
 def shares_of(mask: Any, predictor: Predictor) -> dict[str, float]:

@@ -88,9 +88,7 @@ def _check_infer(config: Config, origin: Origin) -> None:
     given = [key for key in ("model", "weights", "labels") if config.get(key)]
     if config["checkpoint"] is None:
         missing = [key for key in ("model", "weights", "labels") if key not in given]
-        if not given:
-            raise UserError("checkpoint is missing; pass checkpoint=<run or file>, or model=, weights= and labels=")
-        if missing:
+        if given and missing:
             raise UserError(f"{' and '.join(missing)} missing: weights without a checkpoint need model= and labels=")
     elif given:
         raise UserError("a checkpoint includes network, weights and labels: leave out model=, weights= and labels=")

@@ -201,6 +201,14 @@ class Export(Keys):
     data: Node | None = None
 
 
+class Release(Keys):
+    """The config of tools.release."""
+
+    checkpoint: Text
+    output: Text
+    overwrite: Flag
+
+
 class Compare(Keys):
     """The config of compare.py."""
 
@@ -273,5 +281,6 @@ SCHEMAS: dict[str, type[Keys]] = {
     "export": Export,
     "find_lr": FindLr,
     "preview_augmentation": PreviewAugmentation,
+    "release": Release,
 }
 """The schema of each file in conf/."""

@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from data.labels import LabelSet
 from engine.normalization import Normalization
 from models.weights import OPTIONS, encoder_of
+from utils.bundled_weights import bundled_names, checkpoint_path
 from utils.checked import FileSchema, check_schema, shown
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.paths import is_folder, is_there, user_path
+from utils.paths import is_folder, is_there
 from utils.tensor_file import check_tensors, read_tensor_file
 from utils.trusted import trusted_class
 
@@ -98,7 +99,7 @@ def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint file, or the `checkpoints/best.pt` of a run folder.
+    """Read a checkpoint file, the `checkpoints/best.pt` of a run folder, or a network of `weights/` by its name.
 
     Checksums, the types of all values (except those of `training`) and the label set are checked, and that the weights
     are finite.
@@ -106,11 +107,12 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     Raises:
         UserError: it is missing or damaged, was not written by this program, or by a newer version.
     """
-    file = user_path(path, "checkpoint")
+    file = checkpoint_path(path, "checkpoint")
     if is_folder(file):
         file = best_of(file)
     if not is_there(file):
-        raise UserError(f"there is no checkpoint {file}; give a run folder or a .pt file")
+        names = ", ".join(bundled_names())
+        raise UserError(f"there is no checkpoint {file}; pass a run folder, a .pt file, or one of {names}")
     if file.name.endswith((".onnx", ".pt2", ".ts.pt")):
         raise UserError(f"{file}: an exported file, not a checkpoint; of these, infer.py runs only .onnx files")
     checkpoint = read_tensor_file(file, "a checkpoint", device)

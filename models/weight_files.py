@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from utils.bundled_weights import checkpoint_path
 from utils.errors import UserError
-from utils.paths import is_file, is_folder, user_path
+from utils.paths import is_file, is_folder
 from utils.tensor_file import check_tensors, read_tensor_file
 
 StateDict = Mapping[str, Tensor]
@@ -36,12 +37,13 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
 
 
 def read_weights(path: str) -> Weights:
-    """Read weights from a plain state dict, a checkpoint, or a run folder (its best checkpoint).
+    """Read weights from a plain state dict, a checkpoint, a run folder (its best checkpoint), or those of a network in
+    `weights/`, by its name.
 
     Raises:
         UserError: the file is missing or damaged, holds no weights, or holds NaN or infinite ones.
     """
-    file = user_path(path, "weights")
+    file = checkpoint_path(path, "weights")
     if is_folder(file):
         kept = [file / "checkpoints" / name for name in ("best.pt", "last.pt")]
         file = next((path for path in kept if is_file(path)), kept[0])

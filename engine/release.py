@@ -1,0 +1,48 @@
+"""Reduce a checkpoint to what others need to use the network: half the size or less, and no paths of the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+KEPT = ("version", "code", "labels", "normalization", "image_size", "epoch", "metrics")
+GROUPS = ("model", "data", "trainer")
+"""The parts of the config that predicting and evaluating read."""
+
+
+def released(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint without the state of the training and in half precision.
+
+    Of a `last.pt` whose training keeps an average of the weights (`trainer.ema=true`), the average is taken.
+
+    Args:
+        checkpoint: as `engine.checkpoint.load_checkpoint` returns it.
+    """
+    average = checkpoint.get("training", {}).get("average")
+    weights = checkpoint["model"] if average is None else average
+    config = {group: checkpoint["config"][group] for group in GROUPS if group in checkpoint["config"]}
+    return {
+        **{key: checkpoint[key] for key in KEPT if key in checkpoint},
+        "config": _without_folders(config),
+        "model": {name: half(tensor) for name, tensor in weights.items()},
+    }
+
+
+def half(tensor: Tensor) -> Tensor:
+    """Return a tensor as float16; unchanged if it holds no floating-point numbers, or numbers too large for that."""
+    if not tensor.is_floating_point():
+        return tensor
+    small = tensor.to(torch.float16)
+    return small if bool(small.isfinite().all()) else tensor
+
+
+def _without_folders(value: Any) -> Any:
+    """Shorten absolute paths to their last part."""
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

@@ -1,0 +1,26 @@
+"""The trained networks that come with the program, in `weights/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from utils.paths import is_there, user_path
+
+FOLDER = Path(__file__).parents[1] / "weights"
+DEFAULT = "deeplabv3plus_camvid"
+"""The network that infer.py uses if none is given: the one with the best mIoU."""
+
+
+def bundled_names() -> list[str]:
+    """Return the names of the networks: those of the files without `.pt`."""
+    return sorted(path.stem for path in FOLDER.glob("*.pt"))
+
+
+def checkpoint_path(given: str | Path, key: str) -> Path:
+    """Return the path of a checkpoint or run folder from a user: a path, or the name of a network in `weights/`.
+
+    Raises:
+        UserError: as `utils.paths.user_path`.
+    """
+    path = user_path(given, key)
+    return FOLDER / f"{given}.pt" if str(given) in bundled_names() and not is_there(path) else path

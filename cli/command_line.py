@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from cli.quoting import quote, quote_texts
-from cli.schema import Train
+from cli.quoting import as_typed, is_list, items_of, quote, quote_texts
+from cli.run_words import like_words, resume_words
 from cli.sweep_words import key_of, merged_words, recorded_words, values_of
 from cli.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys
-from utils.checked import shown
 from utils.errors import UserError
+from utils.find_run import find_run
 from utils.groups import CONF, options
-from utils.paths import is_file, user_path
-from utils.trusted import check_targets, literal, read_plain
-
-RUN_CONFIG = "run_config"
-"""Name in conf/resume.yaml of the config of the run that is resumed."""
+from utils.paths import user_path
 
 COMMON_KEYS = {*(f"model.{key}" for key in pretrained_keys()), *(f"optimizer.{key}" for key in OPTIMIZER_KEYS)}
 """Keys of any network or optimizer, which their YAML files do not repeat."""
+
+RUN_KEYS = frozenset({"resume", "sweep", "like", "checkpoint", "run", "runs", "baseline", "distill.teacher"})
+"""Keys that name a run: its folder, its name, or the beginning of its name."""
 
 PLAIN_MODEL = {"benchmark": "models", "classify": "classifier"}
 """Config -> the key that `model=` sets. Hydra would take it for the choice of an option of the group."""
@@ -57,6 +55,7 @@ def hydra_words(given: list[str], config_name: str) -> list[str]:
         UserError: a word names no option of its group, `resume` or `sweep` names no run or sweep, a plugin is not
             installed, or words exclude each other.
     """
+    given = [_with_run_found(word) for word in given]
     if config_name in PLAIN_MODEL:
         given = [re.sub(r"^([+~]*)model(?=[=.]|$)", rf"\1{PLAIN_MODEL[config_name]}", word) for word in given]
     else:
@@ -70,71 +69,34 @@ def hydra_words(given: list[str], config_name: str) -> list[str]:
     words = quote_texts(flags_first(given), sweep=is_sweep(given))
     if config_name != "train":
         return words
-    resumed, swept = value_of(given, "resume"), value_of(given, "sweep")
+    resumed, swept, like = (value_of(given, key) for key in ("resume", "sweep", "like"))
+    if like is not None and (resumed is not None or swept is not None):
+        key = f"resume={resumed}" if resumed is not None else f"sweep={swept}"
+        raise UserError(f"like={like}: starts a new run and cannot be combined with {key}")
     if resumed is not None and is_sweep(words):
         key = "--multirun" if swept is None else f"sweep={swept}"
         raise UserError(f"resume={resumed}: resumes one run and cannot be combined with {key}")
     if swept is not None:
-        return _sweep_words(words, user_path(swept, "sweep"))
-    return words if resumed is None else _resume_words(words, resumed)
+        words = _sweep_words(words, user_path(swept, "sweep"))
+        like = value_of([as_typed(word) for word in words], "like")
+    if like is not None:
+        return like_words(words, like)
+    return words if resumed is None else resume_words(words, resumed)
 
 
-def _resume_words(words: list[str], resumed: str) -> list[str]:
-    """Return the words that compose the config of a run and stay in its folder."""
-    run = user_path(resumed, "resume")
-    if not is_file(run / "config.yaml"):
-        if is_file(run / "0" / "config.yaml"):
-            raise UserError(f"resume={resumed}: the folder of a sweep; pass one of its runs, such as {run / '0'}")
-        raise UserError(f"resume={resumed}: not a run folder: there is no config.yaml in it")
-    config, choices = config_of_run(run, words), choices_of_run(run)
-    kept = []
-    for word in words:
-        group, _, choice = word.partition("=")
-        if group not in choices or "/" in group:
-            kept.append(word)
-        elif choice != choices[group]:
-            raise UserError(f"resume={resumed}: the run has {group}={choices[group]}, not {word}; start a new run")
-    ConfigStore.instance().store(RUN_CONFIG, literal(config))
-    return ["--config-name", "resume", *kept, f"hydra.run.dir={quote(str(run))}"]
+def _with_run_found(word: str) -> str:
+    """Return a word with the paths of the runs that it names."""
+    key, _, value = word.partition("=")
+    name = key.lstrip("+")
+    if name not in RUN_KEYS or value in ("", "null"):
+        return word
+    if is_list(name, value):
+        return f"{key}=[{','.join(_path_of_run(item, name) for item in items_of(value))}]"
+    return f"{key}={_path_of_run(value, name)}"
 
 
-def config_of_run(run: Path, typed: list[str]) -> dict[str, Any]:
-    """Read the config.yaml of a run folder, which may come from anywhere.
-
-    Args:
-        typed: the words of the command line.
-
-    Raises:
-        UserError: it is damaged, or names a `_target_` that is not trusted.
-    """
-    path = run / "config.yaml"
-    config = read_plain(path)
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: not the config of a run")
-    for key in config:
-        if key not in Train.model_fields:  # such as `hydra` and `defaults`, which Hydra would follow
-            raise UserError(f"{path}: '{shown(key)}' is not a key of a run's config")
-    check_targets(config, path, typed, beside="resume=")
-    return config
-
-
-def choices_of_run(run: Path) -> dict[str, Any]:
-    """Return the option of each group that a run was started with; {} if Hydra's record of it is gone.
-
-    Raises:
-        UserError: the record is damaged.
-    """
-    path = run / ".hydra" / "hydra.yaml"
-    if not path.is_file():
-        return {}
-    node = read_plain(path)
-    for key in ("hydra", "runtime", "choices"):
-        node = node.get(key) if isinstance(node, dict) else None
-    if not isinstance(node, dict):
-        raise UserError(
-            f"{path}: not Hydra's record of a run (no hydra.runtime.choices); delete the file to resume the run"
-        )
-    return node
+def _path_of_run(given: str, key: str) -> str:
+    return given if glob.has_magic(given) else find_run(given, key)
 
 
 def is_sweep(words: list[str]) -> bool:

@@ -12,7 +12,8 @@ from utils.trusted import literal
 
 PATH_KEYS = frozenset(
     {
-        *("input", "output", "checkpoint", "resume", "sweep", "runs", "baseline", "report", "plot", "images"),
+        *("input", "output", "checkpoint", "resume", "sweep", "like", "run", "runs", "baseline"),
+        *("report", "plot", "images"),
         *("weights", "labels", "data.root", "data.labels", "model.weights", "model.encoder_weights"),
         *("distill.teacher", "where"),
     }
@@ -36,8 +37,8 @@ def quote_texts(words: list[str], sweep: bool = False) -> list[str]:
     for word in words:
         key, equals, value = word.partition("=")
         name = key.lstrip("+")
-        if equals and name in LISTS and value.startswith("[") and value.endswith("]") and not os.path.lexists(value):
-            word = f"{key}=[{','.join(quote(_item(item)) for item in value[1:-1].split(','))}]"
+        if equals and is_list(name, value):
+            word = f"{key}=[{','.join(quote(item) for item in items_of(value))}]"
         elif equals and name in PATH_KEYS and value != "null":
             word = f"{key}={quote(value)}"
         elif equals and name in FREE_TEXTS and value != "null" and not (sweep and value.startswith("choice(")):
@@ -46,9 +47,17 @@ def quote_texts(words: list[str], sweep: bool = False) -> list[str]:
     return quoted
 
 
+def is_list(key: str, value: str) -> bool:
+    """Whether the value of a path key is a list `[a,b]`, and not a file of that name."""
+    return key in LISTS and value.startswith("[") and value.endswith("]") and not os.path.lexists(value)
+
+
+def items_of(value: str) -> list[str]:
+    """Return the items of a list `[a,b]` without spaces and quotes around them."""
+    return [_item(item.strip()) for item in value[1:-1].split(",")]
+
+
 def _item(text: str) -> str:
-    """Return an item of a list without spaces and quotes around it."""
-    text = text.strip()
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
     return text[1:-1] if quoted else text
 

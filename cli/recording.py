@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from cli.config import in_sweep, options_chosen, overrides, plain
 from cli.resuming import OpenRun, resume_command
 from cli.session import note_training
+from utils.find_run import mark_latest
 
 if TYPE_CHECKING:
     from cli.building import Training
@@ -29,8 +30,9 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
     """
     from engine import distributed
     from engine.run_record import RunRecord
+    from utils.environment import code_diff
 
-    config = plain(cfg) | {"resume": None, "sweep": None}
+    config = plain(cfg) | {"resume": None, "sweep": None, "like": None}
     facts = _facts(cfg, config, run, training)
     record = RunRecord(
         run.folder if distributed.rank() == 0 else None,
@@ -52,6 +54,9 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
     # A sweep prints its own command at the end.
     note_training(resume_command=None if in_sweep() else resume_command(run.folder, distributed.processes()))
     run.folder.write_config(config)
+    if run.checkpoint is None and facts["environment"]["git_dirty"]:
+        run.folder.write_code_diff(code_diff())
+    mark_latest(run.folder.path.parent if in_sweep() else run.folder.path)
     try:
         with run.folder.recording(**facts):
             chosen = run.folder.read_summary().get("options", {})

@@ -124,6 +124,7 @@ class Train(Keys):
     notes: FreeText | None
     resume: Text | None
     sweep: Text | None
+    like: Text | None = None
     model: Node
     data: Node
     augmentation: Node

@@ -32,7 +32,7 @@ def check_same_config(folder: RunFolder, config: dict[str, Any]) -> None:
         if not has_begun or not (folder.path / "config.yaml").exists():
             return
         before = read_plain(folder.path / "config.yaml")
-        changed = differences(before, config, SWEEP_MAY_CHANGE | {"sweep"})
+        changed = differences(before, config, SWEEP_MAY_CHANGE | {"sweep", "like"})
     except (OSError, ValueError, AttributeError, UserError) as error:
         raise Occupied(f"{folder.path}: its summary.json or config.yaml is damaged; {remedy}") from error
     if changed:

@@ -16,6 +16,7 @@ from typing import Any
 
 from comparison.reading import read_json, read_text, read_yaml
 from utils.errors import UserError
+from utils.find_run import LATEST, without_link
 from utils.flat import flattened
 from utils.paths import user_path
 from utils.text import cleaned
@@ -159,7 +160,7 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
     runs: list[Run] = []
     skipped: list[str] = []
     seen: set[Path] = set()
-    for folder in sorted(set(folders)):
+    for folder in sorted({without_link(folder) for folder in folders}):
         if not os.path.isdir(folder):  # noqa: PTH112 - never raises
             continue
         before = len(skipped)
@@ -194,7 +195,8 @@ def _runs_at(folder: Path, skipped: list[str]) -> list[Path]:
 
 def _runs_in(folder: Path, skipped: list[str], sweeps_too: bool = True) -> list[Path]:
     """Return the folders of runs, including those without a summary, in a folder and in the sweeps in it."""
-    children = sorted((child for child in folder.iterdir() if os.path.isdir(child)), key=_place)  # noqa: PTH112
+    children = [child for child in folder.iterdir() if os.path.isdir(child)]  # noqa: PTH112 - never raises
+    children = sorted((child for child in children if not (child.name == LATEST and child.is_symlink())), key=_place)
     is_sweep = _is_there(folder / SWEEP)
     if not sweeps_too and not is_sweep and not all(child.name.isdecimal() for child in children):
         return []

@@ -148,7 +148,7 @@ def trained_an_epoch(process: subprocess.Popen, folder: Path) -> Path:
 def runs_in(folder: Path) -> list[Path]:
     """Return the run folders below `experiments/`, sorted."""
     experiments = folder / "experiments"
-    return sorted(experiments.iterdir()) if experiments.is_dir() else []
+    return sorted(path for path in experiments.iterdir() if path.name != "latest") if experiments.is_dir() else []
 
 
 @pytest.hookimpl(tryfirst=True)

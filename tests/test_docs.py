@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,3 +157,14 @@ def test_configs_are_valid(folder: Path, command: str) -> None:
     done = run_here(keep_config, CONFIGS.get(name) or name.rpartition(".")[2], *one_job(words), cwd=folder)
     assert "error: " not in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert composed or {"--help", "--cfg"} & set(words)
+
+
+def test_git_ignores_what_the_commands_write() -> None:
+    written = ["street_mask.png", "street_mask_overlay.png", "photos_masks/0.png", "masks/0.png", "report.html"]
+    written += ["study.db", "drive_overlay.mp4", "model.onnx", "outputs/find_lr.png", "experiments/latest", "mine.zip"]
+    words = ["git", "check-ignore", "--no-index", *written]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 128, done.stderr  # not a checkout
+    assert done.stdout.split() == written
+    for word in ("output=street_mask.png", "report=report.html", "study.db"):  # so that the list stays true
+        assert any(word in command for _, command in COMMANDS)

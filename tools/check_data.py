@@ -51,8 +51,8 @@ def check(cfg: DictConfig) -> None:
     facts: dict[str, SplitFacts] = {}
     for split, dataset in datasets.items():
         length = len(dataset) if cfg.data.limit is None else min(cfg.data.limit, len(dataset))
-        found = inspect(dataset, length)
-        bar = tqdm(found, split, length, unit="img", leave=False, dynamic_ncols=True, disable=None)
+        inspected = inspect(dataset, length)
+        bar = tqdm(inspected, split, length, unit="img", leave=False, dynamic_ncols=True, disable=None)
         facts[split] = summarise(list(bar), list(dataset.faults))
         describe(split, facts[split], dataset.labels, dataset.labels_file)
         panels = spread_samples(dataset, length, cfg.pictures)

@@ -90,6 +90,11 @@ class RunFolder:
         """Write config.yaml, the resolved config."""
         write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
+    def write_code_diff(self, diff: bytes) -> None:
+        """Write code.diff: how the code differs from the commit in summary.json. `git apply` restores it."""
+        with atomic_write(self.path / "code.diff") as file:
+            file.write(diff)
+
     def write_rows(self, columns: list[str], rows: list[dict[str, float]]) -> None:
         """Write metrics.csv: one row per epoch, with empty cells for missing values."""
         text = io.StringIO()

@@ -1,0 +1,116 @@
+"""The words that compose the config of an earlier run: to resume it, or to start a new run like it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from cli.quoting import quote
+from cli.schema import Train
+from utils.checked import shown
+from utils.errors import UserError
+from utils.groups import CONF
+from utils.paths import is_file, user_path
+from utils.run_folder import RunFolder
+from utils.trusted import check_targets, literal, read_plain
+
+RUN_CONFIG = "run_config"
+"""Name in conf/resume.yaml of the config of the run that is resumed or repeated."""
+
+
+def resume_words(words: list[str], resumed: str) -> list[str]:
+    """Return the words that compose the config of a run and stay in its folder."""
+    run = _run_folder(resumed, "resume")
+    config, choices = config_of_run(run, words, "resume"), choices_of_run(run)
+    kept = []
+    for word in words:
+        group, _, choice = word.partition("=")
+        if group not in choices or "/" in group:
+            kept.append(word)
+        elif choice != choices[group]:
+            raise UserError(f"resume={resumed}: the run has {group}={choices[group]}, not {word}; start a new run")
+    ConfigStore.instance().store(RUN_CONFIG, literal(config))
+    return ["--config-name", "resume", *kept, f"hydra.run.dir={quote(str(run))}"]
+
+
+def like_words(words: list[str], like: str) -> list[str]:
+    """Return the words that compose the config of a run for a new run, with as many threads.
+
+    Options of groups, such as `optimizer=sgd`, replace the run's whole node.
+    """
+    run = _run_folder(like, "like")
+    config, choices = config_of_run(run, words, "like"), choices_of_run(run)
+    config |= {"resume": None, "sweep": None, "like": None}
+    threads = (RunFolder(run).read_summary().get("environment") or {}).get("threads")
+    chosen = config.get("trainer", {}).get("threads", "auto") == "auto"
+    if chosen and isinstance(threads, int) and 1 <= threads <= (os.cpu_count() or 1):
+        config["trainer"]["threads"] = threads
+    replaced = []
+    for word in words:
+        group, equals, _ = word.lstrip("+").partition("=")
+        if group == "experiment":
+            raise UserError(f"{word}: a recipe replaces most of a config; leave out like={like}")
+        if equals and group.isidentifier() and (CONF / group).is_dir():
+            replaced.append(group)
+            config.pop(group, None)
+    kept = [f"+{word}" if word.partition("=")[0] in replaced else word for word in words]
+    node = literal(config) | {"hydra": {"runtime": {"choices": {k: v for k, v in choices.items() if "/" not in k}}}}
+    ConfigStore.instance().store(RUN_CONFIG, node)
+    return ["--config-name", "resume", *kept]
+
+
+def _run_folder(given: str, key: str) -> Path:
+    """Return the folder of a run that the user names.
+
+    Raises:
+        UserError: it is not a run folder.
+    """
+    run = user_path(given, key)
+    if not is_file(run / "config.yaml"):
+        if is_file(run / "0" / "config.yaml"):
+            raise UserError(f"{key}={given}: the folder of a sweep; pass one of its runs, such as {run / '0'}")
+        raise UserError(f"{key}={given}: not a run folder: there is no config.yaml in it")
+    return run
+
+
+def config_of_run(run: Path, typed: list[str], key: str) -> dict[str, Any]:
+    """Read the config.yaml of a run folder, which may come from anywhere.
+
+    Args:
+        typed: the words of the command line.
+        key: the key that names the folder, for messages.
+
+    Raises:
+        UserError: it is damaged, or names a `_target_` that is not trusted.
+    """
+    path = run / "config.yaml"
+    config = read_plain(path)
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: not the config of a run")
+    for name in config:
+        if name not in Train.model_fields:  # such as `hydra` and `defaults`, which Hydra would follow
+            raise UserError(f"{path}: '{shown(name)}' is not a key of a run's config")
+    check_targets(config, path, typed, beside=f"{key}=")
+    return config
+
+
+def choices_of_run(run: Path) -> dict[str, Any]:
+    """Return the option of each group that a run was started with; {} if Hydra's record of it is gone.
+
+    Raises:
+        UserError: the record is damaged.
+    """
+    path = run / ".hydra" / "hydra.yaml"
+    if not path.is_file():
+        return {}
+    node = read_plain(path)
+    for key in ("hydra", "runtime", "choices"):
+        node = node.get(key) if isinstance(node, dict) else None
+    if not isinstance(node, dict):
+        raise UserError(
+            f"{path}: not Hydra's record of a run (no hydra.runtime.choices); delete the file to resume the run"
+        )
+    return node

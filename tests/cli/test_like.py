@@ -1,0 +1,98 @@
+"""like=<run>: a new run with the config and threads of another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from cli.config import options_chosen, plain
+from engine.checkpoint import load_checkpoint
+from tests.conftest import runs_in
+from tests.in_process import assert_refused, run_here
+from train_segmentation import train
+
+
+def composed(*words: str, cwd: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return config and options of each job of a command."""
+    seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    done = run_here(lambda cfg: seen.append((plain(cfg), options_chosen())), "train", *words, cwd=cwd)
+    assert seen, done.stderr
+    return seen
+
+
+def test_it_ends_with_the_same_weights(tmp_path: Path, finished_run: Path) -> None:
+    done = run_here(train, "train", f"like={finished_run}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(tmp_path)
+    assert run.name.endswith("_tiny") and (tmp_path / "experiments" / "latest").resolve() == run
+    first, second = (load_checkpoint(folder / "checkpoints" / "last.pt") for folder in (finished_run, run))
+    assert first["model"].keys() == second["model"].keys()
+    assert all(torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (finished_run, run)]
+    assert summaries[0]["best"]["val/miou"] == summaries[1]["best"]["val/miou"]
+    assert summaries[0]["options"] == summaries[1]["options"]
+    assert summaries[0]["environment"]["threads"] == summaries[1]["environment"]["threads"]
+    assert summaries[1]["overrides"] == [f"like={finished_run}"]
+    before, after = (yaml.safe_load((folder / "config.yaml").read_text()) for folder in (finished_run, run))
+    assert after.pop("trainer") == before.pop("trainer") | {"threads": summaries[0]["environment"]["threads"]}
+    assert before == after
+
+
+def test_keys_and_options_may_follow(tmp_path: Path, finished_run: Path) -> None:
+    ((config, options),) = composed(
+        f"like={finished_run}", "seed=5", "optimizer=sgd", "optimizer.momentum=0.5", "name=other", cwd=tmp_path
+    )
+    before = yaml.safe_load((finished_run / "config.yaml").read_text())
+    assert config["seed"] == 5 and config["name"] == "other" and config["data"] == before["data"]
+    assert config["optimizer"]["_target_"] == "torch.optim.SGD" and config["optimizer"]["momentum"] == 0.5
+    assert options["optimizer"] == "sgd" and options["model"] == "enet" and options["data"] == "synthetic"
+    assert runs_in(tmp_path)[0].name.endswith("_other")
+
+
+def test_a_sweep_like_a_run_goes_on(tmp_path: Path, finished_run: Path) -> None:
+    words = ("--multirun", f"like={finished_run}", "seed=3,4", "optimizer=adam,sgd")
+    jobs = composed(*words, cwd=tmp_path)
+    assert [(config["seed"], options["optimizer"]) for config, options in jobs] == [
+        *((3, "adam"), (3, "sgd"), (4, "adam"), (4, "sgd"))
+    ]
+    assert all(config["trainer"]["epochs"] == 2 and config["data"]["limit"] == 8 for config, _ in jobs)
+    (sweep,) = runs_in(tmp_path)
+    again = composed("--multirun", f"sweep={sweep}", cwd=tmp_path)
+    assert [config | {"sweep": None} for config, _ in again] == [config for config, _ in jobs]
+
+
+def test_threads_that_the_machine_does_not_have(tmp_path: Path, finished_run: Path) -> None:
+    run = tmp_path / "experiments" / "2026-01-01_00-00-00-000000_mine"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text((finished_run / "config.yaml").read_text())
+    (run / "summary.json").write_text(json.dumps({"environment": {"threads": 10_000}}))
+    ((config, _),) = composed("like=mine", cwd=tmp_path)
+    assert config["trainer"]["threads"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        (["like=nothing"], ["like=nothing: not a run folder"]),
+        (["like=RUN", "resume=RUN"], ["cannot be combined with resume="]),
+        (["like=RUN", "lr=1"], ["lr: unknown key", "optimizer.lr"]),
+        (["like=RUN", "experiment=enet_cityscapes"], ["experiment=enet_cityscapes", "leave out like="]),
+    ],
+)
+def test_mistakes(tmp_path: Path, finished_run: Path, words: list[str], fragments: list[str]) -> None:
+    words = [word.replace("RUN", str(finished_run)) for word in words]
+    assert_refused(run_here(lambda cfg: None, "train", *words, cwd=tmp_path), *fragments)
+    assert runs_in(tmp_path) == []
+
+
+def test_a_config_that_would_run_code_is_refused(tmp_path: Path, finished_run: Path) -> None:
+    config = yaml.safe_load((finished_run / "config.yaml").read_text())
+    config["model"]["_target_"] = "os.system"
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "config.yaml").write_text(yaml.safe_dump(config))
+    assert_refused(run_here(lambda cfg: None, "train", "like=evil", cwd=tmp_path), "os.system", "beside like=")

@@ -1,0 +1,123 @@
+"""Runs by name, by the beginning of a name, and the latest one."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from utils import find_run as module
+from utils.errors import UserError
+from utils.find_run import find_run, mark_latest, without_link
+
+FIRST, SECOND = "2026-11-01_10-00-00-000001_dice", "2026-11-02_10-00-00-000001_dice_more"
+SWEEP = "2026-11-03_10-00-00-000001_sweep"
+
+
+@pytest.fixture(autouse=True)
+def experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in (FIRST, SECOND, f"{SWEEP}/0", "here"):
+        (tmp_path / "experiments" / name).mkdir(parents=True)
+    (tmp_path / "experiments" / "README.md").write_text("")
+    return tmp_path / "experiments"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (f"experiments/{FIRST}", f"experiments/{FIRST}"),
+        (f"experiments/{FIRST}/", f"experiments/{FIRST}"),
+        (FIRST, f"experiments/{FIRST}"),
+        ("dice", f"experiments/{FIRST}"),  # the whole name counts more than the beginning of another
+        ("dice_", f"experiments/{SECOND}"),
+        ("2026-11-02", f"experiments/{SECOND}"),
+        ("experiments/2026-11-02", f"experiments/{SECOND}"),
+        ("sweep/0", f"experiments/{SWEEP}/0"),
+        ("sw/0", f"experiments/{SWEEP}/0"),
+        ("here", "experiments/here"),
+        ("nothing", "nothing"),
+        ("sweep/7", "sweep/7"),
+        ("../here", "../here"),
+        ("READ", "READ"),  # a file
+        ("latest", "latest"),
+        (f"/elsewhere/{FIRST}", f"/elsewhere/{FIRST}"),
+    ],
+)
+def test_names(given: str, expected: str) -> None:
+    assert find_run(given, "resume") == expected
+
+
+def test_a_path_counts_more_than_a_name(tmp_path: Path) -> None:
+    (tmp_path / "dice").mkdir()
+    assert find_run("dice", "resume") == "dice"
+
+
+def test_several_are_listed_in_a_line() -> None:
+    with pytest.raises(UserError) as found:
+        find_run("2026", "checkpoint")
+    message = str(found.value)
+    assert message.startswith("checkpoint=2026: 3 folders match: ") and len(message.splitlines()) == 1
+    assert all(name in message for name in (FIRST, SECOND, SWEEP))
+
+
+def test_the_latest(experiments: Path, tmp_path: Path) -> None:
+    for name in (FIRST, SECOND):
+        mark_latest(Path("experiments", name))
+        assert (experiments / "latest").readlink() == Path(name)
+        assert find_run("latest", "resume") == find_run("experiments/latest", "resume") == f"experiments/{name}"
+    mark_latest(Path("experiments", SWEEP))
+    assert find_run("latest/0", "checkpoint") == f"experiments/{SWEEP}/0"
+    (tmp_path / "elsewhere").mkdir()
+    mark_latest(tmp_path / "elsewhere")
+    assert not (tmp_path / "latest").exists()
+
+
+def test_where_links_cannot_be_made(experiments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no privilege")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    for name in (FIRST, SECOND):
+        mark_latest(Path("experiments", name))
+        assert (experiments / "latest").is_file()
+        assert find_run("latest", "resume") == find_run("experiments/latest", "run") == f"experiments/{name}"
+
+
+def test_a_link_to_elsewhere_is_not_followed(experiments: Path) -> None:
+    (experiments / "latest").write_text("../../etc")
+    assert without_link(Path("experiments/latest")) == Path("experiments/latest")
+
+
+def _mark(name: str) -> None:
+    for _ in range(200):
+        mark_latest(Path("experiments", name))
+
+
+def test_processes_that_start_at_once(experiments: Path) -> None:
+    mark_latest(Path("experiments", FIRST))
+    with get_context("fork").Pool(3) as pool, ThreadPoolExecutor(1) as thread:
+        done = pool.map_async(_mark, [FIRST, SECOND, SWEEP])
+
+        def watch() -> int:
+            seen = 0
+            while not done.ready():
+                assert str((experiments / "latest").readlink()) in (FIRST, SECOND, SWEEP)
+                seen += 1
+            return seen
+
+        assert thread.submit(watch).result() > 0
+        done.get()
+    assert not list(experiments.glob(".latest*"))
+    assert module.find_run("latest", "resume").startswith("experiments/2026")
+
+
+def test_every_run_of_a_list_is_found() -> None:
+    from cli.command_line import hydra_words
+
+    (word,) = hydra_words(["checkpoint=[dice_, here]"], "infer")
+    assert word == f"checkpoint=['experiments/{SECOND}','experiments/here']"
+    assert hydra_words(["checkpoint=sweep/0"], "infer") == [f"checkpoint='experiments/{SWEEP}/0'"]
+    assert hydra_words(["runs=experiments/*dice*"], "compare") == ["runs='experiments/*dice*'"]

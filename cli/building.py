@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from cli.config import build, build_network, plain, pretrained_options
 from cli.data_building import Splits, build_splits, image_size_of, loaders
-from cli.resuming import OpenRun, check_resumable, threads_of
+from cli.resuming import OpenRun, check_resumable, check_same_samples, threads_of
 from cli.validation import DISTILL_KEYS, OPTIMIZER_KEYS
 from utils.errors import UserError
 from utils.paths import user_path
@@ -83,6 +83,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     distillation = build_distillation(cfg, trainer, labels)
     metric_columns = trainer.metric_columns(unweighted_loss(cfg), labels, distils=distillation is not None)
     if run.checkpoint is not None:
+        check_same_samples(cfg, run, splits)
         check_resumable(run, model, optimizer, metric_columns, trainer.options.ema)
     loss = trainer.prepare(build_loss(cfg, splits.train))
     steps = trainer.steps_per_epoch(train)

@@ -27,6 +27,7 @@ MAY_CHANGE = {
     "trainer.log_every",
     "data.num_workers",
     "data.cache",
+    *("data.root", "data.labels"),  # the samples are compared instead
 }
 """Keys that may differ from the run's when it is resumed. Those of the logger may, too."""
 CLASSIFIERS = (*(f"efficientnet_b{i}" for i in range(8)), *(f"efficientnet_lite{i}" for i in range(3)))

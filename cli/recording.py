@@ -70,9 +70,11 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
 
 def _facts(cfg: DictConfig, config: dict[str, Any], run: OpenRun, training: Training) -> dict[str, Any]:
     """Return the values of summary.json that are known before the first step."""
+    from data.fingerprint import fingerprint
     from engine import distributed
     from utils.environment import environment
 
+    splits = training.splits
     facts = {
         "name": cfg.name,
         "notes": cfg.notes,
@@ -83,6 +85,7 @@ def _facts(cfg: DictConfig, config: dict[str, Any], run: OpenRun, training: Trai
         "seed": cfg.seed,
         "processes": distributed.processes(),
         "environment": environment(training.trainer.device),
+        "samples": {"train": fingerprint(splits.train), "validation": fingerprint(splits.validation)},
     }
     if run.checkpoint is not None:
         return facts | {"resumed": [*run.folder.read_summary().get("resumed", []), overrides()]}

@@ -18,10 +18,13 @@ from utils import torchrun
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
 from utils.run_folder import RunFolder
+from utils.trusted import read_plain
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
+
+    from cli.data_building import Splits
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +100,38 @@ def check_resumable(
     with _skip_damaged_job():
         check_fit(run.checkpoint["training"], model, terms, optimizer, keeps_average, run.folder.last)
         run.folder.read_rows(columns=metric_columns)
+
+
+def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
+    """Check that a run whose data have moved finds the same classes and samples.
+
+    Raises:
+        UserError: it does not.
+    """
+    from data.fingerprint import fingerprint
+    from data.labels import LabelSet
+
+    assert run.checkpoint is not None
+    before = read_plain(run.folder.path / "config.yaml").get("data") or {}
+    now = {key: cfg.data.get(key) for key in ("root", "labels") if cfg.data.get(key) != before.get(key)}
+    if not now:
+        return
+    place = ", ".join(f"data.{key}={value}" for key, value in now.items())
+    remedy = "the run needs the data that it began with"
+    labels, found = LabelSet.from_dict(run.checkpoint["labels"]), splits.validation_set.labels
+    if labels.to_dict() != found.to_dict():
+        raise UserError(f"{place}: its classes, their colours or ids differ; {remedy}")
+    recorded = run.folder.read_summary().get("samples")
+    if not isinstance(recorded, dict):
+        log.warning("%s: the run is of an older version and has no record of its samples to compare with", place)
+        return
+    for split, samples in (("train", splits.train), ("validation", splits.validation)):
+        was, there = recorded.get(split) or {}, fingerprint(samples)
+        if was.get("samples") != there["samples"]:
+            counts = f"{there['samples']} {split} samples, and {was.get('samples')} when the run began"
+            raise UserError(f"{place}: {counts}; {remedy}")
+        if was.get("sha256") != there["sha256"]:
+            raise UserError(f"{place}: names or sizes of the files of the {split} samples differ; {remedy}")
 
 
 def resume_command(run: RunFolder, processes: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cli.config import in_sweep, options_chosen, overrides, plain
 from cli.resuming import OpenRun, resume_command
 from cli.session import note_training
 from utils.find_run import mark_latest
+from utils.trusted import read_plain
 
 if TYPE_CHECKING:
     from cli.building import Training
@@ -88,7 +90,17 @@ def _facts(cfg: DictConfig, config: dict[str, Any], run: OpenRun, training: Trai
         "samples": {"train": fingerprint(splits.train), "validation": fingerprint(splits.validation)},
     }
     if run.checkpoint is not None:
-        return facts | {"resumed": [*run.folder.read_summary().get("resumed", []), overrides()]}
+        before = run.folder.read_summary()
+        continuation = {
+            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "after_epoch": run.checkpoint["epoch"],
+            "epochs": cfg.trainer.epochs,
+            "words": overrides(),
+        }
+        return facts | {
+            "resumed": [*before.get("resumed", []), overrides()],
+            "continuations": [*before.get("continuations", []), continuation],
+        }
     return facts | {"overrides": overrides(), "options": options_chosen()}
 
 
@@ -111,6 +123,25 @@ def _announce(cfg: DictConfig, run: OpenRun, training: Training) -> None:
         log.info("images are normalised as the weights need: mean %s, std %s", normalization.mean, normalization.std)
     if run.checkpoint is not None:
         log.info("resumed after epoch %d, step %d, of %d epochs", run.checkpoint["epoch"], run.step, cfg.trainer.epochs)
+        before = read_plain(run.folder.path / "config.yaml").get("trainer", {}).get("epochs")
+        if before not in (None, cfg.trainer.epochs):
+            log.info("%s", _schedule_ahead(before, cfg.trainer.epochs, run, training))
+
+
+def _schedule_ahead(before: int, epochs: int, run: OpenRun, training: Training) -> str:
+    """Return what the learning rate does now that the number of epochs has changed."""
+    assert run.checkpoint is not None
+    last = run.checkpoint["training"]["optimizer"]["param_groups"][0].get("lr")
+    scheduler = training.components.scheduler
+    rates = [
+        scheduler.base_lrs[0] * scheduler.lr_lambdas[0](step)
+        for step in (run.step, training.trainer.steps_per_epoch(training.train) * epochs - 1)
+    ]
+    was = f", after {last:.2g}" if isinstance(last, int | float) else ""
+    return (
+        f"trainer.epochs was {before}: the schedule is computed anew over {epochs} epochs, so the learning rate goes on"
+        f" with {rates[0]:.2g}{was}, and ends with {rates[1]:.2g}"
+    )
 
 
 def _pictures(training: Training) -> Any:

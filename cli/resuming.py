@@ -162,6 +162,8 @@ def _checkpoint_to_resume(cfg: DictConfig, run: RunFolder) -> dict[str, Any] | N
 def _is_finished(cfg: DictConfig, run: RunFolder, checkpoint: dict[str, Any]) -> bool:
     """Whether all epochs are done and the figures are drawn."""
     done = checkpoint["epoch"]
+    if done > cfg.trainer.epochs and in_sweep() and run.read_summary().get("resumed"):
+        return True  # it was continued by itself
     if done > cfg.trainer.epochs:
         raise UserError(f"trainer.epochs={cfg.trainer.epochs}: {run.path} has trained for {done} epochs already")
     return done == cfg.trainer.epochs and run.read_summary().get("status") == "finished"

@@ -32,7 +32,10 @@ def check_same_config(folder: RunFolder, config: dict[str, Any]) -> None:
         if not has_begun or not (folder.path / "config.yaml").exists():
             return
         before = read_plain(folder.path / "config.yaml")
-        changed = differences(before, config, SWEEP_MAY_CHANGE | {"sweep", "like"})
+        may_change = SWEEP_MAY_CHANGE | {"sweep", "like"}
+        if summary.get("resumed"):  # by itself, for more epochs
+            may_change |= {"trainer.epochs"}
+        changed = differences(before, config, may_change)
     except (OSError, ValueError, AttributeError, UserError) as error:
         raise Occupied(f"{folder.path}: its summary.json or config.yaml is damaged; {remedy}") from error
     if changed:
@@ -122,7 +125,7 @@ def _states(folder: Path) -> dict[str, tuple[str, str]]:
 def _state(job: Path) -> tuple[str, str]:
     try:
         summary = RunFolder(job).read_summary()
-        return str(summary.get("status", "missing")), str(summary.get("error") or "")
+        return RunFolder(job).status(), str(summary.get("error") or "")
     except (UserError, OSError, ValueError):
         return "damaged", ""
 

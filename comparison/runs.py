@@ -19,6 +19,7 @@ from utils.errors import UserError
 from utils.find_run import LATEST, without_link
 from utils.flat import flattened
 from utils.paths import user_path
+from utils.processes import is_gone
 from utils.text import cleaned
 
 SWEEP = "multirun.yaml"  # Hydra writes it into the folder of a sweep
@@ -46,7 +47,9 @@ class Run:
 
     @property
     def status(self) -> str:
-        return str(self.summary.get("status", "unknown"))
+        """The status in summary.json; `killed` if a run was running and its process, of this machine, is gone."""
+        status = str(self.summary.get("status", "unknown"))
+        return "killed" if status == "running" and is_gone(self.summary.get("process")) else status
 
     @property
     def live_status(self) -> str:

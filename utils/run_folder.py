@@ -20,6 +20,7 @@ from utils.errors import LostProcess, UserError
 from utils.files import atomic_write, make_folder
 from utils.interruption import Interrupted
 from utils.paths import is_file, is_folder
+from utils.processes import is_gone, this_process
 
 NEW_SUMMARY = "restore it, or delete it to resume without it"
 NEW_METRICS = "fix it, or delete it to resume without the rows before"
@@ -180,6 +181,13 @@ class RunFolder:
         check_schema(StoredSummary, summary, path, NEW_SUMMARY)
         return summary
 
+    def status(self) -> str:
+        """Return the status in summary.json, `missing` if there is none, or `killed` if a run was running and its process
+        is gone. Raises as `read_summary`."""
+        summary = self.read_summary()
+        status = str(summary.get("status") or "missing")
+        return "killed" if status == "running" and is_gone(summary.get("process")) else status
+
     @contextmanager
     def recording(self, **facts: Any) -> Iterator[None]:
         """Write `facts` to summary.json, and keep its status and times up to date while a run trains.
@@ -188,7 +196,8 @@ class RunFolder:
         """
         before = self.read_summary()
         began, earlier = time.perf_counter(), before.get("seconds") or 0.0
-        self.update_summary(status="running", started=before.get("started", _now()), ended=None, error=None, **facts)
+        started = before.get("started", _now())
+        self.update_summary(status="running", started=started, ended=None, error=None, process=this_process(), **facts)
 
         def end(status: str, error: str | None = None) -> None:
             if status != "finished" and self.read_summary().get("status") != "running":

@@ -1,6 +1,6 @@
 // The table of runs: sorting, filtering, and selecting runs for the charts.
 
-const status = (run) => (run.status === "running?" ? "silent" : ["finished", "running", "failed", "interrupted"].includes(run.status) ? run.status : "unknown");
+const status = (run) => (run.status === "running?" ? "silent" : ["finished", "running", "failed", "interrupted", "killed", "pruned"].includes(run.status) ? run.status : "unknown");
 
 const COLUMNS = [
   { title: "run", value: (run) => run.label, kind: "name", cell: nameCell },

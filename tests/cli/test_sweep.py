@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,8 @@ import yaml
 from cli.command_line import hydra_words, with_plugin_defaults
 from cli.sweep import check_same_config, is_finished, note_refused, summary
 from cli.sweep_words import merged_words, recorded_words
+from tests.in_process import run_here
+from train_segmentation import train
 from utils.errors import Occupied, UserError
 from utils.run_folder import RunFolder
 
@@ -96,6 +100,26 @@ def test_a_job_goes_on_only_with_its_own_config(tmp_path: Path) -> None:
     assert "seed was 0 and is now 1; trainer.epochs was 3 and is now 4\n" in str(caught.value)
     assert "device" not in str(caught.value)
     check_same_config(folder, {"seed": 0, "sweep": "x", "trainer": {"epochs": 3, "device": "cuda"}})
+    folder.update_summary(resumed=[["trainer.epochs=3"]])  # by itself, for more epochs than the sweep has
+    check_same_config(folder, {"seed": 0, "sweep": "x", "trainer": {"epochs": 2, "device": "cpu"}})
+
+
+@pytest.mark.parametrize("status", ["finished", "interrupted"])
+def test_a_job_that_was_continued_by_itself_is_left_as_it_is(tmp_path: Path, finished_run: Path, status: str) -> None:
+    said = [*json.loads((finished_run / "summary.json").read_text())["overrides"], "trainer.epochs=1"]
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    a_sweep(sweep, *[word for word in said if word != "trainer.epochs=2"])
+    shutil.copytree(finished_run, sweep / "0")
+    job = RunFolder(sweep / "0")
+    job.update_summary(status=status, resumed=[["trainer.epochs=2"]])
+    before = {
+        path: path.read_bytes() for path in (sweep / "0").rglob("*") if path.name != "train.log" and path.is_file()
+    }
+    done = run_here(train, "train", "--multirun", "sweep=sweep", cwd=tmp_path)
+    assert done.returncode == (0 if status == "finished" else 1), done.stderr
+    assert "refused" not in done.stdout and "damaged" not in done.stdout
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_the_ending_shows_what_failed_and_how_to_go_on(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from comparison.runs import Run, read_runs
 from comparison.watch import drawn
 from tests.comparison.folders import add_metrics, change_summary, make_run
 from tests.conftest import ROOT, TINY, start_command
+from utils.processes import this_process
 
 
 def cells(text: str) -> dict[str, list[str]]:
@@ -42,6 +43,15 @@ def test_what_is_shown_of_a_run(tmp_path: Path) -> None:
     assert rest[-1] in ("7 min 50 s", "7 min 49 s")
     aged(run, 1000)
     assert cells(drawn(runs_of(tmp_path), "x", 10))["mine"][0::5] == ["running?", "silent for 16 min"]
+
+
+def test_a_killed_run(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone.wait()
+    for name, process in (("dead", {**this_process(), "pid": gone.pid}), ("alive", this_process())):
+        change_summary(make_run(tmp_path / name), name=name, status="running", process=process)
+    assert {run.path.name: run.status for run in runs_of(tmp_path)} == {"dead": "killed", "alive": "running"}
+    assert cells(drawn(runs_of(tmp_path), "x", 10))["dead"][0] == "killed"
 
 
 def test_those_under_way_come_first_then_the_latest(tmp_path: Path) -> None:

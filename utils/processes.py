@@ -1,0 +1,40 @@
+"""Tell whether the process of a run is still there."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+TOLERANCE = 5.0
+"""Seconds by which the start of a process may seem to differ, since clocks are set."""
+
+
+def this_process() -> dict[str, Any]:
+    """Return what identifies this process, for summary.json."""
+    import psutil
+
+    return {"host": platform.node(), "pid": os.getpid(), "created": round(psutil.Process().create_time(), 3)}
+
+
+def is_gone(process: Any) -> bool:
+    """Whether a process is known to have ended: one of this machine that is not there any more.
+
+    Args:
+        process: as `this_process` returned it; anything else counts as not known.
+    """
+    if not isinstance(process, Mapping) or process.get("host") != platform.node():
+        return False
+    pid, created = process.get("pid"), process.get("created")
+    if not isinstance(pid, int) or not isinstance(created, int | float) or not 0 < pid < 2**31:
+        return False
+    import psutil
+
+    try:
+        found = psutil.Process(pid)
+        return found.status() == psutil.STATUS_ZOMBIE or abs(found.create_time() - created) > TOLERANCE
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False

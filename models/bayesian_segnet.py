@@ -29,13 +29,15 @@ class BayesianSegNet(nn.Module):
         num_classes: number of classes.
         dropout: probability of the dropout after the three deepest blocks of encoder and decoder (section 3.2, central
             encoder-decoder).
+        in_channels: number of channels of the images.
     """
 
-    def __init__(self, num_classes: int, dropout: float = 0.5) -> None:
+    def __init__(self, num_classes: int, dropout: float = 0.5, in_channels: int = 3) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        self.in_channels = in_channels
         check_share(dropout=dropout)
-        inputs = [3, *(stage[-1] for stage in STAGES[:-1])]
+        inputs = [in_channels, *(stage[-1] for stage in STAGES[:-1])]
         self.encoder = nn.ModuleList(convs(before, stage) for before, stage in zip(inputs, STAGES, strict=True))
         # A mirrored stage ends with the number of channels that the stage starts with.
         mirrored = [(*stage[:0:-1], before) for before, stage in zip(inputs, STAGES, strict=True)]
@@ -47,7 +49,7 @@ class BayesianSegNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
-        check_images(images)
+        check_images(images, self.in_channels)
         x, pooled = images, []
         for depth, block in enumerate(self.encoder):
             x = block(x)

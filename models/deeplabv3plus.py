@@ -60,6 +60,7 @@ class DeepLabV3Plus(nn.Module):
         output_stride: stride of the encoder's coarsest map: 16 or 8; 8 doubles the dilations of the pyramid.
         separable: use depthwise-separable convolutions in pyramid and decoder.
         dropout: probability of the dropout after the pyramid.
+        in_channels: number of channels of the images.
     """
 
     def __init__(
@@ -69,13 +70,15 @@ class DeepLabV3Plus(nn.Module):
         output_stride: Literal[8, 16] = 16,
         separable: bool = False,
         dropout: float = 0.1,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        self.in_channels = in_channels
         check_share(dropout=dropout)
         if output_stride not in (8, 16):
             raise ValueError(f"output_stride={output_stride}: must be 8 or 16")
-        self.encoder = build_encoder(encoder, output_stride)
+        self.encoder = build_encoder(encoder, output_stride, in_channels)
         if 4 not in self.encoder.strides:
             raise ValueError(f"encoder={encoder} has no features of stride 4, which the decoder needs")
         self.fine_index = self.encoder.strides.index(4)
@@ -92,7 +95,7 @@ class DeepLabV3Plus(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
-        check_images(images)
+        check_images(images, self.in_channels)
         maps = self.encoder(images)
         fine = self.fine(maps[self.fine_index])
         x = self.decoder(torch.cat([resize(self.aspp(maps[-1]), like=fine), fine], dim=1))

@@ -34,12 +34,14 @@ class EfficientSegNet(nn.Module):
     Args:
         num_classes: number of classes.
         encoder: `efficientnet_b0` (as published) to `efficientnet_b7`, `efficientnet_lite0` to `efficientnet_lite2`.
+        in_channels: number of channels of the images.
     """
 
-    def __init__(self, num_classes: int, encoder: str = "efficientnet_b0") -> None:
+    def __init__(self, num_classes: int, encoder: str = "efficientnet_b0", in_channels: int = 3) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        self.encoder = EfficientNetEncoder(encoder, stages=(2, 3, 4, 5, 7), head=True)
+        self.in_channels = in_channels
+        self.encoder = EfficientNetEncoder(encoder, stages=(2, 3, 4, 5, 7), head=True, in_channels=in_channels)
         *skips, coarse = self.encoder.channels  # 24, 40, 80, 112 and 1280
         widths = [*reversed(skips), skips[0]]
         self.decoders = nn.ModuleList(
@@ -51,7 +53,7 @@ class EfficientSegNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
-        check_images(images)
+        check_images(images, self.in_channels)
         height, width = images.shape[-2:]
         *skips, x = self.encoder(images)
         for decoder, skip, stride in zip(self.decoders, [*reversed(skips), None], (16, 8, 4, 2, 1), strict=True):

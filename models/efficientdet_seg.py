@@ -87,6 +87,7 @@ class EfficientDetSeg(nn.Module):
         head: `topdown`, or `p2`, the paper's, whose logits are upsampled from stride 4.
         fusion: how the pyramid combines maps: `fast_normalised` or `sum`.
         checkpointing: save memory in training by recomputing the blocks of the encoder in the backward pass.
+        in_channels: number of channels of the images.
     """
 
     def __init__(
@@ -97,15 +98,19 @@ class EfficientDetSeg(nn.Module):
         head: Literal["topdown", "p2"] = "topdown",
         fusion: Literal["fast_normalised", "sum"] = "fast_normalised",
         checkpointing: bool = False,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        self.in_channels = in_channels
         if not 0 <= compound < len(SIZES):
             raise ValueError(f"compound={compound}: must be from D0 to D{len(SIZES) - 1}")
         if head not in ("topdown", "p2"):
             raise ValueError(f"head={head}: must be topdown or p2")
         name = encoder or f"efficientnet_b{compound}"
-        self.encoder = EfficientNetEncoder(name, stages=(2, 3, 5, 7), checkpointing=checkpointing)
+        self.encoder = EfficientNetEncoder(
+            name, stages=(2, 3, 5, 7), checkpointing=checkpointing, in_channels=in_channels
+        )
         channels, layers = SIZES[compound]
         self.bifpn = BiFPN(self.encoder.channels, channels, layers, fusion, finest_only=head == "p2")
         self.head = (PaperHead if head == "p2" else TopDownHead)(channels, num_classes)
@@ -115,6 +120,6 @@ class EfficientDetSeg(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
-        check_images(images)
+        check_images(images, self.in_channels)
         logits = self.head(self.bifpn(self.encoder(images)), images.shape[-2:])
         return logits if logits.shape[-2:] == images.shape[-2:] else resize(logits, like=images)

@@ -23,7 +23,7 @@ from models.layers import BatchNorm, as_in_efficientnet
 from models.recomputation import recomputed
 from models.same_padding import SameConv2d
 from models.timm_networks import create_timm_network
-from models.weight_files import download_state_dict, misfits, read_state_dict
+from models.weight_files import download_state_dict, misfits, read_state_dict, with_input_channels
 from utils.errors import UserError, did_you_mean
 
 EFFICIENTNETS = (*(f"efficientnet_b{i}" for i in range(8)), *SCALES)
@@ -48,7 +48,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (N, 3, H, W) -> maps (N, channels[i], about H / strides[i], about W / strides[i])."""
+        """Images (N, C, H, W) -> maps (N, channels[i], about H / strides[i], about W / strides[i])."""
 
     @abstractmethod
     def load_weights(self, weights: str) -> None:
@@ -89,6 +89,7 @@ class EfficientNetEncoder(Encoder):
         head: replace the output of stage 7 by that of the 1x1 convolution after it.
         output_stride: 32, 16 or 8. Stages with a larger stride use dilated convolutions instead.
         checkpointing: store only the input of each block, and recompute the block in the backward pass.
+        in_channels: number of channels of the images.
 
     Raises:
         ValueError: there is no encoder of that name.
@@ -101,6 +102,7 @@ class EfficientNetEncoder(Encoder):
         head: bool = False,
         output_stride: int = 32,
         checkpointing: bool = False,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         if name not in EFFICIENTNETS:
@@ -123,6 +125,9 @@ class EfficientNetEncoder(Encoder):
         ends = list(accumulate(repeats))
         self._stage_of = {end - 1: stage for stage, end in enumerate(ends, 1)}  # of each stage's last block
         self.drop_rates = [net._global_params.drop_connect_rate * i / ends[-1] for i in range(ends[-1])]
+        if in_channels != 3:
+            stem = self._conv_stem
+            self._conv_stem = nn.Conv2d(in_channels, stem.out_channels, stem.kernel_size, stem.stride, bias=False)
         strides = _set_strides(self._blocks, output_stride)
         _replace_layers(self)
         last = [ends[stage - 1] - 1 for stage in stages]
@@ -147,6 +152,7 @@ class EfficientNetEncoder(Encoder):
         state, own = self._read_weights(weights, "model.encoder_weights"), self.state_dict()
         head = ("_conv_head.", "_bn1.", "_fc.")  # the classifier's layers, which an encoder may lack
         state = {key: value for key, value in state.items() if key in own or not key.startswith(head)}
+        state = with_input_channels(state, own)
         wrong = misfits(own, state)
         if wrong:
             raise UserError(f"model.encoder_weights={weights}: weights of another encoder: {wrong[0]}")
@@ -170,15 +176,16 @@ class TimmEncoder(Encoder):
     Args:
         name: as in timm: `xception65`, `resnet50`, `mobilenetv3_large_100` ...
         output_stride: stride of the coarsest map: 32, 16 or 8, if the network supports it.
+        in_channels: number of channels of the images.
 
     Raises:
         ValueError: timm has no such network, or it does not support the output stride.
     """
 
-    def __init__(self, name: str, output_stride: int = 32) -> None:
+    def __init__(self, name: str, output_stride: int = 32, in_channels: int = 3) -> None:
         super().__init__()
-        self.name, self.output_stride = name, output_stride
-        self.net = create_timm_network(name, output_stride)
+        self.name, self.output_stride, self.in_channels = name, output_stride, in_channels
+        self.net = create_timm_network(name, output_stride, in_channels=in_channels)
         info: Any = self.net.feature_info
         self.channels, self.strides = tuple(info.channels()), tuple(info.reduction())
 
@@ -187,16 +194,16 @@ class TimmEncoder(Encoder):
 
     def load_weights(self, weights: str) -> None:
         with torch.random.fork_rng(devices=[]):  # timm initialises the network first
-            self.net = create_timm_network(self.name, self.output_stride, weights)
+            self.net = create_timm_network(self.name, self.output_stride, weights, self.in_channels)
         config: Any = self.net.pretrained_cfg
         self.input_mean, self.input_std = tuple(config["mean"]), tuple(config["std"])
 
 
-def build_encoder(name: str, output_stride: int = 32) -> Encoder:
+def build_encoder(name: str, output_stride: int = 32, in_channels: int = 3) -> Encoder:
     """Build an encoder by the name of an EfficientNet or of a network of timm."""
     if name in EFFICIENTNETS:
-        return EfficientNetEncoder(name, output_stride=output_stride)
-    return TimmEncoder(name, output_stride)
+        return EfficientNetEncoder(name, output_stride=output_stride, in_channels=in_channels)
+    return TimmEncoder(name, output_stride, in_channels)
 
 
 def _set_strides(blocks: Any, output_stride: int) -> list[int]:

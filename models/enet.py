@@ -27,18 +27,22 @@ from models.layers import (
 
 
 class InitialBlock(nn.Module):
-    """3x3 convolution of stride 2 (13 channels), concatenated with the max-pooled image."""
+    """3x3 convolution of stride 2 (13 channels), concatenated with the max-pooled image.
+
+    Of images of more than three channels, only the first three are pooled.
+    """
 
     def __init__(self, in_channels: int = 3, out_channels: int = 16) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels - in_channels, 3, stride=2, padding=1, bias=False)
+        self.pooled = min(in_channels, 3)
+        self.conv = nn.Conv2d(in_channels, out_channels - self.pooled, 3, stride=2, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.norm = nn.BatchNorm2d(out_channels)
         self.activation = PReLU(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 16, ceil(H/2), ceil(W/2))."""
-        return self.activation(self.norm(torch.cat([self.conv(x), self.pool(x)], dim=1)))
+        """(N, C, H, W) -> (N, 16, ceil(H/2), ceil(W/2))."""
+        return self.activation(self.norm(torch.cat([self.conv(x), self.pool(x[:, : self.pooled])], dim=1)))
 
 
 def _activation(channels: int, decoder: bool) -> nn.Module:
@@ -160,6 +164,7 @@ class ENet(nn.Module):
         dropout: probability of the spatial dropout from bottleneck2.0 on.
         auxiliary: train with an auxiliary head after the encoder, weighted by `loss.auxiliary_weight`; skipped in eval
             mode. (The paper trains the encoder on its own first, section 5.1.)
+        in_channels: number of channels of the images.
     """
 
     def __init__(
@@ -168,11 +173,13 @@ class ENet(nn.Module):
         encoder_dropout: float = 0.01,
         dropout: float = 0.1,
         auxiliary: bool = False,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        self.in_channels = in_channels
         check_share(encoder_dropout=encoder_dropout, dropout=dropout)
-        self.initial = InitialBlock()
+        self.initial = InitialBlock(in_channels)
         self.down1 = Downsampling(16, 64, encoder_dropout)
         self.stage1 = nn.Sequential(*[Bottleneck(64, encoder_dropout) for _ in range(4)])
         self.down2 = Downsampling(64, 128, dropout)
@@ -204,7 +211,7 @@ class ENet(nn.Module):
 
         In training mode with an auxiliary head, a tuple: these logits, then those of the head, of the same shape.
         """
-        check_images(images)
+        check_images(images, self.in_channels)
         half = self.initial(images)
         quarter, indices1 = self.down1(half)
         quarter = self.stage1(quarter)

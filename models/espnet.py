@@ -77,6 +77,7 @@ class ESPNet(nn.Module):
         interpolation: upsampling method: `bilinear`, or `nearest` as in the authors' code.
         auxiliary: train with an auxiliary head after the encoder, weighted by `loss.auxiliary_weight`; skipped in eval
             mode. (Not in the paper.)
+        in_channels: number of channels of the images.
     """
 
     def __init__(
@@ -87,13 +88,15 @@ class ESPNet(nn.Module):
         dropout: float = 0.3,
         interpolation: Literal["bilinear", "nearest"] = "bilinear",
         auxiliary: bool = False,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        self.in_channels = in_channels
         check_share(dropout=dropout)
         check_interpolation(interpolation)
         self.interpolation: Interpolation = interpolation
-        self.encoder = EfficientNetEncoder(encoder, stages=(2, 7))
+        self.encoder = EfficientNetEncoder(encoder, stages=(2, 7), in_channels=in_channels)
         fine, coarse = self.encoder.channels
         self.pyramid = PyramidPooling(coarse, interpolation)
         width = self.pyramid.out_channels
@@ -115,7 +118,7 @@ class ESPNet(nn.Module):
 
         In training mode with an auxiliary head, a tuple: these logits, then those of the head, of the same shape.
         """
-        check_images(images)
+        check_images(images, self.in_channels)
         fine, coarse = self.encoder(images)
         x = resize(self.pyramid(coarse), fine, self.interpolation)
         if self.fusion is not None:

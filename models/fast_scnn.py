@@ -89,6 +89,7 @@ class FastSCNN(nn.Module):
             extractor (section 4; the layers of the heads are not specified), each weighted by `loss.auxiliary_weight`.
             They are skipped in eval mode.
         dropout: probability of the dropout before the last convolution.
+        in_channels: number of channels of the images.
     """
 
     def __init__(
@@ -96,12 +97,16 @@ class FastSCNN(nn.Module):
         num_classes: int,
         auxiliary: bool = False,
         dropout: float = 0.1,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        self.in_channels = in_channels
         check_share(dropout=dropout)
         self.learning_to_downsample = nn.Sequential(
-            conv_norm_act(3, 32, stride=2), depthwise_separable(32, 48, stride=2), depthwise_separable(48, 64, stride=2)
+            conv_norm_act(in_channels, 32, stride=2),
+            depthwise_separable(32, 48, stride=2),
+            depthwise_separable(48, 64, stride=2),
         )
         self.global_features = nn.Sequential(
             *(Bottleneck(64, 64, 2), Bottleneck(64, 64, 1), Bottleneck(64, 64, 1)),
@@ -125,7 +130,7 @@ class FastSCNN(nn.Module):
 
         In training mode with auxiliary heads, a tuple: these logits, then those of the heads, of the same shape.
         """
-        check_images(images)
+        check_images(images, self.in_channels)
         fine = self.learning_to_downsample(images)
         deep = self.global_features(fine)
         logits = resize(self.classifier(self.fusion(fine, deep)), like=images)

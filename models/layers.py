@@ -34,18 +34,21 @@ def check_share(**shares: float) -> None:
             raise ValueError(f"{name}={value}: must be at least 0 and less than 1")
 
 
-def check_images(images: Tensor) -> None:
+def check_images(images: Tensor, in_channels: int = 3) -> None:
     """Check the shape of a batch of images.
 
     Raises:
-        ValueError: the shape is not (N, 3, H, W) with H and W from 32; says how to convert them.
+        ValueError: the shape is not (N, in_channels, H, W) with H and W from 32; says how to convert them.
     """
     if images.ndim != 4:
-        raise ValueError(f"images of shape {tuple(images.shape)}: expected (N, 3, H, W); images[None] is a batch of 1")
+        raise ValueError(
+            f"images of shape {tuple(images.shape)}: expected (N, {in_channels}, H, W); images[None] is a batch of 1"
+        )
     channels, height, width = images.shape[1:]
-    if channels != 3:
+    if channels != in_channels:
         hint = "images.expand(-1, 3, -1, -1) copies one" if channels == 1 else "images[:, :3] takes the first three"
-        raise ValueError(f"images of {channels} channels: expected 3 (RGB); {hint}")
+        expected = f"3 (RGB); {hint}" if in_channels == 3 else f"{in_channels}; pass the channels of its training"
+        raise ValueError(f"images of {channels} channels: expected {expected}")
     if height < SMALLEST_SIDE or width < SMALLEST_SIDE:
         raise ValueError(
             f"images of {height}x{width}: must be at least {SMALLEST_SIDE}x{SMALLEST_SIDE}; resize or pad them"

@@ -55,6 +55,7 @@ class SeparableUNet(nn.Module):
         num_classes: number of classes.
         dropout: probability of the dropout at the lowest resolution.
         interpolation: upsampling method, `bilinear` or `nearest`.
+        in_channels: number of channels of the images.
     """
 
     def __init__(
@@ -62,14 +63,16 @@ class SeparableUNet(nn.Module):
         num_classes: int,
         dropout: float = 0.5,
         interpolation: Literal["bilinear", "nearest"] = "bilinear",
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        self.in_channels = in_channels
         check_share(dropout=dropout)
         check_interpolation(interpolation)
         self.downs = nn.ModuleList(
             nn.Sequential(conv_norm_act(before, width), separable_norm_act(width, width))
-            for before, width in zip((3, *WIDTHS), WIDTHS, strict=False)
+            for before, width in zip((in_channels, *WIDTHS), WIDTHS, strict=False)
         )
         self.middle = nn.Sequential(
             separable_norm_act(WIDTHS[-1], MIDDLE), separable_norm_act(MIDDLE, MIDDLE), nn.Dropout(dropout)
@@ -81,7 +84,7 @@ class SeparableUNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
-        check_images(images)
+        check_images(images, self.in_channels)
         x, skips = images, []
         for down in self.downs:
             skips.append(down(x))

@@ -12,7 +12,7 @@ from models.weight_files import misfits, read_state_dict
 from utils.errors import UserError, did_you_mean
 
 
-def create_timm_network(name: str, output_stride: int, weights: str | None = None) -> nn.Module:
+def create_timm_network(name: str, output_stride: int, weights: str | None = None, in_channels: int = 3) -> nn.Module:
     """Create a network of timm that returns feature maps; arguments and errors as `models.encoders.TimmEncoder`.
 
     Args:
@@ -40,7 +40,12 @@ def create_timm_network(name: str, output_stride: int, weights: str | None = Non
         source = {"pretrained_cfg_overlay": {"state_dict": state}}
     try:
         return timm.create_model(
-            name, features_only=True, pretrained=weights is not None, output_stride=output_stride, **source
+            name,
+            features_only=True,
+            pretrained=weights is not None,
+            output_stride=output_stride,
+            in_chans=in_channels,
+            **source,
         )
     except (NotImplementedError, AssertionError, TypeError) as error:
         raise ValueError(

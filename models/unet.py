@@ -38,20 +38,22 @@ class UNet(nn.Module):
 
     Args:
         num_classes: number of classes.
+        in_channels: number of channels of the images.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
         super().__init__()
         check_num_classes(num_classes)
+        self.in_channels = in_channels
         self.downs = nn.ModuleList(
-            double_conv(before, width) for before, width in zip((3, *WIDTHS), WIDTHS, strict=False)
+            double_conv(before, width) for before, width in zip((in_channels, *WIDTHS), WIDTHS, strict=False)
         )
         self.ups = nn.ModuleList(Up(width, above) for width, above in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True))
         self.classifier = nn.Conv2d(WIDTHS[0], num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
-        check_images(images)
+        check_images(images, self.in_channels)
         maps = [self.downs[0](images)]
         for down in self.downs[1:]:
             maps.append(down(F.max_pool2d(maps[-1], 2, ceil_mode=True)))

@@ -110,5 +110,27 @@ def misfits(own: StateDict, other: StateDict) -> list[str]:
     return wrong + [f"{key} does not exist here" for key in other if key not in own]
 
 
+def with_input_channels(state: dict[str, Tensor], own: StateDict) -> dict[str, Tensor]:
+    """Return a state dict in which convolutions of RGB images fit a network for images of other channels.
+
+    As timm does: the kernels of red, green and blue are repeated in turn and scaled by 3 / channels; for one channel
+    they are summed.
+
+    Args:
+        own: of that network. Only convolutions that differ in nothing but their 3 input channels are converted.
+    """
+    return {key: _with_channels(value, own[key].shape) if key in own else value for key, value in state.items()}
+
+
+def _with_channels(kernels: Tensor, shape: torch.Size) -> Tensor:
+    if kernels.ndim != 4 or len(shape) != 4 or kernels.shape[1] != 3 or shape[1] == 3:
+        return kernels
+    if (kernels.shape[0], *kernels.shape[2:]) != (shape[0], *shape[2:]):
+        return kernels
+    if shape[1] == 1:
+        return kernels.sum(1, keepdim=True)
+    return kernels[:, torch.arange(shape[1]) % 3] * (3 / shape[1])
+
+
 def _shape(tensor: Tensor) -> str:
     return "x".join(str(length) for length in tensor.shape) or "a number"

@@ -8,7 +8,7 @@ import logging
 from torch import Tensor, nn
 
 from models.encoders import Encoder
-from models.weight_files import misfits, read_weights
+from models.weight_files import misfits, read_weights, with_input_channels
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ def encoder_of(model: nn.Module, option: str) -> Encoder:
 def load_model_weights(model: nn.Module, weights: str, num_classes: int, reset_classifier: bool = False) -> None:
     """Load weights of a whole network; arguments and errors as `load_pretrained`."""
     (state, mean, std), own = read_weights(weights), model.state_dict()
+    state = with_input_channels(state, own)
     classifier = [key for key in state if key in own and _other_classes(own[key], state[key], num_classes)]
     kept = {key: value for key, value in state.items() if not (reset_classifier and key in classifier)}
     wrong = misfits({key: value for key, value in own.items() if not (reset_classifier and key in classifier)}, kept)
@@ -95,8 +96,7 @@ def load_model_weights(model: nn.Module, weights: str, num_classes: int, reset_c
             hint = "; model.reset_classifier=true loads all except the classifier"
         raise UserError(f"model.weights={weights}: weights of another network: {wrong[0]}{hint}")
     model.load_state_dict(kept, strict=False)
-    if mean is not None:
-        model.input_mean, model.input_std = mean, std  # type: ignore[assignment]
+    _set_statistics(model, mean, std)
     log.info("loaded %s%s", weights, f", except {', '.join(classifier)}" if len(kept) < len(state) else "")
 
 
@@ -107,17 +107,23 @@ def load_fitting_weights(model: nn.Module, weights: str) -> None:
         UserError: the file cannot be read, or none of its tensors fits.
     """
     (state, mean, std), own = read_weights(weights), model.state_dict()
+    state = with_input_channels(state, own)
     fitting = {key: state[key] for key in own if key in state and not misfits({key: own[key]}, {key: state[key]})}
     if not fitting:
         raise UserError(f"model.weights={weights}: none of its {len(state)} tensors fits {type(model).__name__}")
     model.load_state_dict(fitting, strict=False)
-    if mean is not None:
-        model.input_mean, model.input_std = mean, std  # type: ignore[assignment]
+    _set_statistics(model, mean, std)
     kept = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
     unused = [key for key in state if key not in fitting]
     log.info("loaded %d of %d tensors from %s", len(fitting), len(own), weights)
     log.info("layers that keep their initial values: %s", _layers(kept))
     log.info("layers of the file that were not used: %s", _layers(unused))
+
+
+def _set_statistics(model: nn.Module, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> None:
+    """Set `input_mean` and `input_std` to those of a checkpoint, if it is for images of as many channels."""
+    if mean is not None and len(mean) == getattr(model, "in_channels", 3):
+        model.input_mean, model.input_std = mean, std  # type: ignore[assignment]
 
 
 def _layers(keys: list[str]) -> str:

@@ -106,6 +106,11 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
 
     with Frames(int(source) if camera else source) as frames:
         predictor = predictor_of(cfg)
+        if not predictor.bands.is_rgb:
+            raise UserError(
+                f"input={cfg.input}: a video has red, green and blue of 8 bits, and the network takes photos of"
+                f" {predictor.bands.channels} channels; pass such photos"
+            )
         clock, shares = ImageClock(predictor), Counter[str]()
 
         def after_frame(mask: Any) -> None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LambdaLR
 
     from data.device_loading import AnyTrainingLoader, AnyValidationLoader
-    from data.labels import LabelSet
     from data.samples import SegmentationDataset
     from engine.distillation import Distillation
     from engine.trainer import Trainer
@@ -75,12 +74,12 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     splits = distributed.once_per_machine(lambda: build_splits(cfg))
     labels = splits.validation_set.labels
     train, validation = loaders(cfg, splits, trainer.device)
-    model = new_model(cfg, len(labels)) if run.checkpoint is None else build_model(run.checkpoint)
+    model = new_model(cfg, splits.train) if run.checkpoint is None else build_model(run.checkpoint)
     macs = multiply_adds(model, image_size_of(cfg))
     model = trainer.prepare(model)
     encoder_to_freeze(model, trainer.options)  # a mistake is reported before the run begins
     optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
-    distillation = build_distillation(cfg, trainer, labels)
+    distillation = build_distillation(cfg, trainer, splits.validation_set)
     metric_columns = trainer.metric_columns(unweighted_loss(cfg), labels, distils=distillation is not None)
     if run.checkpoint is not None:
         check_same_samples(cfg, run, splits)
@@ -113,14 +112,23 @@ def build_logger(cfg: DictConfig, run: OpenRun) -> Logger:
     return build(cfg.logger, "logger", folder=str(run.folder.path), first_step=run.step)
 
 
-def new_model(cfg: DictConfig, num_classes: int) -> nn.Module:
-    """Build the network of a new run, and load its pretrained weights."""
+def new_model(cfg: DictConfig, samples: SegmentationDataset) -> nn.Module:
+    """Build the network of a new run, and load its pretrained weights.
+
+    Images that are not RGB bytes are normalised by the statistics of the training samples, unless the network's own
+    weights come with statistics for as many channels.
+    """
+    from data.statistics import channel_statistics
+    from engine import distributed
     from engine.trial import try_model
     from models.weights import load_pretrained
 
-    model = build_network(cfg.model, num_classes)
+    num_classes = len(samples.labels)
+    model = build_network(cfg.model, num_classes, in_channels=samples.bands.channels)
     try_model(model, num_classes, (cfg.data.image_size[0], cfg.data.image_size[1]))
     load_pretrained(model, num_classes, **pretrained_options(cfg.model))
+    if not samples.bands.is_rgb and getattr(model, "input_mean", None) is None:
+        model.input_mean, model.input_std = distributed.once_per_machine(lambda: channel_statistics(samples))
     return model
 
 
@@ -148,11 +156,11 @@ def unweighted_loss(cfg: DictConfig) -> WeightedSum:
     return build(cfg.loss, "loss", **({"class_weights": None} if "class_weights" in cfg.loss else {}))
 
 
-def build_distillation(cfg: DictConfig, trainer: Trainer, labels: LabelSet) -> Distillation | None:
+def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationDataset) -> Distillation | None:
     """Build the teacher and the term that compares the network with it; None with `distill=none`.
 
     Raises:
-        UserError: there is no such checkpoint, or it is of a network for other classes.
+        UserError: there is no such checkpoint, or it is of a network for other classes or channels.
     """
     node = plain(cfg).get("distill") or {}  # a run that is resumed may be older than the option
     if "_target_" not in node:
@@ -165,7 +173,12 @@ def build_distillation(cfg: DictConfig, trainer: Trainer, labels: LabelSet) -> D
         checkpoint = load_checkpoint(teacher)
     except UserError as error:
         raise UserError(f"distill.teacher: {error}") from error
-    known = checkpoint["labels"]["names"]
+    known, labels, channels = checkpoint["labels"]["names"], dataset.labels, len(checkpoint["normalization"]["mean"])
+    if channels != dataset.bands.channels:
+        raise UserError(
+            f"distill.teacher={node['teacher']}: it takes photos of {channels} channels, and the data have"
+            f" {dataset.bands.channels}; pass a teacher trained on photos of {dataset.bands.channels} channels"
+        )
     if list(known) != list(labels.names):
         raise UserError(
             f"distill.teacher={node['teacher']}: it was trained for other classes: {', '.join(known)}\nthe data has"

@@ -25,6 +25,7 @@ from cli.validation import LOADER_KEYS, Origin, check_keys, pretrained_keys
 from utils.errors import UserError
 from utils.groups import CONF, options
 from utils.paths import user_path
+from utils.signatures import signature_of
 from utils.trusted import locate, read_plain
 
 FOLD, OTHER_FOLDS = "fold", "other_folds"
@@ -74,11 +75,28 @@ def _built(value: Any, path: str) -> Any:
     return {key: _built(item, f"{path}.{key}") for key, item in value.items()}
 
 
-def build_network(node: DictConfig | dict[str, Any], num_classes: int, path: str = "model") -> Any:
-    """Build the network of a `model` node, without pretrained weights; arguments and errors as `build`."""
+def build_network(
+    node: DictConfig | dict[str, Any], num_classes: int, path: str = "model", in_channels: int = 3
+) -> Any:
+    """Build the network of a `model` node, without pretrained weights; arguments and errors as `build`.
+
+    Raises:
+        UserError: as `build`, or the network has no argument `in_channels` and needs it.
+    """
     values = plain(node) if isinstance(node, DictConfig) else node
     keys = pretrained_keys(str(values["_target_"]))
-    return build({k: v for k, v in values.items() if k not in keys}, path, num_classes=num_classes)
+    own = {k: v for k, v in values.items() if k not in keys}
+    if in_channels == 3:
+        return build(own, path, num_classes=num_classes)
+    signature = signature_of(str(values["_target_"]))
+    if signature and not signature.open and "in_channels" not in {p.name for p in signature.parameters}:
+        raise UserError(
+            f"{path}: {values['_target_']} takes images of 3 channels, and the data have {in_channels}; give it an"
+            " argument in_channels, or choose another network"
+        )
+    model = build(own, path, num_classes=num_classes, in_channels=in_channels)
+    model.in_channels = in_channels  # which networks of libraries do not keep
+    return model
 
 
 def pretrained_options(node: DictConfig) -> dict[str, Any]:

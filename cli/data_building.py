@@ -91,6 +91,13 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
     from data.sampling import rare_classes
     from engine import distributed
 
+    keep = cfg.data.cache == "device"
+    if not samples.bands.is_rgb and (keep or cfg.data.augment_on == "device"):
+        key, other = ("cache", "ram") if keep else ("augment_on", "cpu")
+        raise UserError(
+            f"data.{key}=device: only for RGB photos of 8 bits; with data.channels or data.value_range, pass"
+            f" data.{key}={other}"
+        )
     augmentation = build(cfg.augmentation, "augmentation")
     size = image_size_of(cfg)
     if isinstance(augmentation, RandomCrop):
@@ -109,7 +116,6 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
         "sampler": sampler,
         **loader_options(cfg, device),
     }
-    keep = cfg.data.cache == "device"
     if keep and cfg.data.augment_on == "cpu":
         raise UserError("data.cache=device: its samples are augmented there; leave out data.augment_on=cpu")
     if keep or cfg.data.augment_on == "device":

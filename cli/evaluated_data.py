@@ -46,6 +46,9 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) 
             node["image_size"] = list(checkpoint["image_size"])
         if not any(word.startswith("data.fit") for word in overrides()):
             node["fit"] = own.get("fit", "stretch")
+        for key in ("channels", "value_range", "preview_bands"):  # which the network was trained for
+            if key in node and key in own and not any(word.startswith(f"data.{key}=") for word in overrides()):
+                node[key] = own[key]
     else:
         # A checkpoint may come from anywhere: accept a data set and its plain options, and download nothing.
         try:
@@ -132,6 +135,19 @@ def _by_share(node: dict[str, Any], split: str) -> bool:
 def kind_of_data(node: dict[str, Any]) -> str:
     """Return the name of a data set in conf/data/ and data/."""
     return str(node["_target_"]).split(".")[1]
+
+
+def check_channels(known: int, present: int) -> None:
+    """Check that network and data set have the same number of channels.
+
+    Raises:
+        UserError: they have not.
+    """
+    if known != present:
+        raise UserError(
+            f"the network takes photos of {known} channels and the data set has {present}; choose data of {known}"
+            f" channels, as those that the network was trained for"
+        )
 
 
 def check_classes(known: list[str], present: list[str]) -> None:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from cli.config import build_dataset, data_advice, overrides, prediction_options
 from cli.evaluated_data import (
+    check_channels,
     check_classes,
     data_node,
     is_another,
@@ -93,6 +94,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str]) -> Measurement:
         _check_held_out(split, [run_node(checkpoint) for checkpoint in loaded])
     dataset = build_dataset(node, split)
     check_classes(list(LabelSet.from_dict(first["labels"]).names), list(dataset.labels.names))
+    check_channels(len(first["normalization"]["mean"]), dataset.bands.channels)
     count = min(len(dataset), node["limit"] or len(dataset))
     log_subset(cfg, node, split, count, len(dataset))
 

@@ -22,7 +22,7 @@ from utils.value_types import requirement, wrong_value
 
 GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "trainer", "logger")
 SUPPLIED = {
-    "model": {"num_classes"},
+    "model": {"num_classes", "in_channels"},
     "data": {"split"},
     "optimizer": {"params"},
     "scheduler": {"optimizer", "total_steps", "steps_per_epoch"},

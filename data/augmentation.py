@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import logging
 import os
 import random
 from collections.abc import Iterator, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version
 
@@ -14,9 +16,12 @@ import albumentations as A
 import cv2
 import numpy as np
 
+from data.bands import RGB, Bands
 from data.labels import IGNORE_INDEX
 from data.samples import SegmentationDataset, check_pixels
 from utils.errors import UserError
+
+log = logging.getLogger(__name__)
 
 TO_FLOATS = ("Normalize", "ToFloat", "ToTensorV2", "ToTensor3D")
 STAYS = (
@@ -42,15 +47,48 @@ class Augmentation:
             _check_transform(transform)
         self.transforms = list(transforms)
         self.compose = A.Compose(self.transforms, is_check_shapes=False) if transforms else None
+        self._others: dict[bool, A.Compose] = {}  # for images that are not RGB bytes
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Augment an image uint8 (H, W, 3) and its mask uint8 (H, W); the size may change."""
+        """Augment an image (H, W, C), of bytes or floats from 0 to 255, and its mask uint8 (H, W); the size may change.
+
+        Images of other than three channels are not RGB: transforms that change only the image (its colours, blur,
+        noise) leave them as they are, and what is uncovered becomes 0.
+        """
         if self.compose is None:
             return image, mask
+        is_rgb, is_float = image.shape[2] == 3, image.dtype != np.uint8
+        compose = self.compose
+        if is_float or not is_rgb:
+            if is_rgb not in self._others:
+                self._others[is_rgb] = A.Compose(_for_floats_or_bands(self.transforms, is_rgb), is_check_shapes=False)
+            compose = self._others[is_rgb]
         # One source for all: `set_random_seed` would give each transform the same numbers, and so apply all or none.
-        self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        augmented = self.compose(image=image, mask=mask)
-        return augmented["image"], augmented["mask"]
+        compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        # Floats are from 0 to 1 for albumentations.
+        augmented = compose(image=image / np.float32(255) if is_float else image, mask=mask)
+        return augmented["image"] * np.float32(255) if is_float else augmented["image"], augmented["mask"]
+
+
+def left_out(augmentation: object, bands: Bands) -> list[str]:
+    """Return the names of the transforms that leave images of these bands as they are."""
+    if bands.channels == 3 or not isinstance(augmentation, Augmentation):
+        return []
+    return [type(leaf).__name__ for leaf in _leaves(augmentation.transforms) if isinstance(leaf, A.ImageOnlyTransform)]
+
+
+def _for_floats_or_bands(transforms: Sequence[Any], is_rgb: bool) -> list[Any]:
+    """Copy transforms for RGB images of floats, or for images of other channels, of bytes or floats."""
+    copies = copy.deepcopy(list(transforms))
+    for place, transform in enumerate(copies):
+        if isinstance(transform, A.BaseCompose):
+            transform.transforms = _for_floats_or_bands(transform.transforms, is_rgb)
+        elif isinstance(transform, A.ImageOnlyTransform) and not is_rgb:
+            copies[place] = A.NoOp(p=transform.p)  # which keeps the probabilities of a OneOf
+        elif isinstance(getattr(transform, "fill", None), int | float | list | tuple | np.ndarray):
+            fill = np.asarray(transform.fill, np.float32) / 255 if is_rgb else np.float32(0)
+            transform.fill = fill.tolist()
+    return copies
 
 
 def _check_transform(transform: A.BasicTransform) -> None:
@@ -110,16 +148,20 @@ def _leaves(transforms: Sequence[A.BasicTransform | A.BaseCompose]) -> Iterator[
             yield transform
 
 
-def check_augmented(image: object, mask: object, name: str, size: tuple[int, int] | None = None) -> None:
+def check_augmented(
+    image: object, mask: object, name: str, size: tuple[int, int] | None = None, bands: Bands = RGB
+) -> None:
     """Check what an augmentation made of a sample.
 
     Args:
         size: (H, W) that it is expected to have; None for any.
+        bands: of the sample.
 
     Raises:
-        UserError: it is not an image uint8 (H, W, 3) and a mask uint8 (H, W) of that size.
+        UserError: it is not an image as the bands say and a mask uint8 (H, W) of that size.
     """
-    check_pixels(image, mask, f"augmentation: {name} came out with", STAYS)
+    remedy = STAYS if bands.is_rgb else f"images must keep {bands.channels} channels of {np.dtype(bands.dtype)}"
+    check_pixels(image, mask, f"augmentation: {name} came out with", remedy, bands)
     shape = mask.shape  # type: ignore[attr-defined]
     if size is not None and shape != size:
         raise UserError(
@@ -139,6 +181,9 @@ def try_augmentation(
     Raises:
         UserError: as `check_augmented`; the augmentation fails, or the mask gets ids of no class.
     """
+    names = left_out(augmentation, samples.bands)
+    if names:
+        log.info("photos of %d channels are not RGB: %s left out", samples.bands.channels, ", ".join(names))
     image, mask, name = samples[0]
     known = {*range(len(samples.labels)), IGNORE_INDEX}
     for draw in range(draws):
@@ -149,7 +194,7 @@ def try_augmentation(
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"augmentation: fails on {name}: {type(error).__name__}: {reason}") from error
-        check_augmented(found, found_mask, name, size)
+        check_augmented(found, found_mask, name, size, samples.bands)
         strange = set(np.unique(found_mask).tolist()) - known
         if strange:
             raise UserError(f"augmentation: the mask of {name} gets the id {min(strange)}, which is of no class")

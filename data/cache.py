@@ -53,7 +53,8 @@ class CachedSamples(View):
         self._image_sizes = self._mask_sizes
         if samples.image_size is not None:
             self._image_sizes = np.broadcast_to(np.array(samples.image_size, np.int64), self._mask_sizes.shape)
-        self._image_bytes = 3 * self._image_sizes.prod(1)
+        dtype = np.dtype(self.bands.dtype)
+        self._image_bytes = dtype.itemsize * self.bands.channels * self._image_sizes.prod(1)
         self._ends = np.cumsum(self._image_bytes + self._mask_sizes.prod(1))
         total = int(self._ends[-1])
         self._store = InMemory(total, len(samples)) if where == "ram" else OnDisk(samples, total)
@@ -63,11 +64,13 @@ class CachedSamples(View):
         slot = self._store.bytes[start : self._ends[index]]
         if self._store.marks[index] != checksum(slot):
             sample = self.samples[index]
-            slot[:middle], slot[middle:] = sample.image.ravel(), sample.mask.ravel()
+            pixels = np.ascontiguousarray(sample.image)
+            slot[:middle], slot[middle:] = pixels.view(np.uint8).ravel(), sample.mask.ravel()
             self._store.marks[index] = checksum(slot)
             return sample
         # Copies, so that nothing that works in place can spoil what is kept.
-        image = slot[:middle].reshape(*self._image_sizes[index], 3).copy()
+        image = slot[:middle].copy().view(self.bands.dtype)
+        image = image.reshape(*self._image_sizes[index], self.bands.channels)
         return Sample(image, slot[middle:].reshape(self._mask_sizes[index]).copy(), self.name(index))
 
     def mask(self, index: int) -> np.ndarray:

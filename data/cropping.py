@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import albumentations as A
-import cv2
 import numpy as np
 
 from data.augmentation import Augmentation
+from data.fitting import bordered
 from data.images import resize_image, resize_mask
 from data.labels import IGNORE_INDEX
 from data.samples import SegmentationDataset
@@ -128,11 +128,9 @@ class RandomCrop(Augmentation):
 
 
 def cut(pixels: np.ndarray, window: Window, fill: Sequence[int]) -> np.ndarray:
-    """Return the part of an image (H, W, C) or mask (H, W) in a window, padded with `fill` beyond its edges."""
+    """Return the part of an image (H, W, C) or mask (H, W) in a window, padded beyond its edges as by `bordered`."""
     top, left, height, width = window
     part = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
-    before = max(-top, 0), max(-left, 0)
-    after = height - part.shape[0] - before[0], width - part.shape[1] - before[1]
-    if before == after == (0, 0):
+    if part.shape[:2] == (height, width):
         return part
-    return cv2.copyMakeBorder(part, before[0], after[0], before[1], after[1], cv2.BORDER_CONSTANT, value=list(fill))
+    return bordered(part, (max(-top, 0), max(-left, 0)), (height, width), fill)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 Fit = Literal["stretch", "pad"]
@@ -20,10 +19,31 @@ def padded_size(size: tuple[int, int], image_size: tuple[int, int]) -> tuple[int
 
 
 def pad(pixels: np.ndarray, image_size: tuple[int, int], fill: Sequence[int] = MEAN_COLOR) -> np.ndarray:
-    """Pad an image (H, W, 3) or a mask (H, W) to `padded_size`."""
+    """Pad an image (H, W, C) or a mask (H, W) to `padded_size`, as `bordered`."""
     size = pixels.shape[0], pixels.shape[1]
     height, width = padded_size(size, image_size)
     if (height, width) == size:
         return pixels
-    bottom, right = height - size[0], width - size[1]
-    return cv2.copyMakeBorder(pixels, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=list(fill))
+    return bordered(pixels, (0, 0), (height, width), fill)
+
+
+def bordered(pixels: np.ndarray, place: tuple[int, int], size: tuple[int, int], fill: Sequence[int]) -> np.ndarray:
+    """Put an image (H, W, C) or a mask (H, W) into a larger one that is filled with a colour.
+
+    Images of other than three channels get 0, the lower end of `data.value_range`, instead of a colour.
+
+    Args:
+        place: row and column of the upper left corner.
+        size: (H, W) of the larger one.
+        fill: red, green and blue, or the id of a mask.
+    """
+    larger = np.empty((*size, *pixels.shape[2:]), pixels.dtype)
+    larger[:] = 0 if pixels.ndim == 3 and pixels.shape[2] != 3 else fill
+    larger[place[0] : place[0] + pixels.shape[0], place[1] : place[1] + pixels.shape[1]] = pixels
+    return larger
+
+
+def fit_of(config: dict[str, Any]) -> Fit:
+    """Return how the photos of a run were brought to the size of the input; its config may come from anywhere."""
+    data = config.get("data")
+    return "pad" if isinstance(data, dict) and data.get("fit") == "pad" else "stretch"

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data.bands import checked_bands
 from data.images import IMAGE_SUFFIXES
 from data.labels import IGNORE_INDEX, Color, LabelSet, lookup_table
 from data.pairs import MASK_SUFFIXES, PairedFiles, aligned, files_by_stem, match, read_list
@@ -33,6 +34,9 @@ class Folder(PairedFiles):
         root: holds `images/` and `masks/`, and `labels.json`.
         split: `train`, `val`, `all`, or another that has a list or folders.
         val_share: of the files that `val` gets where nothing else divides them.
+        channels: number of channels of the images.
+        value_range: smallest and largest value of the images, which are scaled from this range; None for bytes.
+        preview_bands: channels to show in pictures as red, green and blue, counted from 1; None for the first three.
         labels: path of the labels file; None is `labels.json` in `root`. It maps ids to names and colours; masks hold
             those ids or those colours, and 255, white, or what it lists under "ignore" where a pixel is to be ignored.
 
@@ -42,9 +46,19 @@ class Folder(PairedFiles):
 
     splits = ("train", "val", "test")
 
-    def __init__(self, root: str, split: str, val_share: float = 0.2, labels: str | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        split: str,
+        val_share: float = 0.2,
+        labels: str | None = None,
+        channels: int = 3,
+        value_range: list[float] | None = None,
+        preview_bands: list[int] | None = None,
+    ) -> None:
         if not 0 < val_share < 1:
             raise UserError(f"data.val_share={val_share}: must be above 0 and below 1")
+        bands = checked_bands(channels, value_range, preview_bands)
         place = user_path(root, "data.root")
         for folder in ("images", "masks"):
             if not is_folder(place / folder):
@@ -61,7 +75,7 @@ class Folder(PairedFiles):
         masks = files_by_stem(place, f"masks{inside}", MASK_SUFFIXES)
         images, masks, faults = _of_split(place, split, images, masks, inside, val_share)
         pairs, more = match(place, images, masks, (f"images{inside}", f"masks{inside}"))
-        super().__init__(place, pairs, named.labels, table, named.colors, [*faults, *more])
+        super().__init__(place, pairs, named.labels, table, named.colors, [*faults, *more], bands)
 
 
 def is_by_share(root: Path, split: str) -> bool:

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data import tiff
 from data.labels import Color, LabelSet
-from data.mask_colors import ids_of_colors, ids_of_palette
+from data.mask_colors import eight_bits, ids_of_colors, ids_of_palette
 from data.quiet import quiet
 from utils.errors import UnknownId, Unreadable
 from utils.paths import read_bytes, refuse_special
@@ -61,13 +61,11 @@ def read_image(path: str | Path) -> np.ndarray:
             of a photo.
     """
     encoded = read_content(path)
-    last_part = encoded[max(encoded.rfind(b"\xff\xda"), 0) :]  # of a JPEG, past its thumbnail
-    if _ENDINGS.get(encoded[:2], b"") not in last_part and _is_truncated(encoded):
-        raise Unreadable(f"{path}: the image is truncated; copy or download it again")
+    check_whole(encoded, path)
     if encoded.startswith(b"GIF8"):  # OpenCV before 4.11 has no reader, and later ones lose pixels that are transparent
         return _read_with_pillow(encoded, path, PILLOW_FORMATS)
     facts = tiff.read_facts(encoded)
-    image = _decode(encoded, path) if facts is None else _photo_of_tiff(encoded, facts, path)
+    image = decode(encoded, path) if facts is None else _photo_of_tiff(encoded, facts, path)
     return image if image is not None else _read_with_pillow(encoded, path, PILLOW_FORMATS)
 
 
@@ -86,7 +84,25 @@ def read_content(path: str | Path) -> bytes:
     return encoded
 
 
-def _decode(encoded: bytes, path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray | None:
+def check_whole(encoded: bytes, path: str | Path) -> None:
+    """Check that a photo's file is not truncated.
+
+    Raises:
+        Unreadable: it is.
+    """
+    facts = tiff.read_facts(encoded)
+    cut = facts is not None and facts.end > len(encoded)
+    last_part = encoded[max(encoded.rfind(b"\xff\xda"), 0) :]  # of a JPEG, past its thumbnail
+    if cut or (_ENDINGS.get(encoded[:2], b"") not in last_part and _is_truncated(encoded)):
+        raise Unreadable(f"{path}: the image is truncated; copy or download it again")
+
+
+def decode(encoded: bytes, path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray | None:
+    """Decode a photo with OpenCV; None if it cannot.
+
+    Raises:
+        Unreadable: it is larger than OpenCV's limit.
+    """
     try:
         with quiet():
             return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
@@ -114,10 +130,12 @@ def _photo_of_tiff(encoded: bytes, facts: tiff.TiffFacts, path: str | Path) -> n
     if reason is None and facts.bits > 16:
         reason = f"its values have {facts.bits} bits; save it with 8 or 16 bits, unsigned"
     if reason is not None:
-        raise Unreadable(f"{path}: {reason}")
+        range_key = "" if facts.bits == 8 else " data.value_range=[low,high]"
+        hint = f"; or train on it as it is with data.channels={facts.bands}{range_key}" if facts.pictures == 1 else ""
+        raise Unreadable(f"{path}: {reason}{hint}")
     if facts.colors == 1 and facts.bits in (2, 4):  # OpenCV reads none of them
         return _read_with_pillow(encoded, path, ("TIFF",))
-    image = _decode(tiff.as_colors(encoded) if facts.colors == 3 and _are_colors(facts) else encoded, path)
+    image = decode(tiff.as_colors(encoded) if facts.colors == 3 and _are_colors(facts) else encoded, path)
     if image is not None and facts.format == tiff.SIGNED:
         image[image > 127] = 0  # the upper half are the negative values, which OpenCV takes for large ones
     return image
@@ -209,7 +227,7 @@ def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None) -> np.nd
     elif encoded[:4] == b"\x89PNG":
         depth, kind = encoded[24:26]
         if depth == 16 and kind != 0:
-            return _eight_bits(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED))
+            return eight_bits(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED))
         scale = _SCALES.get(depth, 1) if kind == 0 else 1
     with Image.open(io.BytesIO(encoded), formats=MASK_FORMATS) as picture:
         if picture.width * picture.height > LARGEST:
@@ -229,28 +247,20 @@ def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None) -> np.nd
 def _colors_of_tiff(encoded: bytes, facts: tiff.TiffFacts) -> np.ndarray:
     if facts.planar and facts.bits > 8:
         raise ValueError("its channels of 16 bits lie one after the other; save it with 8 bits")
-    return _eight_bits(cv2.imdecode(np.frombuffer(tiff.as_colors(encoded), np.uint8), cv2.IMREAD_UNCHANGED))
-
-
-def _eight_bits(mask: np.ndarray | None) -> np.ndarray:
-    """Colours (H, W, 3 or 4) of 8 or 16 bits, blue first -> uint8 (H, W, 3), red first."""
-    if mask is None:
-        raise ValueError("not a picture of a known format")
-    rgb = mask[..., 2::-1]
-    if rgb.dtype == np.uint8:
-        return rgb
-    if rgb.dtype != np.uint16 or (rgb.max() > 255 and (rgb % 257).any()):  # 257: from 255 to 65535
-        raise ValueError("its colours are not of 8 bits; save it with 8 bits, unsigned")
-    return (rgb if rgb.max() <= 255 else rgb // 257).astype(np.uint8)
+    return eight_bits(cv2.imdecode(np.frombuffer(tiff.as_colors(encoded), np.uint8), cv2.IMREAD_UNCHANGED))
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W, 3) -> uint8 (*size, 3): averaged when it shrinks, bilinear when it grows."""
+    """(H, W, C) -> (*size, C), of bytes or floats: averaged when it shrinks, bilinear when it grows."""
     height, width = size
     if image.shape[:2] == (height, width):
         return image
+    if image.shape[2] > 4:  # more than OpenCV averages at once
+        parts = [resize_image(image[..., first : first + 4], size) for first in range(0, image.shape[2], 4)]
+        return np.concatenate(parts, axis=2)
     shrinks = height <= image.shape[0] and width <= image.shape[1]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized.reshape(height, width, -1)  # OpenCV drops the axis of a single channel
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.samples import SegmentationDataset
+from data.statistics import channel_sums
 from utils.errors import DataFault
 
 
@@ -19,7 +20,7 @@ class Finding(NamedTuple):
     Attributes:
         name: of the sample.
         pixels: int64 (256,), how many have each train id; 255 is ignored.
-        sums, squares: float64 (3,) over the pixels of the image, by channel, of values from 0 to 1.
+        sums, squares: float64 (C,) over the pixels of the image, by channel, of values from 0 to 1.
         digest: of the decoded image; equal for equal images.
     """
 
@@ -38,11 +39,10 @@ def inspect(dataset: SegmentationDataset, length: int) -> Iterator[Finding | Dat
             image, mask, name = dataset[index]
         except DataFault as fault:
             return fault
-        counts = np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(image, -1, 0)])
-        values = np.arange(256) / 255
+        sums, squares = channel_sums(image)
         digest = hashlib.blake2b(image.tobytes(), digest_size=16, person=str(image.shape[:2]).encode()[:16])
         pixels = np.bincount(mask.ravel(), minlength=256)
-        return Finding(name, pixels, counts @ values, counts @ values**2, digest.digest())
+        return Finding(name, pixels, sums, squares, digest.digest())
 
     with ThreadPoolExecutor() as pool:
         yield from pool.map(look, range(length))
@@ -53,7 +53,7 @@ class SplitFacts(NamedTuple):
 
     Attributes:
         pixels: int64 (samples, 256), of each sample as in `Finding`.
-        mean, std: float64 (3,) of the images' channels, 0 to 1.
+        mean, std: float64 (C,) of the images' channels, 0 to 1.
         names: of the samples that could be read.
         digests: of their images.
         faults: what is wrong with the others, and with the pairing of files.
@@ -76,8 +76,9 @@ def summarise(findings: list[Finding | DataFault], faults: list[DataFault]) -> S
     good = [finding for finding in findings if isinstance(finding, Finding)]
     pixels = np.stack([finding.pixels for finding in good]) if good else np.zeros((0, 256), np.int64)
     total = pixels.sum()
-    mean = sum((finding.sums for finding in good), np.zeros(3)) / max(total, 1)
-    square = sum((finding.squares for finding in good), np.zeros(3)) / max(total, 1)
+    channels = len(good[0].sums) if good else 3
+    mean = sum((finding.sums for finding in good), np.zeros(channels)) / max(total, 1)
+    square = sum((finding.squares for finding in good), np.zeros(channels)) / max(total, 1)
     bad = [*faults, *(finding for finding in findings if isinstance(finding, DataFault))]
     names, digests = [finding.name for finding in good], [finding.digest for finding in good]
     return SplitFacts(pixels, mean, np.sqrt(np.maximum(square - mean**2, 0)), names, digests, bad)

@@ -21,7 +21,7 @@ from data.workers import WatchedSamples, shared, worker_options
 
 
 class TrainingBatch(NamedTuple):
-    """Images uint8 (N, 3, H, W), masks uint8 (N, H, W), and the samples' names."""
+    """Images (N, C, H, W), uint8 or float32 from 0 to 255, masks uint8 (N, H, W), and the samples' names."""
 
     images: Tensor
     masks: Tensor
@@ -29,7 +29,8 @@ class TrainingBatch(NamedTuple):
 
 
 class ValidationBatch(NamedTuple):
-    """Resized images uint8 (N, 3, H, W), masks uint8 at their own sizes (h, w), and the samples' names."""
+    """Resized images (N, C, H, W), uint8 or float32 from 0 to 255, masks uint8 at their own sizes (h, w), and the
+    samples' names."""
 
     images: Tensor
     masks: list[Tensor]
@@ -125,7 +126,7 @@ class _TrainingSamples(Dataset):
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor, str]:
         epoch, repeat, index = key
         image, mask, name = augmented_sample(self.samples, self.augmentation, self.seed, epoch, index, repeat)
-        check_augmented(image, mask, name, self.size)
+        check_augmented(image, mask, name, self.size, self.samples.bands)
         return _as_tensor(image), _as_tensor(mask), name
 
 
@@ -218,7 +219,7 @@ def _as_tensor(pixels: np.ndarray) -> Tensor:
 
 
 def _stack(images: tuple[Tensor, ...]) -> Tensor:
-    """Images uint8 (H, W, 3) -> uint8 (N, 3, H, W) in the layout `channels_last`, in which they come and nothing need
+    """Images (H, W, C) -> (N, C, H, W) in the layout `channels_last`, in which they come and nothing need
     be moved."""
     return torch.stack(images).permute(0, 3, 1, 2)
 

@@ -78,3 +78,15 @@ def ids_of_palette(mask: np.ndarray, palette: Sequence[int], colors: Mapping[Col
         )
     largest = max(known or 0 for known in ids)
     return np.array([known or 0 for known in ids], np.uint16 if largest > 255 else np.uint8)[mask]
+
+
+def eight_bits(mask: np.ndarray | None) -> np.ndarray:
+    """Colours (H, W, 3 or 4) of 8 or 16 bits, blue first -> uint8 (H, W, 3), red first."""
+    if mask is None:
+        raise ValueError("not a picture of a known format")
+    rgb = mask[..., 2::-1]
+    if rgb.dtype == np.uint8:
+        return rgb
+    if rgb.dtype != np.uint16 or (rgb.max() > 255 and (rgb % 257).any()):  # 257: from 255 to 65535
+        raise ValueError("its colours are not of 8 bits; save it with 8 bits, unsigned")
+    return (rgb if rgb.max() <= 255 else rgb // 257).astype(np.uint8)

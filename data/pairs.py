@@ -12,7 +12,8 @@ from unicodedata import normalize
 
 import numpy as np
 
-from data.images import IMAGE_SUFFIXES, read_content, read_image, read_mask, stored_size
+from data.bands import RGB, Bands
+from data.images import IMAGE_SUFFIXES, read_content, read_mask, stored_size
 from data.labels import Color, LabelSet, to_train_ids
 from data.packed_strings import PackedStrings
 from data.png_rows import first_rows
@@ -42,6 +43,7 @@ class PairedFiles(SegmentationDataset):
         train_ids: table of `data.labels.lookup_table`.
         colors: raw ids of the colours in masks that are colour pictures; None if the data set has no such masks.
         faults: what was found wrong in looking for the pairs; `data.checking` raises the first before a training.
+        bands: channels and values of the images.
     """
 
     reads_rows = True
@@ -54,17 +56,18 @@ class PairedFiles(SegmentationDataset):
         train_ids: np.ndarray,
         colors: Mapping[Color, int] | None = None,
         faults: Iterable[DataFault] = (),
+        bands: Bands = RGB,
     ) -> None:
         self.root, self.labels, self.faults = root, labels, list(faults)
         self._images, self._masks = PackedStrings(image for image, _ in pairs), PackedStrings(mask for _, mask in pairs)
-        self._train_ids, self._colors = train_ids, colors
+        self._train_ids, self._colors, self.bands = train_ids, colors, bands
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, index: int) -> Sample:
         image_path, mask_path = self.files(index)
-        image, raw = read_image(image_path), read_mask(mask_path, self._colors)
+        image, raw = self.bands.read(image_path), read_mask(mask_path, self._colors)
         if image.shape[:2] != raw.shape:
             raise SizeMismatch(_other_size(image_path, mask_path, image.shape[:2], raw.shape))
         return Sample(image, to_train_ids(raw, self._train_ids, mask_path), self.name(index))
@@ -83,9 +86,9 @@ class PairedFiles(SegmentationDataset):
 
     def image_rows(self, index: int, rows: int, size: tuple[int, int]) -> np.ndarray:
         image_path, mask_path = self.files(index)
-        top = first_rows(read_content(image_path), rows, size)
+        top = first_rows(read_content(image_path), rows, size) if self.bands.is_rgb else None
         if top is None:
-            image = read_image(image_path)
+            image = self.bands.read(image_path)
             if image.shape[:2] != size:
                 raise SizeMismatch(_other_size(image_path, mask_path, image.shape[:2], size))
             top = image[:rows]

@@ -9,8 +9,6 @@ from data.images import resize_image, resize_mask
 from data.labels import IGNORE_INDEX
 from data.samples import Sample, SegmentationDataset, View, check_pixels
 
-FORM = "a data set must give images uint8 (H, W, 3), RGB, and masks uint8 (H, W)"
-
 
 class ResizedSamples(View):
     """The first samples of a data set, with images resized.
@@ -37,7 +35,11 @@ class ResizedSamples(View):
 
     def __getitem__(self, index: int) -> Sample:
         image, mask, name = super().__getitem__(index)
-        check_pixels(image, mask, f"data: {type(self.dataset).__name__} gives {name} as", FORM)
+        values = "uint8 (H, W, 3), RGB"
+        if not self.bands.is_rgb:
+            values = f"{np.dtype(self.bands.dtype)} (H, W, {self.bands.channels})"
+        form = f"a data set must give images {values}, and masks uint8 (H, W)"
+        check_pixels(image, mask, f"data: {type(self.dataset).__name__} gives {name} as", form, self.bands)
         if self.image_size is None:
             return Sample(image, mask, name)
         if self.fit == "pad":

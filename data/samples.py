@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from data.bands import RGB, Bands
 from data.labels import LabelSet
 from utils.errors import DataFault, UserError
 
@@ -17,7 +18,7 @@ class Sample(NamedTuple):
     """One picture and its truth.
 
     Attributes:
-        image: uint8 (H, W, 3), RGB.
+        image: uint8 (H, W, 3), RGB; or as the `bands` of its data set: uint8 or float32 (H, W, C), from 0 to 255.
         mask: uint8 (H, W), train ids and 255 where the truth is unknown.
         name: what identifies the sample to a person, usually a path below the root.
     """
@@ -27,19 +28,19 @@ class Sample(NamedTuple):
     name: str
 
 
-def check_pixels(image: object, mask: object, place: str, remedy: str) -> None:
+def check_pixels(image: object, mask: object, place: str, remedy: str, bands: Bands = RGB) -> None:
     """Check the form of an image and its mask.
 
     Args:
         place, remedy: beginning and end of the message.
 
     Raises:
-        UserError: they are not uint8 (H, W, 3) and uint8 (H, W).
+        UserError: they are not an image as the bands say and a mask uint8 (H, W).
     """
-    for kind, pixels, dims in (("image", image, 3), ("mask", mask, 2)):
+    for kind, pixels, dims, dtype in (("image", image, 3, bands.dtype), ("mask", mask, 2, np.uint8)):
         shape = getattr(pixels, "shape", None)
-        whole = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == dims and pixels.size > 0
-        if not whole or (kind == "image" and pixels.shape[2] != 3):  # type: ignore[attr-defined]
+        whole = isinstance(pixels, np.ndarray) and pixels.dtype == dtype and pixels.ndim == dims and pixels.size > 0
+        if not whole or (kind == "image" and pixels.shape[2] != bands.channels):  # type: ignore[attr-defined]
             found = type(pixels).__name__ if shape is None else f"{getattr(pixels, 'dtype', '')} {tuple(shape)}"
             raise UserError(f"{place} an {kind} {found}; {remedy}".replace("an mask", "a mask"))
     if image.shape[:2] != mask.shape:  # type: ignore[attr-defined]
@@ -58,6 +59,7 @@ class SegmentationDataset(ABC):
         faults: what was found wrong while looking for the samples, such as an image without a mask.
         root: the folder it was read from, None for generated data.
         labels_file: the file in which the user may name further ids, None if there is none.
+        bands: channels and values of the images.
         reads_rows: whether `image_rows` may decode less than the whole image.
         parts: split -> its parts, for splits that share samples on purpose, such as `trainval`.
     """
@@ -67,6 +69,7 @@ class SegmentationDataset(ABC):
     faults: Sequence[DataFault] = ()
     root: Path | None = None
     labels_file: Path | None = None
+    bands: Bands = RGB
     reads_rows = False
     parts: Mapping[str, Collection[str]] = {}
 
@@ -94,7 +97,7 @@ class SegmentationDataset(ABC):
         return self[index].mask
 
     def image_rows(self, index: int, rows: int, size: tuple[int, int]) -> np.ndarray:
-        """Return the first rows of an image, uint8 (rows, W, 3).
+        """Return the first rows of an image, (rows, W, C).
 
         Args:
             size: (H, W) of the sample's mask.
@@ -122,7 +125,7 @@ class View(SegmentationDataset):
         self.dataset = dataset
         self.indices = range(len(dataset)) if indices is None else indices
         self.labels, self.splits, self.faults = dataset.labels, dataset.splits, dataset.faults
-        self.reads_rows = dataset.reads_rows
+        self.bands, self.reads_rows = dataset.bands, dataset.reads_rows
         self.root, self.labels_file = dataset.root, dataset.labels_file
         # Sorted: the order of a set differs between processes, and would be in `data.cache.fingerprint`.
         self.parts = {split: tuple(sorted(parts)) for split, parts in dataset.parts.items()}

@@ -19,8 +19,7 @@ def count_pixels(dataset: SegmentationDataset, at_most: int = 1000) -> np.ndarra
 
     Of more than `at_most` images, so many are looked at, evenly spread.
     """
-    length = len(dataset)
-    chosen = np.unique(np.linspace(0, length - 1, min(length, at_most)).round().astype(int)).tolist()
+    chosen = _evenly_spread(len(dataset), at_most)
 
     def count(index: int) -> np.ndarray:
         return np.bincount(dataset[index].mask.ravel(), minlength=256)[: len(dataset.labels)]
@@ -29,6 +28,42 @@ def count_pixels(dataset: SegmentationDataset, at_most: int = 1000) -> np.ndarra
         counts = pool.map(count, chosen)
         bar = tqdm(counts, desc="counting classes", total=len(chosen), unit="img", leave=False, delay=1, disable=None)
         return np.stack(list(bar))
+
+
+def channel_sums(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sum and sum of squares of each channel, float64 (C,), of an image (H, W, C), for values from 0 to 1."""
+    if image.dtype == np.uint8:
+        counts = np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(image, -1, 0)])
+        values = np.arange(256) / 255
+        return counts @ values, counts @ values**2
+    values = image.reshape(-1, image.shape[2]).astype(np.float64) / 255
+    return values.sum(0), (values**2).sum(0)
+
+
+def channel_statistics(
+    dataset: SegmentationDataset, at_most: int = 1000
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel over a set's images, for values from 0 to 1.
+
+    A channel that never changes has the deviation 1. Of more than `at_most` images, that many are read, evenly spread.
+    """
+
+    def sums(index: int) -> tuple[int, np.ndarray, np.ndarray]:
+        image = dataset[index].image
+        return image.shape[0] * image.shape[1], *channel_sums(image)
+
+    chosen = _evenly_spread(len(dataset), at_most)
+    with ThreadPoolExecutor() as pool:
+        bar = tqdm(pool.map(sums, chosen), "statistics", len(chosen), unit="img", leave=False, delay=1)
+        pixels, totals, squares = (sum(part[1:], part[0]) for part in zip(*bar, strict=True))
+    mean = totals / pixels
+    variance = np.maximum(squares / pixels - mean**2, 0)
+    std = np.where(variance > 1e-12, np.sqrt(variance), 1.0)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _evenly_spread(length: int, at_most: int) -> list[int]:
+    return np.unique(np.linspace(0, length - 1, min(length, at_most)).round().astype(int)).tolist()
 
 
 def class_fault(

@@ -43,6 +43,7 @@ Pixels = Annotated[int, Field(ge=1, le=2**16)]
 Mean = Annotated[float, Field(allow_inf_nan=False)]
 Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Three = Field(min_length=3, max_length=3)
+Channels = Field(min_length=1, max_length=512)
 Two = Field(min_length=2, max_length=2)
 
 
@@ -65,8 +66,8 @@ class StoredLabels(FileSchema):
 class StoredNormalization(FileSchema):
     """As `Normalization.to_dict` gives it."""
 
-    mean: Annotated[list[Mean], Three]
-    std: Annotated[list[Deviation], Three]
+    mean: Annotated[list[Mean], Channels]
+    std: Annotated[list[Deviation], Channels]
 
 
 class Stored(FileSchema):
@@ -163,6 +164,12 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
     own = inspect.signature(network).parameters
     options = {key: arguments.pop(key) for key in OPTIONS if key in arguments and key not in own}
     arguments |= {key: None for key in ("encoder_weights", "weights") if key in arguments}
+    normalization = Normalization.from_dict(checkpoint["normalization"])
+    channels = len(normalization.mean)
+    if len(normalization.std) != channels:
+        raise UserError(f"the checkpoint's normalization has {channels} means; {ANOTHER}")
+    if channels != 3:
+        arguments["in_channels"] = channels
     try:
         model = network(**arguments, num_classes=len(checkpoint["labels"]["names"]))
     except UserError:
@@ -173,7 +180,6 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
     load_weights(model, checkpoint["model"])
     if options.get("freeze_encoder") is True:
         encoder_of(model, "model.freeze_encoder=true").freeze()
-    normalization = Normalization.from_dict(checkpoint["normalization"])
     model.input_mean, model.input_std = normalization.mean, normalization.std  # type: ignore[assignment]
     return model
 

@@ -17,7 +17,7 @@ class Normalization:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def __call__(self, images: Tensor, channels_last: bool = False) -> Tensor:
-        """Values from 0 to 255 (N, 3, H, W), uint8 or float32 -> float32 of that shape, on the images' device."""
+        """Values from 0 to 255 (N, C, H, W), uint8 or float32 -> float32 of that shape, on the images' device."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
         floats = images.to(torch.float32, memory_format=layout, copy=True)
         return floats.sub_(_on(images.device, self.mean)).div_(_on(images.device, self.std))

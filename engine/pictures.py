@@ -67,7 +67,8 @@ class Pictures:
         scale = min(1.0, LONGEST_SIDE / max(height, width))
         size = max(1, round(height * scale)), max(1, round(width * scale))
         painted = self.samples.labels.painted
-        panels = [resize_image(image, size), *(painted(resize_mask(m, size)) for m in (mask, prediction))]
+        photo = resize_image(self.samples.bands.picture(image), size)
+        panels = [photo, *(painted(resize_mask(m, size)) for m in (mask, prediction))]
         return _joined(panels, axis=1)
 
 

@@ -12,6 +12,11 @@ QUICKLY_COMPUTED = 128 * 128
 """Pixels of an image up to which a network computes faster on the CPU than the meta device finds the shapes."""
 
 
+def in_channels_of(model: nn.Module) -> int:
+    """Return the number of channels of the images that a network takes: its attribute `in_channels`, or 3."""
+    return getattr(model, "in_channels", 3)
+
+
 def multiply_adds(model: nn.Module, image_size: tuple[int, int]) -> float:
     """Count the multiply-adds of a forward pass for one image (H, W), which is not computed if the image is large."""
     is_meta = any(parameter.is_meta for parameter in model.parameters())
@@ -25,5 +30,5 @@ def multiply_adds(model: nn.Module, image_size: tuple[int, int]) -> float:
 
 def _counted(model: nn.Module, image_size: tuple[int, int], device: str) -> float:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(torch.zeros(1, 3, *image_size, device=device))
+        model.eval()(torch.zeros(1, in_channels_of(model), *image_size, device=device))
     return counter.get_total_flops() / 2

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from data.labels import IGNORE_INDEX
-from engine.size import QUICKLY_COMPUTED
+from engine.size import QUICKLY_COMPUTED, in_channels_of
 from losses.term import LossTerm, Term
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError
@@ -54,18 +54,20 @@ def try_model(model: Any, num_classes: int, image_size: tuple[int, int]) -> None
             if each.ndim == 4 and each.shape[1] == num_classes:
                 remedy = "resize them to the images' size: F.interpolate(logits, images.shape[-2:], mode='bilinear')"
             raise UserError(
-                f"{place} {str(each.dtype).removeprefix('torch.')} {tuple(each.shape)} for images {(2, 3, *image_size)}"
+                f"{place} {str(each.dtype).removeprefix('torch.')} {tuple(each.shape)} for images"
+                f" {(2, in_channels_of(model), *image_size)}"
                 f" in {mode} mode; expected logits {expected}: {remedy}"
             )
 
 
 def _outputs(model: nn.Module, training: bool, image_size: tuple[int, int]) -> Any:
     """The output of a copy of the network: for large images on the meta device, which computes nothing, if it can."""
+    shape = 2, in_channels_of(model), *image_size
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         if image_size[0] * image_size[1] > QUICKLY_COMPUTED:
             with suppress(Exception):  # the meta device does not support everything
-                return copy.deepcopy(model).to("meta").train(training)(torch.empty(2, 3, *image_size, device="meta"))
-        images = torch.zeros(2, 3, *image_size)
+                return copy.deepcopy(model).to("meta").train(training)(torch.empty(shape, device="meta"))
+        images = torch.zeros(shape)
         name = f"model: {type(model).__name__} fails on images {tuple(images.shape)}"
         return _called(lambda: copy.deepcopy(model).cpu().train(training)(images), name)
 

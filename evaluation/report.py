@@ -47,6 +47,7 @@ def report(
     draw_confusion(confusion.numpy(), predictor.labels, title, run.figures / "confusion_matrix.png")
     run.write_confusion(predictor.labels.names, confusion.tolist())
     samples = [(index, validation[index]) for index in evenly_spread(length, pictures)]
-    drawn = [Predicted(index, s.name, s.image, s.mask, predictor.predict(s.image)) for index, s in samples]
+    picture = validation.bands.picture
+    drawn = [Predicted(index, s.name, picture(s.image), s.mask, predictor.predict(s.image)) for index, s in samples]
     draw_predictions(drawn, predictor.labels, run.figures / "predictions.png")
     write_samples(drawn, predictor.labels, run.figures / "samples")

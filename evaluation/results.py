@@ -142,4 +142,4 @@ def _printable(name: str) -> str:
 def _drawn(sample: SampleScores, dataset: SegmentationDataset, predictor: Predictor) -> Predicted:
     image, mask, name = dataset[sample.number]
     title = f"{name} (mIoU {sample.miou:.3f})"
-    return Predicted(sample.number, title, image, mask, predictor.predict(image))
+    return Predicted(sample.number, title, dataset.bands.picture(image), mask, predictor.predict(image))

@@ -15,7 +15,7 @@ from data.images import resize_image
 from engine.logits import likeliest
 
 Network = Callable[[Tensor], Tensor]
-"""Images uint8 (N, 3, H, W) -> logits (N, C, H, W)."""
+"""Images (N, channels, H, W), from 0 to 255 -> logits (N, C, H, W)."""
 
 
 class Agreement(NamedTuple):
@@ -38,7 +38,7 @@ class Agreement(NamedTuple):
 def compare(
     first: Network, second: Network, photos: Sequence[np.ndarray], size: tuple[int, int], batch: int
 ) -> Agreement:
-    """Run both networks on photos uint8 (H, W, 3), resized to `size`, in batches of `batch`.
+    """Run both networks on photos (H, W, channels), resized to `size`, in batches of `batch`.
 
     They take turns, so that a busy machine slows both alike. The first batch is not timed.
     """

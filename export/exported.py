@@ -36,7 +36,7 @@ class WithPreprocessing(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(normalization.std).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return class ids uint8 (N, H, W) and logits (N, C, H, W) of images uint8 RGB (N, H, W, 3)."""
+        """Return class ids uint8 (N, H, W) and logits (N, C, H, W) of images uint8 (N, H, W, channels)."""
         # Without an explicit layout, exporters treat batches of one as a special case.
         floats = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         logits = self.model((floats - self.mean) / self.std)
@@ -56,7 +56,8 @@ def as_bytes(kind: ExportFormat, model: nn.Module, facts: Facts) -> bytes:
     """
     graph = WithPreprocessing(model, facts.normalization).eval() if facts.preprocessing else model
     batch, height, width = EXAMPLE if facts.dynamic else (1, *facts.image_size)
-    shape = (batch, height, width, 3) if facts.preprocessing else (batch, 3, height, width)
+    channels = len(facts.normalization.mean)
+    shape = (batch, height, width, channels) if facts.preprocessing else (batch, channels, height, width)
     images = torch.zeros(shape, dtype=torch.uint8 if facts.preprocessing else torch.float32)
     free = torch.export.Dim.DYNAMIC
     axes = {0: free, 1: free, 2: free} if facts.preprocessing else {0: free, 2: free, 3: free}
@@ -96,7 +97,7 @@ def to_onnx(
 
 
 def load(kind: ExportFormat, path: Path, facts: Facts) -> Callable[[Tensor], Tensor]:
-    """Load an exported file as a function from images uint8 (N, 3, H, W) to logits."""
+    """Load an exported file as a function from images (N, channels, H, W), from 0 to 255, to logits."""
     if kind == "onnx":
         network = OnnxModel(path)
         return lambda images: network(network.normalization(images))

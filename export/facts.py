@@ -35,7 +35,7 @@ class Facts:
     Attributes:
         image_size: (H, W) that photos are resized to.
         dynamic: whether it takes any size and batch; otherwise only one image of `image_size`.
-        preprocessing: whether it takes uint8 RGB (N, H, W, 3) instead of normalised float32 (N, 3, H, W).
+        preprocessing: whether it takes bytes (N, H, W, channels) instead of normalised float32 (N, channels, H, W).
         quantized: `int8`, or '' for float32.
         model: name of the network's class.
         code: commit of the program that trained it.

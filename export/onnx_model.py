@@ -16,9 +16,6 @@ from utils.checked import shown
 from utils.errors import UserError
 from utils.paths import is_file
 
-AS_PIXELS = Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
-"""For a file with preprocessing: keeps the values 0 to 255, as floats."""
-
 
 class OnnxModel(nn.Module):
     """The network of an ONNX file that this program exported.
@@ -40,10 +37,13 @@ class OnnxModel(nn.Module):
         self.path = path
         self.session = open_session(path, torch.device(device), torch.get_num_threads())
         self.facts = Facts.from_texts(self.session.get_modelmeta().custom_metadata_map, path)
-        self.normalization = AS_PIXELS if self.facts.preprocessing else self.facts.normalization
+        self.normalization = self.facts.normalization
+        if self.facts.preprocessing:  # keeps the values 0 to 255, as floats
+            channels = len(self.normalization.mean)
+            self.normalization = Normalization((0.0,) * channels, (1 / 255,) * channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits float32 (N, C, H, W) of images float32 (N, 3, H, W) prepared by `normalization`.
+        """Return logits float32 (N, C, H, W) of images float32 (N, channels, H, W) prepared by `normalization`.
 
         Raises:
             UserError: the file is for another size, or damaged.

@@ -13,9 +13,6 @@ from engine.normalization import Normalization
 from inference.predictor import Options, Predictor
 from utils.errors import UserError
 
-UNCHANGED = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""Divides by 255 only: the networks of an ensemble each have their own normalisation."""
-
 
 class Ensemble(nn.Module):
     """Averages the probabilities of networks for the same classes.
@@ -30,7 +27,7 @@ class Ensemble(nn.Module):
         self.networks, self.normalizations = nn.ModuleList(networks), list(normalizations)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the log of the mean probabilities, float32 (N, C, h, w), for images float (N, 3, H, W) from 0 to 1.
+        """Return the log of the mean probabilities, float32 (N, C, h, w), for images float (N, channels, H, W), 0 to 1.
 
         Its softmax is that mean. (h, w) is the size of the first network's logits.
         """
@@ -52,12 +49,17 @@ def ensemble_of(predictors: Sequence[Predictor], paths: Sequence[str], **options
         options: as for `Predictor`.
 
     Raises:
-        UserError: they differ in classes, image size or fit; or as `Predictor`.
+        UserError: they differ in classes, channels, image size or fit; or as `Predictor`.
     """
     first = predictors[0]
     for other, path in zip(predictors[1:], paths[1:], strict=True):
         if (first.labels.names, first.labels.colors) != (other.labels.names, other.labels.colors):
             raise UserError(f"{path}: its classes are not those of {paths[0]}; the networks of an ensemble share them")
+        if first.bands[:2] != other.bands[:2]:
+            raise UserError(
+                f"{path}: its photos have other channels or another range of values than those of {paths[0]}; the"
+                " networks of an ensemble share them"
+            )
         sizes = [_described(one) for one in (first, other)]
         if sizes[0] != sizes[1]:
             raise UserError(
@@ -65,8 +67,11 @@ def ensemble_of(predictors: Sequence[Predictor], paths: Sequence[str], **options
                 " their size"
             )
     network = Ensemble([one.model for one in predictors], [one.normalization for one in predictors])
-    predictor = Predictor(network.eval(), first.labels, first.image_size, UNCHANGED, **options)
-    predictor.fit = first.fit
+    channels = first.bands.channels
+    # Divides by 255 only: each network has its own normalisation.
+    unchanged = Normalization((0.0,) * channels, (1.0,) * channels)
+    predictor = Predictor(network.eval(), first.labels, first.image_size, unchanged, **options)
+    predictor.fit, predictor.bands = first.fit, first.bands
     predictor.in_threads = predictor.in_threads and all(one.in_threads for one in predictors)
     return predictor
 

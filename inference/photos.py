@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.images import read_image
 from inference.pictures import write_files
 from inference.pipeline import WriteBehind, read_ahead
 from inference.plan import Photo, pixels
@@ -65,7 +64,8 @@ def _in_turn(photos: Sequence[Photo], predictor: Predictor, own_ids: bool) -> It
                 raise found
             image, resized = found
             prediction = _predict(photo, image, resized, predictor)
-            write = partial(write_files, photo.outputs, image, prediction, predictor.labels, own_ids)
+            picture = predictor.bands.picture(image)
+            write = partial(write_files, photo.outputs, picture, prediction, predictor.labels, own_ids)
             later(write, prediction.mask.size)
             yield prediction.mask
 
@@ -79,7 +79,7 @@ def _side_by_side(photos: Sequence[Photo], predictor: Predictor, own_ids: bool) 
     def whole(photo: Photo) -> np.ndarray:
         image, resized = _read(photo, predictor)
         prediction = _predict(photo, image, resized, predictor)
-        write_files(photo.outputs, image, prediction, predictor.labels, own_ids)
+        write_files(photo.outputs, predictor.bands.picture(image), prediction, predictor.labels, own_ids)
         return prediction.mask
 
     with _cores_shared():
@@ -90,7 +90,7 @@ def _side_by_side(photos: Sequence[Photo], predictor: Predictor, own_ids: bool) 
 
 
 def _read(photo: Photo, predictor: Predictor) -> tuple[np.ndarray, Tensor | None]:
-    image = read_image(photo.path)
+    image = predictor.bands.read(photo.path)
     return image, predictor.resized(image)
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from data.fitting import Fit, pad
+from data.bands import RGB, Bands, bands_of
+from data.fitting import Fit, fit_of, pad
 from data.images import resize_image
 from data.labels import LabelSet
 from engine.checkpoint import build_model, load_checkpoint
@@ -71,6 +72,7 @@ class Predictor:
 
     Attributes:
         fit: whether photos are padded to the aspect ratio of `image_size` first, as in training.
+        bands: channels and values of the photos, as in training.
         in_threads: whether several threads may predict at once, each with a share of torch's threads. True on a CPU,
             except with dropout, whose random numbers would depend on the order, and ONNX Runtime with its own threads.
         network_seconds: time spent in the network so far, summed over threads.
@@ -98,6 +100,7 @@ class Predictor:
         self.labels, self.image_size, self.normalization = labels, image_size, normalization
         self.fit: Fit = "stretch"
         self.network_seconds = 0.0
+        self.bands: Bands = RGB
         self.window, self.overlap = window, overlap
         self.least = only_size or (SMALLEST_SIDE, SMALLEST_SIDE)
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
@@ -116,7 +119,8 @@ class Predictor:
             network = OnnxModel(user_path(path, "checkpoint"), device)
             facts = network.facts
             predictor = cls(network, facts.labels, facts.image_size, network.normalization, **options)
-            predictor.fit = _fit_of(facts.run_config())
+            config = facts.run_config()
+            predictor.fit, predictor.bands = fit_of(config), bands_of(config, len(facts.normalization.mean))
             return predictor
         checkpoint = load_checkpoint(path)
         if checkpoint.get("epoch") == 0:
@@ -140,21 +144,22 @@ class Predictor:
             Normalization.from_dict(checkpoint["normalization"]),
             **options,
         )
-        predictor.fit = _fit_of(checkpoint["config"])
+        config = checkpoint["config"]
+        predictor.fit, predictor.bands = fit_of(config), bands_of(config, len(checkpoint["normalization"]["mean"]))
         return predictor
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """Return the class of each pixel, uint8 (H, W), of a photo uint8 (H, W, 3), RGB."""
+        """Return the class of each pixel, uint8 (H, W), of a photo as for `predict_with`."""
         return self.predict_with(image).mask
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """Return the probability of each class, float32 (C, H, W), of a photo uint8 (H, W, 3), RGB."""
+        """Return the probability of each class, float32 (C, H, W), of a photo as for `predict_with`."""
         found = self.predict_with(image, probabilities=True).probabilities
         assert found is not None
         return found
 
     def resized(self, image: np.ndarray) -> Tensor | None:
-        """Resize a photo uint8 (H, W, 3) for the network: uint8 (1, 3, h, w) on the CPU; None with a window."""
+        """Resize a photo (H, W, channels) for the network: (1, channels, h, w) on the CPU; None with a window."""
         if self.window is not None:
             return None
         if self.fit == "pad":
@@ -171,18 +176,16 @@ class Predictor:
         uncertainty: bool = False,
         probabilities: bool = False,
     ) -> Prediction:
-        """Return the class of each pixel of a photo uint8 (H, W, 3), RGB, and what else is requested.
+        """Return the class of each pixel of a photo, and what else is requested.
 
         Args:
+            image: uint8 (H, W, 3), RGB; or what `bands.read` returns.
             resized: result of `resized`, if a thread has called that already.
 
         Raises:
             ValueError: the photo has another type or shape.
         """
-        if not isinstance(image, np.ndarray):
-            raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, not {type(image).__name__}")
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ValueError(f"expected a photo uint8 (H, W, 3), RGB, not {image.dtype} {image.shape}")
+        self.bands.check(image)
         height, width = image.shape[:2]
         if self.fit == "pad" and self.window is None:
             resized = self.resized(image) if resized is None else resized
@@ -228,7 +231,7 @@ class Predictor:
             yield rows, slice(None), _stretched(logits, rows, height), True
 
     def _scores(self, images: Tensor) -> Tensor:
-        """Return the logits (n, C, h, w) of images uint8 (n, 3, h, w)."""
+        """Return the logits (n, C, h, w) of images (n, channels, h, w)."""
         normalized = self.normalization(images.to(self.device))
         _wait(self.device)
         began = time.perf_counter()
@@ -244,12 +247,6 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def _fit_of(config: dict[str, Any]) -> Fit:
-    """Return how the photos of a run were brought to the size of the input; its config may come from anywhere."""
-    data = config.get("data")
-    return "pad" if isinstance(data, dict) and data.get("fit") == "pad" else "stretch"
 
 
 def _only_size(model: nn.Module) -> tuple[int, int] | None:

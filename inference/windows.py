@@ -43,8 +43,8 @@ def bands(
     proportional to the height of a window times the width of a strip, for any size of photo.
 
     Args:
-        image: uint8 (H, W, 3).
-        scores: images uint8 (n, 3, h, w) -> logits (n, C, h, w), on any device.
+        image: (H, W, channels).
+        scores: images (n, channels, h, w) -> logits (n, C, h, w), on any device.
         window: height and width; reduced to the photo, but not below `least`.
         least: smallest height and width that the network accepts; a smaller photo is padded with its border.
         overlap: share of a window that it has in common with the next, from 0 to below 1.

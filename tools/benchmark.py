@@ -131,7 +131,7 @@ def entries_of_runs(pattern: str) -> list[Entry]:
             skipped.append(f"{run.path}: no checkpoint, or no config")
             continue
         classes = sum(key.startswith("val/iou/") for key in run.row("best"))
-        own = {key: value for key, value in run.config.items() if key.startswith("model.")}
+        own = {k: v for k, v in run.config.items() if k.startswith("model.") or k == "data.channels"}
         name = str(run.config.get("name") or run.option("model"))
         network = networks.setdefault(str((own, size, classes)), Network(name, run.path, (size[0], size[1]), classes))
         entries.append(entry_of(network, name, run.best("val/miou")))

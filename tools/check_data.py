@@ -122,7 +122,8 @@ def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | Non
     )
     log.info("%s", table(rows, f"{split}, {len(facts.names)} samples"))
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (facts.mean, facts.std))
-    log.info("mean of red, green, blue: %s; standard deviation: %s", mean, std)
+    channels = "red, green, blue" if len(facts.mean) == 3 else "each channel"
+    log.info("mean of %s: %s; standard deviation: %s", channels, mean, std)
     absent = absent_classes(facts.pixels, len(facts.pixels), labels, split, labels_file)
     if absent:
         log.info("%s", absent)
@@ -191,7 +192,7 @@ def spread_samples(dataset: SegmentationDataset, length: int, count: int) -> lis
             image, mask, name = dataset[index]
         except DataFault:
             continue
-        panels.append((name, image, mask))
+        panels.append((name, dataset.bands.picture(image), mask))
     return panels
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from cli.config import build_dataset, training_split, validation_split
-from cli.evaluated_data import check_classes, data_node, run_node
+from cli.evaluated_data import check_channels, check_classes, data_node, run_node
 from cli.launch import launch
 from utils.errors import PartlyFailed, UserError
 from utils.files import atomic_write, make_writable
@@ -31,6 +31,7 @@ from utils.run_folder import run_of
 if TYPE_CHECKING:
     from torch import nn
 
+    from data.bands import Bands
     from data.resized import ResizedSamples
     from export.agreement import Network
     from export.facts import Facts
@@ -54,16 +55,22 @@ def export(cfg: DictConfig) -> None:
     make_writable(output.parent)
 
     # Slow to import, so only here, where the config is known to be right.
+    from data.bands import bands_of
     from engine.checkpoint import build_model, load_checkpoint
     from export.exported import load
     from export.facts import facts_of
 
     checkpoint = load_checkpoint(cfg.checkpoint)
     model = build_model(checkpoint).eval()
+    bands = bands_of(checkpoint["config"], len(checkpoint["normalization"]["mean"]))
+    if cfg.preprocessing and bands.value_range is not None:
+        raise UserError(
+            "preprocessing=true: takes photos of bytes, and the network was trained with data.value_range; leave it out"
+        )
     height, width = cfg.image_size or checkpoint["image_size"]
     dynamic = cfg.dynamic and cfg.format != "torchscript"  # a trace has a fixed size
     facts = facts_of(checkpoint, model, (height, width), dynamic, cfg.preprocessing)
-    photos, source = photos_to_compare_on(cfg, checkpoint, facts)
+    photos, source = photos_to_compare_on(cfg, checkpoint, facts, bands)
     node = data_node(cfg, checkpoint, run_node(checkpoint)) if cfg.quantize else {}
     training = samples(node, training_split(node), facts) if node else None
     validation = samples(node, validation_split(node), facts) if node else None
@@ -105,13 +112,14 @@ def output_file(cfg: DictConfig) -> Path:
     return output
 
 
-def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Facts) -> tuple[list[np.ndarray], str]:
-    """Return photos uint8 (H, W, 3) and a description of them: `images`, or else validation samples or generated ones.
+def photos_to_compare_on(
+    cfg: DictConfig, checkpoint: dict[str, Any], facts: Facts, bands: Bands
+) -> tuple[list[np.ndarray], str]:
+    """Return photos (H, W, channels) and a description of them: `images`, or else validation samples or generated ones.
 
     Raises:
         UserError: `images` does not exist or holds no photo.
     """
-    from data.images import read_image
     from data.synthetic import Synthetic
     from inference.inputs import found_below
 
@@ -122,7 +130,7 @@ def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Fac
             paths = found_below(given, key="images")
         if not paths:
             raise UserError(f"images={given}: no such photo, or no photo in this folder")
-        return [read_image(path) for path in paths[:COMPARED]], f"photos of {given}"
+        return [bands.read(path) for path in paths[:COMPARED]], f"photos of {given}"
     try:
         node = data_node(cfg, checkpoint, run_node(checkpoint))
         found = samples(node, validation_split(node), facts)
@@ -133,7 +141,8 @@ def photos_to_compare_on(cfg: DictConfig, checkpoint: dict[str, Any], facts: Fac
             raise
         log.warning("%s\n... comparing on generated scenes instead; images=<folder> compares on photos", error)
     scenes = Synthetic(facts.image_size, "val", val_length=COMPARED)
-    return [scenes[i].image for i in range(COMPARED)], "generated scenes"
+    channels = [channel % 3 for channel in range(bands.channels)]
+    return [scenes[i].image[..., channels].astype(bands.dtype) for i in range(COMPARED)], "generated scenes"
 
 
 def samples(node: dict[str, Any], split: str, facts: Facts) -> ResizedSamples:
@@ -147,6 +156,7 @@ def samples(node: dict[str, Any], split: str, facts: Facts) -> ResizedSamples:
 
     dataset = build_dataset(node, split)
     check_classes(list(facts.labels.names), list(dataset.labels.names))
+    check_channels(len(facts.normalization.mean), dataset.bands.channels)
     fit = node.get("fit", "stretch")
     found = ResizedSamples(dataset, facts.image_size, masks=False, limit=node["limit"], fit=fit)
     check_files(found, split)

@@ -52,7 +52,7 @@ def find(cfg: DictConfig) -> None:
     samples = input_samples(cfg, build_dataset(cfg.data, split), split, masks=True)
     make_writable(path.parent)
     batches = training_loader(cfg, samples, trainer.device)
-    model = trainer.prepare(new_model(cfg, len(samples.labels)))
+    model = trainer.prepare(new_model(cfg, samples))
     loss = trainer.prepare(build_loss(cfg, samples))
     optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
     configured = optimizer.param_groups[0]["lr"]

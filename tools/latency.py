@@ -154,12 +154,13 @@ def prepared(case: Case, file: Path) -> Call:
     import torch
 
     from engine.device import autocast_dtype
+    from engine.size import in_channels_of
     from export.exported import to_onnx
 
     torch.set_num_threads(case.threads)
     device = torch.device(case.device)
-    images = torch.rand(case.batch_size, 3, *case.network.image_size)
     model = load(case.network.source, case.network.num_classes)
+    images = torch.rand(case.batch_size, in_channels_of(model), *case.network.image_size)
     if case.backend == "onnx":
         if case.device != "cpu" or case.amp in ("fp16", "bf16"):
             raise UserError("ONNX Runtime is timed on the CPU in float32: pass device=cpu amp=off")

@@ -45,8 +45,8 @@ def preview(cfg: DictConfig) -> None:
     panels = []
     for epoch in range(cfg.count):
         image, mask, name = augmented_sample(samples, augmentation, cfg.seed, epoch, cfg.index)
-        check_augmented(image, mask, name)
-        panels.append((f"epoch {epoch + 1}", image, mask))
+        check_augmented(image, mask, name, bands=samples.bands)
+        panels.append((f"epoch {epoch + 1}", samples.bands.picture(image), mask))
     draw_sheet(
         panels, samples.labels, samples.name(cfg.index), path, opacity=0.3
     )  # low, so that changes of colour are visible

@@ -1,0 +1,192 @@
+"""Photos of any number of channels, of 8 or 16 bits or floats: what they hold, reading them, showing them.
+
+TIFFs are read with tifffile: Pillow reads no several bands of 16 bits, and OpenCV at most four.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from data import tiff
+from data.images import check_whole, decode, read_content, read_image
+from utils.checked import shown
+from utils.errors import Unreadable, UserError
+
+MOST_CHANNELS = 512
+"""OpenCV's limit."""
+STRETCH = 2, 98
+"""Percentiles of the values of a photo that are black and white in its picture."""
+
+
+class Bands(NamedTuple):
+    """The channels of photos and the range of their values.
+
+    Attributes:
+        channels: number of channels.
+        value_range: smallest and largest value; None for bytes, from 0 to 255.
+        preview: channels to show as red, green and blue, counted from 1; None for the first three.
+    """
+
+    channels: int = 3
+    value_range: tuple[float, float] | None = None
+    preview: tuple[int, int, int] | None = None
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether these are ordinary photos."""
+        return self.channels == 3 and self.value_range is None
+
+    @property
+    def dtype(self) -> type:
+        """The dtype of the photos in memory: bytes, or floats of the same scale, from 0 to 255."""
+        return np.uint8 if self.value_range is None else np.float32
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """Read a photo, `dtype` (H, W, channels).
+
+        Values are scaled from `value_range` to 0 to 255. Those beyond it are clipped, and NaN becomes 0.
+
+        Raises:
+            Unreadable: as `data.images.read_image`; or the photo has another number of channels, values that are not
+                bytes without `value_range`, or a compression that needs another package.
+            UserError: tifffile is not installed.
+        """
+        if self.is_rgb:
+            return read_image(path)
+        encoded = read_content(path)
+        check_whole(encoded, path)
+        facts = tiff.read_facts(encoded)
+        if facts is not None and facts.pictures > 1:
+            raise Unreadable(f"{path}: {tiff.refusal(facts, encoded)}")
+        values = _decoded(encoded, path) if facts is None else _values_of_tiff(encoded, path)
+        if values.shape[2] != self.channels:
+            raise Unreadable(
+                f"{path}: has {values.shape[2]} channels, and {self.channels} are expected; pass photos of"
+                f" {self.channels} channels, or train with data.channels={values.shape[2]}"
+            )
+        if values.dtype.kind not in "uif":
+            raise Unreadable(f"{path}: its values are {values.dtype}; save it with integers or floats")
+        if self.value_range is None:
+            if values.dtype != np.uint8:
+                raise Unreadable(
+                    f"{path}: its values are {values.dtype}, not bytes; train with data.value_range=[low,high], the"
+                    " range of the values"
+                )
+            return np.ascontiguousarray(values)
+        low, high = self.value_range
+        scaled = (values.astype(np.float32) - low) * (255 / (high - low))
+        return np.nan_to_num(scaled.clip(0, 255), copy=False)
+
+    def check(self, image: object) -> None:
+        """Check a photo in memory.
+
+        Raises:
+            ValueError: it is not what `read` would return.
+        """
+        expected = f"{np.dtype(self.dtype)} (H, W, {self.channels}){', RGB' * self.is_rgb}"
+        if not isinstance(image, np.ndarray):
+            raise ValueError(f"expected a photo {expected}, not {type(image).__name__}")
+        if image.dtype != self.dtype or image.ndim != 3 or image.shape[2] != self.channels or not image.size:
+            raise ValueError(f"expected a photo {expected}, not {image.dtype} {image.shape}")
+
+    def picture(self, image: np.ndarray) -> np.ndarray:
+        """Return what to show of a photo (H, W, channels): uint8 (H, W, 3).
+
+        Floats are stretched so that all but the darkest and the lightest 2 % of the values have some contrast.
+        """
+        if self.is_rgb:
+            return image
+        chosen = self.preview or tuple(min(channel, self.channels) for channel in (1, 2, 3))
+        bands = image[..., [channel - 1 for channel in chosen]]
+        if bands.dtype == np.uint8:
+            return np.ascontiguousarray(bands)
+        low, high = np.percentile(bands, STRETCH)
+        return ((bands - low) * (255 / max(high - low, 1e-3))).clip(0, 255).astype(np.uint8)
+
+
+RGB = Bands()
+
+
+def checked_bands(channels: int, value_range: Sequence[float] | None, preview: Sequence[int] | None) -> Bands:
+    """Return bands after a check of the keys `data.channels`, `data.value_range` and `data.preview_bands`.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    if type(channels) is not int or not 1 <= channels <= MOST_CHANNELS:
+        raise UserError(f"data.channels={shown(channels)}: must be 1 to {MOST_CHANNELS}")
+    if value_range is not None and not _is_range(value_range):
+        raise UserError(
+            f"data.value_range={shown(value_range)}: must be the smallest and the largest value, such as [0,10000]"
+        )
+    if preview is not None and not _are_channels(preview, channels):
+        raise UserError(
+            f"data.preview_bands={shown(preview)}: must be three numbers from 1 to data.channels={channels}, for red,"
+            " green and blue"
+        )
+    return Bands(
+        channels,
+        None if value_range is None else (float(value_range[0]), float(value_range[1])),
+        None if preview is None else (preview[0], preview[1], preview[2]),
+    )
+
+
+def bands_of(config: Mapping[str, Any], channels: int) -> Bands:
+    """Return the bands of a run's config, which may come from anywhere, for a network that takes `channels`.
+
+    Raises:
+        UserError: as `checked_bands`.
+    """
+    data = config.get("data")
+    data = data if isinstance(data, Mapping) else {}
+    return checked_bands(channels, data.get("value_range"), data.get("preview_bands"))
+
+
+def _is_range(value: object) -> bool:
+    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+    return is_pair and bool(np.isfinite(value).all()) and value[0] < value[1]  # type: ignore[index,call-overload]
+
+
+def _are_channels(value: object, channels: int) -> bool:
+    is_triple = isinstance(value, list | tuple) and len(value) == 3
+    return is_triple and all(type(v) is int and 1 <= v <= channels for v in value)  # type: ignore[attr-defined]
+
+
+def _decoded(encoded: bytes, path: str | Path) -> np.ndarray:
+    """Decode a photo that is not a TIFF: (H, W, channels), red first."""
+    pixels = decode(encoded, path, cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise Unreadable(f"{path}: not an image that can be read")
+    if pixels.ndim == 2:
+        return pixels[..., None]
+    return pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]] if pixels.shape[2] > 2 else pixels
+
+
+def _values_of_tiff(encoded: bytes, path: str | Path) -> np.ndarray:
+    """Decode a TIFF: (H, W, bands), with alpha."""
+    if find_spec("tifffile") is None:
+        raise UserError(f"{path}: TIFFs of several bands, 16 bits or floats need a package: pip install tifffile")
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings name no file
+    try:
+        with tifffile.TiffFile(io.BytesIO(encoded)) as file:
+            page: Any = file.pages[0]
+            values = np.asarray(page.asarray(maxworkers=1))
+            values = np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values
+            return values if values.ndim == 3 else values[..., None]
+    except Exception as error:  # what damaged bytes raise is not documented, and much
+        if "imagecodecs" in str(error):
+            kind = str(error).partition("COMPRESSION.")[2].partition(":")[0]
+            raise Unreadable(
+                f"{path}: the compression {kind} needs a package: pip install imagecodecs; or save it with DEFLATE"
+            ) from error
+        raise Unreadable(f"{path}: the image is damaged or truncated; copy or download it again") from error

@@ -271,6 +271,14 @@ class Infer(Keys):
     device: Device
 
 
+class Share(Keys):
+    """The config of tools.share."""
+
+    run: Text
+    output: Text | None
+    overwrite: Flag
+
+
 SCHEMAS: dict[str, type[Keys]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -282,6 +290,7 @@ SCHEMAS: dict[str, type[Keys]] = {
     "export": Export,
     "find_lr": FindLr,
     "preview_augmentation": PreviewAugmentation,
+    "share": Share,
     "release": Release,
 }
 """The schema of each file in conf/."""

@@ -182,8 +182,10 @@ class RunFolder:
         return summary
 
     def status(self) -> str:
-        """Return the status in summary.json, `missing` if there is none, or `killed` if a run was running and its process
-        is gone. Raises as `read_summary`."""
+        """Return the status in summary.json; `missing` if there is none, `killed` if its running process is gone.
+
+        Raises as `read_summary`.
+        """
         summary = self.read_summary()
         status = str(summary.get("status") or "missing")
         return "killed" if status == "running" and is_gone(summary.get("process")) else status

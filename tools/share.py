@@ -1,0 +1,89 @@
+"""Pack a run into one zip file that others can use.
+
+python -m tools.share run=experiments/<run>
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
+    from utils.interruption import end_at_once
+
+    end_at_once()
+
+import logging
+import tempfile
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+
+from omegaconf import DictConfig
+
+from cli.launch import launch
+from utils.errors import UserError
+from utils.files import atomic_path, make_writable
+from utils.paths import is_file, is_there, user_path
+
+log = logging.getLogger("share")
+
+FILES = ("config.yaml", "summary.json", "metrics.csv", "code.diff")
+FOLDERS = ("figures", "evaluation")
+STORED = (".pt", ".png", ".jpg")
+"""Suffixes of files that are compressed already, or do not get much smaller."""
+NOTE = """# {name}
+
+{what}
+
+Get the program that trained it, unpack this file there, and run one of these:
+
+```
+python infer.py checkpoint={name} input=<photo or folder>
+python evaluate.py checkpoint={name} data.root=<folder of the data set>
+```
+
+`report.html` has the learning curves, `config.yaml` the config, `metrics.csv` one row per epoch. The code was that of commit
+{commit}{changed}.
+"""
+
+
+def share(cfg: DictConfig) -> None:
+    """Write the zip file of a run."""
+    from comparison.report import write_report
+    from comparison.runs import read_runs
+    from utils.tables import number
+
+    run = user_path(cfg.run, "run")
+    best = run / "checkpoints" / "best.pt"
+    if not is_file(run / "config.yaml"):
+        hint = f"; pass one of its runs, such as {run / '0'}" if is_file(run / "0" / "config.yaml") else ""
+        raise UserError(f"run={cfg.run}: not a run folder: there is no config.yaml in it{hint}")
+    if not is_file(best):
+        raise UserError(f"run={cfg.run}: it has no checkpoints/best.pt, which the first validation writes")
+    name = f"{run.resolve().parent.name}_{run.name}" if run.name.isdecimal() else run.resolve().name
+    output = user_path(cfg.output or f"{name}.zip", "output")
+    if output.suffix.lower() != ".zip":
+        raise UserError(f"output={cfg.output}: must be a .zip file")
+    if is_there(output) and not cfg.overwrite:
+        raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
+    make_writable(output.parent)
+    files = [best, *(run / file for file in FILES if is_file(run / file))]
+    files += [path for folder in FOLDERS for path in sorted((run / folder).rglob("*")) if path.is_file()]
+
+    (found,), _ = read_runs([run])
+    environment = found.summary.get("environment") or {}
+    note = NOTE.format(
+        name=name,
+        what=f"{found.option('model')} on {found.option('data')}, epoch {found.best_epoch}: validation mIoU"
+        f" {number(found.best('val/miou'))}",
+        commit=environment.get("git_commit") or "unknown",
+        changed=", with the changes in `code.diff`" if is_file(run / "code.diff") else "",
+    )
+    with tempfile.TemporaryDirectory() as folder, atomic_path(output) as temporary, ZipFile(temporary, "w") as packed:
+        report = Path(folder, "report.html")
+        write_report(report, [found], [], str(cfg.run), sort=None, group_by=None, baseline=None)
+        for path, inside in [*((path, path.relative_to(run).as_posix()) for path in files), (report, report.name)]:
+            packed.write(path, f"{name}/{inside}", ZIP_STORED if path.suffix in STORED else ZIP_DEFLATED)
+        packed.writestr(f"{name}/README.md", note, ZIP_DEFLATED)
+    log.info("wrote %s (%.1f MB), with %d files", output, output.stat().st_size / 1e6, len(files) + 2)
+
+
+if __name__ == "__main__":
+    launch(share, "share")

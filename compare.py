@@ -2,6 +2,7 @@
 
 python compare.py
 python compare.py runs='experiments/2026-11*' sort=val/miou group_by=seed format=markdown
+python compare.py runs=[experiments/<sweep>,experiments/<run>] where='data=camvid' columns=[test/miou,optimizer.lr]
 python compare.py report=report.html
 python compare.py watch=true
 """
@@ -28,16 +29,17 @@ log = logging.getLogger("compare")
 
 def compare(cfg: DictConfig) -> None:
     """Print a table of runs, and one of the differences to a baseline; write a report."""
+    from comparison.columns import checked_columns, data_set_of, selected
     from comparison.runs import found_runs
-    from comparison.table import against, differing_keys, grouped, rendered, rows_of, sorted_by
-    from utils.tables import terminal_width
+    from comparison.tables import tables_of
 
     if cfg.watch:
         from comparison.watch import watch
 
+        pattern = cfg.runs if isinstance(cfg.runs, str) else "experiments"
         # The first run will make the default folder.
-        if cfg.runs != "experiments" and not glob.has_magic(cfg.runs) and not is_there(user_path(cfg.runs, "runs")):
-            raise UserError(f"runs={cfg.runs}: there is no such folder")
+        if pattern != "experiments" and not glob.has_magic(pattern) and not is_there(user_path(pattern, "runs")):
+            raise UserError(f"runs={pattern}: there is no such folder")
         return watch(lambda: found_runs(cfg.runs)[0], str(cfg.runs))
     report = user_path(cfg.report, "report") if cfg.report is not None else None
     if report is not None:
@@ -53,28 +55,30 @@ def compare(cfg: DictConfig) -> None:
             f"runs={cfg.runs}: there is no run; train one first, or pass a folder of runs, or a pattern such as"
             " 'experiments/2026-11*'"
         )
+    runs = selected(runs, cfg.where)
     damage = [reason for run in runs for reason in run.damage(metrics=report is not None)]
     for reason in damage:
         log.warning("%s", reason)
     baseline = chosen_run(runs, cfg.baseline) if cfg.baseline is not None else None
-    keys = differing_keys(runs)
-    rows = rows_of(runs, keys) if cfg.group_by is None else grouped(runs, keys, cfg.group_by)
-    if cfg.sort is not None:
-        rows = sorted_by(rows, cfg.sort)
-    width = terminal_width()
-    print(rendered(rows, cfg.format, f"{len(runs)} run{'s' if len(runs) > 1 else ''}", width=width))
-    if baseline is not None:
-        print()
-        title = "IoU of the baseline, and differences to it"
-        print(rendered(against(baseline, runs), cfg.format, title, signed=True, width=width))
+    group_by = listed(cfg.group_by)
+    columns = None if cfg.columns is None else checked_columns(runs, listed(cfg.columns), "columns")
+    by_data: dict[str, list[Any]] = {}
+    for run in runs:  # the scores of different data sets cannot be ranked
+        by_data.setdefault(data_set_of(run), []).append(run)
+    choices = {"group_by": group_by, "columns": columns, "sort": cfg.sort}
+    print(tables_of(by_data, cfg.format, baseline=baseline, **choices))
     if report is not None:
         from comparison.report import write_report
 
-        size = write_report(
-            report, runs, skipped + damage, cfg.runs, sort=cfg.sort, group_by=cfg.group_by, baseline=baseline
-        )
+        source = cfg.runs if isinstance(cfg.runs, str) else ", ".join(cfg.runs)
+        size = write_report(report, runs, skipped + damage, source, baseline=baseline, **choices)
         log.info("wrote %s (%.1f MB); open it in a browser", report, size / 1e6)
     return None
+
+
+def listed(value: Any) -> list[str]:
+    """Return one or several names as a list; [] for None."""
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
 def chosen_run(runs: list[Any], baseline: str) -> Any:

@@ -214,8 +214,10 @@ class Compare(Keys):
     """The config of compare.py."""
 
     runs: Names
+    where: Names | None
+    columns: Names | None
     sort: Text | None
-    group_by: Text | None
+    group_by: Names | None
     baseline: Text | None
     format: TableFormat
     report: Text | None

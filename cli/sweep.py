@@ -77,8 +77,9 @@ def summary(folder: Path, complete: bool) -> str:
     Args:
         complete: whether all jobs were started.
     """
+    from comparison.rendering import rendered
     from comparison.runs import read_runs
-    from comparison.table import differing_keys, rendered, rows_of
+    from comparison.table import differing_keys, rows_of
     from utils.tables import terminal_width
 
     runs, _ = read_runs([folder])

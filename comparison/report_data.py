@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from comparison.columns import OWN, default_columns, higher_is_better, is_score
 from comparison.curves import curves, thinning
 from comparison.figures import confusion, pictures
+from comparison.groups import groups_of
+from comparison.labels import LONGEST_NAME, short_names, shortened
 from comparison.runs import Run, number_or_none
-from comparison.table import Row, differing_keys, groups_of, rows_of, shown, sorted_by
+from comparison.table import differing_keys, rows_of, sorted_by
 
 CELLS = 100_000  # most numbers of confusion matrices in a report
 TEXTS = 200_000  # characters of errors and notes together; each run has at least 200 of either
-LONGEST_NAME = 200  # characters
 Data = dict[str, Any]
 
 
@@ -25,7 +26,8 @@ def gathered(
     skipped: Sequence[str],
     source: str,
     sort: str | None = None,
-    group_by: str | None = None,
+    group_by: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
     baseline: Run | None = None,
 ) -> tuple[Data, list[Run]]:
     """Return everything but the pictures as JSON values, and the runs in the same order, best first.
@@ -34,20 +36,22 @@ def gathered(
         skipped: why folders were skipped.
         source: the folder or pattern that the runs come from.
         sort: column to sort the runs by, as for `comparison.table.sorted_by`.
-        group_by: a key; runs that differ only in it share a `group`, which is its title.
+        group_by: keys; runs that differ only in them share a `group`, which is its title.
+        columns: further columns of the table.
         baseline: the run to compare the others with at first.
 
     Raises:
         UserError: there is no such column or key.
     """
     keys = differing_keys(runs)
-    runs = ranked(runs, keys, sort)
+    more = [name for name in columns or default_columns(runs, keys) if name not in (*OWN, *keys)]
+    runs = ranked(runs, keys, more, sort)
     names = short_names(runs, keys)
     common = _common([run.config for run in runs])
     every, longest = thinning(runs), max(TEXTS // max(2 * len(runs), 1), 200)
     cells = 0
     entries = []
-    for run, name, row in zip(runs, names, rows_of(runs, keys), strict=True):
+    for run, name, row in zip(runs, names, rows_of(runs, keys, [*OWN, *keys, *more]), strict=True):
         counts = confusion(run)
         cells += len(counts["classes"]) ** 2 if counts else 0
         entry = {
@@ -61,8 +65,8 @@ def gathered(
             "error": _text(run.summary.get("error"), longest),
             "model": row["model"],
             "data": row["data"],
-            "values": {key: _shortened(row[key], longest) for key in keys},
-            "config": {k: _shortened(v, longest) for k, v in run.config.items() if k not in common}
+            "values": {key: shortened(row[key], longest) for key in (*keys, *more)},
+            "config": {k: shortened(v, longest) for k, v in run.config.items() if k not in common}
             if run.config
             else None,
             **{key: row[key] for key in ("parameters", "MACs", "mIoU", "epoch", "Dice", "images/s", "seconds")},
@@ -73,53 +77,29 @@ def gathered(
             "confusion_left_out": counts is not None and cells > CELLS,
         }
         entries.append(entry)
-    if group_by is not None:
-        groups = groups_of(runs, keys, group_by)
-        titles = short_names([members[0] for members in groups], [key for key in keys if key != group_by])
-        group = {id(run): title for title, members in zip(titles, groups, strict=True) for run in members}
-        for run, entry in zip(runs, entries, strict=True):
-            entry["group"] = group[id(run)]
+    groups = groups_of(runs, keys, group_by) if group_by else []
+    group = {id(run): each.label for each in groups for run in each.runs}
+    for run, entry in zip(runs, entries, strict=True) if groups else ():
+        entry["group"] = group[id(run)]
     data = {
         "source": source,
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "skipped": list(skipped),
         "keys": keys,
+        "columns": [{"name": name, "score": is_score(name), "higher": higher_is_better(name)} for name in more],
         "sort": sort,
-        "group_by": group_by,
+        "group_by": ", ".join(group_by) or None,
         "baseline": next((i for i, run in enumerate(runs) if run is baseline), None),
-        "common": {key: _shortened(value, longest) for key, value in common.items()},
+        "common": {key: shortened(value, longest) for key, value in common.items()},
         "runs": entries,
     }
     return as_json(data), runs
 
 
-def ranked(runs: Sequence[Run], keys: Sequence[str], sort: str | None) -> list[Run]:
+def ranked(runs: Sequence[Run], keys: Sequence[str], more: Sequence[str], sort: str | None) -> list[Run]:
     """Return the runs sorted by a column, by default mIoU."""
-    rows = [{**row, "run": run} for row, run in zip(rows_of(runs, keys), runs, strict=True)]
+    rows = [{**row, "run": run} for row, run in zip(rows_of(runs, keys, [*OWN, *keys, *more]), runs, strict=True)]
     return [row["run"] for row in sorted_by(rows, sort or "val/miou")]
-
-
-def short_names(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
-    """Return a readable name of each run: its `name` or model, and the values in which runs of the same name differ."""
-    names = [_text(run.summary.get("name"), LONGEST_NAME) or run.option("model") or run.name for run in runs]
-    names = [name.replace("\n", " ") for name in names]
-    rows, alike = rows_of(runs, keys), dict[str, list[Row]]()
-    for name, row in zip(names, rows, strict=True):
-        alike.setdefault(name, []).append(row)
-    tells = {
-        name: [key for key in ("data", *keys) if len({shown(row[key]) for row in others}) > 1][:3]
-        for name, others in alike.items()
-    }
-    longer = [
-        ", ".join([name, *(f"{key.rpartition('.')[2]} {shown(row[key])}" for key in tells[name])])
-        for name, row in zip(names, rows, strict=True)
-    ]
-    shared, numbers = Counter(longer), Counter[str]()
-    for i, name in enumerate(longer):
-        numbers[name] += 1
-        if shared[name] > 1:
-            longer[i] = f"{name} ({numbers[name]})"
-    return longer
 
 
 def add_pictures(data: Data, runs: Sequence[Run], budget: int) -> None:
@@ -179,9 +159,4 @@ def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _text(value: Any, longest: int = LONGEST_NAME) -> str | None:
-    return None if value is None else _shortened(str(value), longest)
-
-
-def _shortened(value: Any, longest: int) -> Any:
-    """Cut a long text; return anything else unchanged."""
-    return f"{value[: longest - 1]}…" if isinstance(value, str) and len(value) > longest else value
+    return None if value is None else shortened(str(value), longest)

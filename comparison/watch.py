@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from comparison.report_data import short_names
+from comparison.labels import short_names
 from comparison.runs import Run, as_number, number_or_none
 from comparison.table import differing_keys
 from utils.interruption import StopRequest, Terminated

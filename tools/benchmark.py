@@ -67,7 +67,7 @@ def benchmark(cfg: DictConfig) -> None:
         print(as_text(entries, cfg.format))
         return
 
-    from comparison.table import rendered
+    from comparison.rendering import rendered
 
     cases, where = cases_of(cfg, entries)
     results = dict(zip(cases, measure(cases, cfg.seconds), strict=True))
@@ -192,7 +192,7 @@ def short(milliseconds: float) -> float | int:
 
 def as_text(entries: Sequence[Entry], form: str) -> str:
     """Return a table of sizes: one row per network, with a column of multiply-adds for each image size."""
-    from comparison.table import rendered
+    from comparison.rendering import rendered
     from utils.tables import table
 
     if form in ("csv", "json"):

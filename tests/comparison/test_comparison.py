@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from comparison.groups import check_group_by, grouped
+from comparison.rendering import rendered
 from comparison.runs import Run, read_runs
-from comparison.table import against, differing_keys, grouped, rendered, rows_of, sorted_by
+from comparison.table import against, differing_keys, rows_of, sorted_by
 from tests.comparison.folders import change_summary, make_run
 from utils.errors import UserError
 
@@ -60,14 +62,14 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> None:
         make_run(tmp_path / f"a{seed}", miou, seed=seed)
     make_run(tmp_path / "b", 0.3, optimizer__lr=0.1)
     runs = runs_in(tmp_path)
-    rows = grouped(runs, differing_keys(runs), "seed")
+    rows = grouped(runs, differing_keys(runs), ["seed"])
     assert [(row["n"], row["optimizer.lr"]) for row in rows] == [(3, 0.004), (1, 0.1)]
     assert rows[0]["mIoU"] == pytest.approx((0.5 + 0.6 + 0.8) / 3)
     assert rows[0]["mIoU +-"] == pytest.approx(statistics.stdev([0.5, 0.6, 0.8]))
     assert rows[1]["mIoU +-"] is None
     assert "0.6333 +- 0.1528" in rendered(rows, "table")
     with pytest.raises(UserError, match=r"group_by=sed: no run has this key; did you mean 'seed'"):
-        grouped(runs, [], "sed")
+        check_group_by(runs, ["sed"])
 
 
 def test_sorting(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_only_runs_with_an_miou_count(tmp_path: Path) -> None:
     change_summary(tmp_path / "a2", status="failed", seconds=1.0, last=None)
     change_summary(make_run(tmp_path / "b", None, optimizer__lr=0.1), status="failed", seconds=1.0)
     runs = runs_in(tmp_path)
-    counted, none = grouped(runs, differing_keys(runs), "seed")
+    counted, none = grouped(runs, differing_keys(runs), ["seed"])
     assert (counted["n"], counted["n of"], counted["status"]) == (2, 3, "finished, failed")
     assert counted["mIoU"] == pytest.approx(0.6) and counted["mIoU +-"] == pytest.approx(statistics.stdev([0.5, 0.7]))
     assert (counted["seconds"], counted["images/s"]) == (75.2, 12.34)  # of the two
@@ -153,7 +155,7 @@ def test_only_runs_with_an_miou_count(tmp_path: Path) -> None:
     assert (read["n"], read["n of"]) == ("2", "3")
     change_summary(tmp_path / "a0", seconds=1.7e308)
     change_summary(tmp_path / "a1", seconds=1.7e308)
-    assert grouped(runs_in(tmp_path), ["optimizer.lr"], "seed")[0]["seconds"] is None
+    assert grouped(runs_in(tmp_path), ["optimizer.lr"], ["seed"])[0]["seconds"] is None
 
 
 def test_signs_of_latex_and_markdown_stay_in_their_cell() -> None:

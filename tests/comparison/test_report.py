@@ -74,7 +74,7 @@ def test_short_names_tell_runs_apart(tmp_path: Path) -> None:
 def test_runs_alike_share_a_group(tmp_path: Path) -> None:
     for name, seed, rate in (("a", 0, 0.004), ("b", 1, 0.004), ("c", 0, 0.1)):
         make_run(tmp_path / "runs" / name, seed=seed, optimizer__lr=rate)
-    groups = {run["run"]: run["group"] for run in data_of(tmp_path / "runs", group_by="seed")["runs"]}
+    groups = {run["run"]: run["group"] for run in data_of(tmp_path / "runs", group_by=["seed"])["runs"]}
     assert groups == {"a": "ENet, lr 0.004", "b": "ENet, lr 0.004", "c": "ENet, lr 0.1"}
 
 

@@ -55,7 +55,7 @@ def lines(page: Page, chart: str = "curves-chart") -> list[dict[str, Any]]:
 
 
 def test_groups_are_means_with_their_deviation(open_report: Any) -> None:
-    page = open_report(group_by="seed")
+    page = open_report(group_by=["seed"])
     assert page.inner_text("#mean-label") == "mean \u00b1 deviation over seed" and page.is_checked("#mean")
     drawn = page.evaluate("document.getElementById('curves-chart').data")
     assert len(drawn) == 6  # two groups: the edges of a band, and the mean
@@ -81,7 +81,7 @@ def test_epochs_that_some_lack_are_in_no_mean(open_report: Any, folder: Path) ->
     for seed, mious in enumerate(([0.5, 0.5, 0.5, 0.5, None], [0.1, 0.1, None, 0.1, 0.9])):
         add_metrics(folder / "runs" / f"0.2-{seed}", {"epoch": [1, 2, 3, 4, 5], "val/miou": mious})
     try:
-        line = lines(open_report(group_by="seed"))[0]
+        line = lines(open_report(group_by=["seed"]))[0]
     finally:
         for seed, (second, fourth) in enumerate(MIOUS[0.2]):
             add_validations(folder / "runs" / f"0.2-{seed}", seed, second, fourth)

@@ -1,0 +1,144 @@
+"""The columns of a comparison: values of runs by name, conditions on them, and which value is the best."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from comparison.evaluations import evaluated, evaluations, validation_of
+from comparison.runs import Run, number_or_none
+from utils.errors import UserError, did_you_mean
+
+GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "trainer")
+METRICS = {"val/miou": "mIoU", "val/dice": "Dice"}
+"""Metric -> the name of its column."""
+OWN: dict[str, Callable[[Run], Any]] = {
+    "name": lambda run: run.name,
+    "model": lambda run: run.option("model"),
+    "data": lambda run: run.option("data"),
+    "parameters": lambda run: number_or_none(run.number("parameters")),
+    "MACs": lambda run: number_or_none(run.number("macs")),
+    "mIoU": lambda run: number_or_none(run.best("val/miou")),
+    "epoch": lambda run: run.best_epoch,
+    "Dice": lambda run: number_or_none(run.best("val/dice")),
+    "images/s": lambda run: number_or_none(run.row("last").get("images_per_second")),
+    "seconds": lambda run: number_or_none(run.number("seconds")),
+    "status": lambda run: run.status,
+}
+MEASURES = ("parameters", "MACs", "mIoU", "Dice", "images/s", "seconds")
+"""Of these, those of which groups have a mean."""
+HIGHER = re.compile(
+    r"(^|/)((miou|dice|pixel_accuracy|class_accuracy|frequency_weighted_iou|boundary_iou)$|(iou|dice|accuracy|benchmark)/)"
+)
+CONDITION = re.compile(r"([^=<>!]+)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
+
+
+def value_of(run: Run, column: str) -> Any:
+    """Return the value of a column: ours, a config key, the option of a group, a metric of the best epoch (`val/loss`)
+    or of an evaluation (`test/miou`); None if the run has none."""
+    column = METRICS.get(column, column)
+    if column in OWN:
+        return OWN[column](run)
+    if column in GROUPS:
+        return run.option(column)
+    if column in run.config:
+        return run.config[column]
+    if column in run.row("best"):
+        return number_or_none(run.best(column))
+    return number_or_none(evaluated(run, column)) if "/" in column else None
+
+
+def checked_columns(runs: Sequence[Run], columns: Sequence[str], option: str) -> list[str]:
+    """Return the names of columns, `mIoU` for `val/miou`.
+
+    Raises:
+        UserError: no run has one of them.
+    """
+    for column in columns:
+        if column in (*OWN, *METRICS, *GROUPS) or any(value_of(run, column) is not None for run in runs):
+            continue
+        if any(column in run.config or column in run.row("best") for run in runs):
+            continue
+        stem, slash, _ = column.partition("/")
+        known = {*OWN, *METRICS, *GROUPS, *(key for run in runs for key in (*run.config, *run.row("best")))}
+        hint = did_you_mean(column, known)
+        if slash and not hint and not any(stem in evaluations(run) for run in runs):
+            hint = f"; measure it first: python evaluate.py runs=<folder> split={stem}"
+        raise UserError(f"{option}={column}: no run has this metric or key{hint}")
+    return [METRICS.get(column, column) for column in columns]
+
+
+def default_columns(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
+    """Return the columns of a table: ours, the keys, and the mIoU of splits that were evaluated."""
+    own = [name for name in OWN if name not in ("model", "data")]
+    stems = {stem for run in runs for stem in evaluations(run) if "_" not in stem and stem != validation_of(run)}
+    place = own.index("mIoU") + 1
+    numbers = [*own[1:place], *(f"{stem}/miou" for stem in sorted(stems)), *own[place:]]
+    return list(dict.fromkeys(["name", "model", "data", *keys, *numbers]))
+
+
+def is_score(column: str) -> bool:
+    """Whether a column is a metric, shown with four decimals."""
+    return column.endswith((*METRICS.values(),)) or ("/" in column and column != "images/s")
+
+
+def is_measure(column: str) -> bool:
+    """Whether groups of runs have a mean of a column."""
+    return column in MEASURES or is_score(column)
+
+
+def higher_is_better(column: str) -> bool:
+    """Whether the highest value of a column is the best one."""
+    return column.endswith((*METRICS.values(), "images/s")) or HIGHER.search(column) is not None
+
+
+def data_set_of(run: Run) -> str:
+    """Return what the data of a run are called; runs of different data sets are not ranked in one table."""
+    name = run.option("data")
+    if run.config.get("data._target_") == "data.folder.Folder":
+        name = f"{name} {run.config.get('data.root')}"
+    classes = run.config.get("data.classes")
+    return name if classes is None else f"{name}, {shown(classes)} classes"
+
+
+def selected(runs: Sequence[Run], where: str | Sequence[str] | None) -> list[Run]:
+    """Return the runs that meet all conditions, such as `data=folder` and `optimizer.lr>0.001`.
+
+    Raises:
+        UserError: a condition has another form, or no run has its key, or none meets them.
+    """
+    conditions = [where] if isinstance(where, str) else list(where or [])
+    kept = list(runs)
+    for condition in conditions:
+        found = CONDITION.fullmatch(condition)
+        if found is None:
+            raise UserError(f"where={condition}: must be <key>=<value>, or with !=, <, <=, > or >=, as 'data=folder'")
+        key, sign, wanted = (part.strip() for part in found.groups())
+        checked_columns(runs, [key], "where")
+        kept = [run for run in kept if _meets(value_of(run, key), sign, wanted)]
+    if conditions and runs and not kept:
+        values = sorted({shown(value_of(run, key)) for run in runs})[:6]
+        raise UserError(f"where={', '.join(conditions)}: no run meets this; {key} is {', '.join(values)}")
+    return kept
+
+
+def _meets(value: Any, sign: str, wanted: str) -> bool:
+    numbers = [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
+    try:
+        numbers.append(float(wanted))
+    except ValueError:
+        numbers = []
+    if sign in ("=", "!="):
+        equal = shown(value) == wanted or (len(numbers) == 2 and numbers[0] == numbers[1])
+        return equal == (sign == "=")
+    if len(numbers) < 2:
+        return False
+    first, second = numbers
+    return {"<": first < second, "<=": first <= second, ">": first > second, ">=": first >= second}[sign]
+
+
+def shown(value: Any) -> str:
+    """Return a config value as it is typed on the command line."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)

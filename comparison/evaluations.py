@@ -1,0 +1,100 @@
+"""Read the results of evaluate.py in the `evaluation/` of a run."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comparison.reading import read_text
+from comparison.runs import Run, as_number
+
+if TYPE_CHECKING:
+    from comparison.significance import Counts
+
+LARGEST_COUNTS = 1_000_000_000  # bytes of a .npz once unpacked
+BY_CLASS = ("iou", "dice", "accuracy", "boundary_iou")
+TRAINING = "val"
+"""The prefix of metrics of the training's own validation."""
+
+
+def evaluations(run: Run) -> list[str]:
+    """Return the names of the evaluations of a run's best checkpoint, such as `test` and `val_flip`."""
+    try:
+        paths = sorted((run.path / "evaluation").glob("*.json"))
+    except OSError:
+        return []
+    return [path.stem for path in paths if _content(path)]
+
+
+def evaluated(run: Run, name: str) -> float:
+    """Return a metric of an evaluation, such as `test/miou` or `test/iou/sky`; NaN if there is none.
+
+    It is NaN, too, if the run has a better checkpoint since.
+    """
+    stem, _, metric = name.partition("/")
+    content = _content(run.path / "evaluation" / f"{stem}.json")
+    if not content or is_stale(run, stem):
+        return float("nan")
+    kind, _, label = metric.partition("/")
+    if label and kind in BY_CLASS:
+        classes = content.get("classes")
+        values = classes.get(kind) if isinstance(classes, dict) else None
+        return as_number(values.get(label)) if isinstance(values, dict) else float("nan")
+    if label and kind == "benchmark":
+        values = content.get("benchmark")
+        return as_number(values.get(label)) if isinstance(values, dict) else float("nan")
+    return as_number(content.get(metric))
+
+
+def is_stale(run: Run, stem: str) -> bool:
+    """Whether an evaluation is that of another epoch than the best one."""
+    epoch = as_number(_content(run.path / "evaluation" / f"{stem}.json").get("epoch"))
+    return epoch == epoch and run.best_epoch is not None and "_last" not in stem and epoch != run.best_epoch
+
+
+def counts_of(run: Run, stem: str) -> Counts | None:
+    """Return the pixels of each photo and class of an evaluation; None if there are none, or they are damaged."""
+    import numpy as np  # here, as most tables need neither it nor the counts
+
+    from comparison.significance import Counts
+
+    path = run.path / "evaluation" / f"{stem}_counts.npz"
+    if not _content(path.with_name(f"{stem}.json")) or is_stale(run, stem):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(info.file_size for info in archive.infolist()) > LARGEST_COUNTS:
+                return None
+        with np.load(path, allow_pickle=False) as stored:
+            found = Counts(stored["names"], stored["intersections"], stored["unions"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    shape = found.intersections.shape
+    if len(shape) != 2 or found.unions.shape != shape or found.names.shape != shape[:1]:
+        return None
+    return found if all(part.dtype == np.int64 for part in found[1:]) else None
+
+
+def validation_of(run: Run) -> str:
+    """Return the name of the evaluation of a run's own validation split."""
+    return "fold" if run.config.get("data.folds") else str(run.config.get("data.val_split", "val"))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Return the content of an evaluation's JSON file; {} if it cannot be read."""
+    try:
+        return _parsed(path, path.stat().st_mtime_ns)
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=4096)
+def _parsed(path: Path, changed: int) -> dict[str, Any]:
+    try:
+        found = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and "miou" in found else {}

@@ -1,0 +1,129 @@
+"""Render rows of a comparison as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from comparison.columns import higher_is_better, is_score, shown
+from comparison.table import Row
+from utils.tables import column_widths, duration, table
+from utils.value_types import TableFormat
+
+WEIGHTIEST = ("name", "job", "class", "n", "mIoU", "status", "model")
+"""Columns that a narrow table keeps first, followed by the keys in which runs differ."""
+LIGHTEST = ("data", "epoch", "Dice", "seconds", "parameters", "images/s", "MACs")
+"""Columns that it keeps after those; columns with the same value in all rows come last."""
+LATEX = str.maketrans(
+    {sign: rf"\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "}
+)
+
+
+def rendered(
+    rows: Sequence[Row], form: TableFormat, title: str = "", signed: bool = False, width: int | None = None
+) -> str:
+    """Return the rows as text.
+
+    Args:
+        signed: show numbers after the second column with a sign.
+        width: most characters per line of a `table`; columns that do not fit are listed below it.
+    """
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if not _is_hidden(name)]
+    if form == "json":
+        return json.dumps(list(rows), indent=2, ensure_ascii=False)
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: value if value is None else shown(value) for key, value in row.items()} for row in rows)
+        return text.getvalue().rstrip("\n")
+    cells = [[_cell(row, c, signed and i > 1, form) for i, c in enumerate(columns)] for row in rows]
+    if form == "table":
+        return _fitted([columns, *cells], title, width)
+    if form == "markdown":
+        lines = [columns, ["---"] + ["--:"] * (len(columns) - 1), *cells]
+        return "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
+    return _booktabs(rows, columns, cells)
+
+
+def _is_hidden(column: str) -> bool:
+    """Whether a value of a row belongs to another column."""
+    return column == "n of" or column.endswith((" +-", " marks"))
+
+
+def _booktabs(rows: Sequence[Row], columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """Return a LaTeX table with the best score of each column in bold, and the marks of significant differences."""
+    best = {}
+    for column in columns:
+        values = [row[column] for row in rows if isinstance(row.get(column), float)]
+        if is_score(column) and len(set(values)) > 1 and "class" not in rows[0]:
+            best[column] = (max if higher_is_better(column) else min)(values)
+    lines = [" & ".join(map(_latex, columns)) + r" \\"]
+    for row, line in zip(rows, cells, strict=True):
+        drawn = []
+        for column, cell in zip(columns, line, strict=True):
+            text = _latex(cell)
+            if column in best and row.get(column) == best[column]:
+                text = rf"\textbf{{{text.partition(' ')[0]}}}{text[len(text.partition(' ')[0]) :]}"
+            marks = str(row.get(f"{column} marks") or "").replace("+", r"\dagger")
+            drawn.append(f"{text}$^{{{marks}}}$" if marks else text)
+        lines.append(" & ".join(drawn) + r" \\")
+    head = [r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}", r"\toprule"]
+    return "\n".join([*head, lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"])
+
+
+def _fitted(rows: Sequence[Sequence[str]], title: str, width: int | None) -> str:
+    """Return a table of at most this width, without the least important columns."""
+    columns = rows[0]
+    needed = dict(zip(columns, column_widths(rows), strict=True))
+    if width is None or sum(needed.values()) < width:
+        return table(rows, title)
+    places = {column: place for place, column in enumerate([*WEIGHTIEST, "a key", *LIGHTEST])}
+    same = {column for column, cells in zip(columns, zip(*rows[1:], strict=True), strict=True) if len(set(cells)) == 1}
+
+    def lightness(column: str) -> tuple[bool, int]:
+        return column in same - set(WEIGHTIEST[:4]) and len(rows) > 2, places.get(column, places["a key"])
+
+    kept, used = set[str](), 1  # one border
+    for column in sorted(columns, key=lightness):
+        if used + needed[column] <= width or not kept:
+            kept.add(column)
+            used += needed[column]
+    lines = [[cell for column, cell in zip(columns, row, strict=True) if column in kept] for row in rows]
+    missing = ", ".join(column for column in columns if column not in kept)
+    note = f"columns that do not fit: {missing}; see them in a wider terminal, or with format=csv or report=report.html"
+    return f"{table(lines, title)}\n{note}" if missing else table(lines, title)
+
+
+def _cell(row: Row, column: str, signed: bool, form: TableFormat) -> str:
+    """Return the text of a cell."""
+    value = row.get(column)
+    if column == "n" and value != row.get("n of", value):
+        return f"{value} of {row['n of']}"
+    if value is None:
+        return "" if column not in row or form != "table" else "-"
+    if column == "seconds":
+        return duration(value)
+    if column == "parameters":
+        return f"{value / 1e6:.2f} M"
+    if column == "MACs":
+        return f"{value / 1e9:.2f} G"
+    if column == "images/s":
+        return f"{value:.1f}"
+    if not isinstance(value, float) or (not is_score(column) and "class" not in row):
+        return f"{value:.4g}" if isinstance(value, float) else shown(value)
+    deviation = row.get(f"{column} +-")
+    text = f"{value:+.4f}" if signed else f"{value:.4f}"
+    return text if deviation is None else f"{text} +- {deviation:.4f}"
+
+
+def _markdown(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def _latex(text: str) -> str:
+    start = "{}" if text.startswith(("[", "*")) else ""  # LaTeX would take them as arguments of the preceding \\
+    return start + text.translate(LATEX).replace("+-", r"$\pm$")

@@ -1,0 +1,121 @@
+"""The tables of compare.py: one per data set, with differences between groups and to a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from comparison.columns import METRICS, is_score
+from comparison.groups import (
+    FOLD,
+    Difference,
+    Group,
+    check_group_by,
+    difference_rows,
+    fold_rows,
+    grouped,
+    groups_of,
+    missing_folds,
+    reference_of,
+)
+from comparison.labels import short_names
+from comparison.rendering import rendered
+from comparison.runs import Run
+from comparison.table import Row, against, differing_keys, rows_of, sorted_by
+from utils.errors import UserError, did_you_mean
+from utils.tables import terminal_width
+from utils.value_types import TableFormat
+
+MARKS = "95 % intervals without 0 are marked: * over seeds (Welch), + over photos (paired bootstrap)"
+
+
+def tables_of(
+    by_data: Mapping[str, Sequence[Run]],
+    form: TableFormat,
+    *,
+    baseline: Run | None = None,
+    group_by: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    sort: str | None = None,
+) -> str:
+    """Return the tables as text.
+
+    Args:
+        by_data: the runs of each data set.
+        baseline: a run; its data set gets a table of differences to it.
+        group_by: keys; runs that differ only in them become one row.
+        columns: as for `comparison.table.rows_of`.
+        sort: a column of the tables.
+
+    Raises:
+        UserError: there is no such column or key.
+    """
+    together: list[Row] = []
+    texts: list[str] = []
+    last: list[str] = []
+    width, known = terminal_width(), list[str]()
+    every = [run for runs in by_data.values() for run in runs]
+    check_group_by(every, group_by)
+    for title, runs in by_data.items():
+        keys = differing_keys(runs if form in ("table", "markdown", "latex") else every)
+        rows = grouped(runs, keys, group_by, columns) if group_by else rows_of(runs, keys, columns)
+        groups = groups_of(runs, keys, group_by) if group_by else _single(runs, keys)
+        known += [name for row in rows for name in row]
+        metric = metric_of(sort, columns)
+        reference = reference_of(groups, metric, baseline) if group_by or baseline in runs else None
+        differences: list[Difference | None] = []
+        if reference is not None and len(groups) > 1:
+            compared, differences = difference_rows(groups, reference, metric, group_by)
+            for row, each in zip(rows, differences, strict=True):
+                row |= _facts(each, metric) if form in ("csv", "json") else {}
+                if form == "latex" and each is not None and metric in row:
+                    row[f"{metric} marks"] = each.marks
+        rows = sorted_by(rows, sort) if sort is not None and _has(rows, sort) else rows
+        together += rows
+        count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+        texts.append(rendered(rows, form, f"{title}: {count}" if len(by_data) > 1 else count, width=width))
+        if differences and form in ("table", "markdown"):
+            name = groups[reference or 0].label
+            texts.append(rendered(compared, form, f"{metric}: differences to {name}", width=width) + f"\n{MARKS}")
+        elif differences and form == "latex":
+            note = rf"% $^{{*}}$/$^{{\dagger}}$: {metric} differs from {groups[reference or 0].label}; {MARKS}"
+            texts[-1] = f"{note.replace(chr(10), ' ')}\n{texts[-1]}"
+        if FOLD in group_by:
+            title = "IoU: mean +- deviation over folds, and pooled: of the held-out photos of all folds together"
+            texts += [rendered(fold_rows(groups), form, title, width=width), *missing_folds(groups)]
+        if baseline is not None and baseline in runs:
+            by_class = against(baseline, runs, short_names(runs, keys))
+            title = "IoU of the baseline, and differences to it"
+            last = [rendered(by_class, form, title, signed=True, width=width)]
+    if sort is not None and METRICS.get(sort, sort) not in known:
+        shown = [name for name in dict.fromkeys(known) if not name.endswith((" +-", " marks")) and name != "n of"]
+        hint = did_you_mean(sort, [*METRICS, *shown])
+        raise UserError(f"sort={sort}: no such column; available: {', '.join([*METRICS, *shown])}{hint}")
+    return "\n\n".join([*([rendered(together, form)] if form in ("csv", "json") else texts), *last])
+
+
+def metric_of(sort: str | None, columns: Sequence[str] | None) -> str:
+    """Return the score by which groups are compared: the one sorted by, or the first column that is one, or mIoU."""
+    scores = [METRICS.get(name, name) for name in (sort, *(columns or ())) if name is not None]
+    return next((name for name in scores if is_score(name)), "mIoU")
+
+
+def _single(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
+    return [Group(name, [run]) for name, run in zip(short_names(runs, keys), runs, strict=True)]
+
+
+def _has(rows: Sequence[Row], column: str) -> bool:
+    return any(METRICS.get(column, column) in row for row in rows)
+
+
+def _facts(difference: Difference | None, metric: str) -> Row:
+    """Return the difference of a group as columns of a file."""
+    if difference is None:
+        return {f"difference in {metric}": 0.0}
+    row: Row = {f"difference in {metric}": difference.value}
+    for name, interval, note in (
+        ("seeds", difference.seeds, difference.seeds_note),
+        ("photos", difference.photos, difference.photos_note),
+    ):
+        row |= {f"low over {name}": interval and interval.low, f"high over {name}": interval and interval.high}
+        row[f"note over {name}"] = note
+    return row

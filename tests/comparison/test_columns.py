@@ -1,0 +1,132 @@
+"""Columns of any metric or key, and conditions on them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from comparison.columns import checked_columns, data_set_of, higher_is_better, selected, value_of
+from comparison.evaluations import counts_of, evaluated, evaluations
+from comparison.rendering import rendered
+from comparison.runs import Run, read_runs
+from comparison.table import rows_of, sorted_by
+from comparison.tables import tables_of
+from tests.comparison.folders import add_evaluation, make_run
+from utils.errors import UserError
+
+UNIONS = np.full((4, 3), 10)
+
+
+def runs_in(folder: Path) -> list[Run]:
+    return read_runs([folder])[0]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    """Two runs that were tested, and one that was not."""
+    for number, name in enumerate(("a", "b", "c")):
+        run = make_run(tmp_path / name, 0.5 + number / 10, optimizer__lr=0.01 * (number + 1))
+        if name != "c":
+            add_evaluation(run, "test", np.full((4, 3), 4 - number), UNIONS)
+    return runs_in(tmp_path)
+
+
+def test_any_metric_or_key_is_a_column(runs: list[Run]) -> None:
+    wanted = ["test/miou", "test/iou/road", "test/boundary_iou", "val/iou/sky", "optimizer.lr", "val/miou", "loss"]
+    rows = rows_of(runs, [], checked_columns(runs, wanted, "columns"))
+    assert [list(row)[1:] for row in rows] == [[*wanted[:5], "mIoU", "loss"]] * 3
+    assert [row["test/miou"] for row in rows] == [pytest.approx(0.4), pytest.approx(0.3), None]
+    assert rows[0]["test/iou/road"] == pytest.approx(0.4) and rows[1]["test/boundary_iou"] == 0.25
+    assert (rows[2]["val/iou/sky"], rows[2]["optimizer.lr"], rows[2]["loss"]) == (0.9, pytest.approx(0.03), "ce_iou")
+    assert " 0.4000 |" in rendered(rows, "table") and " - |" in rendered(rows, "table")
+    assert [row["name"] for row in sorted_by(rows, "test/miou")] == ["a", "b", "c"]
+    assert [row["name"] for row in sorted_by(rows, "val/miou")] == ["c", "b", "a"]
+    for column, message in (
+        ("optimizer.l", "columns=optimizer.l: no run has this metric or key; did you mean 'optimizer.lr'"),
+        ("night/miou", "measure it first: python evaluate.py runs=<folder> split=night"),
+    ):
+        with pytest.raises(UserError, match=message):
+            checked_columns(runs, [column], "columns")
+
+
+def test_splits_that_were_evaluated_are_columns(runs: list[Run]) -> None:
+    assert evaluations(runs[0]) == ["test"] and evaluations(runs[2]) == []
+    assert "test/miou" in rows_of(runs, [])[0] and "test/miou" not in rows_of(runs[2:], [])[0]
+
+
+def test_an_evaluation_of_an_earlier_epoch_does_not_count(runs: list[Run]) -> None:
+    add_evaluation(runs[0].path, "test", np.full((4, 3), 4), UNIONS, epoch=1)
+    assert math.isnan(evaluated(runs[0], "test/miou")) and counts_of(runs[0], "test") is None
+    assert counts_of(runs[1], "test") is not None
+
+
+def test_damaged_evaluations(runs: list[Run]) -> None:
+    folder = runs[0].path / "evaluation"
+    (folder / "test_counts.npz").write_bytes((folder / "test_counts.npz").read_bytes()[:100])
+    assert counts_of(runs[0], "test") is None and evaluated(runs[0], "test/miou") == pytest.approx(0.4)
+    for content in ("{", "[]", json.dumps({"miou": "high"}), json.dumps({"miou": 1, "classes": [1]})):
+        (folder / "test.json").write_text(content)
+        assert math.isnan(evaluated(runs[0], "test/iou/road"))
+
+
+@pytest.mark.parametrize(
+    ("where", "names"),
+    [
+        (None, "abc"),
+        ("optimizer.lr=0.02", "b"),
+        ("optimizer.lr=2e-2", "b"),
+        ("optimizer.lr!=0.02", "ac"),
+        (["optimizer.lr>=0.02", "val/miou<0.65"], "b"),
+        ("data=Synthetic", "abc"),
+        ("test/miou>0.35", "a"),
+        ("data.image_size=[96, 128]", "abc"),
+    ],
+)
+def test_conditions(runs: list[Run], where: str | list[str] | None, names: str) -> None:
+    assert "".join(run.name for run in selected(runs, where)) == names
+
+
+def test_conditions_that_are_wrong(runs: list[Run]) -> None:
+    for where, message in (
+        ("data", "where=data: must be <key>=<value>"),
+        ("optimizer.l=1", "where=optimizer.l: no run has this metric or key; did you mean 'optimizer.lr'"),
+        ("data=camvid", "where=data=camvid: no run meets this; data is Synthetic"),
+    ):
+        with pytest.raises(UserError, match=message):
+            selected(runs, where)
+
+
+def test_which_value_is_the_best() -> None:
+    higher = ["mIoU", "val/miou", "test/iou/road", "test/boundary_iou", "images/s", "pooled mIoU", "test/dice/a loss"]
+    lower = ["val/loss", "test/calibration_error", "parameters", "seconds", "optimizer.lr", "val/cross_entropy"]
+    assert all(higher_is_better(column) for column in higher) and not any(higher_is_better(c) for c in lower)
+
+
+def test_data_sets_have_tables_of_their_own(tmp_path: Path) -> None:
+    folder = {"_target_": "data.folder.Folder", "image_size": [96, 128]}
+    make_run(tmp_path / "a", 0.9)
+    make_run(tmp_path / "b", 0.4, data={**folder, "root": "x"})
+    make_run(tmp_path / "c", 0.6, data={**folder, "root": "x"})
+    make_run(tmp_path / "d", 0.5, data={**folder, "root": "y"})
+    by_data: dict[str, list[Run]] = {}
+    for run in runs_in(tmp_path):
+        by_data.setdefault(data_set_of(run), []).append(run)
+    assert list(by_data) == ["Synthetic", "Folder x", "Folder y"]
+    parts = tables_of(by_data, "table", sort="val/miou").split("\n\n")
+    assert [part.splitlines()[0].strip("+-") for part in parts] == [
+        "Synthetic: 1 run",
+        "Folder x: 2 runs",
+        "Folder y: 1 run",
+    ]
+    assert parts[1].index("| c ") < parts[1].index("| b ")
+    rows = json.loads(tables_of(by_data, "json", sort="val/miou"))
+    assert [row["name"] for row in rows] == ["a", "c", "b", "d"]
+
+
+def test_values(runs: list[Run]) -> None:
+    assert value_of(runs[0], "Dice") == value_of(runs[0], "val/dice") == 0.6
+    assert value_of(runs[0], "nothing") is None and value_of(runs[0], "seconds") == 75.2

@@ -1,0 +1,155 @@
+"""Groups of runs compared: tables, intervals, folds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from comparison.groups import grouped, groups_of
+from comparison.runs import Run, read_runs
+from comparison.table import differing_keys
+from comparison.tables import tables_of
+from tests.comparison.folders import LABELS, add_evaluation, change_summary, make_run
+from utils.run_folder import RunFolder
+
+RATES = {0.1: (0.50, 0.53, 0.52), 0.2: (0.60, 0.61, 0.63)}
+
+
+def runs_in(folder: Path) -> list[Run]:
+    return read_runs([folder])[0]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    """Two rates with three seeds each; the second is better on every photo."""
+    unions = np.random.default_rng(0).integers(50, 100, (12, 3))
+    for rate, mious in RATES.items():
+        for seed, miou in enumerate(mious):
+            run = make_run(tmp_path / f"{rate}-{seed}", miou, optimizer__lr=rate, seed=seed)
+            add_evaluation(run, "val", (unions * (0.3 + rate)).astype(int) + seed, unions)
+    return runs_in(tmp_path)
+
+
+def table(runs: list[Run], form: str = "table", **choices: object) -> str:
+    return tables_of({"camvid": runs}, form, **choices)  # type: ignore[arg-type]
+
+
+def test_differences_between_groups(runs: list[Run]) -> None:
+    low, high = stats.ttest_ind(RATES[0.1], RATES[0.2], equal_var=False).confidence_interval(0.95)
+    difference = statistics.fmean(RATES[0.1]) - statistics.fmean(RATES[0.2])
+    text = table(runs, group_by=["seed"])
+    assert "mIoU: differences to ENet, lr 0.2" in text
+    (line,) = [line for line in text.splitlines() if f"{difference:+.4f}" in line]
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert cells[:4] == ["ENet, lr 0.1", "0.5167", f"{difference:+.4f}", f"{low:+.4f} to {high:+.4f} *"]
+    assert cells[4].startswith("-0.1") and cells[4].endswith(" +")  # between photos as for every photo
+    first, second = csv.DictReader(io.StringIO(table(runs, "csv", group_by=["seed"])))
+    assert float(first["difference in mIoU"]) == pytest.approx(difference)
+    assert float(first["low over seeds"]) == pytest.approx(low) and second["difference in mIoU"] == "0.0"
+
+
+def test_why_there_is_no_interval(runs: list[Run]) -> None:
+    text = table([run for run in runs if not run.name.endswith("2")], group_by=["seed"])
+    assert "| 2 seeds: too few to tell |" in text
+    (runs[0].path / "evaluation" / "val_counts.npz").unlink()
+    assert "not measured by evaluate.py" in table(runs, group_by=["seed"])
+    add_evaluation(runs[0].path, "val", np.ones((5, 3), int), np.full((5, 3), 2))
+    assert "measured on different photos" in table(runs, group_by=["seed"])
+    change_summary(runs[0].path, best=None)
+    assert "differences" not in table(runs_in(runs[0].path.parent)[:2], group_by=["seed"])
+
+
+def test_the_reference_is_the_group_of_the_baseline(runs: list[Run]) -> None:
+    text = table(runs, group_by=["seed"], baseline=runs[0])
+    assert "mIoU: differences to ENet, lr 0.1" in text and "+0.0967" in text
+    assert "| ENet, lr 0.1, seed 0 " in text or "| ENet, seed 0, lr 0.1 " in text  # of its classes, by labels
+    assert "0.1-0" not in text
+
+
+def test_a_metric_of_an_evaluation(runs: list[Run]) -> None:
+    for number, run in enumerate(runs):
+        add_evaluation(run.path, "test", np.full((6, 3), 50 + number), np.full((6, 3), 100))
+    text = table(runs, group_by=["seed"], columns=["test/miou", "optimizer.lr"])
+    assert "test/miou: differences to ENet, lr 0.2" in text and "0.5100 +- 0.0100" in text and "-0.0300" in text
+
+
+def test_latex(runs: list[Run]) -> None:
+    *head, first, second, rule, end = table(runs, "latex", group_by=["seed"], columns=["mIoU"]).splitlines()
+    assert head[-3:] == [r"\toprule", r"group & n & mIoU \\", r"\midrule"]
+    assert (rule, end) == (r"\bottomrule", r"\end{tabular}")
+    assert first == r"ENet, lr 0.1 & 3 & 0.5167 $\pm$ 0.0153$^{*\dagger}$ \\"
+    assert second == r"ENet, lr 0.2 & 3 & \textbf{0.6133} $\pm$ 0.0153 \\"
+    assert all(line.startswith(("%", "\\", "group")) for line in head)
+
+
+def test_grouped_by_several_keys_and_by_options(tmp_path: Path) -> None:
+    for i, (seed, rate, loss) in enumerate([(0, 0.1, "a"), (1, 0.1, "b"), (0, 0.2, "a"), (1, 0.2, "b")]):
+        target = {"_target_": f"losses.combinations.{loss}", f"only_{loss}": i}
+        make_run(tmp_path / str(i), 0.5 + i / 10, seed=seed, optimizer__lr=rate, loss=target)
+    runs = runs_in(tmp_path)
+    keys = differing_keys(runs)
+    assert [len(group.runs) for group in groups_of(runs, keys, ["seed", "loss"])] == [2, 2]
+    assert [len(group.runs) for group in groups_of(runs, keys, ["seed", "loss", "optimizer.lr"])] == [4]
+    assert [len(group.runs) for group in groups_of(runs, keys, ["seed"])] == [1] * 4
+    rows = grouped(runs, keys, ["seed", "loss"])
+    assert [row["mIoU"] for row in rows] == pytest.approx([0.55, 0.75]) and "seed" not in rows[0]
+
+
+@pytest.fixture
+def folds(tmp_path: Path) -> list[Run]:
+    """Three folds with a confusion matrix each."""
+    for fold in range(3):
+        data = {"_target_": "data.camvid.CamVid", "image_size": [96, 128], "folds": 3, "fold": fold}
+        run = make_run(tmp_path / str(fold), data=data)
+        matrix = np.random.default_rng(fold).integers(1, 50, (3, 3)) + 100 * (fold + 1) * np.eye(3, dtype=int)
+        RunFolder(run).write_confusion(LABELS.names, matrix.tolist())
+        ious = {f"val/iou/{name}": iou for name, iou in zip(LABELS.names, iou_of(matrix), strict=True)}
+        change_summary(run, best={"epoch": 2, "val/miou": float(np.mean(iou_of(matrix))), **ious})
+    return runs_in(tmp_path)
+
+
+def iou_of(matrix: np.ndarray) -> list[float]:
+    return [matrix[c, c] / (matrix[c].sum() + matrix[:, c].sum() - matrix[c, c]) for c in range(len(matrix))]
+
+
+def matrix_of(run: Run) -> np.ndarray:
+    with (run.path / "figures" / "confusion_matrix.csv").open() as file:
+        return np.array([[int(cell) for cell in row[1:]] for row in list(csv.reader(file))[1:]])
+
+
+def test_folds_together(folds: list[Run]) -> None:
+    total = iou_of(sum(map(matrix_of, folds), np.zeros((3, 3), int)))
+    text = table(folds, group_by=["data.fold"])
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    rows = {row[0]: row[1:] for row in cells if len(row) == 3}
+    for name, pooled in (*zip(LABELS.names, total, strict=True), ("mIoU", np.mean(total))):
+        key = "val/miou" if name == "mIoU" else f"val/iou/{name}"
+        values = [run.best(key) for run in folds]
+        assert rows[name] == [f"{statistics.fmean(values):.4f} +- {statistics.stdev(values):.4f}", f"{pooled:.4f}"]
+    (row,) = json.loads(table(folds, "json", group_by=["data.fold"]))
+    assert row["n"] == 3 and row["pooled mIoU"] == pytest.approx(np.mean(total))
+    assert "is missing" not in text
+    assert "ENet: fold 1 of 3 is missing" in table([folds[0], folds[2]], group_by=["data.fold"])
+
+
+def test_the_photos_of_all_folds_are_one_set(folds: list[Run], tmp_path: Path) -> None:
+    """Of two rates, each photo was held out by a fold of each."""
+    for fold, run in enumerate(folds):
+        data = {"_target_": "data.camvid.CamVid", "image_size": [96, 128], "folds": 3, "fold": fold}
+        other = make_run(tmp_path / "other" / str(fold), 0.3, data=data, optimizer__lr=0.2)
+        for path, share in ((run.path, 60), (other, 50)):
+            add_evaluation(path, "fold", np.full((4, 3), share), np.full((4, 3), 100))
+            counts = path / "evaluation" / "fold_counts.npz"
+            stored = dict(np.load(counts))
+            stored["names"] = np.array([f"photo {fold}-{i}" for i in range(4)])
+            np.savez(counts, **stored)
+    rows = table([*folds, *runs_in(tmp_path / "other")], "csv", group_by=["data.fold"], sort="optimizer.lr")
+    _, second = csv.DictReader(io.StringIO(rows))
+    assert float(second["low over photos"]) == pytest.approx(-0.1) == float(second["high over photos"])

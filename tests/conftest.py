@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import os
 import signal
 import subprocess
@@ -13,7 +14,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ from PIL import Image
 
 from tests.command_server import HEAVY, LIGHT, CommandServer
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # processes of several threads each would be in each other's way
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Processes of several threads each would be in each other's way; and runs in this process equal those of commands.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell starts background jobs so, and children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -68,11 +68,10 @@ def start_command(
     fresh: bool = False,
     light: bool = False,
     stdout: int = subprocess.DEVNULL,
-    preexec: Any = None,
     **environment: str,
 ) -> subprocess.Popen:
-    """Start `python <words>` and capture its stderr. With `preexec`, which is called first, the process is new."""
-    process = _start(words, cwd, environment, fresh=fresh, light=light, preexec=preexec, stdout=stdout)
+    """Start `python <words>` and capture its stderr."""
+    process = _start(words, cwd, environment, fresh=fresh, light=light, stdout=stdout)
     _started.append(process)
     return process
 
@@ -85,12 +84,11 @@ def _start(
     stdout: int,
     fresh: bool = False,
     light: bool = False,
-    preexec: Any = None,
 ) -> subprocess.Popen:
     if words[0] != "-m":
         words = [str(ROOT / words[0]), *words[1:]]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **more}
-    if not fresh and preexec is None and CAN_FORK:
+    if not fresh and CAN_FORK:
         server = command_server(light)
         if server.serves(environment):
             return server.start(words, cwd, environment, read_stdout=stdout == subprocess.PIPE)
@@ -103,7 +101,6 @@ def _start(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=preexec,
     )
 
 
@@ -159,13 +156,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Have collections of garbage leave alone what the tests have imported: they take a third of short tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two epochs on generated scenes. Tests must not change it."""
+    from tests.in_process import run_here
+    from train_segmentation import train
+
     folder = tmp_path_factory.mktemp("finished")
     words = [word for word in TINY if word != "logger=none"]
-    # In a process of its own: its hash seed differs from that of the runs that must be equal to it.
-    done = run_command("train_segmentation.py", "trainer.epochs=2", "name=tiny", *words, cwd=folder, fresh=True)
+    # In this process, whose hash seed differs from that of the commands that must do the same.
+    done = run_here(train, "train", "trainer.epochs=2", "name=tiny", *words, cwd=folder)
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(folder)
     return run

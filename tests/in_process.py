@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import os
@@ -11,8 +10,11 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
 
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 
 from cli.launch import launch
@@ -28,8 +30,10 @@ def run_here(task: Callable, config_name: str, *words: str, cwd: Path) -> subpro
     code = None
     os.chdir(cwd)
     sys.argv[1:] = words
+    # Hydra composes the config twice: first to look for hydra.mode, which no config has.
+    once = mock.patch.object(Hydra, "get_mode", lambda *_, **__: None)
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+        with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings(), once:
             launch(task, config_name)
     except SystemExit as end:
         code = end.code

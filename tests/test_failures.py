@@ -43,7 +43,7 @@ def ended(process: subprocess.Popen, run: Path, code: int, status: str) -> str:
 def goes_on(run: Path, folder: Path) -> None:
     """Resume for one more epoch."""
     epochs = load_checkpoint(run / "checkpoints" / "last.pt")["epoch"] + 1
-    done = run_command(SCRIPT, f"resume={run}", f"trainer.epochs={epochs}", cwd=folder)
+    done = run_here(train, "train", f"resume={run}", f"trainer.epochs={epochs}", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert [row["epoch"] for row in RunFolder(run).read_rows()] == list(range(1, epochs + 1))
 
@@ -92,13 +92,10 @@ def test_a_file_that_is_damaged_during_the_training(tmp_path: Path, camvid: Path
 
 def test_memory_that_is_used_up(tmp_path: Path) -> None:
     """The process may not have more than 6 GB of addresses: the activations of a batch take more."""
-
-    def little() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
-
     words = ("data.image_size=[512,512]", "data.limit=32", "data.batch_size=32", "data.num_workers=0")
     plain = ("trainer.device=cpu", "augmentation=none", "loss.class_weights=null", "logger=none")
-    process = start_command(SCRIPT, *words, *plain, cwd=tmp_path, preexec=little)
+    process = start_command(SCRIPT, *words, *plain, cwd=tmp_path)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2, errors
     assert "out of memory on cpu with batches of 32 images of 512x512" in errors
@@ -108,7 +105,8 @@ def test_memory_that_is_used_up(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
-    done = run_command(SCRIPT, "optimizer.lr=1e30", "scheduler=constant", *TINY, "trainer.log_every=1", cwd=tmp_path)
+    words = ["optimizer.lr=1e30", "scheduler=constant", *TINY, "trainer.log_every=1"]
+    done = run_here(train, "train", *words, cwd=tmp_path)
     assert done.returncode == 2 and "the loss is not finite" in done.stderr, done.stderr
     assert "in the batch of: train/" in done.stderr and "Start a new run with a smaller optimizer.lr" in done.stderr
     assert "resume=" not in done.stderr
@@ -120,7 +118,7 @@ def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_second_signal_ends_at_once_and_leaves_a_whole_checkpoint(tmp_path: Path, number: int) -> None:
-    slow = ("data.image_size=[256,256]", "data.batch_size=8")  # a step takes a second
+    slow = ("data.image_size=[160,160]", "data.batch_size=8")  # a step takes longer than the wait between the signals
     process = start_command(SCRIPT, *ENDLESS, *slow, cwd=tmp_path)
     run = trained_an_epoch(process, tmp_path)
     process.send_signal(number)

@@ -12,6 +12,8 @@ import torch
 
 from engine.checkpoint import load_checkpoint
 from tests.conftest import run_command, runs_in, start_command
+from tests.in_process import run_here
+from train_segmentation import train
 from utils.run_folder import RunFolder
 
 WORDS = (
@@ -22,7 +24,7 @@ WORDS = (
         "trainer.ema=true",
         "trainer.checkpoint_minutes=0.002",
     ),
-    *("data.image_size=[64,64]", "data.limit=50", "data.batch_size=2", "data.num_workers=2"),
+    *("data.image_size=[32,32]", "data.limit=50", "data.batch_size=2", "data.num_workers=2"),
 )
 CLOCKS = ("seconds", "images_per_second")
 
@@ -53,20 +55,23 @@ def assert_equal(one: object, other: object, where: str = "") -> None:
 @pytest.fixture(scope="module")
 def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    done = run_command("train_segmentation.py", *WORDS, cwd=folder, fresh=True)  # another hash seed
+    done = run_here(train, "train", *WORDS, cwd=folder)  # with another hash seed than the commands
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(folder)
     return run
 
 
 def killed_after(seconds: float, *words: str, cwd: Path) -> bool:
-    """Start the command and kill it `seconds` after its training began; return False if it ended before."""
+    """Start the command and kill it `seconds` after it began to train and has a checkpoint.
+
+    Return False if it ended before.
+    """
     process = start_command("train_segmentation.py", *words, cwd=cwd)
     # A resumed run writes its summary when it is about to train.
     before = {path: path.stat().st_mtime_ns for path in cwd.rglob("summary.json")}
     while process.poll() is None:
         now = {path: path.stat().st_mtime_ns for path in cwd.rglob("summary.json")}
-        if now and now != before:
+        if now and now != before and any(cwd.rglob("last.pt")):
             break
         time.sleep(0.02)
     try:
@@ -82,10 +87,10 @@ def killed_after(seconds: float, *words: str, cwd: Path) -> bool:
 def test_a_run_that_is_killed_again_and_again(tmp_path: Path, left_alone: Path, seed: int) -> None:
     """Three kills each: in steps, in validation, or while a checkpoint is written, as it happens."""
     chance = random.Random(seed)
-    kills = int(killed_after(chance.uniform(0, 3), *WORDS, cwd=tmp_path))
+    kills = int(killed_after(chance.uniform(0, 0.6), *WORDS, cwd=tmp_path))
     (run,) = runs_in(tmp_path)
     for _ in range(2):
-        kills += killed_after(chance.uniform(0, 3), f"resume={run}", cwd=tmp_path)
+        kills += killed_after(chance.uniform(0, 0.6), f"resume={run}", cwd=tmp_path)
     done = run_command("train_segmentation.py", f"resume={run}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert kills == 3

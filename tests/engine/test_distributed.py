@@ -1,7 +1,7 @@
 """Several real processes do what one does with as many micro-batches."""
 
 import math
-import subprocess
+import socket
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,21 +15,39 @@ from engine.checkpoint import load_checkpoint
 from engine.distributed import backends
 from engine.normalization import IMAGENET
 from engine.randomness import seed_everything
-from tests.conftest import ROOT, run_command
+from tests.conftest import ROOT, start_command
 from tests.engine.processes_job import ACCUMULATION, BATCH_SIZE, TRAINING, VALIDATION, WEIGHTS, PartlyVoid, Precise
 from utils.run_folder import RunFolder
 
 
-def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess:
-    launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
-    return run_command(*launcher, *words, cwd=ROOT)
+def run_together(processes: int, *words: str) -> None:
+    """Run a command in several processes, in the environment that torchrun would give them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    count = str(processes)
+    started = [
+        start_command(
+            *words,
+            cwd=ROOT,
+            TORCHELASTIC_RUN_ID="0",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=port,
+            WORLD_SIZE=count,
+            LOCAL_WORLD_SIZE=count,
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+        )
+        for rank in range(processes)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
 
 
 @pytest.fixture(scope="module", params=[2, 3])
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
     folder = tmp_path_factory.mktemp(f"{request.param}_processes")
-    done = torchrun(request.param, "-m", "tests.engine.processes_job", str(folder))
-    assert done.returncode == 0, done.stderr
+    run_together(request.param, "-m", "tests.engine.processes_job", str(folder))
     return folder, [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 

@@ -14,6 +14,7 @@ nbclient = pytest.importorskip("nbclient", reason="requirements-dev.txt is not i
 nbformat = pytest.importorskip("nbformat")
 
 
+@pytest.mark.slow
 def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # In a copy, so that its runs do not end up in the repository's experiments/.
     for path in ROOT.iterdir():

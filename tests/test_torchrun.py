@@ -53,19 +53,22 @@ def test_a_process_that_fails_ends_all(tmp_path: Path) -> None:
     assert (run / "checkpoints" / "last.pt").exists()
 
 
-def test_a_mistake_is_told_once(tmp_path: Path) -> None:
-    for words in (
+@pytest.mark.parametrize(
+    "words",
+    [
         ("trainer.epoch=3",),
-        ("data=camvid", f"data.root={tmp_path / 'nowhere'}"),
         ("--multirun", "seed=0,1"),
         ("trainer.monitor=val/foo", *TINY),
-    ):
-        process = start(*words, cwd=tmp_path)
-        _, errors = process.communicate(timeout=120)
-        said = [line for line in errors.splitlines() if line.startswith("error: ")]
-        assert process.returncode != 0 and len(said) == 1, errors
-        assert "cli/config.py" not in errors  # of this program there is no traceback
-        assert runs_in(tmp_path) == []
+        pytest.param(("data=camvid", "data.root=nowhere"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_mistake_is_told_once(tmp_path: Path, words: tuple[str, ...]) -> None:
+    process = start(*words, cwd=tmp_path)
+    _, errors = process.communicate(timeout=120)
+    said = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert process.returncode != 0 and len(said) == 1, errors
+    assert "cli/config.py" not in errors  # of this program there is no traceback
+    assert runs_in(tmp_path) == []
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ class EfficientDetTester(ModelTester):
 
 class TestD0(EfficientDetTester):
     name = "efficientdet_d0_seg"
-    slow = SLOW - {"test_one_graph_holds_the_whole_network"}
+    slow = SLOW
 
 
 class TestD1(EfficientDetTester):

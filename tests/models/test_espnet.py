@@ -40,7 +40,7 @@ class TestESPNet(ModelTester):
     memorising_scale = 4
     parameters = (4_603_500, 4_696_500)
     macs = {(512, 512): 4.01e9}
-    slow = SLOW - {"test_onnx_gives_the_same"}
+    slow = SLOW
 
     def test_it_depends_on_the_skip_of_stage_2(self) -> None:
         """Silencing the pyramid leaves logits that the features of stride 4 still change, place by place."""

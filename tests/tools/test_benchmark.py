@@ -48,7 +48,7 @@ def test_a_table_of_the_models_asked_for() -> None:
 
 
 def test_the_table_of_the_readme_is_true() -> None:
-    done = benchmark("format=markdown")
+    done = benchmark_here("format=markdown")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in (ROOT / "README.md").read_text()
     assert len(done.stdout.splitlines()) == 2 + len(list((ROOT / "conf" / "model").glob("*.yaml")))
@@ -80,19 +80,19 @@ def test_times_as_csv(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_real_times_and_memory(tmp_path: Path) -> None:
     """Memory is no less than the weights, the images and two of the largest maps, and of that order."""
-    done = benchmark_here(
-        *("model=separable_unet", "image_size=[128,128]", "backends=[eager,onnx]", "batch_size=[1,8]"),
-        *("device=cpu", "threads=1", "seconds=0.3", "format=json"),
-    )
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
-    assert [(row["backend"], row["batch"]) for row in rows] == [
-        *(("eager", 1), ("eager", 8), ("onnx", 1), ("onnx", 8)),
-    ]
-    for one, eight in (rows[:2], rows[2:]):
-        assert 0 < one["median ms"] <= one["p95 ms"] and 0 < eight["median ms"] <= eight["p95 ms"]
+    words = ["model=separable_unet", "image_size=[128,128]", "device=cpu", "threads=1", "seconds=0.1", "format=json"]
+    rows = []
+    for more in (("backends=eager", "batch_size=[1,8]"), ("backends=onnx", "batch_size=8")):
+        done = benchmark_here(*words, *more)
+        assert done.returncode == 0, done.stderr
+        rows += json.loads(done.stdout)
+    assert [(row["backend"], row["batch"]) for row in rows] == [("eager", 1), ("eager", 8), ("onnx", 8)]
+    one, *eights = rows
+    assert 0 < one["median ms"] <= one["p95 ms"]
+    least = (4 * one["parameters"] + 4 * 8 * (3 + 2 * 16) * 128 * 128) / 2**20
+    for eight in eights:
+        assert 0 < eight["median ms"] <= eight["p95 ms"]
         assert eight["images/s"] == pytest.approx(8000 / eight["median ms"], rel=0.01)
-        least = (4 * one["parameters"] + 4 * 8 * (3 + 2 * 16) * 128 * 128) / 2**20
         assert least < eight["peak MiB"] < 20 * least and one["peak MiB"] < eight["peak MiB"]
 
 

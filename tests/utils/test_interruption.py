@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, _utils
 
 from data.samples import Sample
 from engine.checkpoint import load_checkpoint
@@ -38,7 +38,8 @@ def first(samples: list) -> object:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_that_never_answers(number: int) -> None:
+def test_a_worker_that_never_answers(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(_utils, "MP_STATUS_CHECK_INTERVAL", 0.5)  # seconds in which PyTorch lets a worker end
     loader = DataLoader(Stuck(8), batch_size=1, collate_fn=first, num_workers=1)  # type: ignore[arg-type, var-annotated]
     before = signal.getsignal(number)
     seen = []
@@ -49,7 +50,7 @@ def test_a_worker_that_never_answers(number: int) -> None:
             for name in stop.interruptible(loader):
                 seen.append(name)
     assert seen == [f"sample {index}" for index in range(5)] and stop.signal == number
-    assert time.monotonic() - began < 30  # PyTorch gives a stuck worker some seconds
+    assert time.monotonic() - began < 30
     assert signal.getsignal(number) is before
 
 

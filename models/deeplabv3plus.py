@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from models.encoders import EfficientNetEncoder, build_encoder
 from models.layers import (
     BatchNorm,
+    as_classifier,
     as_in_efficientnet,
     check_images,
     check_num_classes,
@@ -90,8 +91,9 @@ class DeepLabV3Plus(nn.Module):
         self.decoder = nn.Sequential(conv(WIDTH + FINE, WIDTH), conv(WIDTH, WIDTH))
         self.classifier = nn.Conv2d(WIDTH, num_classes, 1)
         if isinstance(self.encoder, EfficientNetEncoder):
-            for part in (self.aspp, self.fine, self.decoder, self.classifier):
+            for part in (self.aspp, self.fine, self.decoder):
                 as_in_efficientnet(part)
+            as_classifier(self.classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from models.encoders import EfficientNetEncoder
-from models.layers import BatchNorm, as_in_efficientnet, check_images, check_num_classes, resize
+from models.layers import BatchNorm, as_classifier, as_in_efficientnet, check_images, check_num_classes, resize
 
 
 class Decoder(nn.Module):
@@ -49,7 +49,7 @@ class EfficientSegNet(nn.Module):
         )
         self.classifier = nn.Conv2d(widths[-1], num_classes, 1)
         as_in_efficientnet(self.decoders)
-        as_in_efficientnet(self.classifier)
+        as_classifier(self.classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""

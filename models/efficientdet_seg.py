@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from models.bifpn import BiFPN
 from models.encoders import EfficientNetEncoder
-from models.layers import BatchNorm, as_in_efficientnet, check_images, check_num_classes, resize, separable_conv
+from models.layers import (
+    BatchNorm,
+    as_classifier,
+    as_in_efficientnet,
+    check_images,
+    check_num_classes,
+    resize,
+    separable_conv,
+)
 
 
 class Size(NamedTuple):
@@ -24,10 +32,6 @@ class Size(NamedTuple):
 SIZES = (Size(64, 2), Size(80, 2), Size(96, 3), Size(112, 3), Size(128, 3), Size(160, 4), Size(192, 4), Size(224, 5))
 """D0 to D7. The paper has D4 for segmentation; the others scale it with the encoders B0 to B7. (The published D7, a
 detector, has encoder B6 and larger images; D7x has B7.)"""
-CLASSIFIER_STD = 0.01
-"""Standard deviation of the classifier's initial weights, so that training starts from nearly equal probabilities: Lin
-et al. 2017, arXiv 1708.02002, section 4.1. With the initialisation of the other layers, the first loss of D4 is twice
-as high."""
 
 
 class PaperHead(nn.Module):
@@ -116,7 +120,7 @@ class EfficientDetSeg(nn.Module):
         self.head = (PaperHead if head == "p2" else TopDownHead)(channels, num_classes)
         as_in_efficientnet(self.bifpn)
         as_in_efficientnet(self.head)
-        nn.init.normal_(self.head.classifier.weight, std=CLASSIFIER_STD)
+        as_classifier(self.head.classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> logits (N, num_classes, H, W)."""

@@ -39,8 +39,8 @@ python infer.py checkpoint={name} input=<photo or folder>
 python evaluate.py checkpoint={name} data.root=<folder of the data set>
 ```
 
-`report.html` has the learning curves, `config.yaml` the config, `metrics.csv` one row per epoch. The code was that of commit
-{commit}{changed}.
+`report.html` has the learning curves, `config.yaml` the config, `metrics.csv` one row per epoch.
+The code was that of commit {commit}{changed}.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import warnings
 from pathlib import Path
@@ -96,6 +97,7 @@ SLOW = frozenset(
 
 SLOW_FOR_VARIANTS = SLOW | {
     "test_logits_are_numbers_of_that_size",
+    "test_training_starts_from_nearly_equal_probabilities",
     "test_eval_gives_a_tensor_and_each_picture_its_own_result",
     "test_every_parameter_gets_a_gradient",
     "test_smallest_batch_trains",
@@ -132,6 +134,12 @@ class ModelTester:
 
     def build(self) -> Any:
         return build(self.name, self.num_classes)
+
+    def test_training_starts_from_nearly_equal_probabilities(self) -> None:
+        model, target = self.build().train(), torch.randint(self.num_classes, (2, 64, 96))
+        with torch.no_grad():
+            (logits, *_) = outputs(model(noise(2, 3, 64, 96)))
+        assert F.cross_entropy(logits, target) < math.log(self.num_classes) + 0.6
 
     def test_logits_have_the_size_of_the_images(self) -> None:
         """On a device without numbers, so that large images cost nothing."""

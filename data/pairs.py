@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from unicodedata import normalize
 
 import numpy as np
@@ -47,6 +47,14 @@ class PairedFiles(SegmentationDataset):
     """
 
     reads_rows = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Read whole samples in a subclass that defines `__getitem__`, which reading a part of them would bypass."""
+        super().__init_subclass__(**options)
+        if "__getitem__" in vars(cls):
+            cls.reads_rows = "image_rows" in vars(cls)
+            for name in {"mask", "size"} - vars(cls).keys():
+                setattr(cls, name, getattr(SegmentationDataset, name))
 
     def __init__(
         self,

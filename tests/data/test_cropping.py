@@ -12,6 +12,8 @@ from PIL import Image
 from data.checking import checked_samples
 from data.cropping import RandomCrop
 from data.loading import TrainingBatch, TrainingLoader
+from data.mixing import augmented_sample
+from data.samples import Sample
 from data.voc import VOC
 from tests.conftest import TINY, run_command, runs_in
 from tests.data.layouts import blocks, make_voc, photo, write
@@ -174,6 +176,24 @@ def test_crops_are_made_of_the_photos_as_they_are(root: Path) -> None:
             np.testing.assert_array_equal(samples[index].image, dataset[index].image)
             np.testing.assert_array_equal(samples[index].mask, dataset[index].mask)
     assert samples.size(1) == (104, 72) and samples.size(0) == (64, 96)
+
+
+class Brightened(VOC):
+    """Changes the photos and masks that it reads, which crops of files' rows would not see."""
+
+    def __getitem__(self, index: int) -> Sample:
+        image, mask, name = super().__getitem__(index)
+        return Sample(image // 2 + 100, np.where(mask == 1, 2, mask), name)
+
+
+def test_crops_of_a_data_set_that_changes_what_it_reads(root: Path) -> None:
+    dataset = Brightened(str(root), "train")
+    assert VOC.reads_rows and not dataset.reads_rows
+    samples = checked_samples(dataset, "train", None, masks=True)
+    crop = RandomCrop(crop_size=(40, 56), scale_range=(1.0, 1.0), pad=False)
+    image, mask, _ = augmented_sample(samples, crop, 0, 0, 0)
+    assert image.min() >= 100 and not (mask == 1).any()
+    assert (dataset.mask(0) == dataset[0].mask).all() and dataset.size(1) == (104, 72)
 
 
 def test_without_padding_every_photo_must_be_large_enough(root: Path) -> None:

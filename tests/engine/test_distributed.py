@@ -16,6 +16,7 @@ from engine.distributed import backends
 from engine.normalization import IMAGENET
 from engine.randomness import seed_everything
 from tests.conftest import ROOT, start_command
+from tests.engine import frozen_and_distilled_job
 from tests.engine.processes_job import ACCUMULATION, BATCH_SIZE, TRAINING, VALIDATION, WEIGHTS, PartlyVoid, Precise
 from utils.run_folder import RunFolder
 
@@ -143,6 +144,29 @@ def test_one_folder_and_one_memory(results: tuple[Path, list[dict]]) -> None:
     assert [row["epoch"] for row in RunFolder(folder).read_rows()] == [1, 2]
     assert len({result["shared"] for result in found}) == 1
     assert not Path("/dev/shm", found[0]["shared"]).exists()  # given back at the end
+
+
+def test_a_frozen_encoder_and_a_teacher(tmp_path: Path) -> None:
+    """Two processes take the steps of one with two micro-batches each: without the encoder first, then with it."""
+    (tmp_path / "run").mkdir()
+    done = torchrun(2, "-m", "tests.engine.frozen_and_distilled_job", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "alone").mkdir()
+    expected = frozen_and_distilled_job.train(tmp_path / "alone", accumulation_steps=2)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        assert len(found["gradients"]) == len(expected["gradients"]) == 6
+        for step, (gradients, those) in enumerate(zip(found["gradients"], expected["gradients"], strict=True)):
+            assert any(name.startswith("encoder") for name in gradients) == (step >= 3)
+            torch.testing.assert_close(gradients, those)
+        for name in ("classifier.weight", "encoder.layers.0.weight"):
+            torch.testing.assert_close(found["weights"][name], expected["weights"][name])
+        assert all(torch.equal(value, expected["teacher"][name]) for name, value in found["teacher"].items())
+    rows = [RunFolder(tmp_path / name).read_rows() for name in ("run", "alone")]
+    for row, other in zip(*rows, strict=True):
+        assert (
+            row["train/distillation"] == pytest.approx(other["train/distillation"], rel=1e-6) and row["train/loss"] > 0
+        )
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5, 8])

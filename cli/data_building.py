@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from data.device_loading import AnyTrainingLoader, AnyValidationLoader
     from data.samples import SegmentationDataset
+
+
+log = logging.getLogger(__name__)
 
 
 class Splits(NamedTuple):
@@ -34,11 +38,20 @@ def build_splits(cfg: DictConfig) -> Splits:
     training, validation = training_split(cfg.data), validation_split(cfg.data)
     train_set = build_dataset(cfg.data, training)
     validation_set = build_dataset(cfg.data, validation)
-    return Splits(
+    splits = Splits(
         train=input_samples(cfg, train_set, training, masks=True),
         validation=input_samples(cfg, validation_set, validation, masks=False),
         validation_set=validation_set,
     )
+    trained_on = {file for index in range(len(splits.train)) for file in splits.train.files(index)[:1]}
+    both = sum(file in trained_on for i in range(len(splits.validation)) for file in splits.validation.files(i)[:1])
+    if both:
+        log.warning(
+            "%d of the %d validation samples (data.val_split=%s) are trained on (data.train_split=%s): their scores say"
+            " nothing about other photos",
+            *(both, len(splits.validation), validation, training),
+        )
+    return splits
 
 
 def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, masks: bool) -> SegmentationDataset:

@@ -18,7 +18,8 @@ from utils.trusted import check_targets, plain_copy, trusted_class
 
 log = logging.getLogger("evaluate")
 
-OWN_DATA_ONLY = {"limit": None, "folds": None, "fold": 0, "group_by": None}
+WITHOUT_FOLDS = {"folds": None, "fold": 0, "group_by": None, "fold_seed": 0}
+OWN_DATA_ONLY = {"limit": None, **WITHOUT_FOLDS}
 """Values for another data set of the keys that choose samples of the run's own."""
 
 
@@ -86,6 +87,8 @@ def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, 
         usual |= own
         if is_another(node, own):
             usual |= OWN_DATA_ONLY
+        if not node.get("folds"):  # a whole split, whose name says so
+            usual |= WITHOUT_FOLDS
     else:
         usual |= {"root": None, "labels": None, "limit": None}
     return usual | {"image_size": list(checkpoint["image_size"]), "fit": own.get("fit", "stretch")}

@@ -103,7 +103,9 @@ def check_resumable(
 
 
 def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
-    """Check that a run whose data have moved finds the same classes and samples.
+    """Check that a run finds the samples that it began with; if its data have moved, with the same classes and sizes.
+
+    Folds, and the parts of a folder without lists, depend on the files that are there.
 
     Raises:
         UserError: it does not.
@@ -114,14 +116,14 @@ def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
     assert run.checkpoint is not None
     before = read_plain(run.folder.path / "config.yaml").get("data") or {}
     now = {key: cfg.data.get(key) for key in ("root", "labels") if cfg.data.get(key) != before.get(key)}
-    if not now:
-        return
-    place = ", ".join(f"data.{key}={value}" for key, value in now.items())
+    place = ", ".join(f"data.{key}={value}" for key, value in now.items()) or f"data.root={before.get('root')}"
     remedy = "the run needs the data that it began with"
     labels, found = LabelSet.from_dict(run.checkpoint["labels"]), splits.validation_set.labels
     if labels.to_dict() != found.to_dict():
         raise UserError(f"{place}: its classes, their colours or ids differ; {remedy}")
     recorded = run.folder.read_summary().get("samples")
+    if not isinstance(recorded, dict) and not now:
+        return
     if not isinstance(recorded, dict):
         log.warning("%s: the run is of an older version and has no record of its samples to compare with", place)
         return
@@ -130,7 +132,9 @@ def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
         if was.get("samples") != there["samples"]:
             counts = f"{there['samples']} {split} samples, and {was.get('samples')} when the run began"
             raise UserError(f"{place}: {counts}; {remedy}")
-        if was.get("sha256") != there["sha256"]:
+        if was.get("names", there["names"]) != there["names"]:
+            raise UserError(f"{place}: the {split} split has other samples than when the run began; {remedy}")
+        if now and was.get("sha256") != there["sha256"]:
             raise UserError(f"{place}: names or sizes of the files of the {split} samples differ; {remedy}")
 
 

@@ -39,6 +39,7 @@ SHARED: dict[str, type[BaseModel]] = {
 LOADER_KEYS = tuple(Loader.model_fields)
 OPTIMIZER_KEYS = tuple(ParameterGroups.model_fields)
 DISTILL_KEYS = tuple(Teacher.model_fields)
+USUAL_TEMPERATURE = Loader.model_fields["sampling_temperature"].default
 PRETRAINED = "models.weights.load_pretrained"
 """The function whose options are keys of `model`, except those that the network takes itself."""
 OPTIONAL = {"utils.loggers.WandB": ("wandb",), "utils.loggers.MLflow": ("mlflow", "sqlalchemy", "alembic")}
@@ -208,6 +209,10 @@ def check_group(group: str, node: Config, origin: Origin) -> None:
         check_keys(shared, other, origin, f"{group}.")
     if group == "data":
         _check_folds(other, origin)
+        temperature = other.get("sampling_temperature", USUAL_TEMPERATURE)
+        if other.get("sampling", "uniform") == "uniform" and temperature != USUAL_TEMPERATURE:
+            place = origin.place("data.sampling_temperature")
+            raise UserError(f"data.sampling_temperature={temperature} {place}: needs data.sampling=rare_class")
     if group == "model":
         check_target({"_target_": PRETRAINED, **other}, group, {"model"} | SUPPLIED[group], origin)
     rate = node.get("lr") if group == "optimizer" else None

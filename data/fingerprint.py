@@ -14,17 +14,20 @@ class Fingerprint(TypedDict):
 
     Attributes:
         samples: how many there are.
+        names: SHA-256 of their names, in order.
         sha256: of their names and the bytes of their files, in order.
     """
 
     samples: int
+    names: str
     sha256: str
 
 
 def fingerprint(dataset: SegmentationDataset) -> Fingerprint:
     """Return the fingerprint of a data set, whose files are not read. It does not depend on the root."""
-    found = hashlib.sha256()
+    found, names = hashlib.sha256(), hashlib.sha256()
     for index in range(len(dataset)):
         sizes = [os.stat(path).st_size for path in dataset.files(index)]  # noqa: PTH116 - Path is too slow
+        names.update(f"{dataset.name(index)}\n".encode(errors="surrogateescape"))
         found.update(f"{dataset.name(index)}\0{sizes}\n".encode(errors="surrogateescape"))
-    return {"samples": len(dataset), "sha256": found.hexdigest()}
+    return {"samples": len(dataset), "names": names.hexdigest(), "sha256": found.hexdigest()}

@@ -51,6 +51,11 @@ def find(cfg: DictConfig) -> None:
     split = training_split(cfg.data)
     samples = input_samples(cfg, build_dataset(cfg.data, split), split, masks=True)
     make_writable(path.parent)
+    if trainer.options.freeze_encoder_epochs:
+        log.info(
+            "trainer.freeze_encoder_epochs has no effect: the whole network is trained, as after these epochs;"
+            " model.freeze_encoder=true suggests a rate for the first ones"
+        )
     batches = training_loader(cfg, samples, trainer.device)
     model = trainer.prepare(new_model(cfg, samples))
     loss = trainer.prepare(build_loss(cfg, samples))

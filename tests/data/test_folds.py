@@ -184,6 +184,10 @@ def test_a_run_validates_on_its_fold(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (scores,) = (run / "evaluation").glob("fold*.csv")
     assert sorted(re.findall(r"[a-z]+_\d", scores.read_text())) == ["bonn_1", "jena_1", "jena_2"]
+    words = ("data=folder", f"data.root={root}", "split=all")
+    done = run_here(evaluate, "evaluate", f"checkpoint={run}", *words, "device=cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (run / "evaluation" / "all.json").exists()  # all of the run's own photos
     elsewhere = folder_of_towns(tmp_path / "elsewhere" / "towns")
     done = run_here(evaluate, "evaluate", f"checkpoint={run}", f"data.root={elsewhere}", "device=cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -199,6 +203,7 @@ IMPOSSIBLE = [
     ("data.folds=2 data.group_by='['", ["data.group_by=[", "not a regular expression"]),
     ("data.fold=1", ["data.fold=1", "needs data.folds"]),
     ("data.fold_seed=3", ["data.fold_seed=3", "needs data.folds"]),
+    ("data.sampling_temperature=0.1", ["data.sampling_temperature=0.1", "needs data.sampling=rare_class"]),
 ]
 
 
@@ -212,6 +217,27 @@ def test_impossible_folds_are_refused(tmp_path: Path, words: str, fragments: lis
         done = run_here(train, "train", *words_of_run, cwd=tmp_path)
     assert_refused(done, *fragments)
     assert runs_in(tmp_path) == []
+
+
+def test_a_run_whose_files_have_changed_is_not_resumed(tmp_path: Path) -> None:
+    """With another file the folds are others."""
+    root = folder_of_towns(tmp_path / "towns")
+    words = (*WORDS, f"data.root={root}", "data.train_split=all", "data.folds=2")
+    done = run_here(train, "train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(tmp_path)
+    for folder, suffix in (("images", "jpg"), ("masks", "png")):
+        (root / folder / f"ulm_1.{suffix}").rename(root / folder / f"bonn_9.{suffix}")
+    done = run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path)
+    assert_refused(done, "split has other samples than when the run began", "the run needs the data that it began with")
+
+
+def test_validation_samples_that_are_trained_on_are_reported(tmp_path: Path) -> None:
+    root = folder_of_towns(tmp_path / "towns")
+    words = (*WORDS, f"data.root={root}", "data.train_split=all", "data.val_split=val")
+    done = run_here(train, "train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "samples (data.val_split=val) are trained on (data.train_split=all)" in done.stderr
 
 
 def test_a_mask_that_was_damaged_since_is_named(tmp_path: Path) -> None:

@@ -149,8 +149,7 @@ def test_one_folder_and_one_memory(results: tuple[Path, list[dict]]) -> None:
 def test_a_frozen_encoder_and_a_teacher(tmp_path: Path) -> None:
     """Two processes take the steps of one with two micro-batches each: without the encoder first, then with it."""
     (tmp_path / "run").mkdir()
-    done = torchrun(2, "-m", "tests.engine.frozen_and_distilled_job", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+    run_together(2, "-m", "tests.engine.frozen_and_distilled_job", str(tmp_path))
     (tmp_path / "alone").mkdir()
     expected = frozen_and_distilled_job.train(tmp_path / "alone", accumulation_steps=2)
     for rank in range(2):

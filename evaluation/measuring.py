@@ -104,6 +104,7 @@ def _by_batches(
             device=device,
             normalization=predictor.normalization,
             autocast=autocast_dtype(amp if amp in ("off", "fp16", "bf16") else "auto", device),
+            channels_last=predictor.channels_last,
             after_batch=after_batch,
             after_sample=note,
         )

@@ -31,9 +31,10 @@ class Ensemble(nn.Module):
 
         Its softmax is that mean. (h, w) is the size of the first network's logits.
         """
+        channels_last = images.is_contiguous(memory_format=torch.channels_last)
         total: Tensor | None = None
         for network, normalization in zip(self.networks, self.normalizations, strict=True):
-            logits = network(normalization(images * 255)).float()
+            logits = network(normalization(images * 255, channels_last)).float()
             if total is not None and logits.shape != total.shape:
                 logits = F.interpolate(logits, size=total.shape[-2:], mode="bilinear", align_corners=False)
             total = logits.softmax(1) if total is None else total.add_(logits.softmax(1))

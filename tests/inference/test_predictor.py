@@ -8,6 +8,7 @@ from torch import Tensor, nn
 import inference.predictor
 from data.labels import LabelSet
 from engine.normalization import Normalization
+from inference.ensemble import ensemble_of
 from inference.predictor import Predictor
 from utils.errors import UserError
 
@@ -47,6 +48,34 @@ def test_probabilities_through_windows_and_views() -> None:
     expected = (probabilities(image) + mirrored) / 2
     found = predictor(window=(48, 64), tta=["flip"]).probabilities(image)
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+class Watched(nn.Conv2d):
+    """A network that notes the memory layout of its images and weights."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3, 3, padding=1)
+        self.seen: list[tuple[bool, bool]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append((images.is_contiguous(memory_format=torch.channels_last), not images.is_contiguous()))
+        assert self.weight.is_contiguous(memory_format=torch.channels_last)
+        return super().forward(images)
+
+
+@pytest.mark.parametrize("options", [{}, {"window": (32, 32)}, {"tta": ["flip", "multiscale"]}])
+def test_networks_run_in_channels_last_on_a_cpu(options: dict[str, Any]) -> None:
+    network = Watched().eval()
+    image = RNG.integers(0, 256, (40, 50, 3), np.uint8)
+    Predictor(network, LABELS, (32, 40), Normalization(), **options).predict(image)
+    assert set(network.seen) == {(True, True)}
+
+
+def test_members_of_an_ensemble_run_in_channels_last() -> None:
+    networks = Watched().eval(), Watched().eval()
+    predictors = [Predictor(network, LABELS, (32, 40), Normalization()) for network in networks]
+    ensemble_of(predictors, ["a", "b"]).predict(RNG.integers(0, 256, (40, 50, 3), np.uint8))
+    assert [network.seen for network in networks] == [[(True, True)]] * 2
 
 
 def test_uncertainty_is_the_entropy_of_what_is_said() -> None:

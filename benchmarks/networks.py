@@ -1,0 +1,123 @@
+"""Inference and training steps of the networks by memory layout and precision, on one thread of a CPU.
+
+python -m benchmarks.networks
+python -m benchmarks.networks enet fast_scnn --work training --batch 8 --size 180 240
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.timing import interleaved
+from engine.size import multiply_adds
+from losses.combinations import cross_entropy
+from models.bayesian_segnet import BayesianSegNet
+from models.deeplabv3plus import DeepLabV3Plus
+from models.dilated_unet import DilatedUNet
+from models.efficient_segnet import EfficientSegNet
+from models.efficientdet_seg import EfficientDetSeg
+from models.enet import ENet
+from models.espnet import ESPNet
+from models.fast_scnn import FastSCNN
+from models.separable_unet import SeparableUNet
+from models.unet import UNet
+from utils.memory import keep_freed_memory
+from utils.tables import table
+
+CLASSES = 11
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "enet": lambda: ENet(CLASSES),
+    "fast_scnn": lambda: FastSCNN(CLASSES),
+    "espnet_s0": lambda: ESPNet(CLASSES),
+    "espnet_lite0": lambda: ESPNet(CLASSES, encoder="efficientnet_lite0"),
+    "separable_unet": lambda: SeparableUNet(CLASSES),
+    "dilated_unet": lambda: DilatedUNet(CLASSES),
+    "unet": lambda: UNet(CLASSES),
+    "bayesian_segnet": lambda: BayesianSegNet(CLASSES),
+    "efficient_segnet": lambda: EfficientSegNet(CLASSES),
+    "efficientdet_d0": lambda: EfficientDetSeg(CLASSES),
+    "deeplab_lite0": lambda: DeepLabV3Plus(CLASSES, encoder="efficientnet_lite0"),
+    "deeplab_lite0_separable": lambda: DeepLabV3Plus(CLASSES, encoder="efficientnet_lite0", separable=True),
+    "deeplab_xception65": lambda: DeepLabV3Plus(CLASSES),
+}
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+Call = Callable[[], object]
+
+
+def inference_calls(build: Callable[[], nn.Module], images: Tensor) -> dict[str, Call]:
+    """Return a forward pass for each memory layout."""
+
+    def call(layout: torch.memory_format) -> Call:
+        network = build().eval().to(memory_format=layout)
+        given = images.contiguous(memory_format=layout)
+        return torch.inference_mode()(lambda: network(given))
+
+    return {name: call(layout) for name, layout in LAYOUTS.items()}
+
+
+def training_calls(build: Callable[[], nn.Module], images: Tensor) -> dict[str, Call]:
+    """Return a training step for each memory layout, and with bf16: forward, cross-entropy, backward, AdamW."""
+    loss = cross_entropy()
+    target = torch.randint(CLASSES, (len(images), *images.shape[2:]), generator=torch.Generator().manual_seed(0))
+
+    def call(layout: torch.memory_format, bf16: bool = False) -> Call:
+        network = build().train().to(memory_format=layout)
+        given = images.contiguous(memory_format=layout)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+
+        def step() -> None:
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                logits = network(given)
+            loss.total(loss.totals(logits, target), loss.denominators(target)).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+        return step
+
+    calls = {name: call(layout) for name, layout in LAYOUTS.items()}
+    return calls | {"channels_last, bf16": call(torch.channels_last, bf16=True)}
+
+
+def row_of(name: str, work: str, shape: tuple[int, int, int], rounds: int) -> tuple[list[str], list[str]]:
+    """Return the head and the row of a network: median milliseconds and ratios to the first column."""
+    n, height, width = shape
+    build = NETWORKS[name]
+    images = torch.randn(n, 3, height, width, generator=torch.Generator().manual_seed(0))
+    calls = (training_calls if work == "training" else inference_calls)(build, images)
+    times = interleaved(calls, rounds, warmup=1, clock=time.process_time)
+    first, *others = times.values()
+    macs = f"{multiply_adds(build(), (height, width)) / 1e9:.2f}"
+    cells = [f"{first * 1000:.0f} ms", *(f"{other * 1000:.0f} ms ({other / first:.2f})" for other in others)]
+    return (
+        [work, "GMACs", *times, "images/s, channels_last"],
+        [name, macs, *cells, f"{n / times['channels_last']:.1f}"],
+    )
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Time networks by memory layout and precision, on one thread.")
+    parser.add_argument("names", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)}; by default all")
+    parser.add_argument("--work", choices=("inference", "training"), default="inference")
+    parser.add_argument("--size", nargs=2, type=int, default=(192, 256), metavar=("H", "W"))
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args(words)
+    unknown = set(arguments.names) - set(NETWORKS)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: none of {', '.join(NETWORKS)}")
+    torch.set_num_threads(1)
+    keep_freed_memory()  # as the Trainer and infer.py do
+    shape = (arguments.batch, *arguments.size)
+    found = [row_of(name, arguments.work, shape, arguments.rounds) for name in arguments.names or NETWORKS]
+    print(table([found[0][0], *(row for _, row in found)], f"{' x '.join(map(str, shape))}, CPU time of one thread"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -7,6 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import torch
 from torch import Tensor
 
 from data.accumulation import windows
@@ -18,6 +19,7 @@ from engine.metrics import scores
 from engine.progress import ImageBar, Progress, progress_title
 from engine.run_record import RunRecord
 from engine.saving import Saver
+from engine.threads import adapt_threads, load_so_far
 from engine.training_state import restore_training_state
 from engine.training_step import Components
 from utils.interruption import Interrupted, StopRequest, WaitEnded
@@ -63,6 +65,7 @@ class TrainingLoop:
         self.saver = Saver(record, self.step, self.labels, self.options.checkpoint_minutes)
         self.stop = StopRequest(patient=distributed.processes() > 1)
         self.progress = Progress()
+        self._load = load_so_far() if trainer.adapts_threads else None
 
     def run(self, resume_from: dict[str, Any] | None = None) -> None:
         """Train until all epochs are done or the metric stops improving.
@@ -87,6 +90,7 @@ class TrainingLoop:
         epoch = self.progress.epoch + 1
         images = self.train.order.samples - self.train.order.images_before(self.progress.batch)
         self.step.freeze_encoder(epoch <= self.options.freeze_encoder_epochs)
+        self._adapt_threads()
         losses = self._train_epoch(epoch)
         elapsed = time.perf_counter() - started
         row = {
@@ -101,6 +105,15 @@ class TrainingLoop:
             row |= self._validate(epoch)
         row["seconds"] = time.perf_counter() - started
         self._finish_epoch(epoch, row)
+
+    def _adapt_threads(self) -> None:
+        """Let other programs have the cores they use, with `trainer.threads=auto`."""
+        if self._load is None:
+            return
+        before = torch.get_num_threads()
+        self._load = adapt_threads(self._load)
+        if torch.get_num_threads() != before:
+            self.record.forget_threads()
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         """Take the optimiser steps of an epoch, from `progress.batch` on; returns its losses by name."""

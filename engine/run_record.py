@@ -53,6 +53,12 @@ class RunRecord:
             self.run.update_summary(last=self.rows[-1], **({"best": best[0]} if best else {}))
         self.run.checkpoints.mkdir(exist_ok=True)
 
+    def forget_threads(self) -> None:
+        """Record that the run has no single number of threads, so that no other run takes it over."""
+        if self.run is not None:
+            environment = self.run.read_summary().get("environment") or {}
+            self.run.update_summary(environment={**environment, "threads": None})
+
     def add_row(self, row: dict[str, float]) -> None:
         """Add the row of an epoch to metrics.csv."""
         self.rows.append(row)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
-from typing import Literal
+import time
+from typing import Literal, NamedTuple
 
 import psutil
 import torch
@@ -14,6 +16,8 @@ SECONDS = 0.3
 """How long the load of the machine is measured."""
 ALMOST_FREE = 0.7
 """Share of a core that must be idle for a thread to use it."""
+LEAST_SECONDS = 10.0
+"""How long the load is measured, at least, before the number of threads changes during a training."""
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +30,66 @@ def set_threads(threads: int | Literal["auto"]) -> None:
     times as slow as one.
     """
     usual = usual_threads()
-    if threads != "auto":
-        torch.set_num_threads(threads)
-        return
-    found = usual
-    if usual > 1 and "OMP_NUM_THREADS" not in os.environ:
-        found = min(max(int(idle_cores() + 1 - ALMOST_FREE), 1), usual)
-    if found < usual:
-        log.info("other programs use the CPU, so training uses %d of %d threads; see trainer.threads", found, usual)
+    found = usual if threads == "auto" else threads
+    if may_choose_threads(threads):
+        found = _threads_for(idle_cores())
+        if found < usual:
+            log.info("other programs use the CPU, so training uses %d of %d threads; see trainer.threads", found, usual)
     torch.set_num_threads(found)
+
+
+def may_choose_threads(threads: int | Literal["auto"]) -> bool:
+    """Whether the number of threads is left to `set_threads`, and there is more than one number to choose."""
+    return threads == "auto" and usual_threads() > 1 and "OMP_NUM_THREADS" not in os.environ
+
+
+def _threads_for(free: float) -> int:
+    """Return one thread per core, of this many that other programs leave."""
+    return min(max(int(free + 1 - ALMOST_FREE), 1), usual_threads())
+
+
+class Load(NamedTuple):
+    """CPU time so far, in seconds.
+
+    Attributes:
+        at: when it was read.
+        all_programs: on the cores that this process may use.
+        own: of this process and its children.
+    """
+
+    at: float
+    all_programs: float
+    own: float
+
+
+def load_so_far() -> Load:
+    """Read the CPU time from the system, which takes a few milliseconds."""
+    per_core = psutil.cpu_times(percpu=True)
+    busy = sum(per_core[core].user + per_core[core].system for core in _cores(len(per_core)))
+    busy += sum(getattr(per_core[core], "nice", 0.0) for core in _cores(len(per_core)))
+    own = sum(os.times()[:4])  # with children that have ended
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            own += sum(child.cpu_times()[:2])
+    return Load(time.monotonic(), busy, own)
+
+
+def adapt_threads(last: Load) -> Load:
+    """Use one thread per core that other programs have left since the load `last`; returns the load to pass next.
+
+    Does nothing within `LEAST_SECONDS`. Bits depend on the number of threads, so call it only for `may_choose_threads`.
+    """
+    now = load_so_far()
+    seconds = now.at - last.at
+    if seconds < LEAST_SECONDS:
+        return last
+    others = (now.all_programs - last.all_programs) - (now.own - last.own)
+    before = torch.get_num_threads()
+    found = _threads_for(len(_cores(psutil.cpu_count() or 1)) - max(others, 0) / seconds)
+    if found != before:
+        log.info("other programs use %.1f cores: %d threads instead of %d", others / seconds, found, before)
+        torch.set_num_threads(found)
+    return now
 
 
 @functools.cache
@@ -46,5 +101,10 @@ def usual_threads() -> int:
 def idle_cores() -> float:
     """Measure how many of the cores that this process may use are idle."""
     busy = psutil.cpu_percent(SECONDS, percpu=True)
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(busy))
-    return sum(1 - busy[core] / 100 for core in cores if core < len(busy))
+    return sum(1 - busy[core] / 100 for core in _cores(len(busy)))
+
+
+def _cores(count: int) -> list[int]:
+    """Return the numbers of the cores that this process may use, of `count`."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(count)
+    return [core for core in usable if core < count]

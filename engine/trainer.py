@@ -21,7 +21,7 @@ from engine.out_of_memory import explain_out_of_memory
 from engine.parameter_groups import without_decay_of_norms
 from engine.randomness import be_deterministic
 from engine.run_record import RunRecord
-from engine.threads import set_threads
+from engine.threads import may_choose_threads, set_threads
 from engine.training_step import Components, TrainingStep
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError, did_you_mean
@@ -41,6 +41,7 @@ class Trainer:
 
     Attributes:
         autocast: dtype of mixed precision; None for float32.
+        adapts_threads: whether the number of CPU threads may change between epochs.
 
     Raises:
         UserError: the device is not available, or cannot do what is asked for.
@@ -52,6 +53,10 @@ class Trainer:
         self.device = choose_device(self.options.device)
         if self.device.type == "cpu" or self.options.threads != "auto":
             set_threads(self.options.threads)
+        # Compiled networks have a fixed number of threads.
+        self.adapts_threads = (
+            self.device.type == "cpu" and not self.options.compile and may_choose_threads(self.options.threads)
+        )
         self.autocast = autocast_dtype(self.options.amp, self.device)
         if self.options.sync_batchnorm and self.device.type != "cuda" and distributed.processes() > 1:
             raise UserError(f"trainer.sync_batchnorm=true: PyTorch has it for CUDA devices, not for {self.device}")

@@ -16,7 +16,7 @@ from data.resized import ResizedSamples
 from data.synthetic import Synthetic
 from tests.conftest import ROOT, run_command
 from tests.in_process import assert_refused, run_here
-from tests.tools.test_check_data import drawn_panels
+from tests.tools.checked_data import drawn_panels
 from tools.preview_augmentation import preview
 
 

@@ -124,6 +124,8 @@ def _check_find_lr(config: Config, origin: Origin) -> None:
 def _check_export(config: Config, origin: Origin) -> None:
     if config["quantize"] and config["format"] != "onnx":
         raise UserError(f"quantize={config['quantize']}: needs format=onnx, not {config['format']}")
+    if config["format"] == "onnx":
+        _check_export_packages("format=onnx")
 
 
 def _check_compare(config: Config, origin: Origin) -> None:
@@ -138,9 +140,14 @@ def _check_benchmark(config: Config, origin: Origin) -> None:
         raise UserError(f"{unused[0]}={shown(config[unused[0]])}: has no effect without timing; pass backends=[eager]")
     if config["plot"] is not None and config["runs"] is None:
         raise UserError(f"plot={config['plot']}: plots the mIoU of runs; pass runs=<folder of runs>")
+    if "onnx" in config["backends"]:
+        _check_export_packages("backends=onnx")
+
+
+def _check_export_packages(word: str) -> None:
     missing = [package for package in EXPORT_PACKAGES if find_spec(package) is None]
-    if "onnx" in config["backends"] and missing:
-        raise UserError(f"backends=onnx: {' and '.join(missing)} not installed; pip install -r requirements-export.txt")
+    if missing:
+        raise UserError(f"{word}: {' and '.join(missing)} not installed; pip install -r requirements-export.txt")
 
 
 def _check_classify(config: Config, origin: Origin) -> None:

@@ -13,7 +13,6 @@ if __name__ == "__main__":  # before the imports below, which may swallow except
 import dataclasses
 import logging
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +47,6 @@ def export(cfg: DictConfig) -> None:
     output = output_file(cfg)
     if is_there(output) and not cfg.overwrite:
         raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
-    if cfg.format == "onnx":
-        missing = [package for package in ("onnx", "onnxscript", "onnxruntime") if find_spec(package) is None]
-        if missing:
-            raise UserError(f"{', '.join(missing)}: not installed; pip install -r requirements-export.txt")
     make_writable(output.parent)
 
     # Slow to import, so only here, where the config is known to be right.

@@ -190,6 +190,12 @@ def test_mistakes(tmp_path: Path, finished_run: Path, words: list[str], fragment
     assert not list(tmp_path.rglob("m*"))
 
 
+def test_without_its_packages(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.checks.find_spec", lambda name: None if name.startswith("onnx") else name)
+    done = export_here(finished_run, "output=m.onnx", cwd=tmp_path)
+    assert_refused(done, "format=onnx: onnx and onnxscript and onnxruntime not installed", "requirements-export.txt")
+
+
 def test_what_exists_is_kept(tmp_path: Path, finished_run: Path) -> None:
     (tmp_path / "m.onnx").write_text("mine")
     assert_refused(export_here(finished_run, "output=m.onnx", cwd=tmp_path), "m.onnx exists already", "overwrite=true")

@@ -36,7 +36,7 @@ class Cityscapes(PairedFiles):
     ) -> None:
         photos = f"leftImg8bit/{pick(split, SPLITS, 'Cityscapes')}"
         if split == "train_extra" and not coarse:
-            raise NotThere("Cityscapes' split 'train_extra' has rough masks only; say data.coarse=true")
+            raise NotThere("Cityscapes' split 'train_extra' has rough masks only; pass data.coarse=true")
         kind = "gtCoarse" if coarse else "gtFine"
         masks = f"{kind}/{split}"
         place = user_path(root, "data.root")
@@ -64,5 +64,5 @@ def _how_to_get(missing: Path, root: Path, split: str, coarse: bool, download: b
     return (
         f"{refused}Cityscapes was not found: there is no folder {missing}\n"
         f"Register at https://www.cityscapes-dataset.com, download {archives}, and unpack both into {root}"
-        " (or say data.root=<where they are>)"
+        " (or pass data.root=<where they are>)"
     )

@@ -38,15 +38,15 @@ class RunningLoss:
         self.denominators = torch.zeros_like(self.totals)
         self._unread: list[tuple[Tensor, list[str]]] = []
 
-    def add(self, totals: Tensor, denominators: Tensor, names: list[str], objective: Tensor | None = None) -> None:
+    def add(self, totals: Tensor, denominators: Tensor, names: list[str], minimised: Tensor | None = None) -> None:
         """Add the detached totals and denominators (terms,) of a batch of samples `names`.
 
         Args:
-            objective: the totals that were minimised, if they differ from those to report.
+            minimised: the totals that were minimised, if they differ from those to report.
         """
         self.totals += totals
         self.denominators += denominators
-        self._unread.append((totals if objective is None else objective, names))
+        self._unread.append((totals if minimised is None else minimised, names))
 
     def read(self) -> dict[str, float]:
         """The epoch's loss so far, and its terms, by name. Waits for the device.

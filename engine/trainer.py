@@ -26,7 +26,7 @@ from engine.training_step import Components, TrainingStep
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError, did_you_mean
 from utils.memory import keep_freed_memory
-from utils.run_folder import metric_columns
+from utils.run_folder import columns_of
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Trainer:
         Raises:
             UserError: `monitor` is not one of them.
         """
-        columns = metric_columns(loss.names, labels.names, (DISTILLATION_COLUMN,) if distils else ())
+        columns = columns_of(loss.names, labels.names, (DISTILLATION_COLUMN,) if distils else ())
         monitor = self.options.monitor
         choices = [column for column in columns if column.startswith("val/")]
         if monitor not in choices:

@@ -144,16 +144,17 @@ class TrainingStep:
             images = batch.images.to(self.device, non_blocking=pinned)
             is_last = i == len(masks) - 1  # processes exchange gradients once, after the last micro-batch
             with nullcontext() if self._parallel is None or is_last else self._parallel.no_sync():
-                totals, objective = self._forward(images, mask)
+                totals, with_auxiliary = self._forward(images, mask)
                 # DDP takes the mean of the gradient over processes; the sum is wanted.
                 factor = distributed.processes() if i < window.counted else 0
-                self.scaler.scale(factor * self._total(objective, window_denominators)).backward()
+                loss = self._weighted_sum(with_auxiliary, window_denominators)
+                self.scaler.scale(factor * loss).backward()
             if i < window.counted:
-                self.running.add(totals.detach(), denominator, batch.names, objective.detach())
+                self.running.add(totals.detach(), denominator, batch.names, with_auxiliary.detach())
         return self._update_weights(step_number)
 
     def _forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The totals (terms,) of the loss of the main logits, and the same with those of auxiliary logits added.
+        """Return the totals (terms,) of the loss of the main logits, and the same with those of auxiliary logits added.
 
         With distillation, its total comes last in both.
         """
@@ -163,20 +164,20 @@ class TrainingStep:
             logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
             if self.distillation is not None:
                 distilled = [self.distillation(images, logits, self.channels_last).total.unsqueeze(0)]
-        totals = objective = self.loss.totals(logits, mask)
+        totals = with_auxiliary = self.loss.totals(logits, mask)
         for other in auxiliary:
-            objective = objective + self.loss.auxiliary_weight * self.loss.totals(other, mask)
-        return torch.cat([totals, *distilled]), torch.cat([objective, *distilled])
+            with_auxiliary = with_auxiliary + self.loss.auxiliary_weight * self.loss.totals(other, mask)
+        return torch.cat([totals, *distilled]), torch.cat([with_auxiliary, *distilled])
 
     def _denominators(self, mask: Tensor) -> Tensor:
-        """The denominators (terms,) of what `_forward` returns."""
+        """Return the denominators (terms,) of the totals that `_forward` returns."""
         denominators = self.loss.denominators(mask)
         if self.distillation is None:
             return denominators
         return torch.cat([denominators, self.distillation.term.denominator(mask).unsqueeze(0)])
 
-    def _total(self, totals: Tensor, denominators: Tensor) -> Tensor:
-        """The scalar to minimise, from totals and denominators (terms,)."""
+    def _weighted_sum(self, totals: Tensor, denominators: Tensor) -> Tensor:
+        """Return the loss to minimise, a scalar, from totals and denominators (terms,)."""
         if self.distillation is None:
             return self.loss.total(totals, denominators)
         own = self.loss.total(totals[:-1], denominators[:-1])

@@ -39,7 +39,7 @@ class StoredSummary(FileSchema):
     resumed: list[list[str]] = []
 
 
-def metric_columns(terms: Sequence[str], classes: Sequence[str], only_train: Sequence[str] = ()) -> list[str]:
+def columns_of(terms: Sequence[str], classes: Sequence[str], only_train: Sequence[str] = ()) -> list[str]:
     """Return the columns of metrics.csv, in their order.
 
     Args:

@@ -58,12 +58,13 @@ class WandB:
         self._service = Service(folder, "wandb")
         self._run: wandb.Run | None = None
         if mode == "online":
+            problem = "there is no API key"
             try:
                 known = wandb.login(prompt=False, verify=False)
             except (wandb.Error, ValueError) as error:  # a malformed key
-                raise UserError(f"logger=wandb: {error}; run wandb login, or pass logger.mode=offline") from error
+                known, problem = False, str(error)
             if not known:
-                raise UserError("logger=wandb: there is no API key; run wandb login, or pass logger.mode=offline")
+                raise UserError(f"logger=wandb: {problem}; run wandb login, or pass logger.mode=offline")
 
     def begin(self, name: str, notes: str | None, config: dict[str, Any], options: Mapping[str, str | None]) -> None:
         import wandb

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import TINY
+from tests.conftest import TINY, runs_in
 from tests.in_process import assert_refused, run_here
 from train_segmentation import train
 from utils.run_folder import RunFolder
@@ -34,7 +34,7 @@ def test_a_run_as_teacher(tmp_path: Path, finished_run: Path, option: str) -> No
     words = (f"distill={option}", f"distill.teacher={finished_run}", "trainer.epochs=1", *TINY)
     done = run_here(train, "train", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    (run,) = (tmp_path / "experiments").iterdir()
+    (run,) = runs_in(tmp_path)
     (row,) = RunFolder(run).read_rows()
     assert row["train/distillation"] > 0 and "val/distillation" not in row
     assert RunFolder(run).read_summary()["options"]["distill"] == option

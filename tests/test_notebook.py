@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, runs_in
 
 nbclient = pytest.importorskip("nbclient", reason="requirements-dev.txt is not installed")
 nbformat = pytest.importorskip("nbformat")
@@ -28,7 +28,7 @@ def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
     ]
     assert "(180, 240) (9, 180, 240)" in said and "| ce_dice |" in said and len(pictures) == 3
-    runs = list((tmp_path / "experiments").iterdir())
+    runs = runs_in(tmp_path)
     assert sorted(run.name.rpartition("_")[2] for run in runs) == ["dice", "iou"]
     assert (tmp_path / "report.html").stat().st_size > 1e6
 

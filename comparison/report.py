@@ -16,7 +16,7 @@ from utils.paths import is_folder
 from utils.run_folder import write_text
 
 HERE = Path(__file__).parent
-SCRIPTS = ("base", "table", "curves", "cost", "classes", "config", "pictures", "start")
+SCRIPTS = ("base", "table", "differences", "curves", "cost", "classes", "config", "pictures", "start")
 LIBRARY = HERE / "vendor" / "plotly-cartesian.min.js"
 SIZE = 4_900_000  # bytes to fill with pictures at most
 LEAST = 500_000  # bytes for pictures, however large the rest is
@@ -43,7 +43,7 @@ def write_report(path: Path, runs: Sequence[Run], skipped: Sequence[str], source
     Args:
         skipped: why other folders are not in the report.
         source: the folder or pattern that the runs come from.
-        choices: `sort`, `group_by` and `baseline`, passed to `comparison.report_data.gathered`.
+        choices: `sort`, `columns`, `group_by` and `baseline`, passed to `comparison.report_data.gathered`.
 
     Raises:
         UserError: it cannot be written, or a choice is invalid.

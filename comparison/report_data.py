@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from comparison.columns import OWN, default_columns, higher_is_better, is_score
+from comparison.columns import OWN, data_set_of, default_columns, higher_is_better, is_score
 from comparison.curves import curves, thinning
 from comparison.figures import confusion, pictures
-from comparison.groups import groups_of
 from comparison.labels import LONGEST_NAME, short_names, shortened
+from comparison.report_groups import groups_data
 from comparison.runs import Run, number_or_none
 from comparison.table import differing_keys, rows_of, sorted_by
 
@@ -65,6 +65,7 @@ def gathered(
             "error": _text(run.summary.get("error"), longest),
             "model": row["model"],
             "data": row["data"],
+            "data_set": shortened(data_set_of(run), LONGEST_NAME),
             "values": {key: shortened(row[key], longest) for key in (*keys, *more)},
             "config": {k: shortened(v, longest) for k, v in run.config.items() if k not in common}
             if run.config
@@ -77,10 +78,10 @@ def gathered(
             "confusion_left_out": counts is not None and cells > CELLS,
         }
         entries.append(entry)
-    groups = groups_of(runs, keys, group_by) if group_by else []
-    group = {id(run): each.label for each in groups for run in each.runs}
-    for run, entry in zip(runs, entries, strict=True) if groups else ():
-        entry["group"] = group[id(run)]
+    compared = groups_data(runs, names, keys, group_by, columns, sort, baseline)
+    for group in compared["groups"]:
+        for place in group["runs"]:
+            entries[place]["group"] = group["label"]
     data = {
         "source": source,
         "made": time.strftime("%Y-%m-%d %H:%M"),
@@ -92,6 +93,7 @@ def gathered(
         "baseline": next((i for i, run in enumerate(runs) if run is baseline), None),
         "common": {key: shortened(value, longest) for key, value in common.items()},
         "runs": entries,
+        **compared,
     }
     return as_json(data), runs
 

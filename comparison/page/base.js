@@ -2,7 +2,10 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const runs = data.runs;
-runs.forEach((run, index) => { run.index = index; });
+runs.forEach((run, index) => { Object.assign(run, { index, place: index, members: [run] }); });
+// Groups of runs look like runs: a label, a place that decides the colour, and members.
+const groups = data.groups.map((group, index) => ({ label: group.label, place: index, members: group.runs.map((number) => runs[number]) }));
+groups.forEach((group) => group.members.forEach((run) => { run.place = group.place; run.inGroup = group; }));
 
 const byId = (id) => document.getElementById(id);
 
@@ -24,9 +27,31 @@ const option = (value, text = value) => element("option", { value }, text);
 
 const STARTS_WITH = 20; // runs; more are hard to tell apart
 const MOST = 100; // more take seconds to draw
-const shown = new Set(runs.slice(0, STARTS_WITH).map((run) => run.index));
+const dataSets = [...new Set(runs.map((run) => run.data_set))];
+let dataSet = dataSets[0]; // runs of different data sets are never ranked together
+const ofDataSet = () => runs.filter((run) => run.data_set === dataSet);
+const shown = new Set(ofDataSet().slice(0, STARTS_WITH).map((run) => run.index));
 const drawings = [];
 const shownRuns = () => runs.filter((run) => shown.has(run.index));
+
+const grouping = () => groups.length > 0 && byId("mean").checked;
+
+/** What the charts draw: the runs shown, or their groups with the members that are shown. */
+function units() {
+  if (!grouping()) return shownRuns();
+  const found = groups.map((group) => ({ ...group, members: group.members.filter((run) => shown.has(run.index)) }));
+  const first = (group) => group.members[0].index;
+  return found.filter((group) => group.members.length).sort((a, b) => first(a) - first(b));
+}
+
+/** Mean, sample standard deviation and number of the members' values that are known; null without any. */
+function average(unit, value) {
+  const known = unit.members.map(value).filter((number) => number != null);
+  if (!known.length) return null;
+  const mean = known.reduce((sum, number) => sum + number, 0) / known.length;
+  const spread = known.length > 1 ? Math.sqrt(known.reduce((sum, number) => sum + (number - mean) ** 2, 0) / (known.length - 1)) : null;
+  return { mean, spread, n: known.length };
+}
 
 function redraw() {
   drawings.forEach((draw) => draw());
@@ -35,6 +60,14 @@ function redraw() {
 function show(run, on) {
   if (!on) shown.delete(run.index);
   else if (shown.size < MOST) shown.add(run.index);
+  redraw();
+}
+
+function showAll(some, on) {
+  for (const run of some) {
+    if (!on) shown.delete(run.index);
+    else if (shown.size < MOST) shown.add(run.index);
+  }
   redraw();
 }
 
@@ -52,19 +85,19 @@ const SVG_DASHES = ["", "6 3", "2 2", "6 2 2 2"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up"];
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function look(run) {
-  const turn = Math.floor(run.index / COLORS) % DASHES.length;
-  return { color: css(`--c${run.index % COLORS}`), dash: DASHES[turn], symbol: SYMBOLS[turn] };
+function look(unit) {
+  const turn = Math.floor(unit.place / COLORS) % DASHES.length;
+  return { color: css(`--c${unit.place % COLORS}`), dash: DASHES[turn], symbol: SYMBOLS[turn] };
 }
 
-/** A short line in the run's colour and dash. */
-function swatch(run) {
+/** A short line in the colour and dash of a run or group. */
+function swatch(unit) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
-  const turn = Math.floor(run.index / COLORS) % DASHES.length;
+  const turn = Math.floor(unit.place / COLORS) % DASHES.length;
   for (const [name, value] of Object.entries({ width: 22, height: 8, viewBox: "0 0 22 8", "aria-hidden": true })) svg.setAttribute(name, value);
   for (const [name, value] of Object.entries({ x1: 1, y1: 4, x2: 21, y2: 4 })) line.setAttribute(name, value);
-  line.style.stroke = `var(--c${run.index % COLORS})`;
+  line.style.stroke = `var(--c${unit.place % COLORS})`;
   line.style.strokeWidth = 3;
   line.style.strokeDasharray = SVG_DASHES[turn];
   svg.append(line);

@@ -8,16 +8,29 @@ for (const run of runs) {
   if (key !== "[]") SETS.set(key, [...(SETS.get(key) ?? []), run]);
 }
 
+/** The run or group that an option stands for: `3` is a run, `g3` a group. */
+const unitNamed = (value) => (value.startsWith("g") ? groups[value.slice(1)] : runs[value]);
+
+/** The sum of the members' confusion matrices; null if one has none, or has other classes. */
+function confusionOf(unit) {
+  const [first, ...others] = unit.members.map((run) => run.confusion);
+  if (!first || others.some((other) => JSON.stringify(other?.classes) !== JSON.stringify(first.classes))) return null;
+  const counts = first.counts.map((row, i) => row.map((count, j) => others.reduce((sum, other) => sum + other.counts[i][j], count)));
+  return { classes: first.classes, counts };
+}
+
 function drawClasses() {
   const classes = JSON.parse(byId("class-set").value || "[]");
-  const ranked = shownRuns().filter((run) => JSON.stringify(classesOf(run)) === byId("class-set").value).sort((a, b) => (b.mIoU ?? -1) - (a.mIoU ?? -1));
-  const base = runs[byId("relative").value];
-  const lacking = shown.size - ranked.length;
-  byId("classes-note").textContent = lacking ? `${plural(lacking, "shown run")} without IoU of these classes.` : "";
+  const fits = (run) => JSON.stringify(classesOf(run)) === byId("class-set").value;
+  const miou = (unit) => average(unit, (run) => run.mIoU)?.mean ?? -1;
+  const ranked = units().map((unit) => ({ ...unit, members: unit.members.filter(fits) })).filter((unit) => unit.members.length).sort((a, b) => miou(b) - miou(a));
+  const base = unitNamed(byId("relative").value);
+  const lacking = units().length - ranked.length;
+  byId("classes-note").textContent = lacking ? `${plural(lacking, grouping() ? "shown group" : "shown run")} without IoU of these classes.` : "";
   if (!ranked.length) return drawNothing("classes-chart");
   const columns = [["mIoU", "val/miou"], ...classes.map((name) => [name, `val/iou/${name}`])];
-  const value = (run, key) => {
-    const [own, other] = [run.best[key], base?.best[key]];
+  const value = (unit, key) => {
+    const [own, other] = [unit, base].map((each) => each && average(each, (run) => run.best[key])?.mean);
     return own == null || (base && other == null) ? null : base ? own - other : own;
   };
   const z = ranked.map((run) => columns.map(([, key]) => value(run, key)));
@@ -44,15 +57,15 @@ function drawClasses() {
 }
 
 function drawConfusion() {
-  const run = runs[byId("confusion-run").value];
+  const unit = unitNamed(byId("confusion-run").value);
   const lacking = runs.filter((other) => !other.confusion);
   const left = lacking.filter((other) => other.confusion_left_out).length;
   byId("confusion-note").textContent = [
     lacking.length > left ? `${plural(lacking.length - left, "run")} without figures/confusion_matrix.csv: failed, interrupted or still running.` : "",
     left ? `That of ${plural(left, "more run")} is omitted to keep this file small.` : "",
   ].filter(Boolean).join(" ");
-  if (!run) return drawNothing("confusion-chart");
-  const { classes, counts } = run.confusion;
+  if (!unit) return drawNothing("confusion-chart");
+  const { classes, counts } = confusionOf(unit);
   const sums = counts.map((row) => row.reduce((sum, count) => sum + count, 0));
   const share = byId("confusion-unit").value === "share";
   const shares = counts.map((row, i) => row.map((count) => (sums[i] ? (100 * count) / sums[i] : 0)));
@@ -81,9 +94,10 @@ function drawConfusion() {
 
 byId("class-set-label").hidden = SETS.size < 2;
 byId("class-set").append(...[...SETS].map(([key, members]) => option(key, `${[...new Set(members.map((run) => run.data))].join(", ")} (${JSON.parse(key).length})`)));
-byId("relative").append(option("", "IoU"), ...runs.filter((run) => classesOf(run).length).map((run) => option(run.index, `difference to ${run.label}`)));
-if (data.baseline != null) byId("relative").value = data.baseline;
-byId("confusion-run").append(...runs.filter((run) => run.confusion).map((run) => option(run.index, run.label)));
+byId("relative").append(option("", "IoU"), ...groups.map((group) => option(`g${group.place}`, `difference to ${group.label}`)), ...runs.filter((run) => classesOf(run).length).map((run) => option(run.index, `difference to ${run.label}`)));
+if (data.baseline != null) byId("relative").value = groups.length ? `g${runs[data.baseline].place}` : data.baseline;
+const sums = groups.filter((group) => group.members.length > 1 && confusionOf(group));
+byId("confusion-run").append(...sums.map((group) => option(`g${group.place}`, `${group.label}: sum of ${group.members.length} runs`)), ...runs.filter((run) => run.confusion).map((run) => option(run.index, run.label)));
 for (const id of ["class-set", "relative"]) byId(id).addEventListener("change", drawClasses);
 for (const id of ["confusion-run", "confusion-unit"]) byId(id).addEventListener("change", drawConfusion);
 drawings.push(drawClasses, drawConfusion);

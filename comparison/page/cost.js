@@ -27,7 +27,7 @@ function placeLabels(dots, width, height) {
   const labels = dots.map(() => ({ text: "", position: "", box: null }));
   for (const most of LENGTHS) {
     dots.forEach((dot, i) => {
-      const text = shortened(dot.run.label, most);
+      const text = shortened(dot.unit.label, most);
       const length = 6.6 * text.length + 4;
       const others = [...taken, ...labels.filter((label, j) => j !== i && label.box).map((label) => label.box)];
       const boxes = {
@@ -55,11 +55,13 @@ function range(values, log) {
 
 function drawCost() {
   const [gain, price, log] = [byId("gain").value, byId("price").value, byId("cost-log").checked];
-  const dots = shownRuns().map((run) => ({ run, x: run[price], y: run.best[gain] })).filter((dot) => dot.x > 0 && dot.y != null);
-  const lacking = shown.size - dots.length;
-  byId("cost-note").textContent = lacking ? `${plural(lacking, "shown run")} without ${gain || "a metric"} or ${price}.` : !shown.size ? "No run is shown." : "";
+  const complete = (unit) => ({ ...unit, members: unit.members.filter((run) => run[price] > 0 && run.best[gain] != null) });
+  const all = units().map(complete).map((unit) => ({ unit, cost: average(unit, (run) => run[price]), score: average(unit, (run) => run.best[gain]) }));
+  const dots = all.filter((dot) => dot.cost?.mean > 0 && dot.score).map((dot) => ({ ...dot, x: dot.cost.mean, y: dot.score.mean }));
+  const lacking = all.length - dots.length;
+  byId("cost-note").textContent = lacking ? `${plural(lacking, grouping() ? "shown group" : "shown run")} without ${gain || "a metric"} or ${price}.` : !shown.size ? "No run is shown." : "";
   if (!dots.length) return drawNothing("cost-chart");
-  const [rangeX, rangeY] = [range(dots.map((dot) => dot.x), log), range(dots.map((dot) => dot.y), false)];
+  const [rangeX, rangeY] = [range(dots.map((dot) => dot.x), log), range(dots.flatMap((dot) => [dot.y - (dot.score.spread ?? 0), dot.y + (dot.score.spread ?? 0)]), false)];
   const [width, height] = [byId("cost-chart").clientWidth - 76, byId("cost-chart").clientHeight - 78];
   for (const dot of dots) {
     dot.px = (((log ? Math.log10(dot.x) : dot.x) - rangeX[0]) / (rangeX[1] - rangeX[0])) * width;
@@ -72,8 +74,10 @@ function drawCost() {
     {
       x: dots.map((dot) => dot.x), y: dots.map((dot) => dot.y), mode: "markers+text",
       text: labels.map((label) => plain(label.text)), textposition: labels.map((label) => label.position || "top center"),
-      marker: { size: 11, color: dots.map((dot) => look(dot.run).color), symbol: dots.map((dot) => look(dot.run).symbol), line: { color: css("--page"), width: 1.5 } },
-      hovertext: dots.map((dot) => plain(dot.run.label)), hovertemplate: "%{hovertext}<br>%{y:.4f} · %{x:.4~s}<extra></extra>",
+      marker: { size: 11, color: dots.map((dot) => look(dot.unit).color), symbol: dots.map((dot) => look(dot.unit).symbol), line: { color: css("--page"), width: 1.5 } },
+      error_y: { type: "data", array: dots.map((dot) => dot.score.spread ?? 0), visible: grouping(), color: css("--strong-line"), thickness: 1.5, width: 5 },
+      hovertext: dots.map((dot) => plain(dot.unit.label) + (dot.score.spread == null ? "" : ` (n = ${dot.score.n}, ± ${dot.score.spread.toFixed(4)})`)),
+      hovertemplate: "%{hovertext}<br>%{y:.4f} · %{x:.4~s}<extra></extra>",
     },
   ];
   return draw("cost-chart", traces, {

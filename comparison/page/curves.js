@@ -68,19 +68,17 @@ function lineOf(run, name, x, y) {
 }
 
 function groupTraces(metric, over, weight) {
-  const groups = new Map();
-  for (const run of shownRuns()) groups.set(run.group, [...(groups.get(run.group) ?? []), run]);
-  return [...groups.values()].flatMap((group) => {
-    const members = group.filter((run) => points(run, metric, over).x.length);
+  return units().flatMap((group) => {
+    const members = group.members.filter((run) => points(run, metric, over).x.length);
     if (!members.length) return [];
-    const n = members.length < group.length ? `${members.length} of ${group.length}` : members.length;
+    const n = members.length < group.members.length ? `${members.length} of ${group.members.length}` : members.length;
     const { x, middle, spread } = meanOf(members, metric, over, weight);
-    const { color } = look(members[0]);
+    const { color } = look(group);
     const edge = { mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
     return [
       { ...edge, x, y: middle.map((value, i) => value - spread[i]) },
       { ...edge, x, y: middle.map((value, i) => value + spread[i]), fill: "tonexty", fillcolor: faded(color, 0.2) },
-      { ...lineOf(members[0], `${members[0].group} (n = ${n})`, x, middle), customdata: spread, hovertemplate: "%{y:.4~g} ± %{customdata:.2~g}" },
+      { ...lineOf(group, `${group.label} (n = ${n})`, x, middle), customdata: spread, hovertemplate: "%{y:.4~g} ± %{customdata:.2~g}" },
     ];
   });
 }
@@ -98,7 +96,7 @@ function runTraces(metric, over, weight) {
 function drawCurves() {
   const [metric, over, weight] = [byId("metric").value, byId("over").value, byId("smoothing").valueAsNumber];
   byId("smoothing-value").textContent = weight ? weight.toFixed(2) : "off";
-  const traces = data.group_by && byId("mean").checked ? groupTraces(metric, over, weight) : runTraces(metric, over, weight);
+  const traces = grouping() ? groupTraces(metric, over, weight) : runTraces(metric, over, weight);
   const most = Math.max(0, ...traces.flatMap((trace) => trace.x));
   const [unit, seconds] = most > 7200 ? ["hours", 3600] : most > 120 ? ["minutes", 60] : ["seconds", 1];
   if (over === "time") traces.forEach((trace) => { trace.x = trace.x.map((value) => value / seconds); });
@@ -118,19 +116,20 @@ function drawCurves() {
 }
 
 function drawLegend() {
-  const listedHere = runs.length <= 40 ? runs : shownRuns();
-  const focused = document.activeElement?.closest("#legend button")?.dataset.run;
-  byId("legend").replaceChildren(...listedHere.map((run) => element("button", {
-    type: "button", "aria-pressed": String(shown.has(run.index)), "data-run": run.index, title: run.folder, onclick: () => show(run, !shown.has(run.index)),
-  }, swatch(run), run.label)));
-  if (focused !== undefined) byId("legend").querySelector(`[data-run="${focused}"]`)?.focus();
+  const all = grouping() ? groups.filter((group) => group.members[0].data_set === dataSet) : ofDataSet();
+  const listedHere = all.length <= 40 ? all : units();
+  const focused = document.activeElement?.closest("#legend button")?.dataset.place;
+  byId("legend").replaceChildren(...listedHere.map((unit, index) => {
+    const members = groups[unit.place]?.label === unit.label && grouping() ? groups[unit.place].members : unit.members;
+    const on = members.some((run) => shown.has(run.index));
+    return element("button", {
+      type: "button", "aria-pressed": String(on), "data-place": index, title: members.map((run) => run.folder).join("\n"), onclick: () => showAll(members, !on),
+    }, swatch(unit), unit.label);
+  }));
+  if (focused !== undefined) byId("legend").querySelector(`[data-place="${focused}"]`)?.focus();
 }
 
 fillMetrics();
-if (data.group_by) {
-  byId("mean-label").hidden = false;
-  byId("mean-label").querySelector("span").textContent = `mean ± deviation over ${data.group_by}`;
-}
-for (const id of ["metric", "over", "log", "mean"]) byId(id).addEventListener("change", drawCurves);
+for (const id of ["metric", "over", "log"]) byId(id).addEventListener("change", drawCurves);
 byId("smoothing").addEventListener("input", drawCurves);
 drawings.push(drawLegend, drawCurves);

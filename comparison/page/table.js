@@ -4,16 +4,17 @@ const status = (run) => (run.status === "running?" ? "silent" : ["finished", "ru
 
 const COLUMNS = [
   { title: "run", value: (run) => run.label, kind: "name", cell: nameCell },
-  { title: "mIoU", value: (run) => run.mIoU, best: Math.max, text: (run) => fixed(run.mIoU), note: (run) => run.epoch && `epoch ${run.epoch}` },
-  { title: "Dice", value: (run) => run.Dice, best: Math.max, text: (run) => fixed(run.Dice) },
+  { title: "mIoU", value: (run) => run.mIoU, best: Math.max, format: fixed, note: (run) => run.epoch && `epoch ${run.epoch}` },
+  ...data.columns.filter((column) => column.score).map(({ name, higher }) => ({ title: name, value: (run) => run.values[name], best: higher ? Math.max : Math.min, format: fixed })),
+  { title: "Dice", value: (run) => run.Dice, best: Math.max, format: fixed },
   { title: "status", value: (run) => run.status, cell: statusCell },
-  { title: "parameters", value: (run) => run.parameters, best: Math.min, text: (run) => millions(run.parameters) },
-  { title: "MACs", value: (run) => run.MACs, best: Math.min, text: (run) => billions(run.MACs) },
-  { title: "images/s", value: (run) => run["images/s"], best: Math.max, text: (run) => fixed(run["images/s"], 1) },
-  { title: "duration", value: (run) => run.seconds, kind: "number", text: (run) => duration(run.seconds) },
+  { title: "parameters", value: (run) => run.parameters, best: Math.min, format: millions },
+  { title: "MACs", value: (run) => run.MACs, best: Math.min, format: billions },
+  { title: "images/s", value: (run) => run["images/s"], best: Math.max, format: (value) => fixed(value, 1) },
+  { title: "duration", value: (run) => run.seconds, kind: "number", format: duration },
   { title: "model", value: (run) => run.model },
   { title: "data", value: (run) => run.data },
-  ...data.keys.map((key) => ({ title: key, value: (run) => run.values[key], kind: "value", text: (run) => asText(run.values[key] ?? "–") })),
+  ...[...data.keys, ...data.columns.filter((column) => !column.score).map((column) => column.name)].map((key) => ({ title: key, value: (run) => run.values[key], kind: "value", format: (value) => asText(value ?? "–") })),
 ];
 if (runs.some((run) => run.notes)) COLUMNS.splice(4, 0, { title: "notes", value: (run) => run.notes, kind: "notes" });
 const isNumber = (column) => column.kind === "number" || Boolean(column.best);
@@ -36,6 +37,55 @@ function nameCell(run) {
   return element("th", { scope: "row", class: "name" }, element("label", {}, box, swatch(run), element("span", {}, run.label)), folder);
 }
 
+const unfolded = new Set();
+
+/** The name of a group, with a button that unfolds its runs. */
+function groupNameCell(group) {
+  const on = group.members.filter((run) => shown.has(run.index)).length;
+  const box = element("input", { type: "checkbox", onchange: (event) => showAll(group.members, event.target.checked) });
+  box.checked = on > 0;
+  box.indeterminate = on > 0 && on < group.members.length;
+  const open = unfolded.has(group.place);
+  const toggle = element("button", { type: "button", class: "toggle", "aria-expanded": String(open), "aria-label": `Runs of ${group.label}`, onclick: () => {
+    if (!unfolded.delete(group.place)) unfolded.add(group.place);
+    listRows();
+    byId("table").querySelector(`tr[data-group="${group.place}"] .toggle`)?.focus();
+  } }, open ? "▾" : "▸");
+  const name = element("label", {}, box, swatch(group), element("span", {}, group.label));
+  return element("th", { scope: "row", class: "name" }, element("span", { class: "line" }, toggle, name), element("span", { class: "folder" }, plural(group.members.length, "run")));
+}
+
+/** The group without runs that have no mIoU, unless none has one: they may have ended after a moment. */
+function counted(group) {
+  const members = group.members.filter((run) => run.mIoU != null);
+  return members.length ? { ...group, members } : group;
+}
+
+/** The mean of a column of numbers, else what all members have in common; null if there is neither. */
+function groupValue(group, column) {
+  if (column.kind === "name") return group.label;
+  if (isNumber(column)) return average(counted(group), column.value)?.mean ?? null;
+  const values = [...new Set(group.members.map((run) => asText(column.value(run) ?? "")))];
+  return values.length === 1 ? column.value(group.members[0]) : null;
+}
+
+function groupRow(group) {
+  const cells = COLUMNS.map((column) => {
+    if (column.kind === "name") return groupNameCell(group);
+    if (column.title === "status") {
+      const states = [...new Set(group.members.map((run) => run.status))];
+      return element("td", {}, ...states.map((state) => element("span", { class: `status ${status({ status: state })}` }, `${group.members.filter((run) => run.status === state).length} ${state} `)));
+    }
+    const value = groupValue(group, column);
+    if (!isNumber(column)) return element("td", { class: column.kind ?? null }, value == null ? "" : column.format ? column.format(value) : value);
+    const found = average(counted(group), column.value);
+    const spread = found?.spread != null && column.format === fixed ? ` ± ${fixed(found.spread)}` : "";
+    const lacking = column.title === "mIoU" && found && found.n < group.members.length ? element("span", { class: "of" }, `${found.n} of ${group.members.length}`) : null;
+    return element("td", { class: value != null && value === bestOf(column).group ? "number best" : "number" }, (column.format ?? asText)(value) + spread, lacking);
+  });
+  return element("tr", { class: "group", "data-group": group.place }, ...cells);
+}
+
 /** The error that ended a run; a long one is folded. */
 function errorOf(run) {
   if (!run.error || run.status === "finished") return null;
@@ -48,23 +98,28 @@ function statusCell(run) {
   return element("td", {}, element("span", { class: `status ${status(run)}` }, run.status), errorOf(run), hint);
 }
 
-function rowOf(run, best) {
+function rowOf(run) {
   const cells = COLUMNS.map((column) => {
     if (column.cell) return column.cell(run);
     const value = column.value(run);
-    const kind = [isNumber(column) ? "number" : column.kind ?? "", value != null && value === best.get(column) ? "best" : ""];
-    const text = column.text ? column.text(run) : value ?? "";
+    const kind = [isNumber(column) ? "number" : column.kind ?? "", value != null && value === bestOf(column)[run.data_set] ? "best" : ""];
+    const text = column.format ? column.format(value) : value ?? "";
     const note = column.note?.(run);
     return element("td", { class: kind.join(" ").trim() || null }, text, note ? element("span", { class: "of" }, note) : null);
   });
   return element("tr", {}, ...cells);
 }
 
-const best = new Map(COLUMNS.filter((column) => column.best).map((column) => {
-  const values = runs.map(column.value).filter((value) => value != null);
-  return [column, new Set(values).size > 1 ? column.best(...values) : undefined];
-}));
-const rows = runs.map((run) => rowOf(run, best));
+/** The best value of a column in each data set, and of the groups of the one shown. */
+function bestOf(column) {
+  const pick = (values) => (column.best && new Set(values).size > 1 ? column.best(...values) : undefined);
+  const known = (list) => list.filter((value) => value != null);
+  column.bests ??= Object.fromEntries(dataSets.map((name) => [name, pick(known(runs.filter((run) => run.data_set === name).map(column.value)))]));
+  const here = groups.filter((group) => group.members[0].data_set === dataSet);
+  return { ...column.bests, group: pick(known(here.map((group) => groupValue(group, column)))) };
+}
+
+const rows = runs.map((run) => rowOf(run));
 
 for (const column of COLUMNS) {
   const button = element("button", { type: "button", onclick: () => sortBy(column) }, column.title);
@@ -83,7 +138,7 @@ function sortBy(column) {
 }
 
 function compare(a, b) {
-  const [first, second] = [sortColumn.value(a), sortColumn.value(b)];
+  const [first, second] = [a, b].map((unit) => (groups.includes(unit) ? groupValue(unit, sortColumn) : sortColumn.value(unit)));
   if ((first ?? "") === "" || (second ?? "") === "") return ((first ?? "") === "") - ((second ?? "") === "");
   const numbers = typeof first === "number" && typeof second === "number";
   const order = numbers ? first - second : asText(first).localeCompare(asText(second), "en", { numeric: true });
@@ -93,18 +148,27 @@ function compare(a, b) {
 /** The runs that match every word or "quoted phrase" of the filter, in the order of the table. */
 function listed() {
   const wanted = [...byId("filter").value.toLowerCase().matchAll(/"([^"]+)"|\S+/g)].map(([word, quoted]) => quoted ?? word);
-  const found = runs.filter((run) => wanted.every((word) => words[run.index].includes(word)));
+  const found = ofDataSet().filter((run) => wanted.every((word) => words[run.index].includes(word)));
   return sortColumn ? found.sort(compare) : found;
 }
 
 function listRows() {
   const found = listed();
-  byId("table").tBodies[0].replaceChildren(...found.map((run) => rows[run.index]));
+  rows.forEach((row) => row.classList.toggle("member", grouping()));
+  byId("table").tBodies[0].replaceChildren(...(grouping() ? groupedRows(found) : found.map((run) => rows[run.index])));
   countRuns(found);
 }
 
+/** The rows of the groups with a run in the list, each followed by its runs in the list if it is unfolded. */
+function groupedRows(found) {
+  const here = groups.filter((group) => group.members.some((run) => found.includes(run)));
+  if (sortColumn) here.sort(compare);
+  return here.flatMap((group) => [groupRow(group), ...(unfolded.has(group.place) ? found.filter((run) => run.inGroup === group).map((run) => rows[run.index]) : [])]);
+}
+
 function countRuns(found) {
-  const which = found.length === runs.length ? plural(runs.length, "run") : `${found.length} of ${plural(runs.length, "run")}`;
+  const all = ofDataSet().length;
+  const which = found.length === all ? plural(all, "run") : `${found.length} of ${plural(all, "run")}`;
   byId("count").textContent = `${which}, ${shown.size} in the charts${shown.size >= MOST ? ", the most at once" : ""}`;
 }
 
@@ -121,12 +185,28 @@ if (sortedBy) sortBy(sortedBy);
 else listRows();
 drawings.push(() => {
   rows.forEach((row, index) => { row.querySelector("input").checked = shown.has(index); });
-  countRuns(listed());
+  if (grouping()) listRows(); // the boxes of groups
+  else countRuns(listed());
 });
+
+if (groups.length) {
+  byId("mean-label").hidden = false;
+  byId("mean-label").querySelector("span").textContent = `mean ± deviation over ${data.group_by}`;
+  byId("mean").addEventListener("change", () => { listRows(); redraw(); });
+}
+if (dataSets.length > 1) {
+  byId("data-set-label").hidden = false;
+  byId("data-set").append(...dataSets.map((name) => option(name)));
+  byId("data-set").addEventListener("change", (event) => {
+    dataSet = event.target.value;
+    listRows();
+    showOnly(ofDataSet().slice(0, STARTS_WITH));
+  });
+}
 
 byId("title").textContent = `Comparison of ${plural(runs.length, "run")}`;
 document.title = `${byId("title").textContent}: ${data.source}`;
-byId("summary").textContent = [`${data.source}, as of ${data.made}`, ...(runs.some((run) => run.mIoU != null) ? [`best mIoU ${fixed(Math.max(...runs.map((run) => run.mIoU ?? 0)))}`] : [])].join(" · ");
+byId("summary").textContent = [`${data.source}, as of ${data.made}`, ...(dataSets.length === 1 && runs.some((run) => run.mIoU != null) ? [`best mIoU ${fixed(Math.max(...runs.map((run) => run.mIoU ?? 0)))}`] : [])].join(" · ");
 if (data.skipped.length) {
   const box = byId("skipped");
   box.hidden = false;

@@ -116,8 +116,11 @@ def add_evaluation(run: Path, stem: str, intersections: np.ndarray, unions: np.n
     content = {"miou": float(totals.mean()), "boundary_iou": 0.25, "epoch": epoch, "classes": {"iou": classes}}
     (run / "evaluation" / f"{stem}.json").write_text(json.dumps(content))
     names = np.array([f"photo {i}" for i in range(len(unions))])
-    counts = {"intersections": intersections.astype(np.int64), "unions": unions.astype(np.int64)}
     np.savez_compressed(
-        run / "evaluation" / f"{stem}_counts.npz", names=names, classes=np.array(LABELS.names), **counts
+        run / "evaluation" / f"{stem}_counts.npz",
+        names=names,
+        classes=np.array(LABELS.names),
+        intersections=intersections.astype(np.int64),
+        unions=unions.astype(np.int64),
     )
     return float(totals.mean())

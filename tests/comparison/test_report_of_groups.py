@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from comparison.report import write_report
 from comparison.runs import read_runs
-from tests.comparison.folders import add_metrics, change_summary, make_run
+from tests.comparison.folders import add_evaluation, add_metrics, change_summary, make_run
+from utils.run_folder import RunFolder
 
 Page = Any
 
@@ -22,10 +25,10 @@ def add_validations(run: Path, seed: int, second: float, fourth: float) -> None:
     add_metrics(run, {"epoch": [1, 2, 3, 4], "train/loss": [4, 3, 2, 1 + seed], "val/miou": validated})
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     """Two rates with two seeds each, validated every second epoch; one of another seed that failed at once."""
-    folder = tmp_path_factory.mktemp("groups")
+    folder = tmp_path / "groups"
     for rate, runs in MIOUS.items():
         for seed, (second, fourth) in enumerate(runs):
             run = make_run(folder / "runs" / f"{rate}-{seed}", fourth, optimizer__lr=rate, seed=seed)
@@ -76,15 +79,79 @@ def test_groups_are_means_with_their_deviation(open_report: Any) -> None:
     assert len(lines(page)) == 4
 
 
+def test_everything_is_grouped(open_report: Any, folder: Path) -> None:
+    """Rows that unfold, cost, classes, the legend; and all by run when that is chosen."""
+    for number, path in enumerate(sorted((folder / "runs").iterdir())):
+        if not path.name.endswith("2"):
+            RunFolder(path).write_confusion(["sky", "road"], [[10 + number, 1], [2, 20]])
+    page = open_report(group_by=["seed"])
+    texts = [row.split("\t") for row in page.locator("#table tbody tr").all_inner_texts()]
+    assert [row[1].strip() for row in texts] == ["0.7000 \u00b1 0.2828", "0.5000 \u00b1 0.2828\n2 of 3"]
+    assert page.locator("#table tbody .best").first.inner_text().startswith("0.7000")
+    page.click("#table tbody tr:nth-child(2) .toggle")
+    assert page.locator("#table tbody tr .folder").all_inner_texts() == ["2 runs", "3 runs", "0.1-1", "0.1-0", "0.1-2"]
+    assert page.get_attribute("#table tr:nth-child(2) .toggle", "aria-expanded") == "true"
+
+    (dots,) = page.evaluate("document.getElementById('cost-chart').data.filter((trace) => trace.hovertext)")
+    assert dots["x"] == pytest.approx([3_000_500, 2_000_500]) and dots["y"] == pytest.approx([0.7, 0.5])
+    assert dots["error_y"]["array"] == pytest.approx([statistics.stdev([0.5, 0.9]), statistics.stdev([0.3, 0.7])])
+    (heat,) = page.evaluate("document.getElementById('classes-chart').data")
+    assert heat["z"] == [[pytest.approx(0.7)] * 2, [pytest.approx(0.5)] * 2]
+    page.select_option("#relative", label="difference to ENet, lr 0.2")
+    (heat,) = page.evaluate("document.getElementById('classes-chart').data")
+    assert heat["z"] == [[0, 0], [pytest.approx(-0.2)] * 2]
+    page.select_option("#confusion-run", label="ENet, lr 0.2: sum of 2 runs")
+    page.select_option("#confusion-unit", "pixels")
+    (matrix,) = page.evaluate("document.getElementById('confusion-chart').data")
+    assert matrix["z"] == [[13 + 14, 2], [4, 40]]
+
+    assert page.locator("#legend button").all_inner_texts() == ["ENet, lr 0.2", "ENet, lr 0.1"]
+    page.click("#legend button:first-child")
+    assert len(lines(page)) == 1 and page.inner_text("#count") == "5 runs, 3 in the charts"
+    page.uncheck("#mean")
+    assert page.locator("#table tbody tr").count() == 5 and page.locator("#legend button").count() == 5
+
+
+def test_the_interval_is_drawn(open_report: Any, folder: Path) -> None:
+    for path in (folder / "runs").iterdir():
+        share = {"0.1": 40, "0.2": 60}[path.name[:3]]
+        add_evaluation(path, "val", np.full((5, 3), share), np.full((5, 3), 100), epoch=4)
+    add_evaluation(
+        folder / "runs" / "0.1-0", "val", np.full((5, 3), 40) + np.arange(5)[:, None], np.full((5, 3), 100), 4
+    )
+    shutil.rmtree(folder / "runs" / "0.1-2" / "evaluation")
+    page = open_report(group_by=["seed"])
+    assert page.inner_text("#differences-title") == "Differences in mIoU to ENet, lr 0.2"
+    row = page.locator("#intervals tbody tr").inner_text().split("\t")
+    assert row[:3] == ["ENet, lr 0.1", "-0.2000", "2 seeds: too few to tell"]
+    assert row[3] == "not measured by evaluate.py"  # the run that failed
+    change_summary(folder / "runs" / "0.1-2", status="gone")
+    runs, skipped = read_runs([path for path in (folder / "runs").iterdir() if path.name != "0.1-2"])
+    write_report(folder / "report.html", runs, skipped, "experiments", group_by=["seed"])
+    page.reload()
+    page.wait_for_selector("#intervals tbody .clear")
+    (bar,) = page.evaluate("document.getElementById('differences-chart').data.filter((trace) => trace.name)")
+    assert bar["x"][1] == pytest.approx(0.41 - 0.6) and bar["x"][0] < bar["x"][1] < bar["x"][2] < 0
+    assert open_report().is_hidden("#differences")
+
+
+def test_one_data_set_at_a_time(tmp_path: Path, open_page: Any) -> None:
+    for i, (name, miou) in enumerate((("camvid", 0.5), ("voc", 0.9), ("camvid", 0.6))):
+        make_run(tmp_path / "runs" / f"run{i}", miou, options={"model": f"net{i}", "data": name})
+    write_report(tmp_path / "report.html", *read_runs([tmp_path / "runs"]), "experiments")
+    page = open_page(path=tmp_path / "report.html")
+    assert page.locator("#table tbody .folder").all_inner_texts() == ["run1"]
+    page.select_option("#data-set", "camvid")
+    assert page.locator("#table tbody .folder").all_inner_texts() == ["run2", "run0"]
+    assert page.inner_text("#count") == "2 runs, 2 in the charts"
+    assert page.locator("#legend button").all_inner_texts() == ["net2", "net0"]
+
+
 def test_epochs_that_some_lack_are_in_no_mean(open_report: Any, folder: Path) -> None:
     """One of two runs has no third validation of four; later, only one is left."""
     for seed, mious in enumerate(([0.5, 0.5, 0.5, 0.5, None], [0.1, 0.1, None, 0.1, 0.9])):
         add_metrics(folder / "runs" / f"0.2-{seed}", {"epoch": [1, 2, 3, 4, 5], "val/miou": mious})
-    try:
-        line = lines(open_report(group_by=["seed"]))[0]
-    finally:
-        for seed, (second, fourth) in enumerate(MIOUS[0.2]):
-            add_validations(folder / "runs" / f"0.2-{seed}", seed, second, fourth)
+    line = lines(open_report(group_by=["seed"]))[0]
     assert line["x"] == [1, 2, 4, 5] and line["y"] == pytest.approx([0.3, 0.3, 0.3, 0.9])
 
 

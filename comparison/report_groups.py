@@ -1,0 +1,72 @@
+"""Collect the groups of runs for the HTML report, and their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from comparison.columns import data_set_of
+from comparison.groups import Group, difference, groups_of, reference_of
+from comparison.labels import LONGEST_NAME, shortened
+from comparison.runs import Run
+from comparison.tables import metric_of
+
+if TYPE_CHECKING:
+    from comparison.significance import Interval
+
+
+def groups_data(
+    runs: Sequence[Run],
+    labels: Sequence[str],
+    keys: Sequence[str],
+    group_by: Sequence[str],
+    columns: Sequence[str] | None,
+    sort: str | None,
+    baseline: Run | None,
+) -> dict[str, Any]:
+    """Return `groups`, each with its label and the places of its runs, and `differences`, one entry per data set.
+
+    Args:
+        labels: of the runs.
+        keys: the keys in which any of the runs differ.
+    """
+    places = {id(run): place for place, run in enumerate(runs)}
+    by_data: dict[str, list[Run]] = {}
+    for run in runs:
+        by_data.setdefault(shortened(data_set_of(run), LONGEST_NAME), []).append(run)
+    groups: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
+    for name, members in by_data.items():
+        single = [Group(labels[places[id(run)]], [run]) for run in members]
+        found = groups_of(members, keys, group_by) if group_by else single
+        first = len(groups)
+        if group_by:
+            groups += [{"label": group.label, "runs": [places[id(run)] for run in group.runs]} for group in found]
+        metric = metric_of(sort, columns)
+        compared = group_by or any(run is baseline for run in members)
+        reference = reference_of(found, metric, baseline) if compared else None
+        if reference is None or len(found) < 2:
+            continue
+        rows = []
+        for place, group in enumerate(found):
+            if place == reference:
+                continue
+            each = difference(group, found[reference], metric, group_by)
+            rows.append(
+                {
+                    "label": group.label,
+                    "place": first + place if group_by else places[id(group.runs[0])],
+                    "value": each.value,
+                    "seeds": _ends(each.seeds),
+                    "seeds_note": each.seeds_note,
+                    "photos": _ends(each.photos),
+                    "photos_note": each.photos_note,
+                }
+            )
+        differences.append({"data_set": name, "metric": metric, "reference": found[reference].label, "rows": rows})
+    return {"groups": groups, "differences": differences}
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    """Return the ends of an interval, and its own difference."""
+    return None if interval is None else [interval.low, interval.high, interval.difference]

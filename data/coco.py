@@ -59,7 +59,7 @@ class COCO(SegmentationDataset):
     ignored (255), since what is in them was not outlined. Annotations that cannot be used are left out with a warning.
 
     Args:
-        root: holds `annotations/`, `train2017/` and `val2017/`.
+        root: holds `annotations/`, `train2017/` and `val2017/`, or an export of CVAT or Roboflow.
         split: `train` (118,287) or `val` (5,000).
         classes: 81, or the 21 of Pascal VOC: regions of other things are not painted then, and photos without any
             of the 20 are left out. Categories of the user's own are always used as they are.
@@ -74,8 +74,7 @@ class COCO(SegmentationDataset):
 
     def __init__(self, root: str, split: str, classes: Literal[21, 81] = 81, download: bool = False) -> None:
         self.root = user_path(root, "data.root")
-        self._folder = f"{pick(split, SPLITS, 'COCO')}2017"
-        annotations = self._annotations(split)
+        annotations, self._folder = self._place(pick(split, SPLITS, "COCO"))
         if download:
             from data.coco_download import download_coco
 
@@ -108,8 +107,24 @@ class COCO(SegmentationDataset):
         ]
         self.faults += [Unreadable(fault) for _, fault in index.faults]
 
+    def _place(self, split: str) -> tuple[Path, str]:
+        """The annotation file of a split, and the folder of its photos below the root: COCO's, or as tools export them.
+
+        CVAT writes `annotations/instances_<split>.json` and `images/<split>/` (or `images/`), Roboflow
+        `<split>/_annotations.coco.json` among the photos, with `valid` for `val`.
+        """
+        usual = self.root / "annotations" / f"instances_{split}2017.json"
+        for name in (split, "valid") if split == "val" else (split,):
+            cvat, roboflow = usual.with_name(f"instances_{name}.json"), self.root / name / "_annotations.coco.json"
+            if not is_file(usual) and is_file(cvat):
+                below = f"images/{name}"
+                return cvat, below if is_folder(self.root / below) else "images"
+            if not is_file(usual) and is_file(roboflow):
+                return roboflow, name
+        return usual, f"{split}2017"
+
     def _annotations(self, split: str) -> Path:
-        return self.root / "annotations" / f"instances_{split}2017.json"
+        return self._place(split)[0]
 
     def _label_set(self, index: Index, split: str, classes: int) -> LabelSet:
         """The classes of both splits, which may number their categories differently."""

@@ -387,3 +387,39 @@ def test_a_file_without_any_annotation_that_can_be_used_is_refused(tmp_path: Pat
     change(tmp_path, "train", lambda content: content["categories"].clear())
     with pytest.raises(UserError, match="none of its 5 annotations can be used: 5 of categories that are not listed"):
         COCO(str(tmp_path), "train")
+
+
+def exported(path: Path, photos: dict[str, int], categories: list[dict[str, Any]]) -> None:
+    """Write an annotation file in which the left half of each photo shows a category."""
+    height, width = SIZE
+    left = [[0, 0, width / 2, 0, width / 2, height, 0, height]]
+    images = [{"id": i, "file_name": name, "height": height, "width": width} for i, name in enumerate(photos)]
+    annotations = [
+        {"id": i, "image_id": i, "category_id": category, "segmentation": left, "iscrowd": 0}
+        for i, category in enumerate(photos.values())
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+@pytest.mark.parametrize("tool", ["roboflow", "cvat", "cvat of one folder"])
+def test_exports_are_read_as_they_are(tmp_path: Path, tool: str) -> None:
+    """Roboflow: the annotations among the photos, in valid/ too. CVAT: instances_<split>.json, images/ or below it."""
+    categories = [{"id": 0, "name": "things"}, {"id": 1, "name": "dent"}, {"id": 2, "name": "rust"}]
+    for split, category in (("train", 1), ("val", 2)):
+        if tool == "roboflow":
+            folder = tmp_path / {"train": "train", "val": "valid"}[split]
+            annotations = folder / "_annotations.coco.json"
+        else:
+            folder = tmp_path / "images" / ("" if "one" in tool else split)
+            annotations = tmp_path / "annotations" / f"instances_{split}.json"
+        write(folder / f"{split}_0.jpg", photo(0))
+        exported(annotations, {f"{split}_0.jpg": category}, categories)
+    for split, category in (("train", 2), ("val", 3)):
+        dataset = COCO(str(tmp_path), split)
+        assert dataset.labels.names == ("background", "things", "dent", "rust") and not dataset.faults
+        sample = dataset[0]
+        assert Path(dataset.files(0)[0]).is_file()
+        expected = np.zeros(SIZE, np.uint8)
+        expected[:, : SIZE[1] // 2] = category
+        np.testing.assert_array_equal(sample.mask, expected)

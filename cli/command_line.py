@@ -25,6 +25,9 @@ COMMON_KEYS = {*(f"model.{key}" for key in pretrained_keys()), *(f"optimizer.{ke
 RUN_KEYS = frozenset({"resume", "sweep", "like", "checkpoint", "run", "runs", "baseline", "distill.teacher"})
 """Keys that name a run: its folder, its name, or the beginning of its name."""
 
+SIZE_KEYS = frozenset({"data.image_size", "data.crop_size", "image_size", "window"})
+"""Keys of a height and a width; a single number stands for a square."""
+
 PLAIN_MODEL = {"benchmark": "models", "classify": "classifier"}
 """Config -> the key that `model=` sets. Hydra would take it for the choice of an option of the group."""
 
@@ -55,7 +58,7 @@ def hydra_words(given: list[str], config_name: str) -> list[str]:
         UserError: a word names no option of its group, `resume` or `sweep` names no run or sweep, a plugin is not
             installed, or words exclude each other.
     """
-    given = [_with_run_found(word) for word in given]
+    given = [_with_square(_with_run_found(word)) for word in given]
     if config_name in PLAIN_MODEL:
         given = [re.sub(r"^([+~]*)model(?=[=.]|$)", rf"\1{PLAIN_MODEL[config_name]}", word) for word in given]
     else:
@@ -82,6 +85,14 @@ def hydra_words(given: list[str], config_name: str) -> list[str]:
     if like is not None:
         return like_words(words, like)
     return words if resumed is None else resume_words(words, resumed)
+
+
+def _with_square(word: str) -> str:
+    """Return a word in which a size is a height and a width: `data.image_size=[256,256]` for `data.image_size=256`."""
+    key, _, value = word.partition("=")
+    if key.lstrip("+") not in SIZE_KEYS or not re.fullmatch(r"\d+(,\d+)*", value):
+        return word
+    return f"{key}={','.join(f'[{side},{side}]' for side in value.split(','))}"
 
 
 def _with_run_found(word: str) -> str:

@@ -144,7 +144,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     import cv2
 
     from cli.checkpoints import chosen_checkpoints
-    from data.folder import read_labels
+    from data.label_files import read_labels
     from engine.checkpoint import load_weights
     from engine.device import choose_device
     from engine.normalization import Normalization, normalization_of

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from cli.config import chosen, option_node, overrides, plain, validation_split
 from cli.validation import Origin, check_group
-from data.folder import ALL, Folder, is_by_share
+from data.folder import ALL, Folder, Layout, is_by_share
 from evaluation.names import is_same_place
 from utils.checked import shown
 from utils.errors import UserError
@@ -132,7 +132,11 @@ def log_subset(cfg: DictConfig, node: dict[str, Any], split: str, samples: int, 
 
 def _by_share(node: dict[str, Any], split: str) -> bool:
     is_folder = node["_target_"] == f"{Folder.__module__}.{Folder.__name__}"
-    return is_folder and is_by_share(user_path(node["root"], "data.root"), split)
+    if not is_folder:
+        return False
+    root = user_path(node["root"], "data.root")
+    layout = Layout.of(root, node.get("images", "images"), node.get("masks", "masks"), node.get("mask_suffix"))
+    return is_by_share(root, split, layout)
 
 
 def kind_of_data(node: dict[str, Any]) -> str:

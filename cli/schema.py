@@ -5,12 +5,11 @@ The groups are `Node`s here: their keys are the arguments of a `_target_`, and c
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from cli.text_types import FolderName, FreeText, RegularExpression
 from utils.value_types import (
     Backend,
     BatchSize,
@@ -35,31 +34,6 @@ Node = dict[str, Any]
 TYPED_AS = {"models": "model", "classifier": "model"}
 """Keys that users type under another name: Hydra would take `model=` for the choice of an option of the group."""
 Names = Text | Annotated[list[Text], Field(min_length=1)]
-
-
-def _folder_name(name: str) -> str:
-    if not 1 <= len(name) <= 100 or len(name.encode()) > 200 or set(name) & set("/\\"):
-        raise ValueError("must be 1 to 100 characters (200 bytes) without / and \\, since a folder is named after it")
-    if name.startswith(".") or "${" in name or any(unicodedata.category(character) == "Cc" for character in name):
-        raise ValueError("must not begin with a dot or hold ${ or control characters, since a folder is named after it")
-    return name
-
-
-def _utf_8(text: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("must be valid UTF-8")
-    return text
-
-
-def _regular_expression(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"not a regular expression ({error})") from error
-    return text
-
-
-FreeText = Annotated[Text, AfterValidator(_utf_8)]
 
 
 def _several(value: Any) -> Any:
@@ -99,7 +73,7 @@ class Loader(InputSize):
     sampling_temperature: Annotated[float, Field(ge=1e-4, le=100)] = 0.01
     folds: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
     fold: NonNegative = 0
-    group_by: Annotated[Text, AfterValidator(_regular_expression)] | None = None
+    group_by: RegularExpression | None = None
     fold_seed: NonNegative = 0
 
 
@@ -120,7 +94,7 @@ class Train(Keys):
     """The config of train_segmentation.py."""
 
     seed: Seed
-    name: Annotated[FreeText, AfterValidator(_folder_name)] | None
+    name: FolderName | None
     notes: FreeText | None
     resume: Text | None
     sweep: Text | None
@@ -157,6 +131,17 @@ class CheckData(Keys):
     splits: Names | None
     pictures: NonNegative
     output: Text | None
+
+
+class ScanLabels(Keys):
+    """The config of tools.scan_labels."""
+
+    root: Text
+    images: Text
+    masks: Text
+    mask_suffix: Text | None
+    output: Text | None
+    overwrite: Flag
 
 
 class PreviewAugmentation(Keys):
@@ -292,6 +277,7 @@ SCHEMAS: dict[str, type[Keys]] = {
     "export": Export,
     "find_lr": FindLr,
     "preview_augmentation": PreviewAugmentation,
+    "scan_labels": ScanLabels,
     "share": Share,
     "release": Release,
 }

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import os
+import posixpath
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from data.bands import checked_bands
-from data.images import IMAGE_SUFFIXES
-from data.labels import IGNORE_INDEX, Color, LabelSet, lookup_table
+from data.images import IMAGE_SUFFIXES, read_mask
+from data.label_files import LABELMAP, labels_path, read_labels
+from data.labelme import outlined_size, read_outlines
+from data.labels import IGNORE_INDEX, lookup_table
 from data.pairs import MASK_SUFFIXES, PairedFiles, aligned, files_by_stem, match, read_list
 from data.splits import Files, LineReader, held_out, listed_files
-from utils.checked import shown
 from utils.errors import DataFault, NotThere, UserError
-from utils.paths import is_file, is_folder, read_bytes, user_path
+from utils.paths import is_file, is_folder, user_path
 
-EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
-WHITE = (255, 255, 255)  # ignored, in masks of colours
-NO_CLASS = 65535  # stands for colours to ignore where 255 is a class and no other id is ignored
 ALL = "all"
 """The split of every photo, unless a list or folder has this name."""
 
@@ -37,8 +38,14 @@ class Folder(PairedFiles):
         channels: number of channels of the images.
         value_range: smallest and largest value of the images, which are scaled from this range; None for bytes.
         preview_bands: channels to show in pictures as red, green and blue, counted from 1; None for the first three.
-        labels: path of the labels file; None is `labels.json` in `root`. It maps ids to names and colours; masks hold
-            those ids or those colours, and 255, white, or what it lists under "ignore" where a pixel is to be ignored.
+        images, masks: folders of images and masks, relative to `root` or absolute. They may be the same, as `.` for
+            `root` itself, with a `mask_suffix`.
+        mask_suffix: how the names of masks end, as `_mask`, `_mask.png` or `.json` (outlines of labelme).
+        color_tolerance: colours of no class, as at smoothed edges, are taken for the nearest class colour if they are
+            not farther from it than this, as a distance of red, green and blue.
+        labels: path of the labels file, as for `data.label_files.read_labels`; None looks for one in `root`. It maps
+            ids to names and colours; masks hold those ids or those colours, and 255, white, or what it lists under
+            "ignore" where a pixel is to be ignored.
 
     Raises:
         UserError: a folder, the split or the labels are not there, or the labels are not as they should be.
@@ -55,42 +62,122 @@ class Folder(PairedFiles):
         channels: int = 3,
         value_range: list[float] | None = None,
         preview_bands: list[int] | None = None,
+        images: str = "images",
+        masks: str = "masks",
+        mask_suffix: str | None = None,
+        color_tolerance: float = 0.0,
     ) -> None:
         if not 0 < val_share < 1:
             raise UserError(f"data.val_share={val_share}: must be above 0 and below 1")
         bands = checked_bands(channels, value_range, preview_bands)
         place = user_path(root, "data.root")
-        for folder in ("images", "masks"):
-            if not is_folder(place / folder):
-                raise NotThere(
-                    f"there is no folder {place / folder}\nSay data.root=<what holds images/, masks/ and labels.json>"
-                )
-        path = user_path(labels, "data.labels") if labels else place / "labels.json"
+        layout = Layout.of(place, images, masks, mask_suffix)
+        layout.check(place)
+        path = user_path(labels, "data.labels") if labels else labels_path([place, *layout.split_folders(place)])
         named = read_labels(path)
+        if color_tolerance < 0:
+            raise UserError(f"data.color_tolerance={color_tolerance}: must be 0 or more")
         # Where 255 may be a class that was forgotten; who lists what to ignore knows of it.
         self.labels_file = path if named.ignored == (IGNORE_INDEX,) else None
         table = lookup_table({raw: i for i, raw in enumerate(named.ids)}, ignored=named.ignored)
-        inside = f"/{split}" if _has_folders(place, split) else ""
-        images = files_by_stem(place, f"images{inside}", IMAGE_SUFFIXES)
-        masks = files_by_stem(place, f"masks{inside}", MASK_SUFFIXES)
-        images, masks, faults = _of_split(place, split, images, masks, inside, val_share)
-        pairs, more = match(place, images, masks, (f"images{inside}", f"masks{inside}"))
+        inside = layout.inside(place, split)
+        found, truths, faults = _of_split(place, split, *layout.files(place, inside), layout, inside, val_share)
+        pairs, more = match(place, found, truths, layout.folders(inside))
         super().__init__(place, pairs, named.labels, table, named.colors, [*faults, *more], bands)
+        self._tolerance, self._ids = color_tolerance, dict(zip(named.labels.names, named.ids, strict=True))
+
+    def raw_mask(self, path: str) -> np.ndarray:
+        if path.endswith(".json"):
+            return read_outlines(path, self._ids)
+        return read_mask(path, self._colors, self._tolerance)
+
+    def size(self, index: int) -> tuple[int, int]:
+        path = self.files(index)[1]
+        return outlined_size(path) if path.endswith(".json") else super().size(index)
 
 
-def is_by_share(root: Path, split: str) -> bool:
+class Layout(NamedTuple):
+    """Where the files of a data set are.
+
+    Attributes:
+        images, masks: folders, relative to the root.
+        mask_suffix: how the names of masks end; None if only the folder tells them from images.
+    """
+
+    images: str = "images"
+    masks: str = "masks"
+    mask_suffix: str | None = None
+
+    @classmethod
+    def of(cls, root: Path, images: str, masks: str, mask_suffix: str | None) -> Layout:
+        """Return the layout of folders that may be absolute."""
+        return cls(_below(root, images), _below(root, masks), mask_suffix)
+
+    def check(self, root: Path) -> None:
+        """Check that the folders are there, and that masks can be told from images.
+
+        Raises:
+            UserError: they are not.
+        """
+        for folder in (self.images, self.masks):
+            if not is_folder(root / folder):
+                raise NotThere(
+                    f"there is no folder {root / folder}\nPass data.root=<what holds images/, masks/ and labels.json>,"
+                    " or data.images= and data.masks= for other folders"
+                )
+        if self.images == self.masks and not self.mask_suffix:
+            raise UserError(
+                f"data.images and data.masks are both {root / self.masks}; pass how the names of masks end, such as"
+                " data.mask_suffix=_mask"
+            )
+
+    def folders(self, inside: str) -> tuple[str, str]:
+        """Return the folders of images and masks of a split."""
+        return posixpath.normpath(f"{self.images}{inside}"), posixpath.normpath(f"{self.masks}{inside}")
+
+    def inside(self, root: Path, split: str) -> str:
+        """Return the folder of a split in those of images and masks, as `/train`; '' if there is none."""
+        names = (split, "valid") if split == "val" else (split,)  # as Roboflow calls it
+        there = [name for name in names if all(is_folder(root / folder) for folder in self.folders(f"/{name}"))]
+        return f"/{there[0]}" if there else ""
+
+    def split_folders(self, root: Path) -> list[Path]:
+        """Return the folders of images that belong to a split, where Roboflow puts the names of the classes."""
+        return [root / self.images / name for name in (*Folder.splits, "valid") if is_folder(root / self.images / name)]
+
+    def files(self, root: Path, inside: str) -> tuple[Files, Files]:
+        """Return the images and the masks by their stems."""
+        images, masks = self.folders(inside)
+        ending, suffix = os.path.splitext(self.mask_suffix or "")  # noqa: PTH122 - not a path
+        if ending.startswith("."):
+            ending, suffix = "", ending
+        truths = files_by_stem(root, masks, (suffix.lower(),) if suffix else MASK_SUFFIXES, ending)
+        photos = files_by_stem(root, images, IMAGE_SUFFIXES)
+        if images == masks:
+            taken = {path for paths in truths.values() for path in paths}
+            left = {stem: [path for path in paths if path not in taken] for stem, paths in photos.items()}
+            photos = {stem: paths for stem, paths in left.items() if paths}
+        return photos, truths
+
+
+def _below(root: Path, folder: str) -> str:
+    """Return a folder relative to the root, also one elsewhere."""
+    given = user_path(folder, "data.images or data.masks")
+    return (
+        Path(os.path.relpath(given, root)).as_posix() if given.is_absolute() else posixpath.normpath(given.as_posix())
+    )
+
+
+def is_by_share(root: Path, split: str, layout: Layout) -> bool:
     """Whether a share of the files, rather than a list or folders, decides which belong to a split."""
     names = {"train", "val", split}
-    divided = [name for name in Folder.splits for kind in ("images", "masks") if is_folder(root / kind / name)]
+    kinds = (layout.images, layout.masks)
+    divided = [name for name in (*Folder.splits, "valid") for kind in kinds if is_folder(root / kind / name)]
     return names == {"train", "val"} and not divided and not any(is_file(root / f"{name}.txt") for name in names)
 
 
-def _has_folders(root: Path, split: str) -> bool:
-    return is_folder(root / "images" / split) and is_folder(root / "masks" / split)
-
-
 def _of_split(
-    root: Path, split: str, images: Files, masks: Files, inside: str, val_share: float
+    root: Path, split: str, images: Files, masks: Files, layout: Layout, inside: str, val_share: float
 ) -> tuple[Files, Files, list[DataFault]]:
     """The images and masks of a split by the stems of the images, and what its list names in vain.
 
@@ -98,18 +185,19 @@ def _of_split(
         UserError: there is no such split, or a list cannot be read.
     """
     own = root / f"{split}.txt"
+    folders = (layout.images, layout.masks)
     if is_file(own):
-        return listed_files(own, LineReader(root, images, masks, inside), f"images{inside}")
+        return listed_files(own, LineReader(root, images, masks, inside, folders), layout.folders(inside)[0])
     masks = aligned(images, masks)
     if inside or split == ALL:
         return images, masks, []
-    if not is_by_share(root, split):
+    if not is_by_share(root, split, layout):
         raise NotThere(
-            f"there is no split '{split}' in {root}: neither {split}.txt nor images/{split}/ and masks/{split}/; the"
-            f" split '{ALL}' is every photo"
+            f"there is no split '{split}' in {root}: neither {split}.txt nor {layout.images}/{split}/ and"
+            f" {layout.masks}/{split}/; the split '{ALL}' is every photo"
         )
-    lists = {path.stem: path for path in root.glob("[!.]*.txt") if not path.is_dir()}
-    reader = LineReader(root, images, masks)
+    lists = {path.stem: path for path in root.glob("[!.]*.txt") if not path.is_dir() and path.name != LABELMAP}
+    reader = LineReader(root, images, masks, folders=folders)
     # Any .txt may be a list of another split; one in another encoding names files in that encoding, if at all.
     elsewhere = [reader.find(line) for path in lists.values() for line in read_list(path, "surrogateescape")]
     stems = {*images, *masks} - {pair.stem for pair in elsewhere if pair is not None}
@@ -121,87 +209,3 @@ def _of_split(
     validating = held_out(stems, val_share) if stems else stems
     chosen = validating if split == "val" else stems - validating
     return {k: v for k, v in images.items() if k in chosen}, {k: v for k, v in masks.items() if k in chosen}, []
-
-
-class NamedIds(NamedTuple):
-    """What a labels file says.
-
-    Attributes:
-        ids: of the classes, ascending.
-        labels: their names and colours.
-        ignored: ids of pixels that belong to no class.
-        colors: raw id of each colour in masks that are colour pictures, of classes and of what is ignored.
-    """
-
-    ids: list[int]
-    labels: LabelSet
-    ignored: tuple[int, ...]
-    colors: dict[Color, int]
-
-
-def read_labels(path: Path) -> NamedIds:
-    """Read a labels file: the ids of the classes with names and colours, and what masks hold where there is no class.
-
-    Raises:
-        UserError: it is not there or not of the form {"0": {"class": "background", "color": [0, 0, 0]}, ...}, with or
-            without "ignore": [<id or colour>, ...].
-    """
-    try:
-        content = json.loads(read_bytes(path).decode("utf-8-sig"))
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}, not ids with names and colours")
-        ignore = content.pop("ignore", [])
-        entries: dict[int, Any] = {_id(key): value for key, value in content.items()}
-        ids = sorted(entries)
-        if len(ids) < len(content):
-            raise ValueError("two keys are the same id")
-        for i in ids:
-            if not isinstance(entries[i], dict) or not {"class", "color"} <= entries[i].keys():
-                raise ValueError(f"id {i} is without 'class' or 'color'")
-            if not isinstance(entries[i]["class"], str):
-                raise ValueError(f"the name of id {i} is no text")
-        if not all(0 <= i < NO_CLASS for i in ids):
-            raise ValueError(f"ids are 0 to {NO_CLASS - 1}")
-        colors = [_color(entries[i]["color"]) for i in ids]
-        if len(set(colors)) < len(colors):
-            raise ValueError("two classes have the same colour")
-        own = tuple(ids) if ids != list(range(len(ids))) else None
-        labels = LabelSet(tuple(entries[i]["class"] for i in ids), tuple(colors), own)
-        ignored, ignored_colors = _to_ignore(ignore, ids, colors)
-        return NamedIds(ids, labels, ignored, ignored_colors | dict(zip(colors, ids, strict=True)))
-    except OSError as error:
-        raise UserError(f"{path}: the labels cannot be read ({error.strerror}); expected {EXAMPLE}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a file of labels ({shown(str(error), 200)}); expected {EXAMPLE}") from error
-
-
-def _id(key: str) -> int:
-    if not key.isascii() or not key.isdigit():
-        raise ValueError(f"'{key}' is no id")
-    return int(key)
-
-
-def _color(value: Any) -> Color:
-    if not isinstance(value, list) or len(value) != 3 or not all(type(v) is int and 0 <= v <= 255 for v in value):
-        raise ValueError(f"{value} is no colour; colours are three whole numbers from 0 to 255")
-    return value[0], value[1], value[2]
-
-
-def _to_ignore(entries: Any, ids: list[int], colors: list[Color]) -> tuple[tuple[int, ...], dict[Color, int]]:
-    """The ids to ignore, and an id for each colour to ignore. 255 and white are, unless 255 is a class."""
-    if not isinstance(entries, list):
-        raise ValueError("'ignore' is a list of ids and colours")
-    ignored = [entry for entry in entries if type(entry) is int]
-    if not all(0 <= i < NO_CLASS for i in ignored):
-        raise ValueError(f"'ignore': ids are 0 to {NO_CLASS - 1}")
-    also = [_color(entry) for entry in entries if type(entry) is not int]
-    for entry in [*ignored, *also]:
-        if entry in ids or entry in colors:
-            raise ValueError(f"'ignore': {entry} is that of a class")
-    if IGNORE_INDEX not in ids:
-        ignored.append(IGNORE_INDEX)
-        also += [] if WHITE in colors else [WHITE]
-    elif also and not ignored:
-        ignored.append(NO_CLASS)
-    # White goes with 255, other colours with the first id of the list.
-    return tuple(ignored), {c: IGNORE_INDEX if c == WHITE and IGNORE_INDEX in ignored else ignored[0] for c in also}

@@ -44,9 +44,8 @@ LARGEST = 2**30  # pixels of a photo or mask; OpenCV's own limit
 _ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
 _SCALES = {2: 85, 4: 17}  # bits -> what Pillow multiplies grey values by
 
-# One limit for photos and masks: Pillow's own warns from 89 million pixels on and refuses twice as many.
-Image.MAX_IMAGE_PIXELS = None
-# What decoders say themselves names no file. What matters is raised here, with the file.
+Image.MAX_IMAGE_PIXELS = None  # one limit for photos and masks: Pillow's own refuses 179 million pixels
+# Messages of decoders name no file. What matters is raised here, with the file.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
@@ -177,7 +176,7 @@ def stored_size(path: str | Path) -> tuple[int, int]:
         raise Unreadable(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np.ndarray:
+def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None, near: float | None = None) -> np.ndarray:
     """Read the raw ids of a mask as uint8 (H, W), or as uint16 where there are ids above 255.
 
     They are grey values of 1 to 16 bits, or three equal channels of them; the indices of a palette picture; or what
@@ -186,6 +185,7 @@ def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np
 
     Args:
         colors: raw id of each colour.
+        near: `tolerance` of `data.mask_colors.ids_of_colors`.
 
     Raises:
         Unreadable: the file is missing, empty, truncated, a colour picture without `colors`, or does not say which
@@ -204,7 +204,7 @@ def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None) -> np
         reason = getattr(error, "strerror", None) or error
         raise Unreadable(f"{path}: the mask cannot be read ({reason})") from error
     if mask.ndim == 3:
-        return ids_of_colors(mask, colors, path)
+        return ids_of_colors(mask, colors, path, near)
     if mask.dtype in (np.uint8, bool):
         return mask.astype(np.uint8, copy=False)
     if mask.size and (mask.min() < 0 or mask.max() > 65535):
@@ -253,7 +253,7 @@ def _colors_of_tiff(encoded: bytes, facts: tiff.TiffFacts) -> np.ndarray:
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W, C) -> (*size, C), of bytes or floats: averaged when it shrinks, bilinear when it grows."""
     height, width = size
-    if image.shape[:2] == (height, width):
+    if image.shape[:2] == tuple(size):
         return image
     if image.shape[2] > 4:  # more than OpenCV averages at once
         parts = [resize_image(image[..., first : first + 4], size) for first in range(0, image.shape[2], 4)]
@@ -283,7 +283,7 @@ def _nearest(length: int, size: int) -> np.ndarray:
 
 
 def write_mask(path: str | Path, mask: np.ndarray, labels: LabelSet) -> None:
-    """Writes ids uint8 (H, W) as a palette PNG: the indices are the ids, the palette their colours."""
+    """Write ids uint8 (H, W) as a palette PNG: the indices are the ids, the palette their colours."""
     picture = Image.fromarray(mask)
     picture.putpalette(labels.palette().tobytes())
     Path(path).write_bytes(encoded(picture, "PNG", compress_level=3))  # half the time, for a file hardly larger

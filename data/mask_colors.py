@@ -11,7 +11,9 @@ from data.labels import Color
 from utils.errors import UnknownId, Unreadable
 
 
-def ids_of_colors(mask: np.ndarray, colors: Mapping[Color, int] | None, path: str | Path) -> np.ndarray:
+def ids_of_colors(
+    mask: np.ndarray, colors: Mapping[Color, int] | None, path: str | Path, tolerance: float | None = None
+) -> np.ndarray:
     """Raw ids (H, W) of colours uint8 (H, W, 3).
 
     Where a colour is of no class but all three channels are equal, these are the ids.
@@ -19,6 +21,8 @@ def ids_of_colors(mask: np.ndarray, colors: Mapping[Color, int] | None, path: st
     Args:
         colors: raw id of each colour; None where masks hold no colours.
         path: of the mask, for messages.
+        tolerance: largest distance of red, green and blue (Euclidean) at which another colour is taken for the nearest
+            known one; None if the user cannot set it.
 
     Raises:
         UnknownId: a colour that `colors` does not have.
@@ -28,7 +32,14 @@ def ids_of_colors(mask: np.ndarray, colors: Mapping[Color, int] | None, path: st
     keys = np.array(sorted(known) or [-1], np.int32)
     packed = pack_colors(mask)
     places = np.searchsorted(keys, packed).clip(max=len(keys) - 1)
-    strange = packed[keys[places] != packed]
+    unknown = keys[places] != packed
+    if tolerance and known and unknown.any():
+        found, where = np.unique(packed[unknown], return_inverse=True)
+        nearest, distances = _nearest(found, keys)
+        near = (distances <= tolerance)[where]
+        places[unknown] = np.where(near, nearest[where], places[unknown])
+        unknown[unknown] = ~near
+    strange = packed[unknown]
     if not strange.size:
         return np.array([known[int(key)] for key in keys], np.uint16 if max(known.values()) > 255 else np.uint8)[places]
     if (mask[..., 0] == mask[..., 1]).all() and (mask[..., 1] == mask[..., 2]).all():
@@ -39,7 +50,19 @@ def ids_of_colors(mask: np.ndarray, colors: Mapping[Color, int] | None, path: st
     raise UnknownId(
         f"{path}: the mask has the colour ({color >> 16}, {color >> 8 & 255}, {color & 255}),"
         f" which is of no class, in {strange.size} pixels"
+        + ("; data.color_tolerance takes such colours for the nearest" if tolerance is not None else "")
     )
+
+
+def _nearest(found: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the place of the nearest key of each colour 0xRRGGBB, and its distance; int64 and float64 (N,)."""
+    one, other = (np.stack([c >> 16, c >> 8 & 255, c & 255], -1).astype(np.float32) for c in (found, keys))
+    places, distances = np.empty(len(found), np.int64), np.empty(len(found))
+    for first in range(0, len(found), 4096):
+        some = slice(first, first + 4096)
+        apart = np.linalg.norm(one[some, None] - other, axis=-1)
+        places[some], distances[some] = apart.argmin(1), apart.min(1)
+    return places, distances
 
 
 def pack_colors(picture: np.ndarray) -> np.ndarray:

@@ -75,7 +75,7 @@ class PairedFiles(SegmentationDataset):
 
     def __getitem__(self, index: int) -> Sample:
         image_path, mask_path = self.files(index)
-        image, raw = self.bands.read(image_path), read_mask(mask_path, self._colors)
+        image, raw = self.bands.read(image_path), self.raw_mask(mask_path)
         if image.shape[:2] != raw.shape:
             raise SizeMismatch(_other_size(image_path, mask_path, image.shape[:2], raw.shape))
         return Sample(image, to_train_ids(raw, self._train_ids, mask_path), self.name(index))
@@ -88,9 +88,13 @@ class PairedFiles(SegmentationDataset):
         """Return the paths of image and mask."""
         return [f"{self.root}/{self._images[index]}", f"{self.root}/{self._masks[index]}"]
 
+    def raw_mask(self, path: str) -> np.ndarray:
+        """Read the raw ids of a mask, uint8 or uint16 (H, W)."""
+        return read_mask(path, self._colors)
+
     def mask(self, index: int) -> np.ndarray:
         path = self.files(index)[1]
-        return to_train_ids(read_mask(path, self._colors), self._train_ids, path)
+        return to_train_ids(self.raw_mask(path), self._train_ids, path)
 
     def image_rows(self, index: int, rows: int, size: tuple[int, int]) -> np.ndarray:
         image_path, mask_path = self.files(index)
@@ -141,7 +145,9 @@ def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: st
     for path in files_below(root / folder):
         stem, suffix = os.path.splitext(path)  # noqa: PTH122 - of 100,000 files, Path takes longer
         if suffix.lower() in suffixes and stem.endswith(ending):
-            found.setdefault(normalize("NFC", stem.removesuffix(ending)), []).append(f"{folder}/{path}")
+            found.setdefault(normalize("NFC", stem.removesuffix(ending)), []).append(
+                path if folder == "." else f"{folder}/{path}"
+            )
     return found
 
 

@@ -36,12 +36,21 @@ class LineReader:
         root: of the data set.
         images, masks: what there is.
         inside: the folder of the split below `images/` and `masks/`, as `/train`.
+        folders: other names of `images/` and `masks/`.
     """
 
-    def __init__(self, root: Path, images: Files, masks: Files, inside: str = "") -> None:
+    def __init__(
+        self,
+        root: Path,
+        images: Files,
+        masks: Files,
+        inside: str = "",
+        folders: tuple[str, str] = ("images", "masks"),
+    ) -> None:
         self.root, self.images, self.masks, self.by_image = root, images, masks, aligned(images, masks)
         above = (f"{os.path.abspath(root)}/", f"{root}/", "./")  # noqa: PTH100 - a link stays as it is typed
-        self.prefixes = {kind: (*above, f"{kind}{inside}/", f"{kind}/") for kind in ("images", "masks")}
+        kinds = zip(("images", "masks"), folders, strict=True)
+        self.prefixes = {kind: (*above, f"{folder}{inside}/", f"{folder}/") for kind, folder in kinds}
         self.above = above
 
     def find(self, line: str) -> Pair | None:
@@ -86,7 +95,7 @@ def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[File
         if pair is None:
             gone[line] = os.path.splitext(line.replace("\\", "/"))[0]  # noqa: PTH122 - as above
             continue
-        unfit = [mask for mask in pair.masks if not mask.lower().endswith(MASK_SUFFIXES)]
+        unfit = [mask for mask in pair.masks if not mask.lower().endswith((*MASK_SUFFIXES, ".json"))]
         if unfit:
             reason = LOSSY if unfit[0].lower().endswith(IMAGE_SUFFIXES) else "which is not a picture of class ids"
             faults.append(MissingPair(f"{list_file} lists the mask {unfit[0]}, {reason}"))

@@ -142,7 +142,7 @@ def test_an_id_that_is_in_no_label_is_named(tmp_path: Path) -> None:
 
 
 def test_no_such_folder() -> None:
-    with pytest.raises(UserError, match=r"no folder .*images\nSay data\.root="):
+    with pytest.raises(UserError, match=r"no folder .*images\nPass data\.root="):
         Folder("/nowhere", "train")
 
 

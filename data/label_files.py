@@ -1,0 +1,139 @@
+"""Files that name the classes of a user's own masks: labels.json, and what labelling tools export."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data.labels import IGNORE_INDEX, Color, LabelSet, voc_colors
+from utils.checked import shown
+from utils.errors import UserError
+from utils.paths import is_file, read_bytes
+
+EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
+WHITE = (255, 255, 255)  # ignored, in masks of colours
+NO_CLASS = 65535  # stands for colours to ignore where 255 is a class and no other id is ignored
+LABELS, LABELMAP, CLASSES = "labels.json", "labelmap.txt", "_classes.csv"
+"""The project's own format, CVAT's and Roboflow's."""
+
+
+def labels_path(folders: list[Path]) -> Path:
+    """Return the first labels file in some folders; `labels.json` in the first folder if there is none."""
+    places = [folder / name for folder in folders for name in (LABELS, LABELMAP, CLASSES)]
+    return next((path for path in places if is_file(path)), places[0])
+
+
+class NamedIds(NamedTuple):
+    """What a labels file says.
+
+    Attributes:
+        ids: of the classes, ascending.
+        labels: their names and colours.
+        ignored: ids of pixels that belong to no class.
+        colors: raw id of each colour in masks that are colour pictures, of classes and of what is ignored.
+    """
+
+    ids: list[int]
+    labels: LabelSet
+    ignored: tuple[int, ...]
+    colors: dict[Color, int]
+
+
+def read_labels(path: Path) -> NamedIds:
+    """Read a labels file: the ids of the classes with names and colours, and what masks hold where there is no class.
+
+    Args:
+        path: of the form {"0": {"class": "background", "color": [0, 0, 0]}, ...}, with or without "ignore": [<id or
+            colour>, ...]; a CVAT `labelmap.txt`; or a `_classes.csv` of Roboflow, which has no colours.
+
+    Raises:
+        UserError: it is not there or not of that form.
+    """
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+        content = {".txt": _labelmap, ".csv": _classes}.get(path.suffix.lower(), json.loads)(text)
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}, not ids with names and colours")
+        ignore = content.pop("ignore", [])
+        entries: dict[int, Any] = {_id(key): value for key, value in content.items()}
+        ids = sorted(entries)
+        if len(ids) < len(content):
+            raise ValueError("two keys are the same id")
+        for i in ids:
+            if not isinstance(entries[i], dict) or not {"class", "color"} <= entries[i].keys():
+                raise ValueError(f"id {i} is without 'class' or 'color'")
+            if not isinstance(entries[i]["class"], str):
+                raise ValueError(f"the name of id {i} is no text")
+        if not all(0 <= i < NO_CLASS for i in ids):
+            raise ValueError(f"ids are 0 to {NO_CLASS - 1}")
+        colors = [_color(entries[i]["color"]) for i in ids]
+        if len(set(colors)) < len(colors):
+            raise ValueError("two classes have the same colour")
+        own = tuple(ids) if ids != list(range(len(ids))) else None
+        labels = LabelSet(tuple(entries[i]["class"] for i in ids), tuple(colors), own)
+        ignored, ignored_colors = _to_ignore(ignore, ids, colors)
+        return NamedIds(ids, labels, ignored, ignored_colors | dict(zip(colors, ids, strict=True)))
+    except OSError as error:
+        gone = isinstance(error, FileNotFoundError)
+        draft = "; python -m tools.scan_labels root=<folder> writes a draft" if gone else ""
+        raise UserError(f"{path}: the labels cannot be read ({error.strerror}){draft}; expected {EXAMPLE}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a file of labels ({shown(str(error), 200)}); expected {EXAMPLE}") from error
+
+
+def _labelmap(text: str) -> dict[str, Any]:
+    """Convert CVAT's `labelmap.txt`: lines of label:red,green,blue:parts:actions, in the order of the ids."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    entries = [line.split(":") for line in lines]
+    wrong = next((line for line, entry in zip(lines, entries, strict=True) if len(entry) < 2), None)
+    if wrong is not None:
+        raise ValueError(f"'{wrong}' is not of the form label:red,green,blue::")
+    return {
+        str(i): {"class": name, "color": [int(part) for part in color.split(",")]}
+        for i, (name, color, *_) in enumerate(entries)
+    }
+
+
+def _classes(text: str) -> dict[str, Any]:
+    """Convert Roboflow's `_classes.csv`: lines of value and name, after a heading."""
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if row][1:]
+    wrong = next((row for row in rows if len(row) != 2), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong} is not a value and a name")
+    colors = voc_colors(256)
+    return {value: {"class": name, "color": list(colors[_id(value) % 256])} for value, name in rows}
+
+
+def _id(key: str) -> int:
+    if not key.isascii() or not key.isdigit():
+        raise ValueError(f"'{key}' is no id")
+    return int(key)
+
+
+def _color(value: Any) -> Color:
+    if not isinstance(value, list) or len(value) != 3 or not all(type(v) is int and 0 <= v <= 255 for v in value):
+        raise ValueError(f"{value} is no colour; colours are three whole numbers from 0 to 255")
+    return value[0], value[1], value[2]
+
+
+def _to_ignore(entries: Any, ids: list[int], colors: list[Color]) -> tuple[tuple[int, ...], dict[Color, int]]:
+    """The ids to ignore, and an id for each colour to ignore. 255 and white are, unless 255 is a class."""
+    if not isinstance(entries, list):
+        raise ValueError("'ignore' is a list of ids and colours")
+    ignored = [entry for entry in entries if type(entry) is int]
+    if not all(0 <= i < NO_CLASS for i in ignored):
+        raise ValueError(f"'ignore': ids are 0 to {NO_CLASS - 1}")
+    also = [_color(entry) for entry in entries if type(entry) is not int]
+    for entry in [*ignored, *also]:
+        if entry in ids or entry in colors:
+            raise ValueError(f"'ignore': {entry} is that of a class")
+    if IGNORE_INDEX not in ids:
+        ignored.append(IGNORE_INDEX)
+        also += [] if WHITE in colors else [WHITE]
+    elif also and not ignored:
+        ignored.append(NO_CLASS)
+    # White goes with 255, other colours with the first id of the list.
+    return tuple(ignored), {c: IGNORE_INDEX if c == WHITE and IGNORE_INDEX in ignored else ignored[0] for c in also}

@@ -1,0 +1,279 @@
+"""A user's own data as they lie: other folders and names, labels files of labelling tools, outlines, smoothed masks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.folder import Folder
+from data.label_files import read_labels
+from tests.conftest import TINY, runs_in
+from tests.data.layouts import blocks, photo, write
+from tests.in_process import assert_refused, run_here
+from tools.scan_labels import scan
+from train_segmentation import train
+from utils.errors import UnknownId, Unreadable, UserError
+
+LABELS = {"0": {"class": "field", "color": [0, 0, 0]}, "1": {"class": "road", "color": [200, 0, 0]}}
+
+
+def write_labels(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "labels.json").write_text(json.dumps(LABELS))
+
+
+def masks_of(dataset: Folder) -> list[list[list[int]]]:
+    return [dataset[i].mask.tolist() for i in range(len(dataset))]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "options"),
+    [
+        ("photos/{}.jpg", "truth/{}.png", {"images": "photos", "masks": "truth"}),
+        ("{}.jpg", "{}_mask.png", {"images": ".", "masks": ".", "mask_suffix": "_mask"}),
+        ("{}.png", "{}_label.png", {"images": ".", "masks": ".", "mask_suffix": "_label.png"}),
+        ("set/{}.jpg", "set/{}.png", {"images": "set", "masks": "set", "mask_suffix": ".png"}),
+        ("images/{}.png", "masks/{}_L.png", {"mask_suffix": "_L"}),
+    ],
+)
+def test_other_folders_and_names(tmp_path: Path, image: str, mask: str, options: dict[str, str]) -> None:
+    write_labels(tmp_path)
+    for i in range(3):
+        write(tmp_path / image.format(f"p{i}"), photo(i))
+        write(tmp_path / mask.format(f"p{i}"), blocks(i, [0, 1]))
+    dataset = Folder(str(tmp_path), "all", **options)  # type: ignore[arg-type]
+    assert [dataset.name(i) for i in range(3)] == [image.format(f"p{i}") for i in range(3)] and not dataset.faults
+    assert masks_of(dataset) == [blocks(i, [0, 1]).tolist() for i in range(3)]
+    (tmp_path / "train.txt").write_text(f"{image.format('p1')}\n{image.format('p2')} {mask.format('p2')}\n")
+    (tmp_path / "val.txt").write_text("p0\n")
+    assert [Folder(str(tmp_path), s, **options).name(0) for s in ("train", "val")] == [  # type: ignore[arg-type]
+        image.format("p1"), image.format("p0"),
+    ]  # fmt: skip
+
+
+def test_masks_in_a_folder_elsewhere(tmp_path: Path) -> None:
+    write_labels(tmp_path / "set")
+    for i in range(2):
+        write(tmp_path / "set" / "images" / f"{i}.jpg", photo(i))
+        write(tmp_path / "truth" / f"{i}.png", blocks(i, [0, 1]))
+    dataset = Folder(str(tmp_path / "set"), "all", masks=str(tmp_path / "truth"))
+    assert masks_of(dataset) == [blocks(i, [0, 1]).tolist() for i in range(2)]
+
+
+def test_mistakes_in_folders(tmp_path: Path) -> None:
+    write_labels(tmp_path)
+    with pytest.raises(UserError, match=r"no folder .*photos\n.*data\.images= and data\.masks="):
+        Folder(str(tmp_path), "all", images="photos")
+    (tmp_path / "set").mkdir()
+    with pytest.raises(
+        UserError, match=r"both .*set; pass how the names of masks end, such as data\.mask_suffix=_mask"
+    ):
+        Folder(str(tmp_path), "all", images="set", masks="set")
+    with pytest.raises(UserError, match=r"data\.color_tolerance=-1"):
+        Folder(str(tmp_path), "all", images="set", masks="set", mask_suffix="_m", color_tolerance=-1)
+
+
+def test_an_export_of_roboflow(tmp_path: Path) -> None:
+    """Folders train/ and valid/, each with photos, masks beside them, and the names of the classes."""
+    for split, count in (("train", 3), ("valid", 2)):
+        for i in range(count):
+            write(tmp_path / split / f"p{i}_jpg.rf.{i}a.jpg", photo(i))
+            write(tmp_path / split / f"p{i}_jpg.rf.{i}a_mask.png", blocks(i, [0, 1, 2]))
+        (tmp_path / split / "_classes.csv").write_text("Pixel Value, Class\n0, background\n1, car\n2, tree\n")
+    options = {"images": ".", "masks": ".", "mask_suffix": "_mask"}
+    for split, count in (("train", 3), ("val", 2)):
+        dataset = Folder(str(tmp_path), split, **options)  # type: ignore[arg-type]
+        assert dataset.labels.names == ("background", "car", "tree") and not dataset.faults
+        assert masks_of(dataset) == [blocks(i, [0, 1, 2]).tolist() for i in range(count)]
+
+
+def test_an_export_of_cvat(tmp_path: Path) -> None:
+    """Segmentation mask 1.1: colours, and labelmap.txt."""
+    colors = np.array([[0, 0, 0], [250, 50, 83], [51, 221, 255]], np.uint8)
+    (tmp_path / "labelmap.txt").write_text(
+        "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncar:250,50,83::\ntree:51,221,255::\n"
+    )
+    for i in range(2):
+        write(tmp_path / "JPEGImages" / f"{i}.jpg", photo(i))
+        write(tmp_path / "SegmentationClass" / f"{i}.png", colors[blocks(i, [0, 1, 2])])
+    dataset = Folder(str(tmp_path), "all", images="JPEGImages", masks="SegmentationClass")
+    assert dataset.labels.names == ("background", "car", "tree") and dataset.labels.colors[1] == (250, 50, 83)
+    assert masks_of(dataset) == [blocks(i, [0, 1, 2]).tolist() for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("labelmap.txt", "car\n", r"labelmap\.txt: not a file of labels \('car' is not of the form label:red"),
+        ("labelmap.txt", "car:1,2::\n", "three whole numbers"),
+        ("_classes.csv", "Pixel Value, Class\n0, a, b\n", "is not a value and a name"),
+        ("_classes.csv", "Pixel Value, Class\nx, a\n", "'x' is no id"),
+    ],
+)
+def test_mistakes_in_labels_files(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_labels(tmp_path / name)
+    with pytest.raises(UserError, match=r"python -m tools\.scan_labels root=<folder> writes a draft"):
+        read_labels(tmp_path / "labels.json")
+
+
+class TestLabelme:
+    """Outlines as labelme saves them, against pixels that are inside by hand."""
+
+    def write(self, root: Path, shapes: list[dict], size: tuple[int, int] = (20, 30)) -> None:
+        write(root / "a.jpg", photo(0, (24, 32))[: size[0], : size[1]])
+        content = {
+            "version": "5.4",
+            "imagePath": "a.jpg",
+            "imageHeight": size[0],
+            "imageWidth": size[1],
+            "shapes": shapes,
+        }
+        (root / "a.json").write_text(json.dumps(content))
+
+    def dataset(self, root: Path) -> Folder:
+        return Folder(
+            str(root), "all", images=".", masks=".", mask_suffix=".json", labels=str(root / "own" / "labels.json")
+        )
+
+    def test_shapes(self, tmp_path: Path) -> None:
+        names = ("background", "car", "tree")
+        labels = {str(i): {"class": name, "color": [i, 0, 0]} for i, name in enumerate(names)}
+        (tmp_path / "own").mkdir()
+        (tmp_path / "own" / "labels.json").write_text(json.dumps(labels))
+        shapes = [
+            {"label": "car", "shape_type": "polygon", "points": [[2, 3], [12, 3], [12, 15], [2, 15]]},
+            {"label": "tree", "shape_type": "rectangle", "points": [[20, 12], [10, 6]]},
+            {"label": "__ignore__", "shape_type": "circle", "points": [[25, 5], [25, 8]]},
+            {"label": "car", "shape_type": "point", "points": [[0, 0]]},
+        ]
+        self.write(tmp_path, shapes)
+        dataset = self.dataset(tmp_path)
+        found = dataset[0].mask
+        y, x = np.mgrid[:20, :30]
+        expected = np.where((x >= 2) & (x <= 12) & (y >= 3) & (y <= 15), 1, 0)
+        expected[(x >= 10) & (x <= 20) & (y >= 6) & (y <= 12)] = 2
+        ring = np.hypot(x - 25, y - 5)
+        assert (found[ring < 2.5] == 255).all()
+        np.testing.assert_array_equal(found[ring > 3.5], expected[ring > 3.5])
+        assert dataset.size(0) == (20, 30) and (dataset.mask(0) == found).all()
+
+    def test_mistakes(self, tmp_path: Path) -> None:
+        write_labels(tmp_path / "own")
+        self.write(tmp_path, [{"label": "car", "points": [[0, 0], [9, 0], [9, 9]]}])
+        with pytest.raises(UnknownId, match=r"a\.json: the label 'car' is of no class; the classes are field, road"):
+            self.dataset(tmp_path)[0]
+        for text in ("{", "[]", '{"imageHeight": 4, "imageWidth": 4}'):
+            (tmp_path / "a.json").write_text(text)
+            with pytest.raises(Unreadable, match=r"a\.json: not"):
+                self.dataset(tmp_path)[0]
+        self.write(tmp_path, [{"label": "road", "points": [["x", 0], [9, 0], [9, 9]]}])
+        with pytest.raises(Unreadable, match="not a file of labelme"):
+            self.dataset(tmp_path)[0]
+
+
+def test_colours_of_smoothed_edges(tmp_path: Path) -> None:
+    """Each goes to the nearest class colour, by a loop over all; beyond the tolerance it is an error."""
+    write_labels(tmp_path)
+    write(tmp_path / "images" / "a.jpg", photo(0, (32, 32)))
+    sharp = np.zeros((32, 32, 3), np.uint8)
+    sharp[8:24, 8:24, 0] = 200
+    smooth = np.asarray(
+        Image.fromarray(sharp).resize((20, 20), Image.Resampling.BILINEAR).resize((32, 32), Image.Resampling.BILINEAR)
+    )
+    write(tmp_path / "masks" / "a.png", smooth)
+    known = [(0, 0, 0), (200, 0, 0), (255, 255, 255)]
+    expected = np.zeros((32, 32), int)
+    for row, column in np.ndindex(32, 32):
+        distances = [np.hypot.reduce(smooth[row, column].astype(float) - color) for color in known]
+        expected[row, column] = [0, 1, 255][int(np.argmin(distances))]
+    found = Folder(str(tmp_path), "all", color_tolerance=100)[0].mask
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < (found == 1).sum() < 32 * 32
+    with pytest.raises(
+        UnknownId, match=r"which is of no class, in \d+ pixels; data\.color_tolerance takes such colours"
+    ):
+        Folder(str(tmp_path), "all", color_tolerance=20)[0]
+
+
+class TestScan:
+    """The draft holds what occurs, with shares of the pixels by hand."""
+
+    def test_ids(self, tmp_path: Path) -> None:
+        for i in range(2):
+            write(tmp_path / "images" / f"{i}.jpg", photo(i, (16, 16)))
+            mask = np.zeros((16, 16), np.uint8)
+            mask[:4], mask[4:6, :8] = 7, 255
+            mask[15, 15] = 3 * i
+            write(tmp_path / "masks" / f"{i}.png", mask)
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        labels = json.loads((tmp_path / "labels.json").read_text())
+        assert list(labels) == ["0", "3", "7"]
+        assert "25.000%" in done.stderr and f"{1 / 512:.3%}" in done.stderr
+        assert Folder(str(tmp_path), "all").labels.names == tuple(entry["class"] for entry in labels.values())
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        assert_refused(done, "labels.json exists already", "overwrite=true")
+
+    def test_colours_with_smoothed_edges(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        mask = np.zeros((64, 64, 3), np.uint8)
+        mask[:20] = 0, 0, 200
+        mask[40, :, :] = rng.permutation(np.arange(192)).reshape(64, 3)
+        for side in range(2, 5):
+            write(tmp_path / "set" / f"{side}.jpg", photo(0, (64, 64)))
+            write(tmp_path / "set" / f"{side}_mask.png", mask)
+        words = (
+            f"root={tmp_path}",
+            "images=set",
+            "masks=set",
+            "mask_suffix=_mask",
+            f"output={tmp_path / 'draft.json'}",
+        )
+        done = run_here(scan, "scan_labels", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        colors = [entry["color"] for entry in json.loads((tmp_path / "draft.json").read_text()).values()]
+        assert colors[:2] == [[0, 0, 0], [0, 0, 200]]
+
+    def test_labels_of_outlines(self, tmp_path: Path) -> None:
+        TestLabelme().write(tmp_path, [{"label": "tree", "points": []}, {"label": "car", "points": []}])
+        words = (
+            f"root={tmp_path}",
+            "images=.",
+            "masks=.",
+            "mask_suffix=.json",
+            f"output={tmp_path / 'own' / 'labels.json'}",
+        )
+        done = run_here(scan, "scan_labels", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        labels = json.loads((tmp_path / "own" / "labels.json").read_text())
+        assert [entry["class"] for entry in labels.values()] == ["background", "car", "tree"]
+
+    def test_mistakes(self, tmp_path: Path) -> None:
+        (tmp_path / "images").mkdir()
+        assert_refused(run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path), "there is no folder", "masks")
+        (tmp_path / "masks").mkdir()
+        assert_refused(
+            run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path), "there are no masks", "mask_suffix="
+        )
+        (tmp_path / "masks" / "a.png").write_bytes(b"no")
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        assert done.returncode == 1 and "1 of 1 masks could not be read" in done.stderr
+
+
+def test_a_run_on_masks_beside_images(tmp_path: Path) -> None:
+    write_labels(tmp_path / "set")
+    for i in range(6):
+        write(tmp_path / "set" / f"{i}.jpg", photo(i))
+        write(tmp_path / "set" / f"{i}_mask.png", blocks(i, [0, 1]))
+    words = ["data=folder", f"data.root={tmp_path / 'set'}", "data.images=.", "data.masks=.", "data.mask_suffix=_mask"]
+    tiny = [word for word in TINY if "image_size" not in word]
+    done = run_here(train, "train", *words, *tiny, "data.image_size=32", "trainer.epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(tmp_path)
+    assert "image_size:\n  - 32\n  - 32\n" in (run / "config.yaml").read_text()

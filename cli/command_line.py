@@ -32,20 +32,15 @@ PLAIN_MODEL = {"benchmark": "models", "classify": "classifier"}
 """Config -> the key that `model=` sets. Hydra would take it for the choice of an option of the group."""
 
 PLUGINS = {
-    "hydra/launcher=joblib": "hydra_joblib_launcher",
-    "hydra/launcher=submitit_local": "hydra_submitit_launcher",
-    "hydra/launcher=submitit_slurm": "hydra_submitit_launcher",
-    "hydra/launcher=slurm_gpu": "hydra_submitit_launcher",
-    "hydra/sweeper=optuna": "hydra_optuna_sweeper",
+    "hydra/launcher=joblib": "hydra_plugins.hydra_joblib_launcher",
+    "hydra/launcher=submitit_local": "hydra_plugins.hydra_submitit_launcher",
+    "hydra/launcher=submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
+    "hydra/launcher=slurm_gpu": "hydra_plugins.hydra_submitit_launcher",
+    "hydra/sweeper=optuna": "optuna",
 }
-"""Override -> the package of `hydra_plugins` that it needs, from requirements-sweep.txt."""
+"""Override -> the package that it needs, from requirements-sweep.txt."""
 
 PLUGIN_DEFAULTS = {
-    "hydra/sweeper=optuna": (
-        "hydra.sweeper.sampler.seed=0",  # so that sweep= tries the same values again
-        "hydra.sweeper.max_failure_rate=1",  # a failed trial does not end the search
-        "hydra.sweeper.n_jobs=1",  # each trial knows the results of all before it
-    ),
     "hydra/launcher=submitit_local": ("hydra.launcher.timeout_min=10080",),  # a week; by default it kills after an hour
 }
 """Override -> settings in place of a plugin's own defaults, unless the user sets them."""
@@ -124,13 +119,7 @@ def with_plugin_defaults(words: list[str]) -> list[str]:
     """
     check_plugins(words)
     typed = {key_of(word) for word in words}
-    if "hydra/sweeper/sampler=grid" in words:  # tries all values and takes no seed
-        typed.add("hydra.sweeper.sampler.seed")
     defaults = [default for word in words for default in PLUGIN_DEFAULTS.get(word, ())]
-    if "hydra/sweeper=optuna" in words:  # minimises by default
-        monitor = next((word.partition("=")[2] for word in words if key_of(word) == "trainer.monitor"), "val/miou")
-        highest = monitor.startswith(("val/iou/", "val/miou", "val/dice", "val/pixel_accuracy"))
-        defaults.append(f"hydra.sweeper.direction={'maximize' if highest else 'minimize'}")
     return [*words, *(word for word in defaults if key_of(word) not in typed)]
 
 
@@ -138,12 +127,21 @@ def check_plugins(words: list[str]) -> None:
     """Check that the launcher and sweeper that the words choose are installed.
 
     Raises:
-        UserError: one is not.
+        UserError: one is not, or an older sweeper is in the way.
     """
     for word in words:
         package = PLUGINS.get(word)
-        if package and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{package}")):
+        if package and not _is_installed(package):
             raise UserError(f"{word}: its package is not installed; pip install -r requirements-sweep.txt")
+        if package == "optuna" and _is_installed("hydra_plugins.hydra_optuna_sweeper"):
+            raise UserError(f"{word}: pip uninstall hydra-optuna-sweeper, whose options have the same name")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ImportError:  # the package that holds it is missing
+        return False
 
 
 def _sweep_words(words: list[str], folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ import errno
 import logging
 from typing import NamedTuple
 
-from utils.errors import LostProcess, Occupied, PartlyFailed, UserError, too_many_open_files
+from utils.errors import LostProcess, Occupied, PartlyFailed, Pruned, UserError, too_many_open_files
 from utils.interruption import Interrupted, Terminated
 
 
@@ -38,6 +38,7 @@ ENDINGS = (
     Ending(Terminated, 143, "terminated", level=logging.WARNING),
     Ending(Occupied, 2, resume_hint=False),
     Ending(UserError, 2, is_failure=True),
+    Ending(Pruned, 0, resume_hint=False, level=logging.INFO),
     Ending(LostProcess, 1),
     Ending(PartlyFailed, 1, resume_hint=False, is_failure=True),
     Ending(BaseException, 1, "failed", is_failure=True, traceback=True),

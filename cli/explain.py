@@ -39,8 +39,6 @@ def explain(error: BaseException) -> str:
     text = _first_line(error)
     if "Config group override must be" in str(error):
         return "a group (model=, data=, loss= ...) takes the name of an option, not a number or null"
-    if "No trials are completed yet" in text:
-        return "no trial of the search finished, so there is no best one; their train.log have the reasons"
     if "Multiple values for" in text:
         group = text.removeprefix("Multiple values for ").partition(".")[0]
         return f"{group}: an option is chosen already; pass {group}=<option> without a + to choose another one"

@@ -113,7 +113,7 @@ class GuardedTask:
             check(cfg, self.config_name)
             with _own_folder(cfg, self.config_name):
                 value = self.task(cfg)
-            return None if value != value else value  # Optuna stops at NaN; None is a failed trial
+            return value
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             return _end(error, cfg)
         finally:
@@ -145,7 +145,7 @@ def _end(raised: BaseException, cfg: DictConfig) -> None:
         sys.exit(ending.code + error.signal)
     if ending.level == logging.WARNING:
         sys.exit(ending.code)
-    session.codes.append(1 if is_job else ending.code)
+    session.codes.append(min(ending.code, 1) if is_job else ending.code)
     if is_job and isinstance(error, Occupied):
         sweep.note_refused(output_folder(), str(error))
     if ending.is_failure and (is_job or (session.folder is not None and ending.code != 2)):

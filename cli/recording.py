@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cli.config import in_sweep, options_chosen, overrides, plain
@@ -46,6 +47,7 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
             "code": facts["environment"]["git_commit"],
         },
         pictures=_pictures(training),
+        is_pruned=_pruning(cfg, run),
     )
     _announce(cfg, run, training)
     if record.run is None:
@@ -158,6 +160,16 @@ def _pictures(training: Training) -> Any:
         trainer.options.channels_last,
         fit=training.validation.fit,
     )
+
+
+def _pruning(cfg: DictConfig, run: OpenRun) -> Any:
+    """Return the function with which a search ends its jobs; None if this run belongs to no search that prunes."""
+    options = plain(HydraConfig.get().sweeper) if in_sweep() else {}
+    if options.get("pruner", "none") == "none":
+        return None
+    from cli.search import pruning
+
+    return pruning(options, run.folder.path, str(cfg.trainer.monitor), cfg.trainer.epochs)
 
 
 def _run_title(folder: Path) -> str:

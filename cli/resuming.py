@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from cli.config import in_sweep, output_folder
-from cli.sweep import best_value
+from cli.sweep import DONE, best_value
 from utils import torchrun
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
@@ -55,8 +55,9 @@ def open_run(cfg: DictConfig) -> OpenRun:
         UserError: `last.pt`, `best.pt` or the summary is damaged or missing, or trainer.epochs is too small.
     """
     folder = RunFolder(output_folder())
-    if in_sweep() and folder.read_summary().get("status") == "finished":
-        log.info("%s is finished", folder.path)
+    status = folder.read_summary().get("status")
+    if in_sweep() and status in DONE:
+        log.info("%s is %s", folder.path, status)
         return OpenRun(folder, finished=best_value(folder, cfg.trainer.monitor))
     with _skip_damaged_job():
         checkpoint = _checkpoint_to_resume(cfg, folder)

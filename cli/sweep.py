@@ -19,6 +19,10 @@ REFUSED = "refused.txt"
 """File that lists the refused jobs. They may run in other processes than the one that prints the summary."""
 
 
+DONE = ("finished", "pruned")
+"""Statuses of jobs that are not run again."""
+
+
 def check_same_config(folder: RunFolder, config: dict[str, Any]) -> None:
     """Check that a job which was trained before has the same config.
 
@@ -28,7 +32,7 @@ def check_same_config(folder: RunFolder, config: dict[str, Any]) -> None:
     remedy = "delete the folder to train it anew"
     try:
         summary = folder.read_summary()
-        has_begun = is_there(folder.last) or summary.get("status") == "finished"
+        has_begun = is_there(folder.last) or summary.get("status") in DONE
         if not has_begun or not (folder.path / "config.yaml").exists():
             return
         before = read_plain(folder.path / "config.yaml")
@@ -61,9 +65,9 @@ def jobs_begun(folder: Path) -> bool:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether all jobs that a sweep has begun are finished, and none was refused."""
+    """Whether all jobs that a sweep has begun are finished or pruned, and none was refused."""
     states = _states(folder)
-    return bool(states) and all(status == "finished" for status, _ in states.values()) and not _refused(folder)
+    return bool(states) and all(status in DONE for status, _ in states.values()) and not _refused(folder)
 
 
 def running(folder: Path) -> set[str]:
@@ -103,7 +107,10 @@ def summary(folder: Path, complete: bool) -> str:
         lines.append(f"job{'s' if len(jobs) > 1 else ''} {', '.join(jobs)} failed: {short}")
     lines += [f"job {line}" for line in _refused(folder)]
     if complete and is_finished(folder):
-        lines.append(f"all {len(states)} finished; compare them: python compare.py {shlex.quote(f'runs={folder}')}")
+        pruned = sum(status == "pruned" for status, _ in states.values())
+        which = f", {pruned} of them pruned" if pruned else ""
+        command = f"python compare.py {shlex.quote(f'runs={folder}')}"
+        lines.append(f"all {len(states)} finished{which}; compare them: {command}")
     else:
         word = shlex.quote(f"sweep={folder}")
         lines.append(f"run what is missing or unfinished: python train_segmentation.py --multirun {word}")

@@ -27,8 +27,9 @@ SWEEP_MAY_CHANGE = MAY_CHANGE - {"resume", "trainer.epochs"}
 """Keys whose values may change when a sweep is resumed. So may all of Hydra's own."""
 
 HARMLESS = re.compile(
-    r"hydra/(launcher|sweeper|sweeper/sampler)"
-    r"|hydra\.sweeper\.(n_trials|n_jobs|direction|study_name|storage|max_failure_rate|max_batch_size|sampler\.\w+)"
+    r"hydra/(launcher|sweeper)"
+    r"|hydra\.sweeper\.(n_trials|n_jobs|direction|study_name|max_batch_size|sampler|seed|pruner)"
+    r"|hydra\.sweeper\.(warmup_epochs|startup_trials|reduction_factor)"
     r"|hydra\.launcher\.(n_jobs|timeout_min|cpus_per_task|gpus_per_node|mem_gb|partition|account|array_parallelism)"
 )
 """Keys of Hydra that only choose an installed plugin or set a quantity."""
@@ -81,11 +82,6 @@ def merged_words(recorded: list[str], typed: list[str], folder: Path) -> list[st
                 f"{folder / RECORD} holds {one_line(as_typed(word))}, which is not a plain value of a known key and"
                 " might run code; if you trust it, pass it beside sweep="
             )
-    if any(key_of(word) == "hydra.sweeper.storage" and not word.endswith("=null") for word in [*kept, *new]):
-        raise UserError(
-            f"sweep={folder}: its study is stored in hydra.sweeper.storage; start the same command without sweep="
-            " to continue the study in a new folder"
-        )
     return [*kept, *new]
 
 

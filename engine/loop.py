@@ -22,6 +22,7 @@ from engine.saving import Saver
 from engine.threads import adapt_threads, load_so_far
 from engine.training_state import restore_training_state
 from engine.training_step import Components
+from utils.errors import Pruned
 from utils.interruption import Interrupted, StopRequest, WaitEnded
 from utils.tables import epoch_line, epoch_table
 
@@ -72,6 +73,9 @@ class TrainingLoop:
 
         Args:
             resume_from: contents of a `last.pt`.
+
+        Raises:
+            Pruned: the record ends the training.
         """
         if resume_from is not None:
             self._restore(resume_from)
@@ -214,6 +218,9 @@ class TrainingLoop:
         title = progress_title(self.progress, self.options.epochs, monitor, sum(recent) / len(recent))
         table = f"\n{epoch_table(row, title)}" if "val/loss" in row else None
         log.info("%s", epoch_line(row, title), extra={"for_terminal": table})
+        if monitor in row and self.record.is_pruned is not None and self.record.is_pruned(epoch, row[monitor]):
+            self.record.wait()
+            raise Pruned(f"pruned after epoch {epoch}: other jobs of the search have a better {monitor} by then")
 
     def _is_best(self, value: float) -> bool:
         best = self.progress.best

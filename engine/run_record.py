@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -22,6 +23,7 @@ class RunRecord:
         columns: of metrics.csv.
         description: values for each checkpoint: config, image size, commit.
         pictures: drawn for the logger at each validation; None draws none.
+        is_pruned: called with each epoch and its monitored metric; True ends the training. None never does.
     """
 
     def __init__(
@@ -31,9 +33,10 @@ class RunRecord:
         columns: list[str],
         description: dict[str, Any],
         pictures: Pictures | None = None,
+        is_pruned: Callable[[int, float], bool] | None = None,
     ) -> None:
         self.run, self.logger, self.columns = run, logger, columns
-        self.description, self.pictures = description, pictures
+        self.description, self.pictures, self.is_pruned = description, pictures, is_pruned
         self.rows: list[dict[str, float]] = []
         self._writer = CheckpointWriter()
 

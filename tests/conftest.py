@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,9 @@ pytest.register_assert_rewrite("tests.models.tester", "tests.in_process")
 
 ROOT = Path(__file__).resolve().parent.parent
 Command = Callable[..., subprocess.CompletedProcess]
+
+CAN_SEARCH = bool(find_spec("optuna")) and not find_spec("hydra_plugins.hydra_optuna_sweeper")
+"""Whether hydra/sweeper=optuna works: Optuna is installed, and not the sweeper of other programs of the same name."""
 
 TINY = (
     "trainer.device=cpu",

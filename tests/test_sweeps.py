@@ -16,17 +16,15 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import ROOT, TINY, run_command, runs_in, start_command
+from tests.conftest import CAN_SEARCH, ROOT, TINY, run_command, runs_in, start_command
 from tests.in_process import run_here
 from train_segmentation import train
 
 SCRIPT = "train_segmentation.py"
 needs_plugins = pytest.mark.skipif(
-    any(find_spec(f"hydra_plugins.hydra_{name}") is None for name in ("joblib_launcher", "optuna_sweeper"))
-    if find_spec("hydra_plugins")
-    else True,
-    reason="requirements-sweep.txt is not installed",
+    find_spec("hydra_plugins.hydra_joblib_launcher") is None, reason="requirements-sweep.txt is not installed"
 )
+needs_optuna = pytest.mark.skipif(not CAN_SEARCH, reason="requirements-sweep.txt is not installed")
 
 
 def summaries(sweep: Path) -> list[dict[str, Any]]:
@@ -153,7 +151,7 @@ def test_launchers_isolate_failures_and_a_sweep_goes_on_with_another_one(
     assert f"model.weights={broken}" in summaries(sweep)[0]["overrides"]
 
 
-@needs_plugins
+@needs_optuna
 def test_optuna_seeks_the_highest_metric_and_its_study_goes_on(tmp_path: Path) -> None:
     words = [
         *("--multirun", "hydra/sweeper=optuna", "optimizer.lr=tag(log,interval(1e-4,1e-1))"),
@@ -169,7 +167,27 @@ def test_optuna_seeks_the_highest_metric_and_its_study_goes_on(tmp_path: Path) -
         assert len(reached) == trials and found["best_value"] == pytest.approx(max(reached), rel=1e-12)
 
 
-@needs_plugins
+@needs_optuna
+@pytest.mark.slow
+def test_a_search_prunes_jobs_in_other_processes(tmp_path: Path) -> None:
+    """Optuna draws 0.03 twice for the first batch, and then a rate that does not train."""
+    words = ["hydra/sweeper=optuna", "optimizer.lr=0.02,0.03,1e-9", "hydra.sweeper.pruner=median"]
+    words += ["hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2", "hydra.sweeper.startup_trials=1"]
+    words += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "trainer.monitor=val/loss", "trainer.epochs=3"]
+    done = run_command(SCRIPT, "--multirun", *words, *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (sweep,) = runs_in(tmp_path)
+    assert [s["status"] for s in summaries(sweep)] == column(done.stdout, "status")
+    assert column(done.stdout, "status") == ["finished", "finished", "pruned"]
+    assert column(done.stdout, "optimizer.lr") == ["0.03", "0.03", "1e-09"]
+    assert [s["last"]["epoch"] for s in summaries(sweep)] == [3, 3, 2]  # the first epoch is the warm-up
+    assert (sweep / "2" / "checkpoints" / "last.pt").exists()
+    assert "Traceback" not in done.stderr and "all 3 finished, 1 of them pruned" in done.stdout
+    found = yaml.safe_load((sweep / "optimization_results.yaml").read_text())
+    assert found["best_params"] == {"optimizer.lr": "0.03"}
+
+
+@needs_optuna
 @pytest.mark.slow
 def test_a_search_tries_the_same_values_when_it_goes_on(tmp_path: Path) -> None:
     words = ["hydra/sweeper=optuna", "optimizer.lr=tag(log,interval(1e-4,1e-1))", "hydra.sweeper.n_trials=3"]

@@ -96,6 +96,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+class Pruned(Exception):
+    """The search that a job belongs to has ended it early. The exit code is 0."""
+
+
 class PartlyFailed(Exception):
     """Part of the work failed and the rest is done. The message goes to stderr; the exit code is 1."""
 

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from utils.checked import FileSchema, check_schema, read_json, read_text, shown
-from utils.errors import LostProcess, UserError
+from utils.errors import LostProcess, Pruned, UserError
 from utils.files import atomic_write, make_folder
 from utils.interruption import Interrupted
 from utils.paths import is_file, is_folder
@@ -211,6 +211,9 @@ class RunFolder:
             yield
         except (Interrupted, KeyboardInterrupt, SystemExit):
             end("interrupted")
+            raise
+        except Pruned:
+            end("pruned")
             raise
         except BaseException as error:
             end("failed", f"{type(error).__name__}: {error}")

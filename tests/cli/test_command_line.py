@@ -175,5 +175,6 @@ def test_keys_that_only_some_options_of_a_sweep_have_may_be_set() -> None:
 def test_plugins_that_are_not_installed(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where there is not one of them: the package that holds them is missing, too."""
     monkeypatch.setitem(sys.modules, "hydra_plugins", None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=rf"{word}: its package is not installed; pip install -r requirements-sweep"):
         check_plugins([word])

@@ -8,6 +8,7 @@ import yaml
 from cli.command_line import hydra_words, with_plugin_defaults
 from cli.sweep import check_same_config, is_finished, note_refused, summary
 from cli.sweep_words import merged_words, recorded_words
+from tests.conftest import CAN_SEARCH
 from tests.in_process import run_here
 from train_segmentation import train
 from utils.errors import Occupied, UserError
@@ -69,9 +70,11 @@ def test_the_record_of_a_sweep_from_elsewhere_runs_no_code(tmp_path: Path, word:
     assert merged_words([word], [word], tmp_path) == [word]
 
 
-def test_a_study_in_a_storage_goes_on_by_itself(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="without sweep="):
-        merged_words(["hydra.sweeper.storage=sqlite:///study.db"], [], tmp_path)
+def test_a_storage_from_elsewhere_is_not_opened_unasked(tmp_path: Path) -> None:
+    word = "hydra.sweeper.storage=sqlite:///study.db"
+    with pytest.raises(UserError, match="if you trust it, pass it beside sweep="):
+        merged_words([word], [], tmp_path)
+    assert merged_words([word], [word], tmp_path) == [word]
 
 
 @pytest.mark.parametrize("content", ["", "hydra: 3", "[", "hydra: {overrides: {task: null, hydra: []}}"])
@@ -183,6 +186,7 @@ def test_a_damaged_job_is_left_alone(tmp_path: Path, file: str) -> None:
         check_same_config(folder, {"seed": 0})
 
 
+@pytest.mark.skipif(not CAN_SEARCH, reason="requirements-sweep.txt is not installed")
 @pytest.mark.parametrize(
     ("monitor", "direction"),
     [
@@ -192,21 +196,25 @@ def test_a_damaged_job_is_left_alone(tmp_path: Path, file: str) -> None:
         ("val/cross_entropy", "minimize"),
     ],
 )
-def test_a_search_looks_for_the_least_loss_and_the_highest_metric(
-    monkeypatch: pytest.MonkeyPatch, monitor: str, direction: str
-) -> None:
-    monkeypatch.setattr("cli.command_line.find_spec", lambda name: name)
-    words = with_plugin_defaults(["hydra/sweeper=optuna", f"trainer.monitor={monitor}"])
-    assert f"hydra.sweeper.direction={direction}" in words
+def test_a_search_looks_for_the_least_loss_and_the_highest_metric(monitor: str, direction: str) -> None:
+    from cli.search import direction_of
+
+    assert direction_of({"direction": None}, monitor) == direction
+    assert direction_of({"direction": "minimize"}, monitor) == "minimize"
 
 
 def test_plugins_get_defaults_that_do_not_surprise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli.command_line.find_spec", lambda name: name)
-    searched = with_plugin_defaults(["hydra/sweeper=optuna", "hydra.sweeper.n_jobs=4"])
-    assert "hydra.sweeper.direction=maximize" in searched and "hydra.sweeper.n_jobs=1" not in searched
-    grid = with_plugin_defaults(["hydra/sweeper=optuna", "hydra/sweeper/sampler=grid"])
-    assert "hydra.sweeper.sampler.seed=0" in searched and "hydra.sweeper.sampler.seed=0" not in grid
+    word = "hydra/launcher=submitit_local"
+    assert with_plugin_defaults([word]) == [word, "hydra.launcher.timeout_min=10080"]
+    assert with_plugin_defaults([word, "hydra.launcher.timeout_min=5"]) == [word, "hydra.launcher.timeout_min=5"]
     assert with_plugin_defaults(["seed=0,1"]) == ["seed=0,1"]
+
+
+def test_the_sweeper_of_other_programs_is_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.command_line.find_spec", lambda name: name)
+    with pytest.raises(UserError, match="pip uninstall hydra-optuna-sweeper"):
+        with_plugin_defaults(["hydra/sweeper=optuna"])
 
 
 def test_a_plugin_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ class Logger(Protocol):
         ...
 
     def close(self, status: str) -> None:
-        """End the run and write what is pending; `status` is `finished`, `failed` or `interrupted`."""
+        """End the run and write what is pending; `status` is `finished`, `pruned`, `failed` or `interrupted`."""
         ...
 
 

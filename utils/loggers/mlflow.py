@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOCAL = "sqlite:///experiments/mlflow.db"
-STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+STATUS = {"finished": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 SEND_SECONDS = 5.0
 """Interval at which metrics are sent."""
 MOST_METRICS, MOST_PARAMETERS, LONGEST_VALUE = 1000, 100, 6000  # limits of MLflow per call

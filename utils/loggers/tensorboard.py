@@ -76,7 +76,7 @@ class TensorBoard:
             return
         with suppress(OSError):  # a full disk was reported before
             self._writer.close()
-            ended = "STATUS_SUCCESS" if status == "finished" else "STATUS_FAILURE"
+            ended = "STATUS_SUCCESS" if status in ("finished", "pruned") else "STATUS_FAILURE"
             self._describe("session_end_info", end_time_secs=time.time(), status=ended)
 
     def _describe(self, part: str, **values: Any) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXIT_CODES = {"finished": 0, "failed": 1, "interrupted": 255}  # W&B itself uses 255 for Ctrl-C
+EXIT_CODES = {"finished": 0, "pruned": 0, "failed": 1, "interrupted": 255}  # W&B itself uses 255 for Ctrl-C
 INIT_SECONDS, FINISH_SECONDS = 30, 60
 """Timeouts of the service at the beginning and the end."""
 

@@ -1,0 +1,244 @@
+"""Search hyperparameters with Optuna: each trial is a job of a sweep.
+
+The study is stored, by default in the folder of the sweep, so that a search that was stopped goes on, and the jobs, in
+whatever process, can report the metric of each epoch and be pruned.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import yaml
+from optuna.distributions import CategoricalDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from cli.checkpoints import HIGHER_IS_BETTER
+from cli.search_space import Space, space_of
+from cli.sweep import DONE, best_value
+from utils.errors import UserError
+from utils.run_folder import RunFolder, write_text
+
+if TYPE_CHECKING:
+    from hydra_plugins.optuna_search import OptunaSearch
+
+log = logging.getLogger(__name__)
+
+RECORD, RESULTS = "study.log", "optimization_results.yaml"
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def search(sweeper: OptunaSearch, words: list[str]) -> None:
+    """Run the jobs of a search in the folder of its sweep, except those that are done.
+
+    Args:
+        words: of the command line, which span the search space.
+
+    Raises:
+        UserError: there is nothing to search, or an option or a word is invalid.
+    """
+    config, launcher, context = sweeper.config, sweeper.launcher, sweeper.hydra_context
+    assert config is not None and launcher is not None and context is not None
+    options, folder, monitor = sweeper.options, Path(config.hydra.sweep.dir), str(config.trainer.monitor)
+    check_options(options)
+    space = space_of(words, context.config_loader)
+    if not space.distributions:
+        raise UserError(
+            "hydra/sweeper=optuna: there is nothing to search; pass several values or an interval, such as"
+            " 'optimizer.lr=tag(log,interval(1e-4,1e-1))'"
+        )
+    if "trainer.monitor" in space.distributions:
+        raise UserError("trainer.monitor: the search compares jobs by it, so it must have one value")
+    sweeper.validate_batch_is_legal(examples(space))
+    study = open_study(options, folder, direction_of(options, monitor))
+    pending = {}
+    for number in range(options["n_trials"]):
+        before = trial_of(study, options, folder, number)
+        status = _status(folder / str(number))
+        if before is None or status not in DONE:
+            pending[number] = before
+        elif not before.state.is_finished():  # it was killed before it could note the result
+            tell(study, before.number, folder / str(number), monitor)
+    while pending:
+        first = min(pending)
+        batch = [number for number in range(first, first + options["n_jobs"]) if number in pending]
+        batch = batch[: next((i for i, number in enumerate(batch) if number != first + i), len(batch))]
+        trials = [ask(study, options, folder, number, space, pending.pop(number)) for number in batch]
+        launcher.launch([space.words(trial.params) for trial in trials], initial_job_idx=first)
+        for number, trial in zip(batch, trials, strict=True):
+            tell(study, trial.number, folder / str(number), monitor)
+    if any(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False)):
+        best = study.best_trial
+        found = {"name": "optuna", "best_params": best.params, "best_value": best.value}
+        write_text(folder / RESULTS, yaml.safe_dump(found, sort_keys=False))
+        values = " ".join(f"{name}={value}" for name, value in best.params.items())
+        log.info("best of the search: %s %.4f with %s", monitor, best.value, values)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Check the keys of conf/hydra/sweeper/optuna.yaml.
+
+    Raises:
+        UserError: names the first invalid value.
+    """
+    choices = {
+        "direction": (None, "maximize", "minimize"),
+        "sampler": ("tpe", "random"),
+        "pruner": ("none", "median", "halving"),
+    }
+    for key, known in choices.items():
+        if options[key] not in known:
+            names = ", ".join("null" if name is None else str(name) for name in known)
+            raise UserError(f"hydra.sweeper.{key}={options[key]}: must be one of {names}")
+    least = {"n_trials": 1, "n_jobs": 1, "seed": 0, "warmup_epochs": 1, "startup_trials": 0, "reduction_factor": 2}
+    for key, lowest in least.items():
+        if type(options[key]) is not int or not lowest <= options[key] <= 1_000_000:
+            raise UserError(f"hydra.sweeper.{key}={options[key]}: must be an integer of at least {lowest}")
+    if options["storage"] is not None and options["study_name"] is None:
+        raise UserError("hydra.sweeper.storage: needs the name of the study; pass hydra.sweeper.study_name=<name>")
+
+
+def direction_of(options: Mapping[str, Any], monitor: str) -> str:
+    """Return the direction of a search: that of the options, or the one in which the metric is better."""
+    if options["direction"] is not None:
+        return str(options["direction"])
+    return "maximize" if monitor.startswith(HIGHER_IS_BETTER) else "minimize"
+
+
+def examples(space: Space) -> list[list[str]]:
+    """Return the words of jobs that hold each category at least once, to check that they can be composed."""
+    choices = {
+        name: list(found.choices) if isinstance(found, CategoricalDistribution) else [getattr(found, "low")]  # noqa: B009
+        for name, found in space.distributions.items()
+    }
+    most = max(len(values) for values in choices.values())
+    return [space.words({name: values[i % len(values)] for name, values in choices.items()}) for i in range(most)]
+
+
+def open_study(options: Mapping[str, Any], folder: Path, direction: str | None = None) -> optuna.Study:
+    """Open the study of a sweep, and begin it if it is new.
+
+    Args:
+        folder: of the sweep.
+        direction: of a new study.
+
+    Raises:
+        UserError: the storage cannot be used, or the study has another direction.
+    """
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = options["storage"] or JournalStorage(JournalFileBackend(str(folder / RECORD)))
+    name = options["study_name"] or "search"
+    pruner = pruner_of(options)
+    try:
+        if direction is None:
+            return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            direction=StudyDirection[direction.upper()],
+            pruner=pruner,
+            load_if_exists=True,
+        )
+    except Exception as error:  # of any database
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"hydra.sweeper.storage={options['storage']}: cannot be used ({reason})") from error
+    if study.direction.name.lower() != direction:
+        raise UserError(
+            f"hydra.sweeper.study_name={name}: the study is to {study.direction.name.lower()}, and this search to"
+            f" {direction}; pass another name"
+        )
+    return study
+
+
+def pruner_of(options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
+    """Return the pruner that the options name. Steps of a trial are epochs, counted from 1."""
+    warmup = options["warmup_epochs"]
+    if options["pruner"] == "median":
+        return optuna.pruners.MedianPruner(options["startup_trials"], n_warmup_steps=warmup + 1)
+    if options["pruner"] == "halving":
+        return optuna.pruners.SuccessiveHalvingPruner(warmup, options["reduction_factor"])
+    return optuna.pruners.NopPruner()
+
+
+def ask(
+    study: optuna.Study, options: Mapping[str, Any], folder: Path, number: int, space: Space, before: FrozenTrial | None
+) -> Trial:
+    """Begin the trial of a job, with the values of an earlier one of the same job.
+
+    What is drawn depends only on the seed, the number of the trial and the results before it.
+    """
+    if before is not None:
+        if not before.state.is_finished():
+            study.tell(before.number, state=TrialState.FAIL)
+        study.enqueue_trial(before.params)
+    seed = (options["seed"] + len(study.get_trials(deepcopy=False))) % 2**32
+    if options["sampler"] == "random":
+        study.sampler = optuna.samplers.RandomSampler(seed)
+    else:
+        study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=options["n_jobs"] > 1)
+    trial = study.ask(space.distributions)
+    trial.set_user_attr("sweep", folder.name)
+    trial.set_user_attr("job", number)
+    return trial
+
+
+def trial_of(study: optuna.Study, options: Mapping[str, Any], folder: Path, number: int) -> FrozenTrial | None:
+    """Return the last trial of a job; None if it has none. A study of its own belongs to the sweep wherever it is."""
+    for trial in reversed(study.get_trials(deepcopy=False)):
+        is_same = options["storage"] is None or trial.user_attrs.get("sweep") == folder.name
+        if is_same and trial.user_attrs.get("job") == number:
+            return trial
+    return None
+
+
+def tell(study: optuna.Study, trial: int, job: Path, monitor: str) -> None:
+    """Note the result of a job in the study."""
+    status = _status(job)
+    value = best_value(RunFolder(job), monitor) if status == "finished" else math.nan
+    if math.isfinite(value):
+        study.tell(trial, value)
+    else:
+        study.tell(trial, state=TrialState.PRUNED if status == "pruned" else TrialState.FAIL)
+
+
+def _status(job: Path) -> str:
+    try:
+        return RunFolder(job).status()
+    except UserError:
+        return "damaged"
+
+
+def pruning(options: Mapping[str, Any], job: Path, monitor: str, epochs: int) -> Callable[[int, float], bool] | None:
+    """Return a function that reports the metric of an epoch to the search and says whether it ends this job.
+
+    After the last epoch no job is ended.
+
+    Args:
+        options: of the sweeper.
+        job: the folder of the job.
+        epochs: that the job trains.
+    """
+    study = open_study(options, job.absolute().parent)
+    found = trial_of(study, options, job.absolute().parent, int(job.name))
+    if found is None:
+        return None
+    trial = Trial(study, found._trial_id)
+
+    def is_pruned(epoch: int, value: float) -> bool:
+        if not math.isnan(value):
+            trial.report(value, epoch)
+        return epoch < epochs and trial.should_prune()
+
+    for row in RunFolder(job).read_rows():  # of a job that is resumed
+        is_pruned(int(row["epoch"]), row.get(monitor, math.nan))
+    return is_pruned

@@ -1,0 +1,218 @@
+"""The search with Optuna: its space, what it draws, how it goes on, and which jobs it prunes."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra.core.hydra_config import HydraConfig
+
+from cli.config import output_folder, plain
+from tests.conftest import CAN_SEARCH, runs_in
+from tests.in_process import assert_refused, run_here
+from utils.errors import Pruned
+from utils.run_folder import RunFolder
+
+pytestmark = pytest.mark.skipif(not CAN_SEARCH, reason="requirements-sweep.txt is not installed")
+SEARCH = ("--multirun", "hydra/sweeper=optuna", "logger=none")
+RATE = "optimizer.lr=tag(log,interval(1e-4,1e-1))"
+
+
+def test_the_grammar_of_hydra_spans_the_space() -> None:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    from cli.search_space import space_of
+
+    words = {
+        "a=x,y": CategoricalDistribution(["x", "y"]),
+        "b=shuffle(choice(2,[1,2],'a b'))": CategoricalDistribution(["2", "[1,2]", r"a\ b"]),
+        "c=range(1,5)": IntDistribution(1, 4),
+        "d=range(10,1,-3)": IntDistribution(4, 10, step=3),
+        "e=range(0.5,2,0.5)": FloatDistribution(0.5, 1.5, step=0.5),
+        "f=interval(1,5)": FloatDistribution(1, 5),
+        "g=tag(log,interval(1e-4,1e-1))": FloatDistribution(1e-4, 1e-1, log=True),
+        "h=int(interval(1,5))": IntDistribution(1, 5),
+        "i=tag(int,log,interval(1,64))": IntDistribution(1, 64, log=True),
+        "++j.k=1,2": CategoricalDistribution(["1", "2"]),
+    }
+    space = space_of(["seed=3", *words, "name='x,y'"])
+    assert space.fixed == ["seed=3", "name='x,y'"]
+    assert list(space.distributions.values()) == list(words.values())
+    assert space.words({"j.k": "2", "a": "x"}) == ["seed=3", "name='x,y'", "++j.k=2", "a=x"]
+
+
+def quality(rate: float) -> float:
+    """The metric of a job: highest at a rate of 0.01."""
+    return 1 - (math.log10(rate) + 2) ** 2 / 4
+
+
+def finish(value: float, status: str = "finished", monitor: str = "val/miou") -> None:
+    RunFolder(output_folder()).update_summary(status=status, best={"epoch": 1, monitor: value})
+
+
+def rates(sweep: Path) -> list[float]:
+    jobs = sorted((job for job in sweep.iterdir() if job.name.isdigit()), key=lambda job: int(job.name))
+    said = [yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()) for job in jobs]
+    return [float(word.partition("=")[2]) for words in said for word in words if word.startswith("optimizer.lr=")]
+
+
+def test_it_finds_the_best_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    def task(cfg: Any) -> None:
+        finish(quality(cfg.optimizer.lr))
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    words = [*SEARCH, RATE, "hydra.sweeper.n_trials=13"]
+    done = run_here(task, "train", *words, cwd=tmp_path / "whole")
+    assert done.returncode == 0, done.stderr
+    (whole,) = runs_in(tmp_path / "whole")
+    drawn = rates(whole)
+    found = yaml.safe_load((whole / "optimization_results.yaml").read_text())
+    assert len(set(drawn)) == 13 and all(1e-4 <= rate <= 1e-1 for rate in drawn)
+    assert found["best_value"] == pytest.approx(max(map(quality, drawn)), rel=1e-12)
+    assert quality(found["best_params"]["optimizer.lr"]) == pytest.approx(found["best_value"])
+    # The model of the results so far: later rates are closer to the best than the first ten, which are random.
+    assert statistics.mean(map(quality, drawn[10:])) > statistics.mean(map(quality, drawn[:10]))
+
+    def interrupted(cfg: Any) -> None:
+        if output_folder().name == "11":
+            raise KeyboardInterrupt
+        task(cfg)
+
+    assert run_here(interrupted, "train", *words, cwd=tmp_path / "parts").returncode == 130
+    (parts,) = runs_in(tmp_path / "parts")
+    done = run_here(task, "train", "--multirun", f"sweep={parts}", "hydra.sweeper.n_trials=14", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert rates(parts)[:12] == drawn[:12] and len(rates(parts)) == 14
+    assert "all 14 finished" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "best"), [(["trainer.monitor=val/loss"], min), ([], max), (["hydra.sweeper.direction=minimize"], min)]
+)
+def test_the_direction_is_that_of_the_metric(tmp_path: Path, words: list[str], best: Any) -> None:
+    monitor = "val/loss" if words and "loss" in words[0] else "val/miou"
+    task = [*SEARCH, "seed=range(0,5)", "hydra.sweeper.n_trials=6", *words]
+    done = run_here(lambda cfg: finish(float(cfg.seed), monitor=monitor), "train", *task, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (sweep,) = runs_in(tmp_path)
+    seeds = [yaml.safe_load((job / ".hydra" / "config.yaml").read_text())["seed"] for job in sweep.glob("[0-9]*")]
+    assert yaml.safe_load((sweep / "optimization_results.yaml").read_text())["best_value"] == best(seeds)
+
+
+def test_a_failed_job_does_not_end_it_and_is_tried_again(tmp_path: Path) -> None:
+    broken = {"1", "3"}
+
+    def task(cfg: Any) -> None:
+        if output_folder().name in broken:
+            raise RuntimeError("oh")
+        finish(math.nan if output_folder().name == "2" else 0.5)
+
+    done = run_here(task, "train", *SEARCH, RATE, "hydra.sweeper.n_trials=5", cwd=tmp_path)
+    (sweep,) = runs_in(tmp_path)
+    drawn = rates(sweep)
+    assert done.returncode == 1 and len(drawn) == 5 and "jobs 1, 3 failed: RuntimeError: oh" in done.stdout
+    broken.clear()
+    done = run_here(task, "train", "--multirun", f"sweep={sweep}", cwd=tmp_path)
+    assert done.returncode == 0 and rates(sweep) == drawn, done.stderr
+
+
+def test_jobs_of_a_batch_are_started_together(tmp_path: Path) -> None:
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+    sizes = []
+    launch = BasicLauncher.launch
+
+    def spy(self: Any, job_overrides: Any, initial_job_idx: int) -> Any:
+        sizes.append((initial_job_idx, len(job_overrides)))
+        return launch(self, job_overrides, initial_job_idx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BasicLauncher, "launch", spy)
+        words = [*SEARCH, RATE, "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=2"]
+        done = run_here(lambda cfg: finish(0.5), "train", *words, cwd=tmp_path)
+    assert done.returncode == 0 and sizes == [(0, 2), (2, 2), (4, 1)], done.stderr
+
+
+def simulated(cfg: Any) -> None:
+    """Train six epochs whose metric rises to the rate of the job times 10."""
+    from cli.search import pruning
+
+    folder = RunFolder(output_folder())
+    is_pruned = pruning(plain(HydraConfig.get().sweeper), folder.path, "val/miou", 6)
+    assert is_pruned is not None
+    for epoch in range(1, 7):
+        value = 10 * cfg.optimizer.lr * epoch / 6
+        folder.update_summary(epochs=epoch)
+        if is_pruned(epoch, value):
+            finish(value, "pruned")
+            raise Pruned("pruned")
+    finish(value)
+
+
+def test_jobs_below_the_median_are_pruned(tmp_path: Path) -> None:
+    words = [*SEARCH, "optimizer.lr=interval(0.001,0.1)", "hydra.sweeper.n_trials=9", "hydra.sweeper.sampler=random"]
+    words += ["hydra.sweeper.pruner=median", "hydra.sweeper.startup_trials=3", "hydra.sweeper.warmup_epochs=2"]
+    done = run_here(simulated, "train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (sweep,) = runs_in(tmp_path)
+    finished: list[float] = []
+    for number, rate in enumerate(rates(sweep)):
+        summary = json.loads((sweep / str(number) / "summary.json").read_text())
+        # All curves rise alike, so that epoch 3 decides: the first after the warm-up.
+        worse = len(finished) >= 3 and rate < statistics.median(finished)
+        assert (summary["status"], summary["epochs"]) == (("pruned", 3) if worse else ("finished", 6))
+        if not worse:
+            finished.append(rate)
+    pruned = 9 - len(finished)
+    assert pruned > 0 and f"all 9 finished, {pruned} of them pruned" in done.stdout
+    assert done.stdout.count(" pruned |") == pruned and done.stdout.count(" finished |") == len(finished)
+    found = yaml.safe_load((sweep / "optimization_results.yaml").read_text())
+    assert found["best_params"]["optimizer.lr"] == max(rates(sweep))
+
+
+def test_successive_halving(tmp_path: Path) -> None:
+    words = [*SEARCH, "optimizer.lr=interval(0.001,0.1)", "hydra.sweeper.n_trials=9", "hydra.sweeper.sampler=random"]
+    words += ["hydra.sweeper.pruner=halving", "hydra.sweeper.reduction_factor=2"]
+    done = run_here(simulated, "train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (sweep,) = runs_in(tmp_path)
+    seen: list[float] = []
+    for number, rate in enumerate(rates(sweep)):
+        summary = json.loads((sweep / str(number) / "summary.json").read_text())
+        seen.append(rate)  # at epoch 1, the better half of those that have reached it go on
+        better = sum(other > rate for other in seen) < max(len(seen) // 2, 1)
+        assert (summary["epochs"] > 1) == better, (number, rate)
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        (["seed=1"], ["there is nothing to search"]),
+        ([RATE, "hydra.sweeper.pruner=best"], ["hydra.sweeper.pruner=best", "none, median, halving"]),
+        ([RATE, "hydra.sweeper.n_trials=0"], ["hydra.sweeper.n_trials=0", "at least 1"]),
+        ([RATE, "hydra.sweeper.n_trails=3"], ["hydra.sweeper.n_trails: unknown key", "'hydra.sweeper.n_trials'"]),
+        ([RATE, "hydra.sweeper.storage=sqlite:///a.db"], ["study_name=<name>"]),
+        ([RATE, "hydra.sweeper.storage=nothing://x", "hydra.sweeper.study_name=x"], ["nothing://x: cannot be used"]),
+        (["optimizer.lr=tag(log,interval(0,1))"], ["optimizer.lr=", "cannot be searched"]),
+        (["loss=ce_iou,ce_iuo"], ["there is no such option", "ce_iou"]),
+        (["trainer.monitor=val/miou,val/loss"], ["trainer.monitor", "one value"]),
+    ],
+)
+def test_mistakes(tmp_path: Path, words: list[str], fragments: list[str]) -> None:
+    done = run_here(lambda cfg: finish(1.0), "train", *SEARCH, *words, cwd=tmp_path)
+    assert_refused(done, *fragments)
+    assert runs_in(tmp_path) == []
+
+
+def test_a_study_of_another_direction_is_refused(tmp_path: Path) -> None:
+    words = [*SEARCH, RATE, "hydra.sweeper.n_trials=1", "hydra.sweeper.storage=sqlite:///study.db"]
+    words += ["hydra.sweeper.study_name=lr"]
+    assert run_here(lambda cfg: finish(0.5), "train", *words, cwd=tmp_path).returncode == 0
+    done = run_here(lambda cfg: finish(0.5), "train", *words, "trainer.monitor=val/loss", cwd=tmp_path)
+    assert_refused(done, "the study is to maximize, and this search to minimize")

@@ -157,8 +157,9 @@ def data_advice(node: Mapping[str, Any]) -> str:
     name = str(node["_target_"]).split(".")[1]
     usual = option_node("data", name) if name in options("data") else {}
     usual["root"] = str(Path(os.environ.get("SEGMENTATION_DATA", "datasets"), name))
-    keys = ("root", "labels", "train_split", "val_split", "classes", "coarse")
-    own = [f"data.{key}={node[key]}" for key in keys if key in node and node[key] != usual.get(key)]
+    where = ("root", "images", "masks", "mask_suffix", "labels", "train_split", "val_split")
+    what = ("classes", "coarse", "channels", "value_range", "color_tolerance")
+    own = [f"data.{key}={node[key]}" for key in (*where, *what) if key in node and node[key] != usual.get(key)]
     words = " ".join(shlex.quote(word) for word in own)
     return f"find all mistakes in the data: {f'python -m tools.check_data data={name} {words}'.rstrip()}"
 

@@ -184,4 +184,4 @@ def test_names_fit_into_a_folder() -> None:
 def test_keys_of_the_loader_that_measure_nothing() -> None:
     """All keys of the loader but those that change what is measured."""
     folds = {"folds", "fold", "group_by", "fold_seed"}
-    assert set(UNMEASURED) == {"_target_", "download", *LOADER_KEYS} - {"image_size", "limit", "fit", *folds}
+    assert set(UNMEASURED) == {"_target_", "download", "preview_bands", *LOADER_KEYS} - {"image_size", "limit", "fit", *folds}

@@ -102,7 +102,9 @@ class TrainingStep:
 
     def _wrap(self) -> None:
         """Build the wrappers that are called; they share the model's weights."""
-        self._parallel = DistributedDataParallel(self.model) if distributed.processes() > 1 else None
+        several = distributed.processes() > 1
+        # Gradients are not copied to and from the buffers of the exchange.
+        self._parallel = DistributedDataParallel(self.model, gradient_as_bucket_view=True) if several else None
         network = self._parallel or self.model
         self._network: Any = Compiled(network) if self._compile else network
 

@@ -35,6 +35,7 @@ def evaluate(cfg: DictConfig) -> None:
     from cli.checkpoints import chosen_checkpoints
     from cli.measurements import planned, predictor_for, samples_of, usual_cache
     from engine.device import choose_device
+    from engine.threads import set_threads
     from evaluation.measuring import measure
     from evaluation.results import show, write_results
     from utils.memory import keep_freed_memory
@@ -42,6 +43,8 @@ def evaluate(cfg: DictConfig) -> None:
     keep_freed_memory()
     cv2.setNumThreads(1)  # the network needs the cores
     device = choose_device(cfg.device)
+    if device.type == "cpu":
+        set_threads("auto")
     if cfg.runs is not None:
         return evaluate_runs(cfg, device)
     plan = planned(cfg, chosen_checkpoints(cfg.checkpoint))

@@ -148,6 +148,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     from engine.checkpoint import load_weights
     from engine.device import choose_device
     from engine.normalization import Normalization, normalization_of
+    from engine.threads import set_threads
     from engine.trial import try_model
     from export import onnx_model
     from inference.ensemble import ensemble_of
@@ -156,6 +157,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     from utils.memory import keep_freed_memory
 
     keep_freed_memory()
+    set_threads("auto")
     cv2.setNumThreads(1)  # the network needs the cores
     size = (cfg.image_size[0], cfg.image_size[1]) if cfg.image_size else None
     options = {"samples": cfg.samples, **prediction_options(cfg)}

@@ -34,7 +34,7 @@ def set_threads(threads: int | Literal["auto"]) -> None:
     if may_choose_threads(threads):
         found = _threads_for(idle_cores())
         if found < usual:
-            log.info("other programs use the CPU, so training uses %d of %d threads; see trainer.threads", found, usual)
+            log.info("other programs use the CPU: %d of %d threads; OMP_NUM_THREADS sets another number", found, usual)
     torch.set_num_threads(found)
 
 

@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.command_server import HEAVY, LIGHT, CommandServer
+from tests.data.layouts import make_camvid
 
 # Processes of several threads each would be in each other's way; and runs in this process equal those of commands.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -185,14 +184,4 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def camvid(tmp_path: Path) -> Path:
     """The root of a CamVid of 4 training and 2 validation samples of 40x48, with every id from 0 to 11."""
-    root = tmp_path / "camvid"
-    rng = np.random.default_rng(0)
-    for split, length in (("train", 4), ("val", 2)):
-        (root / split).mkdir(parents=True)
-        (root / f"{split}annot").mkdir()
-        for i in range(length):
-            mask = np.repeat(rng.permutation(12).astype(np.uint8), 4)[None].repeat(40, 0)
-            image = rng.integers(0, 256, (40, 48, 3), np.uint8)
-            Image.fromarray(image).save(root / split / f"{i:03}.jpg")
-            Image.fromarray(mask).save(root / f"{split}annot" / f"{i:03}.png")
-    return root
+    return make_camvid(tmp_path / "camvid")

@@ -37,6 +37,20 @@ def write(path: Path, pixels: np.ndarray, palette: np.ndarray | None = None) -> 
     picture.save(path)
 
 
+def make_camvid(root: Path) -> Path:
+    """4 training and 2 validation samples of 40x48, with every id from 0 to 11."""
+    rng = np.random.default_rng(0)
+    for split, length in (("train", 4), ("val", 2)):
+        (root / split).mkdir(parents=True)
+        (root / f"{split}annot").mkdir()
+        for i in range(length):
+            mask = np.repeat(rng.permutation(12).astype(np.uint8), 4)[None].repeat(40, 0)
+            image = rng.integers(0, 256, (40, 48, 3), np.uint8)
+            Image.fromarray(image).save(root / split / f"{i:03}.jpg")
+            Image.fromarray(mask).save(root / f"{split}annot" / f"{i:03}.png")
+    return root
+
+
 def make_voc(root: Path) -> Path:
     """Write four photos for `train`, two for `val` and six for `train_aug`, with every id and the border."""
     folder = root / "VOCdevkit" / "VOC2012"

@@ -12,7 +12,7 @@ import torch
 
 from data.checking import checked_samples
 from data.device_loading import DeviceValidationLoader
-from data.fitting import pad, padded_size
+from data.fitting import fit_of, pad, padded_size
 from data.loading import ValidationLoader
 from data.resized import ResizedSamples
 from data.samples import Sample, SegmentationDataset
@@ -170,7 +170,7 @@ def test_exported_files_are_used_as_the_run_was_trained(monkeypatch: pytest.Monk
     assert found.shape == mask.shape and np.abs(drift(image, found)).max() < 0.1
     for damaged in ("", "[1]", '{"data": 3}', "[" * 100_000):
         config = replace(Exported(Path(), "cpu").facts, config=damaged).run_config()
-        assert predictor_module._fit_of(config) == "stretch"
+        assert fit_of(config) == "stretch"
 
 
 def test_quantisation_sees_what_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:

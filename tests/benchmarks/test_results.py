@@ -1,0 +1,94 @@
+"""The pages that `benchmarks.results` writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import results
+from utils.bundled_weights import bundled_names
+
+
+def run(seed: int, miou: float) -> dict:
+    return {
+        "started": "2026-01-01",
+        "parameters": 361_000,
+        "macs": 1.31e9,
+        "seed": seed,
+        "seconds": 5400,
+        "environment": {"device": "cpu (x86_64)", "threads": 1},
+        "options": {},
+        "overrides": ["experiment=camvid_small"],
+        "evaluation": {
+            "split": "val",
+            "samples": 101,
+            "epoch": 90,
+            "miou": miou,
+            "class_accuracy": 0.7,
+            "boundary_iou": 0.4,
+            "calibration_error": 0.03,
+            "benchmark": {"miou, void as false positives": miou - 0.02},
+            "iou": {"sky": 0.9, "pole": 0.2},
+        },
+    }
+
+
+@pytest.fixture
+def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, scores in {"camvid_small": [0.60, 0.64], "camvid_large": [0.70]}.items():
+        (tmp_path / name).mkdir()
+        for seed, miou in enumerate(scores):
+            (tmp_path / name / f"seed{seed}.json").write_text(json.dumps(run(seed, miou)))
+    rows = [{"backend": "eager", "median ms": 81.6}, {"backend": "onnx", "median ms": 40.2}]
+    (tmp_path / "camvid_small" / "speed.json").write_text(json.dumps(rows))
+    (tmp_path / "camvid_small" / "remarks.md").write_text("Misses bicycles.\n")
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def row(page: str, *beginning: str) -> list[str]:
+    """Return the cells of the first row of a table that begins so."""
+    lines = [[cell.strip() for cell in line.strip("| ").split("|")] for line in page.splitlines() if line[:1] == "|"]
+    return next(cells for cells in lines if cells[: len(beginning)] == list(beginning))
+
+
+def test_a_page_has_means_over_seeds_and_the_best_network_first(stored: Path) -> None:
+    page = results.results_page(results.read_results(), [])
+    # The standard deviation of 60 and 64 is sqrt(2 * 2**2 / 1) = 2.83.
+    assert row(page, "`camvid_small`")[1:3] == ["62.0 ± 2.8", "60.0 ± 2.8"]
+    assert row(page, "`camvid_large`")[1:3] == ["70.0", "68.0"]
+    assert page.index("`camvid_large`") < page.index("`camvid_small`")
+    assert row(page, "`camvid_small`", "0.36 M")[2:8] == ["1.31 G", "82", "40", "2", "90", "1.5"]
+
+
+def test_a_card_has_the_metrics_of_the_weights_and_the_remarks(stored: Path) -> None:
+    small = next(result for result in results.read_results() if result.experiment == "camvid_small")
+    text = results.card(small)
+    assert text.startswith("# small_camvid\n") and text.endswith("Misses bicycles.\n")
+    assert "mIoU 60.0, class-average accuracy 70.0" in text and row(text, "pole") == ["pole", "20.0"]
+
+
+def test_a_run_is_stored_without_paths_of_the_machine(stored: Path) -> None:
+    folder = stored.parent / "run"
+    folder.mkdir(exist_ok=True)
+    summary = run(3, 0.5) | {"overrides": ["data.root=/home/me", "seed=3"], "notes": "private"}
+    measured = summary.pop("evaluation")
+    measured["classes"] = {"iou": measured.pop("iou")}
+    for name, content in {"summary.json": summary, "val.json": measured | {"data": {"root": "/home/me"}}}.items():
+        (folder / name).write_text(json.dumps(content))
+    results.keep(folder, folder / "val.json", "camvid_small")
+    text = (stored / "camvid_small" / "seed3.json").read_text()
+    assert "/home" not in text and "private" not in text
+    assert json.loads(text) == run(3, 0.5) | {"overrides": ["seed=3"]}
+
+
+def test_the_pages_of_this_project_are_those_of_its_results() -> None:
+    found = results.read_results()
+    published = json.loads((results.RESULTS / "published.json").read_text())
+    assert (results.DOCS / "results.md").read_text() == results.results_page(found, published)
+    cards = {result.bundled: results.card(result) for result in found if result.bundled in bundled_names()}
+    assert set(cards) == set(bundled_names())
+    for name, text in cards.items():
+        assert (results.WEIGHTS / f"{name}.md").read_text() == text

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -184,9 +185,10 @@ def _values_of_tiff(encoded: bytes, path: str | Path) -> np.ndarray:
             values = np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values
             return values if values.ndim == 3 else values[..., None]
     except Exception as error:  # what damaged bytes raise is not documented, and much
-        if "imagecodecs" in str(error):
-            kind = str(error).partition("COMPRESSION.")[2].partition(":")[0]
+        needs = re.search(r"<(\w+)\.(\w+).*imagecodecs", str(error))
+        if needs:
             raise Unreadable(
-                f"{path}: the compression {kind} needs a package: pip install imagecodecs; or save it with DEFLATE"
+                f"{path}: the {needs[1].lower()} {needs[2]} needs a package: pip install imagecodecs; or save it with"
+                " DEFLATE without a predictor for floats"
             ) from error
         raise Unreadable(f"{path}: the image is damaged or truncated; copy or download it again") from error

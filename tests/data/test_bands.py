@@ -70,6 +70,9 @@ def test_a_compression_that_needs_a_package_is_named(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.tif"), values(4, "uint16"), [cv2.IMWRITE_TIFF_COMPRESSION, 5])
     with pytest.raises(Unreadable, match=r"a\.tif: the compression LZW needs a package: pip install imagecodecs"):
         Bands(4, (0.0, 1.0)).read(tmp_path / "a.tif")
+    write_tiff(tmp_path / "b.tif", values(4, "float32"), extra=[0], more=[(317, 3, [3])])
+    with pytest.raises(Unreadable, match=r"b\.tif: the predictor FLOATINGPOINT needs a package"):
+        Bands(4, (0.0, 1.0)).read(tmp_path / "b.tif")
 
 
 def test_without_tifffile_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

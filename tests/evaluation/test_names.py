@@ -183,5 +183,5 @@ def test_names_fit_into_a_folder() -> None:
 
 def test_keys_of_the_loader_that_measure_nothing() -> None:
     """All keys of the loader but those that change what is measured."""
-    folds = {"folds", "fold", "group_by", "fold_seed"}
-    assert set(UNMEASURED) == {"_target_", "download", "preview_bands", *LOADER_KEYS} - {"image_size", "limit", "fit", *folds}
+    measured = {"image_size", "limit", "fit", "folds", "fold", "group_by", "fold_seed"}
+    assert set(UNMEASURED) == {"_target_", "download", "preview_bands", *LOADER_KEYS} - measured

@@ -80,13 +80,17 @@ class Origin(NamedTuple):
 
 def _inherited(file: Path) -> list[str]:
     """Return the options of the same group in an option's `defaults`."""
+    return [name for name in _read(file).get("defaults", []) if isinstance(name, str) and name != "_self_"]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Read a YAML file of conf/; {} if there is none, or it holds no keys."""
     node = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-    defaults = node.get("defaults", []) if isinstance(node, dict) else []
-    return [name for name in defaults if isinstance(name, str) and name != "_self_"]
+    return node if isinstance(node, dict) else {}
 
 
 def _has_key(file: Path, path: str) -> bool:
-    node = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    node: Any = _read(file)
     for part in path.partition("[")[0].split("."):
         if not isinstance(node, dict) or part not in node:
             return False

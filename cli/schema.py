@@ -167,6 +167,7 @@ class FindLr(Keys):
     min_lr: Rate
     max_lr: Rate
     steps: Annotated[int, Field(strict=True, ge=10, le=1_000_000)]
+    repeats: Annotated[int, Field(strict=True, ge=1, le=6)]
     seed: Seed
     output: Text
 

@@ -7,7 +7,7 @@ Rates for Training Neural Networks", arXiv 1506.01186, section 3.3; here the rat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, combinations_with_replacement
 
 import numpy as np
 
@@ -81,6 +81,28 @@ def suggestion(rates: Sequence[float], losses: Sequence[float]) -> tuple[int | N
     if lowest_at_the_end and slopes[-1] < 0.25 * slopes[steepest]:  # it has not levelled off either
         return None, f"the loss still falls at the largest rates: pass a larger max_lr={rates[-1] * 10:.2g}"
     return steepest + half, ""
+
+
+def averaged(runs: Sequence[Sequence[float]]) -> list[float]:
+    """The mean loss of several tests at each rate that all of them have reached."""
+    shortest = min(map(len, runs))
+    return np.mean([losses[:shortest] for losses in runs], axis=0).tolist()
+
+
+def uncertainty(rates: Sequence[float], runs: Sequence[Sequence[float]]) -> tuple[float, float] | None:
+    """The lowest and highest rate that the mean of as many tests would suggest, drawn anew from these.
+
+    Every sample with replacement is tried, as a bootstrap would at random (Efron 1979). With 3 tests there are 10, with
+    5 there are 126. None if fewer than half of them suggest a rate.
+
+    Args:
+        rates: of the whole test.
+        runs: the losses of at most 6 tests that differ in their seed.
+    """
+    samples = list(combinations_with_replacement(runs, len(runs)))
+    places = [suggestion(rates, averaged(sample))[0] for sample in samples]
+    found = [rates[place] for place in places if place is not None]
+    return (min(found), max(found)) if 2 * len(found) >= len(samples) else None
 
 
 def _start(losses: Sequence[float], steps: int) -> float:

@@ -46,7 +46,6 @@ def find(cfg: DictConfig) -> None:
     from engine.schedules import constant
     from engine.training_step import Components
 
-    seed_everything(cfg.seed)
     trainer = build(cfg.trainer, "trainer")
     split = training_split(cfg.data)
     samples = input_samples(cfg, build_dataset(cfg.data, split), split, masks=True)
@@ -56,23 +55,26 @@ def find(cfg: DictConfig) -> None:
             "trainer.freeze_encoder_epochs has no effect: the whole network is trained, as after these epochs;"
             " model.freeze_encoder=true suggests a rate for the first ones"
         )
-    batches = training_loader(cfg, samples, trainer.device)
-    model = trainer.prepare(new_model(cfg, samples))
-    loss = trainer.prepare(build_loss(cfg, samples))
-    optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
-    configured = optimizer.param_groups[0]["lr"]
-    model.train()
-    # The rates are set below, even if the gradient scaler skips a step.
-    scheduler = constant(optimizer, cfg.steps, cfg.steps)
-    step = trainer.training_step(Components(model, loss, optimizer, scheduler))
-    rates = rising_rates(cfg.min_lr, cfg.max_lr, cfg.steps)
-    size, accumulation = batches.image_size, trainer.options.accumulation_steps
-    with (
-        explain_out_of_memory(cfg.data.batch_size, size, trainer.device, accumulation),
-        explain_dead_workers([batches.watched]),
-    ):
-        losses = losses_at(rates, step, endless_windows(batches, trainer.options.accumulation_steps))
-    show(rates, losses, configured, f"{type(model).__name__}, {type(optimizer).__name__}, data={chosen('data')}", path)
+    rates, runs = rising_rates(cfg.min_lr, cfg.max_lr, cfg.steps), []
+    for number in range(cfg.repeats):
+        own = DictConfig({**cfg, "seed": (cfg.seed + number) % 2**32})
+        seed_everything(own.seed)
+        batches = training_loader(own, samples, trainer.device)
+        model = trainer.prepare(new_model(own, samples))
+        loss = trainer.prepare(build_loss(own, samples))
+        optimizer = build_optimizer(own, model, trainer.parameters_of(model))
+        configured = optimizer.param_groups[0]["lr"]
+        model.train()
+        # The rates are set below, even if the gradient scaler skips a step.
+        scheduler = constant(optimizer, cfg.steps, cfg.steps)
+        step = trainer.training_step(Components(model, loss, optimizer, scheduler))
+        size, accumulation = batches.image_size, trainer.options.accumulation_steps
+        with (
+            explain_out_of_memory(cfg.data.batch_size, size, trainer.device, accumulation),
+            explain_dead_workers([batches.watched]),
+        ):
+            runs.append(losses_at(rates, step, endless_windows(batches, accumulation)))
+    show(rates, runs, configured, f"{type(model).__name__}, {type(optimizer).__name__}, data={chosen('data')}", path)
 
 
 def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Window]) -> list[float]:
@@ -126,19 +128,20 @@ def endless_windows(batches: AnyTrainingLoader, size: int) -> Iterator[Window]:
             raise UserError("no mask of the training split has a labelled pixel: check data.root and the ids in labels")
 
 
-def show(rates: Sequence[float], losses: Sequence[float], configured: float, what: str, path: Path) -> None:
+def show(rates: Sequence[float], runs: Sequence[Sequence[float]], configured: float, what: str, path: Path) -> None:
     """Print and plot the result.
 
     Args:
         rates: learning rates of the whole test.
-        losses: losses at the first rates; fewer if training diverged.
+        runs: losses of each run at the first rates; fewer if training diverged.
         configured: the rate in the config.
         what: description of what was trained.
     """
-    from engine.lr_range import smoothed, suggestion
+    from engine.lr_range import averaged, smoothed, suggestion, uncertainty
     from utils.tables import table
     from visualization.figures import draw_range_test
 
+    losses = averaged(runs)
     curve = smoothed(losses, len(rates)).tolist()
     place, reason = suggestion(rates, losses)
     marks = {"configured": configured}
@@ -146,10 +149,14 @@ def show(rates: Sequence[float], losses: Sequence[float], configured: float, wha
         marks["suggested (steepest fall)"] = rates[place]
         marks["rate of the lowest loss / 10"] = rates[curve.index(min(curve))] / 10
     rows = [[name, f"{rate:.2g}", f"optimizer.lr={rate:.2g}"] for name, rate in marks.items()]
+    spread = uncertainty(rates, runs) if place is not None and len(runs) > 1 else None
+    if spread is not None:
+        rows.insert(2, ["from other runs", f"{spread[0]:.2g} to {spread[1]:.2g}", ""])
     end = "" if len(losses) == len(rates) else ": diverged"
+    end += f", mean of {len(runs)} runs" if len(runs) > 1 else ""
     log.info("%s", table([[f"{len(losses)} of {len(rates)} steps{end}", "rate", "option"], *rows], what))
     if place is None:
-        log.warning("no suggestion: %s", reason)
+        log.warning("no suggestion: %s", f"{reason}, or more repeats={len(runs) + 3}" if len(runs) <= 3 else reason)
     draw_range_test(rates[: len(losses)], losses, curve, marks, f"Learning-rate range test of {what}", path)
     log.info("wrote %s", path)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from engine.lr_range import has_diverged, rising_rates, smoothed, suggestion
+from engine.lr_range import averaged, has_diverged, rising_rates, smoothed, suggestion, uncertainty
 
 
 def falling(rates: Sequence[float], steepest: float) -> np.ndarray:
@@ -143,3 +143,25 @@ def test_no_suggestion(losses: Sequence[float], said: list[str]) -> None:
     assert place is None
     for fragment in said:
         assert fragment in reason, reason
+
+
+def test_what_other_runs_would_suggest() -> None:
+    """Noise on a curve that falls around 1e-3: each of many new triples of runs suggests a rate near the range."""
+    rates = rising_rates(1e-6, 1.0, 100)
+    rng = np.random.default_rng(0)
+    clean = 2 - 1.5 / (1 + np.exp(-3 * (np.log10(rates) + 3)))
+
+    def three() -> list[list[float]]:
+        return (clean + 0.5 * rng.standard_normal((3, 100))).tolist()
+
+    singles = [suggestion(rates, run)[0] for _ in range(10) for run in three()]
+    means = [suggestion(rates, averaged(three()))[0] for _ in range(20)]
+    assert singles.count(None) > 5 and means.count(None) == 0
+    spread = uncertainty(rates, three())
+    assert spread is not None and spread[0] < spread[1]
+    inside = [place for place in means if place is not None and spread[0] / 2 <= rates[place] <= spread[1] * 2]
+    assert len(inside) >= 14
+    place = suggestion(rates, clean.tolist())[0]
+    assert place is not None and uncertainty(rates, [clean.tolist()] * 3) == (rates[place], rates[place])
+    assert uncertainty(rates, (2 + 0.25 * rng.standard_normal((3, 100))).tolist()) is None  # noise only
+    assert averaged([[1.0, 2.0, 3.0], [3.0, 4.0]]) == [2.0, 3.0]

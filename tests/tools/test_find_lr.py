@@ -26,7 +26,7 @@ from tests.in_process import assert_refused, run_here
 from tools.find_lr import endless_windows, find
 from utils.errors import UserError
 
-WORDS = [*(word for word in TINY if word != "logger=none")]
+WORDS = [*(word for word in TINY if word != "logger=none"), "repeats=1"]
 
 
 def find_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -180,7 +180,9 @@ def test_no_suggestion(tmp_path: Path) -> None:
     done = find_here("min_lr=1e-12", "max_lr=1e-10", "steps=12", "optimizer=sgd", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(printed(done)) == ["12 of 12 steps", "configured"]
-    assert re.search(r"^warning: no suggestion: .* max_lr=1e-08, or more steps=24$", done.stderr, re.MULTILINE)
+    assert re.search(
+        r"^warning: no suggestion: .* max_lr=1e-08, or more steps=24, or more repeats=4$", done.stderr, re.MULTILINE
+    )
     assert [path.name for path in tmp_path.rglob("*.*")] == ["find_lr.png"]
 
 
@@ -213,3 +215,15 @@ def test_torchrun_is_for_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name, value in {"TORCHELASTIC_RUN_ID": "1", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}.items():
         monkeypatch.setenv(name, value)
     assert_refused(find_here(cwd=tmp_path), "torchrun is for one run of train_segmentation.py")
+
+
+def test_several_runs_are_averaged(
+    tmp_path: Path, steps_taken: list[tuple[list[float], list[str]]], losses_drawn: list[list[float]]
+) -> None:
+    words = ["steps=10", "min_lr=1e-4", "max_lr=0.1"]
+    for more in ("repeats=1", "repeats=2", "repeats=1 seed=1"):
+        done = find_here(*words, *more.split(), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    first, both, second = losses_drawn
+    assert first != second and both == pytest.approx([(a + b) / 2 for a, b in zip(first, second, strict=True)])
+    assert len(steps_taken) == 40

@@ -77,7 +77,7 @@ def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
     broken: dict[str, str] = {}
     for run in runs:
         try:
-            plan = planned(cfg, [str(run.path)])
+            plan = planned(cfg, [str(run.path)], announce=run is runs[0])
         except Exception as error:
             broken[run.name] = described(error)
             continue

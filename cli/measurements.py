@@ -80,8 +80,11 @@ class Measurement(NamedTuple):
         return json.dumps([self.split, bool(self.facts["window"]), measured_keys(self.node)], default=str)
 
 
-def planned(cfg: DictConfig, checkpoints: Sequence[str]) -> Measurement:
+def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) -> Measurement:
     """Plan the measurement of a checkpoint, or of an ensemble of several.
+
+    Args:
+        announce: log a line if only a part of the data is measured.
 
     Raises:
         UserError: a checkpoint cannot be read, does not fit to the data, or a key is wrong.
@@ -96,7 +99,8 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str]) -> Measurement:
     check_classes(list(LabelSet.from_dict(first["labels"]).names), list(dataset.labels.names))
     check_channels(len(first["normalization"]["mean"]), dataset.bands.channels)
     count = min(len(dataset), node["limit"] or len(dataset))
-    log_subset(cfg, node, split, count, len(dataset))
+    if announce:
+        log_subset(cfg, node, split, count, len(dataset))
 
     options = prediction_options(cfg)
     tta, window = options["tta"], options["window"]

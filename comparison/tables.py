@@ -80,8 +80,10 @@ def tables_of(
             note = rf"% $^{{*}}$/$^{{\dagger}}$: {metric} differs from {groups[reference or 0].label}; {MARKS}"
             texts[-1] = f"{note.replace(chr(10), ' ')}\n{texts[-1]}"
         if FOLD in group_by:
-            title = "IoU: mean +- deviation over folds, and pooled: of the held-out photos of all folds together"
-            texts += [rendered(fold_rows(groups), form, title, width=width), *missing_folds(groups)]
+            texts += [
+                rendered(fold_rows(groups), form, "IoU: mean over folds, and pooled", width=width),
+                *missing_folds(groups),
+            ]
         if baseline is not None and baseline in runs:
             by_class = against(baseline, runs, short_names(runs, keys))
             title = "IoU of the baseline, and differences to it"

@@ -110,7 +110,8 @@ def ensemble_folder(output: str | None, checkpoints: Sequence[str]) -> Path:
     if output:
         return user_path(output, "output")
     given = [user_path(checkpoint, "checkpoint") for checkpoint in checkpoints]
-    return Path(os.path.commonpath([(run_of(path) or path).absolute().parent for path in given])) / "evaluation"
+    folder = Path(os.path.commonpath([(run_of(path) or path).absolute().parent for path in given])) / "evaluation"
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def is_same_place(path: str, other: Any) -> bool:

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from data.camvid import CamVid
 from data.labels import LabelSet
+from infer import infer
 from inference.predictor import Predictor
 from tests.comparison.folders import make_run
 from tests.evaluation.networks import evaluate_here
-from tests.in_process import assert_refused
+from tests.in_process import assert_refused, run_here
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +58,24 @@ def miou(folder: Path, predictor: Any) -> float:
     true = np.concatenate([truth[truth != 255] for _, truth in pairs])
     ious = [((said == c) & (true == c)).sum() / max(((said == c) | (true == c)).sum(), 1) for c in range(11)]
     return float(np.mean([iou for c, iou in enumerate(ious) if ((said == c) | (true == c)).any()]))
+
+
+class Mean:
+    """The mean of the probabilities of runs a and b, at the size of their logits, by hand."""
+
+    def __init__(self, runs: Path) -> None:
+        self.members = [Predictor.from_checkpoint(runs / name) for name in ("a", "b")]
+
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        shares = []
+        for member in self.members:
+            resized = member.resized(image)
+            assert resized is not None
+            with torch.no_grad():
+                shares.append(member.model(member.normalization(resized)).softmax(1))
+        logs = ((shares[0] + shares[1]) / 2).log()
+        large = torch.nn.functional.interpolate(logs, image.shape[:2], mode="bilinear", align_corners=False)
+        return large[0].argmax(0).numpy()
 
 
 def test_all_are_measured_and_a_broken_one_is_named(
@@ -123,22 +143,16 @@ def test_an_ensemble_averages_probabilities(tmp_path: Path, runs: Path) -> None:
     assert done.returncode == 0, done.stderr
     (path,) = (runs / "evaluation").glob("val_ensemble2-*.json")
     found = json.loads(path.read_text())
-    members = [Predictor.from_checkpoint(runs / name) for name in ("a", "b")]
-
-    class Mean:
-        def predict(self, image: np.ndarray) -> np.ndarray:
-            shares = []
-            for member in members:
-                resized = member.resized(image)
-                assert resized is not None
-                with torch.no_grad():
-                    shares.append(member.model(member.normalization(resized)).softmax(1))
-            logs = ((shares[0] + shares[1]) / 2).log()
-            large = torch.nn.functional.interpolate(logs, image.shape[:2], mode="bilinear", align_corners=False)
-            return large[0].argmax(0).numpy()
-
-    assert found["miou"] == pytest.approx(miou(tmp_path, Mean()), abs=1e-5)
+    assert found["miou"] == pytest.approx(miou(tmp_path, Mean(runs)), abs=1e-5)
     assert found["checkpoint"] == ["runs/a", "runs/b"] and "mean of 2 networks" in done.stderr
+
+
+def test_masks_of_an_ensemble(tmp_path: Path, runs: Path) -> None:
+    words = ["checkpoint=[runs/a,runs/b]", "input=camvid/val/0.png", "output=mask.png", "format=mask", "device=cpu"]
+    done = run_here(infer, "infer", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    mask, image = (np.asarray(Image.open(tmp_path / path)) for path in ("mask.png", "camvid/val/0.png"))
+    assert (mask == Mean(runs).predict(image)).mean() > 0.999
 
 
 def test_networks_that_do_not_fit_together(tmp_path: Path, runs: Path) -> None:

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from benchmarks.loss import Loss, gradient, ours
 from benchmarks.models import deeplab
-from benchmarks.timing import interleaved, milliseconds
+from benchmarks.timing import clock_of_computations, interleaved, milliseconds
 from engine.size import multiply_adds
 from losses.combinations import ce_iou
 from models.enet import ENet
@@ -35,7 +35,7 @@ from models.unet import UNet
 from utils.memory import keep_freed_memory
 from utils.tables import table
 
-CLASSES, ROUNDS = 19, 7
+CLASSES = 19
 LAYOUTS = {"": torch.contiguous_format, " channels_last": torch.channels_last}
 HEAD = ["work", "threads", "GMACs, theirs / ours", "theirs", "channels_last", "ours", "channels_last", "ours / theirs"]
 
@@ -60,12 +60,14 @@ class Work(NamedTuple):
         name: as shown in the table.
         shape: (N, H, W) of the images.
         training: time forward, loss, backward and AdamW's step, instead of only the forward pass in eval mode.
+        rounds: in which each network is called once in each layout.
     """
 
     name: str
     build: Callable[[], Pair]
     shape: tuple[int, int, int]
     training: bool
+    rounds: int = 4
 
 
 def module_at(clone: Path | None, file: str, option: str, url: str) -> object:
@@ -177,10 +179,13 @@ def loss_calls(shape: tuple[int, int, int]) -> dict[str, Call]:
 
 
 def rows_of(name: str, gmacs: str, calls: dict[str, Call], threads: Sequence[int], rounds: int) -> Iterator[list[str]]:
-    """Yield one row per number of threads. The ratio is between the faster layouts of both."""
+    """Yield one row per number of threads. The ratio is between the faster layouts of both.
+
+    One thread is timed in CPU time, several in wall-clock time.
+    """
     for count in threads:
         torch.set_num_threads(count)
-        times = interleaved(calls, rounds, warmup=1)
+        times = interleaved(calls, rounds, warmup=1, clock=clock_of_computations())
         best = {who: min(times[who + layout] for layout in LAYOUTS) for who in ("theirs", "ours")}
         cells = [milliseconds(times[who + layout]) for who in ("theirs", "ours") for layout in LAYOUTS]
         yield [name, str(count), gmacs, *cells, f"{best['ours'] / best['theirs']:.2f}"]
@@ -191,40 +196,50 @@ def works(arguments: argparse.Namespace) -> list[Work]:
     of_enet, of_fast_scnn = functools.partial(enet, arguments.enet), functools.partial(fast_scnn, arguments.fast_scnn)
     found = [
         Work("ENet / PyTorch-ENet, step", of_enet, (4, 360, 480), True),
-        Work("ENet / PyTorch-ENet, inference", of_enet, (1, 512, 512), False),
+        Work("ENet / PyTorch-ENet, step", of_enet, (8, 180, 240), True),
+        Work("ENet / PyTorch-ENet, inference", of_enet, (1, 512, 512), False, 15),
         # Theirs takes only multiples of 32.
         Work("Fast-SCNN / Fast-SCNN-pytorch, step", of_fast_scnn, (4, 384, 480), True),
-        Work("Fast-SCNN / Fast-SCNN-pytorch, inference", of_fast_scnn, (1, 512, 512), False),
-        Work("U-Net / SMP, step", unet, (4, 256, 256), True),
-        Work("DeepLabV3+ B0 / SMP, step", deeplabv3plus, (4, 256, 256), True),
+        Work("Fast-SCNN / Fast-SCNN-pytorch, inference", of_fast_scnn, (1, 512, 512), False, 15),
+        Work("U-Net / SMP, step", unet, (1, 256, 256), True),
+        Work("DeepLabV3+ B0 / SMP, step", deeplabv3plus, (2, 256, 256), True),
     ]
-    return [work._replace(shape=(2, 64, 64)) for work in found] if arguments.smoke else found
+    return [work._replace(shape=(2, 64, 64), rounds=1) for work in found] if arguments.smoke else found
 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Compare training steps, inference and loss with public networks.")
     parser.add_argument("--enet", type=Path, metavar="CLONE", help="clone of davidtvs/PyTorch-ENet")
     parser.add_argument("--fast-scnn", type=Path, metavar="CLONE", help="clone of Tramac/Fast-SCNN-pytorch")
+    parser.add_argument("--only", metavar="TEXT", help="only rows whose work contains this text")
+    parser.add_argument("--threads", type=int, nargs="+", help="numbers of threads; by default 1 and PyTorch's default")
     parser.add_argument("--smoke", action="store_true", help="tiny inputs and one round, to try the script")
     arguments = parser.parse_args(words)
+
+    def wanted(name: str) -> bool:
+        return arguments.only is None or arguments.only in name
+
     keep_freed_memory()  # as the Trainer and infer.py do
     before = torch.get_num_threads()
-    threads, rounds = list(dict.fromkeys((1, before))), 1 if arguments.smoke else ROUNDS
+    threads = list(dict.fromkeys(arguments.threads or (1, before)))
     rows = [HEAD]
     try:
         for work in works(arguments):
             n, height, width = work.shape
             name = f"{work.name}, {n}x{height}x{width}"
+            if not wanted(name):
+                continue
             try:
                 pair = work.build()
             except Skipped as reason:
                 print(f"{name}: skipped: {reason}")
                 continue
             gmacs = " / ".join(f"{multiply_adds(network, (height, width)) / 1e9:.2f}" for network in pair)
-            rows += rows_of(name, gmacs, network_calls(work, pair), threads, rounds)
-        shape = (1, 64, 64) if arguments.smoke else (4, 512, 512)
+            rows += rows_of(name, gmacs, network_calls(work, pair), threads, work.rounds)
+        shape = (1, 64, 64) if arguments.smoke else (2, 512, 512)
         name = f"CE + soft-IoU / SMP, {shape[0]}x{CLASSES}x{shape[1]}x{shape[2]}"
-        rows += rows_of(name, "", loss_calls(shape), threads, rounds)
+        if wanted(name):
+            rows += rows_of(name, "", loss_calls(shape), threads, 1 if arguments.smoke else 4)
     finally:
         torch.set_num_threads(before)
     print(table(rows, "float32, CPU"))

@@ -52,7 +52,7 @@ def test_a_clone_is_compared(
     def absent() -> peers.Pair:
         raise peers.Skipped("not wanted here")
 
-    def interleaved(calls: dict, rounds: int, warmup: int) -> dict[str, float]:
+    def interleaved(calls: dict, rounds: int, **options: object) -> dict[str, float]:
         assert list(calls) == list(times)
         for call in calls.values():
             call()
@@ -61,9 +61,10 @@ def test_a_clone_is_compared(
     monkeypatch.setattr(peers, "interleaved", interleaved)
     monkeypatch.setattr(peers, "unet", absent)
     monkeypatch.setattr(peers, "deeplabv3plus", absent)
-    peers.main(["--smoke", "--enet", str(tmp_path)])
+    peers.main(["--smoke", "--only", "Net / ", "--threads", "1", "--enet", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "U-Net / SMP, step, 2x64x64: skipped: not wanted here" in printed
+    assert "CE + soft-IoU" not in printed
     for kind in ("step", "inference"):
         gmacs, *cells = rows(printed)[f"ENet / PyTorch-ENet, {kind}, 2x64x64", "1"]
         assert cells == ["250.0 ms", "500.0 ms", "400.0 ms", "200.0 ms", "0.80"]

@@ -1,0 +1,94 @@
+"""Training steps with `trainer.compile=true`: CPU seconds to compile, and after how many epochs that has paid off.
+
+python -m benchmarks.compiling
+python -m benchmarks.compiling enet --batch 8 --size 360 480 --images 367
+
+One thread. CPU time counts the C++ compiler; compile caches are not used.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # before torch: workers would outlive the measurement
+os.environ.setdefault("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+
+import argparse
+import copy
+import math
+import sys
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.networks import CLASSES, NETWORKS
+from benchmarks.timing import interleaved, seconds
+from losses.combinations import ce_iou
+from utils.memory import keep_freed_memory
+from utils.tables import table
+
+HEAD = ["network", "eager step", "compiled", "compiled / eager", "to compile", "pays off after"]
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
+def step_of(network: nn.Module, call: Callable[[Tensor], Tensor], images: Tensor, target: Tensor) -> Callable[[], None]:
+    """Return a training step as the Trainer takes it: forward, CE + soft-IoU, backward, AdamW."""
+    loss = ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0})
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+
+    def step() -> None:
+        loss.total(loss.totals(call(images), target), loss.denominators(target)).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def row_of(name: str, shape: tuple[int, int, int], images_per_epoch: int, rounds: int) -> list[str]:
+    """Return the row of a network for batches of `shape` (N, H, W)."""
+    generator = torch.Generator().manual_seed(0)
+    n, height, width = shape
+    images = torch.randn(n, 3, height, width, generator=generator).contiguous(memory_format=torch.channels_last)
+    target = torch.randint(CLASSES, shape, generator=generator)
+    eager = NETWORKS[name]().train().to(memory_format=torch.channels_last)
+    compiled = copy.deepcopy(eager)
+    steps = {
+        "eager": step_of(eager, eager, images, target),
+        "compiled": step_of(compiled, torch.compile(compiled), images, target),
+    }
+    first = seconds(steps["compiled"], cpu_seconds)
+    times = interleaved(steps, rounds, warmup=1, clock=cpu_seconds)
+    compiling = first - times["compiled"]
+    saved = (times["eager"] - times["compiled"]) * math.ceil(images_per_epoch / n)
+    return [
+        name,
+        f"{times['eager']:.2f} s",
+        f"{times['compiled']:.2f} s",
+        f"{times['compiled'] / times['eager']:.2f}",
+        f"{compiling:.0f} s",
+        f"{compiling / saved:.1f} epochs" if saved > 0 else "never",
+    ]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Measure what torch.compile costs and brings in training.")
+    parser.add_argument("names", nargs="*", default=["enet", "fast_scnn", "espnet_s0"], choices=NETWORKS)
+    parser.add_argument("--size", nargs=2, type=int, default=(360, 480), metavar=("H", "W"))
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--images", type=int, default=367, help="per epoch; 367 are CamVid's training images")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args(words)
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    shape = (arguments.batch, *arguments.size)
+    rows = [row_of(name, shape, arguments.images, arguments.rounds) for name in arguments.names]
+    print(table([HEAD, *rows], f"{' x '.join(map(str, shape))}, CPU time of one thread"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

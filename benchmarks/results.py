@@ -1,7 +1,7 @@
 """Write docs/results.md and the cards of `weights/` from the files in `results/`.
 
 python -m benchmarks.results                                    # write the pages
-python -m benchmarks.results --photos datasets/camvid           # draw docs/results.png, too
+python -m benchmarks.results --photos datasets/camvid           # draw docs/results.jpg, too
 python -m benchmarks.results --keep experiments/<run> --evaluation <file>.json --name camvid_enet   # store a run first
 
 `results/<experiment>/seed<N>.json` is a run, `speed.json` beside it the output of `tools.benchmark format=json`.
@@ -130,7 +130,7 @@ def results_page(results: list[Result], published: list[dict[str, Any]]) -> str:
             f"## Cost\n\n{_table([costs, *cost])}\n",
             "## Published\n\nCompare like with like: training split, pre-training and measured split differ.\n",
             _table([["network", "mIoU", "on", "trained on", "pretrained", "source"], *others]) + "\n",
-            "## Pictures\n\nPhotos of val, truth, and predictions.\n\n![Photos, truth and predictions](results.png)\n",
+            "## Pictures\n\nPhotos of val, truth, and predictions.\n\n![Photos, truth and predictions](results.jpg)\n",
             "## Repeat it\n",
             "```",
             *(f"python train_segmentation.py experiment={result.experiment}" for result in results),
@@ -194,7 +194,7 @@ def draw_pictures(root: str, path: Path) -> None:
         masks = [sample.mask, *(network.predict(sample.image) for network in networks)]
         tiles = [sample.image, *(tinted(sample.image, mask, dataset.labels) for mask in masks)]
         rows.append(np.concatenate([tile[::2, ::2] for tile in tiles], axis=1))
-    Image.fromarray(np.concatenate(rows)).save(path)
+    Image.fromarray(np.concatenate(rows)).save(path, quality=88)
 
 
 def _table(rows: list[list[str]]) -> str:
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="RUN", help="run folder to store")
     parser.add_argument("--evaluation", type=Path, help="JSON file of evaluate.py, of its final weights")
     parser.add_argument("--name", help="recipe of the run")
-    parser.add_argument("--photos", metavar="CAMVID", help="folder of CamVid: draw docs/results.png")
+    parser.add_argument("--photos", metavar="CAMVID", help="folder of CamVid: draw docs/results.jpg")
     given = parser.parse_args()
     if given.keep:
         if not given.evaluation or not given.name:
@@ -231,7 +231,7 @@ def main() -> None:
         if result.bundled in bundled_names():
             (WEIGHTS / f"{result.bundled}.md").write_text(card(result))
     if given.photos:
-        draw_pictures(given.photos, DOCS / "results.png")
+        draw_pictures(given.photos, DOCS / "results.jpg")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,16 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, run_command, runs_in
-from tests.data.layouts import make_cityscapes, make_cityscapes_pairs, make_coco, make_folder, make_voc
+from tests.data.layouts import make_camvid, make_cityscapes, make_cityscapes_pairs, make_coco, make_folder, make_voc
 
 SMALL = ("data.image_size=[64,64]", "data.batch_size=2", "data.limit=6", "trainer.epochs=1", "logger=none")
 WITHOUT_ENCODER = ("enet_cityscapes", "dilated_unet_cityscapes")
+CAMVID = (
+    *("camvid_enet", "camvid_fast_scnn", "camvid_separable_unet", "camvid_dilated_unet", "camvid_efficient_segnet"),
+    *("camvid_espnet_s0", "camvid_espnet", "camvid_efficientdet_d0", "camvid_deeplabv3plus", "camvid_enet_distilled"),
+)
+LITE = ("voc_efficientdet_d0",)
+"""With an encoder whose weights come from the package index."""
 WITH_ENCODER = ("espnet_cityscapes", "efficient_segnet_pairs", "efficientdet_d4_coco", "efficientdet_d4_voc")
 
 
@@ -18,6 +24,7 @@ WITH_ENCODER = ("espnet_cityscapes", "efficient_segnet_pairs", "efficientdet_d4_
 def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("datasets")
     for name, make in (
+        ("camvid", make_camvid),
         ("cityscapes", make_cityscapes),
         ("cityscapes_pairs", make_cityscapes_pairs),
         ("coco", lambda root: make_coco(root, more=3)),
@@ -46,8 +53,13 @@ def _swept(job: dict) -> list[str]:
 
 @pytest.mark.parametrize(
     ("names", "more"),
-    [(WITHOUT_ENCODER, ()), (WITH_ENCODER, ("model.encoder_weights=null",))],
-    ids=["plain", "encoder"],
+    [
+        (WITHOUT_ENCODER, ()),
+        (WITH_ENCODER, ("model.encoder_weights=null",)),
+        (CAMVID, ("data.crop_size=[64,64]", "trainer.validate_every=1")),
+        (LITE, ()),
+    ],
+    ids=["plain", "encoder", "camvid", "lite"],
 )
 def test_recipes_run(tmp_path: Path, datasets: Path, names: tuple[str, ...], more: tuple[str, ...]) -> None:
     jobs = sweep(tmp_path, datasets, f"experiment={','.join(names)}", *more)
@@ -76,7 +88,7 @@ def test_the_comparison_runs(tmp_path: Path, datasets: Path) -> None:
 
 def test_every_recipe_is_tested() -> None:
     recipes = {path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml")}
-    assert recipes == {*WITHOUT_ENCODER, *WITH_ENCODER, "espnet_comparison"}
+    assert recipes == {*WITHOUT_ENCODER, *WITH_ENCODER, *CAMVID, *LITE, "espnet_comparison", "_camvid"}
     compared = yaml.safe_load((ROOT / "conf/experiment/espnet_comparison.yaml").read_text())["hydra"]["sweeper"][
         "params"
     ]

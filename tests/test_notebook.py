@@ -27,7 +27,7 @@ def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [
         output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
     ]
-    assert "(180, 240) (9, 180, 240)" in said and "| ce_dice |" in said and len(pictures) == 3
+    assert "(180, 240) (9, 180, 240)" in said and "| ce_dice |" in said and len(pictures) == 4
     runs = runs_in(tmp_path)
     assert sorted(run.name.rpartition("_")[2] for run in runs) == ["dice", "iou"]
     assert (tmp_path / "report.html").stat().st_size > 1e6

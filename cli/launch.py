@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 import gc
+import io
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 import hydra
@@ -22,6 +23,7 @@ from cli import command_line, sweep
 from cli.config import check, data_advice, in_sweep, options_chosen, output_folder, overrides, plain
 from cli.endings import as_user_error, ending_of
 from cli.explain import explain
+from cli.help import asks_for_help, explained
 from cli.session import session
 from cli.start import leave_report_to_first_process, refuse
 from utils import console, torchrun
@@ -82,7 +84,11 @@ def _compose_and_run(task: Task, config_name: str) -> bool:
             raise UserError("--multirun is for train_segmentation.py: start this once for each value")
         sys.argv[1:] = command_line.hydra_words(words, config_name)
         decorate = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
-        decorate(GuardedTask(task, config_name))()
+        run = decorate(GuardedTask(task, config_name))
+        if asks_for_help(words):
+            _help(run, config_name, words)
+        else:
+            run()
         if session.sweep is not None and not session.jobs_begun():
             raise UserError("--multirun: there is nothing to run, since a range or list of values is empty")
     except Exception as error:  # raised by Hydra, its launcher or its sweeper; `GuardedTask` handles those of the task
@@ -92,6 +98,16 @@ def _compose_and_run(task: Task, config_name: str) -> bool:
         session.codes.append(1)
         return False
     return True
+
+
+def _help(run: Callable[[], Any], config_name: str, words: list[str]) -> None:
+    """Print Hydra's help with the comments of the keys. Hydra exits after it."""
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            run()
+    finally:
+        print(explained(printed.getvalue(), config_name, words), end="")
 
 
 class GuardedTask:

@@ -1,0 +1,71 @@
+"""Explain the keys of the config that --help prints with the comments of their YAML files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from utils.groups import CONF
+
+COMMENTED = re.compile(r"(\w+):.*?\s#\s*(.+)")
+KEY = re.compile(r"( {2})?(\w+):")
+COLUMN = 36
+"""Column of the comments, unless a line is longer."""
+
+
+def asks_for_help(words: Sequence[str]) -> bool:
+    """Whether Hydra prints help for these words; argparse accepts abbreviations."""
+    return bool({"-h", *("--help"[:length] for length in range(4, 7))} & set(words))
+
+
+def explained(text: str, config_name: str, words: Sequence[str]) -> str:
+    """Return a help text with a comment behind each key of the first two levels that has one.
+
+    Args:
+        text: as Hydra prints it; the keys begin after a line `The composed config...`.
+        config_name: of the file in conf/.
+        words: of the command line, which choose options of groups.
+    """
+    comments = comments_of(CONF / f"{config_name}.yaml")
+    for group, option in chosen_options(config_name, words).items():
+        for name, comment in _comments_of_option(group, option).items():
+            comments[f"{group}.{name}"] = comment
+    lines: list[str] = []
+    group, is_config = "", False
+    for line in text.split("\n"):
+        is_config = is_config or line.startswith("The composed config")
+        found = KEY.match(line) if is_config else None
+        if found:
+            group = group if found[1] else str(found[2])
+            note = comments.get(f"{group}.{found[2]}" if found[1] else group)
+            if note:
+                line = f"{line:<{COLUMN}}  # {note}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def chosen_options(config_name: str, words: Sequence[str]) -> dict[str, str]:
+    """Return the option of each group: that of the words, or the default."""
+    defaults = yaml.safe_load((CONF / f"{config_name}.yaml").read_text(encoding="utf-8")).get("defaults", [])
+    chosen = {group: option for entry in defaults if isinstance(entry, dict) for group, option in entry.items()}
+    chosen |= {group.lstrip("+"): option for group, _, option in (word.partition("=") for word in words)}
+    return {group: str(option) for group, option in chosen.items() if (CONF / group / f"{option}.yaml").is_file()}
+
+
+def comments_of(file: Path) -> dict[str, str]:
+    """Return the comment behind each top-level key of a YAML file."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return {found[1]: found[2] for line in lines if (found := COMMENTED.match(line))}
+
+
+def _comments_of_option(group: str, option: str) -> dict[str, str]:
+    """Return the comments of an option's file and of the files of the group that it includes."""
+    file = CONF / group / f"{option}.yaml"
+    comments: dict[str, str] = {}
+    for entry in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("defaults", []):
+        if isinstance(entry, str) and entry != "_self_" and (CONF / group / f"{entry}.yaml").is_file():
+            comments |= _comments_of_option(group, entry)
+    return comments | comments_of(file)

@@ -166,5 +166,5 @@ def test_git_ignores_what_the_commands_write() -> None:
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 128, done.stderr  # not a checkout
     assert done.stdout.split() == written
-    for word in ("output=street_mask.png", "report=report.html", "study.db"):  # so that the list stays true
+    for word in ("output=street_mask.png", "report=report.html", "output=model.onnx"):  # so that the list stays true
         assert any(word in command for _, command in COMMANDS)

@@ -12,6 +12,8 @@ from utils.groups import CONF
 
 COMMENTED = re.compile(r"(\w+):.*?\s#\s*(.+)")
 KEY = re.compile(r"( {2})?(\w+):")
+ONLY_INCLUDED = re.compile(r"\b_\w+, ")
+"""Options that others include, such as data/_loader.yaml; they begin the list of their group."""
 COLUMN = 36
 """Column of the comments, unless a line is longer."""
 
@@ -22,7 +24,8 @@ def asks_for_help(words: Sequence[str]) -> bool:
 
 
 def explained(text: str, config_name: str, words: Sequence[str]) -> str:
-    """Return a help text with a comment behind each key of the first two levels that has one.
+    """Return a help text with a comment behind each key of the first two levels that has one, and without options that
+    are only included.
 
     Args:
         text: as Hydra prints it; the keys begin after a line `The composed config...`.
@@ -37,6 +40,7 @@ def explained(text: str, config_name: str, words: Sequence[str]) -> str:
     group, is_config = "", False
     for line in text.split("\n"):
         is_config = is_config or line.startswith("The composed config")
+        line = line if is_config else ONLY_INCLUDED.sub("", line)
         found = KEY.match(line) if is_config else None
         if found:
             group = group if found[1] else str(found[2])

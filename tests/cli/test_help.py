@@ -40,3 +40,9 @@ def test_a_key_has_its_comment(tmp_path: Path, config: str, words: list[str], fi
 def test_the_config_itself_is_unchanged(tmp_path: Path) -> None:
     done = run_here(lambda cfg: None, "train", "--cfg", "job", cwd=tmp_path)
     assert done.returncode == 0 and "#" not in done.stdout
+
+
+def test_options_that_are_only_included_are_not_listed(tmp_path: Path) -> None:
+    printed = run_here(lambda _: None, "train", "--help", cwd=tmp_path).stdout
+    assert "\ndata: camvid, cityscapes," in printed and "\nexperiment: camvid_" in printed
+    assert "_loader" not in printed

@@ -132,7 +132,7 @@ def test_programs_exist() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the commands refer to: `experiments/run` and `experiments/sweep`."""
     folder = tmp_path_factory.mktemp("docs")
-    for words, name in (["name=run"], "run"), (["--multirun", "seed=0"], "sweep"):
+    for words, name in (["name=run", "data=folder", "data.root=data"], "run"), (["--multirun", "seed=0"], "sweep"):
         run_here(keep_config, "train", *words, cwd=folder)
         (made,) = folder.glob(f"experiments/*_{name}")
         made.rename(folder / "experiments" / name)

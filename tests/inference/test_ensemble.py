@@ -37,9 +37,8 @@ def predictor_of(seed: int, mean: float, std: float, step: int = 1) -> Predictor
 
 def shares(predictor: Predictor, image: np.ndarray, mean: float, std: float) -> np.ndarray:
     """The probabilities (H, W, C) by hand."""
-    layer = predictor.model.layer
-    weight, bias = (parameter.detach().numpy() for parameter in (layer.weight[:, :, 0, 0], layer.bias))
-    logits = ((image / 255 - mean) / std) @ weight.T + bias
+    weight, bias = (parameter.detach().numpy() for parameter in predictor.model.parameters())
+    logits = ((image / 255 - mean) / std) @ weight[:, :, 0, 0].T + bias
     exponents = np.exp(logits - logits.max(2, keepdims=True))
     return exponents / exponents.sum(2, keepdims=True)
 

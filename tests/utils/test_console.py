@@ -40,9 +40,10 @@ def test_a_table_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch, terminal
         def isatty(self) -> bool:
             return terminal
 
-    monkeypatch.setattr(sys, "stderr", Stream())
+    stream = Stream()
+    monkeypatch.setattr(sys, "stderr", stream)
     handler = ConsoleHandler()
     for extra in ({"for_terminal": "+--+\n|\x07|"}, {"for_terminal": None}, {}):
         handler.emit(logging.makeLogRecord({"msg": "epoch 1", "levelno": logging.INFO, **extra}))
     shown = "+--+\n|\\x07|" if terminal else "epoch 1"
-    assert sys.stderr.getvalue() == f"{shown}\nepoch 1\nepoch 1\n"  # type: ignore[attr-defined]
+    assert stream.getvalue() == f"{shown}\nepoch 1\nepoch 1\n"

@@ -13,6 +13,7 @@ if __name__ == "__main__":  # before the imports below, which may swallow except
     end_at_once()
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -72,55 +73,55 @@ def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
         log.warning("skipped %s", reason)
     if not runs:
         raise UserError(f"runs={cfg.runs}: there is no run; pass a folder of runs, a sweep, a pattern or a list")
-    plans: dict[str, Measurement] = {}
-    found: dict[str, dict[str, Any]] = {}
-    broken: dict[str, str] = {}
+    plans: dict[Path, Measurement] = {}
+    found: dict[Path, dict[str, Any]] = {}
+    broken: dict[Path, str] = {}
     for run in runs:
         try:
             plan = planned(cfg, [str(run.path)], announce=run is runs[0])
         except Exception as error:
-            broken[run.name] = described(error)
+            broken[run.path] = described(error)
             continue
         before = plan.before
         if before is None:
-            plans[run.name] = plan
+            plans[run.path] = plan
         else:
-            found[run.name] = before
+            found[run.path] = before
     known = len(found)
     # Together what shares samples, which are then read once.
-    groups: dict[str, list[str]] = {}
-    for name, plan in plans.items():
-        groups.setdefault(plan.samples_key, []).append(name)
+    groups: dict[str, list[Path]] = {}
+    for path, plan in plans.items():
+        groups.setdefault(plan.samples_key, []).append(path)
     with progress(cfg.split or "evaluating", sum(plan.length for plan in plans.values())) as bar:
         end = 0
-        for names in groups.values():
+        for paths in groups.values():
             samples = None
-            for name in names:
-                plan = plans.pop(name)
+            for path in paths:
+                plan = plans.pop(path)
                 end += plan.length
-                bar.set_postfix_str(name)
+                bar.set_postfix_str(path.name)
                 try:
                     if samples is None:
-                        samples = shared_samples(plan) if len(names) > 1 else samples_of(plan, usual_cache(plan))
+                        samples = shared_samples(plan) if len(paths) > 1 else samples_of(plan, usual_cache(plan))
                     make_writable(plan.folder)
                     predictor = predictor_for(plan, cfg, device)
                     measured = measure(predictor, plan.dataset, samples, plan.node, plan.amp, bar.update)
                     write_results(plan.folder, plan.stem, plan.facts, measured, plan.dataset, predictor)
-                    found[name] = plan.facts | as_dict(plan.dataset.labels.names, measured)
+                    found[path] = plan.facts | as_dict(plan.dataset.labels.names, measured)
                 except Exception as error:
-                    broken[name] = described(error)
+                    broken[path] = described(error)
                     bar.update(end - bar.n)
     metrics = ("miou", "dice", "pixel_accuracy", "boundary_iou")
     rows = [
-        [run.name, found[run.name]["split"], *(number(as_nan(found[run.name][key])) for key in metrics)]
+        [run.name, found[run.path]["split"], *(number(as_nan(found[run.path][key])) for key in metrics)]
         for run in runs
-        if run.name in found
+        if run.path in found
     ]
     if rows:
         title = f"{len(rows)} runs, {known} of them measured before"
         log.info("%s", table([["run", "split", "mIoU", "Dice", "pixel accuracy", "boundary IoU"], *rows], title))
     if broken:
-        reasons = [f"{run.path}: {broken[run.name]}" for run in runs if run.name in broken]
+        reasons = [f"{run.path}: {broken[run.path]}" for run in runs if run.path in broken]
         raise PartlyFailed("\n".join([f"{len(broken)} of {len(runs)} runs could not be measured:", *reasons]))
 
 

@@ -184,3 +184,12 @@ def test_mistakes(tmp_path: Path, runs: Path) -> None:
         (["runs=[runs/a,nowhere]"], "there is no folder nowhere"),
     ):
         assert_refused(evaluate_here(*words, cwd=tmp_path), fragment)
+
+
+def test_runs_of_the_same_name_in_two_folders(tmp_path: Path, runs: Path) -> None:
+    shutil.copytree(runs / "b", tmp_path / "other" / "a")
+    done = evaluate_here(f"runs=[{runs / 'a'},{tmp_path / 'other' / 'a'}]", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r"\| +a +\| +val +\| +([\d.]+) ", done.stderr)
+    expected = [miou(tmp_path, Predictor.from_checkpoint(path)) for path in (runs / "a", runs / "b")]
+    assert sorted(map(float, found)) == pytest.approx(sorted(expected), abs=1e-4) and expected[0] != expected[1]

@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from utils.bundled_weights import bundled_names
 from utils.errors import UserError
 from utils.paths import is_there, user_path
 
@@ -22,7 +23,8 @@ def find_run(given: str, key: str) -> str:
     """Return the path of a run or sweep from its path, name, or the beginning of its name.
 
     The name of a folder in experiments/ counts with and without its time: `dice` is `2026-11-28_13-35-49-000000_dice`.
-    More parts, such as the number of a job, may follow. Anything else is returned unchanged.
+    More parts, such as the number of a job, may follow. Anything else is returned unchanged, and so is the name of a
+    network in `weights/`, unless it is the whole name of a folder.
 
     Args:
         given: as typed.
@@ -43,7 +45,8 @@ def find_run(given: str, key: str) -> str:
         folders = [entry for entry in sorted(EXPERIMENTS.iterdir()) if entry.is_dir() and not entry.is_symlink()]
         names = {folder: (folder.name, STAMP.sub("", folder.name, count=1)) for folder in folders}
         found = [folder for folder in folders if parts[0] in names[folder]]
-        found = found or [folder for folder in folders if any(name.startswith(parts[0]) for name in names[folder])]
+        if not found and given not in bundled_names():
+            found = [folder for folder in folders if any(name.startswith(parts[0]) for name in names[folder])]
     found = [folder.joinpath(*parts[1:]) for folder in found if is_there(folder.joinpath(*parts[1:]))]
     if len(found) > 1:
         more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""

@@ -181,6 +181,8 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
     if options.get("freeze_encoder") is True:
         encoder_of(model, "model.freeze_encoder=true").freeze()
     model.input_mean, model.input_std = normalization.mean, normalization.std  # type: ignore[assignment]
+    if channels != 3:
+        model.in_channels = channels  # type: ignore[assignment]  # which networks of libraries do not keep
     return model
 
 

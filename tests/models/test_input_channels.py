@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from timm.models import adapt_input_conv
+from torch import Tensor, nn
 
+from engine.checkpoint import build_model
+from engine.size import multiply_adds
 from models.deeplabv3plus import DeepLabV3Plus
 from models.encoders import EfficientNetEncoder, TimmEncoder
 from models.enet import ENet
@@ -105,3 +108,25 @@ def test_statistics_of_as_many_channels_are_taken(tmp_path: Path) -> None:
 def test_a_wrong_number_of_channels_is_named() -> None:
     with pytest.raises(ValueError, match="images of 1 channels: expected 4; pass the channels of its training"):
         check_images(torch.zeros(1, 1, 32, 32), 4)
+
+
+class Plain(nn.Module):
+    """A network that does not keep the number of its channels, as those of libraries."""
+
+    def __init__(self, num_classes: int, in_channels: int = 3) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(in_channels, num_classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layer(images)
+
+
+def test_a_network_from_a_checkpoint_knows_its_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.checkpoint.trusted_class", lambda *_: Plain)
+    checkpoint = {
+        "config": {"model": {"_target_": "models.plain.Plain"}},
+        "labels": {"names": ["a", "b"]},
+        "normalization": {"mean": [0.5] * 5, "std": [0.2] * 5},
+        "model": Plain(2, 5).state_dict(),
+    }
+    assert multiply_adds(build_model(checkpoint), (8, 8)) == 5 * 2 * 64

@@ -67,7 +67,10 @@ def share(cfg: DictConfig) -> None:
     files = [best, *(run / file for file in FILES if is_file(run / file))]
     files += [path for folder in FOLDERS for path in sorted((run / folder).rglob("*")) if path.is_file()]
 
-    (found,), _ = read_runs([run])
+    runs, skipped = read_runs([run])
+    if not runs:
+        raise UserError(f"run={cfg.run}: {skipped[0]}")
+    found = runs[0]
     environment = found.summary.get("environment") or {}
     note = NOTE.format(
         name=name,
@@ -78,7 +81,7 @@ def share(cfg: DictConfig) -> None:
     )
     with tempfile.TemporaryDirectory() as folder, atomic_path(output) as temporary, ZipFile(temporary, "w") as packed:
         report = Path(folder, "report.html")
-        write_report(report, [found], [], str(cfg.run), sort=None, group_by=None, baseline=None)
+        write_report(report, [found], [], str(cfg.run))
         for path, inside in [*((path, path.relative_to(run).as_posix()) for path in files), (report, report.name)]:
             packed.write(path, f"{name}/{inside}", ZIP_STORED if path.suffix in STORED else ZIP_DEFLATED)
         packed.writestr(f"{name}/README.md", note, ZIP_DEFLATED)

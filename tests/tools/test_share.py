@@ -62,12 +62,16 @@ def test_it_is_used_from_an_empty_folder(tmp_path: Path, finished_run: Path) -> 
         (["run=RUN", "output=run.tar"], ["must be a .zip file"]),
         (["run=RUN", "output=taken.zip"], ["taken.zip exists already", "overwrite=true"]),
         (["run=early"], ["no checkpoints/best.pt"]),
+        (["run=bare"], ["run=bare: ", "summary.json"]),
     ],
 )
 def test_mistakes(tmp_path: Path, finished_run: Path, words: list[str], fragments: list[str]) -> None:
     (tmp_path / "taken.zip").write_text("mine")
     (tmp_path / "early").mkdir()
     (tmp_path / "early" / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "bare" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "bare" / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "bare" / "checkpoints" / "best.pt").write_bytes(b"")
     before = sorted(tmp_path.rglob("*"))
     words = [word.replace("RUN", str(finished_run)) for word in words]
     assert_refused(run_here(share, "share", *words, cwd=tmp_path), *fragments)

@@ -55,8 +55,9 @@ class _ClassSums(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         flat = _flat(logits)
         with torch.autocast(logits.device.type, enabled=False):
-            valid = target.view(len(flat), -1) != IGNORE_INDEX
-            index = target.view(len(flat), -1).where(valid, 0)
+            flat_target = target.reshape(len(flat), -1)
+            valid = flat_target != IGNORE_INDEX
+            index = flat_target.where(valid, 0)
             weight = valid.float()
             shift = _shift(flat)
             e = _exp(flat, shift)

@@ -49,3 +49,12 @@ def test_large_logits_of_ignored_pixels_count_for_nothing(layout: torch.memory_f
     sums = [class_sums(x.contiguous(memory_format=layout), target) for x in (logits, other)]
     for a, b in zip(*sums, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+
+
+@LAYOUTS
+def test_a_target_that_is_a_view(layout: torch.memory_format) -> None:
+    logits, target = example(1, 3)
+    logits, view = logits.contiguous(memory_format=layout), target.mT.contiguous().mT
+    assert not view.is_contiguous()
+    for found, expected in zip(class_sums(logits, view), expected_sums(logits.double(), target), strict=True):
+        torch.testing.assert_close(found.double(), expected.double(), rtol=1e-5, atol=1e-4)

@@ -241,8 +241,8 @@ def _photos(group: Group, metric: str, group_by: Sequence[str]) -> list[Counts]:
         if found is None:
             return []
         held_out = FOLD in group_by and run.config.get("data.folds") and metric == "mIoU"
-        key = [value_of(run, other) for other in group_by if other != FOLD] if held_out else run.name
-        parts.setdefault(shown(key), []).append(found)
+        key = [value_of(run, other) for other in group_by if other != FOLD] if held_out else run.path
+        parts.setdefault(shown([key]), []).append(found)
     return [joined(each) for each in parts.values()]
 
 

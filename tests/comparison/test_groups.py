@@ -153,3 +153,16 @@ def test_the_photos_of_all_folds_are_one_set(folds: list[Run], tmp_path: Path) -
     rows = table([*folds, *runs_in(tmp_path / "other")], "csv", group_by=["data.fold"], sort="optimizer.lr")
     _, second = csv.DictReader(io.StringIO(rows))
     assert float(second["low over photos"]) == pytest.approx(-0.1) == float(second["high over photos"])
+
+
+def test_photos_of_runs_of_the_same_name_are_not_joined(tmp_path: Path) -> None:
+    """Of two rates with a run of seed 0 and 1 each, those of the first in folders of the same name."""
+    unions = np.full((4, 3), 100)
+    for rate, share in ((0.1, 50), (0.2, 60)):
+        for seed in range(2):
+            name = "mine" if rate == 0.1 else f"mine {seed}"
+            run = make_run(tmp_path / f"{rate}-{seed}" / name, share / 100, optimizer__lr=rate, seed=seed)
+            add_evaluation(run, "val", np.full((4, 3), share), unions)
+    runs = [run for folder in sorted(tmp_path.iterdir()) for run in runs_in(folder)]
+    first, _ = csv.DictReader(io.StringIO(table(runs, "csv", group_by=["seed"], sort="optimizer.lr")))
+    assert float(first["low over photos"]) == pytest.approx(-0.1) == float(first["high over photos"])

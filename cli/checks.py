@@ -17,7 +17,7 @@ from utils.groups import options
 
 EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """Packages of requirements-export.txt."""
-TIMING_KEYS = ("batch_size", "device", "threads", "amp", "seconds", "plot")
+TIMING_KEYS = ("batch_size", "device", "threads", "amp", "seconds", "sort", "max_ms", "plot")
 """Keys of tools.benchmark that have no effect unless something is timed."""
 MAY_CHANGE = {
     "resume",

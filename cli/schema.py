@@ -13,6 +13,7 @@ from cli.text_types import FolderName, FreeText, RegularExpression
 from utils.value_types import (
     Backend,
     BatchSize,
+    BenchmarkColumn,
     Device,
     ExportFormat,
     Flag,
@@ -223,6 +224,8 @@ class Benchmark(Keys):
     amp: Precision
     seconds: Rate
     runs: Text | None
+    sort: BenchmarkColumn | None
+    max_ms: Rate | None
     plot: Text | None
     format: Literal["table", "csv", "markdown", "json"]
 

@@ -26,8 +26,19 @@ from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
 from utils.groups import CONF, option, options
 from utils.paths import is_there, png_path, user_path
+from utils.value_types import BenchmarkColumn
 
 log = logging.getLogger("benchmark")
+
+COLUMNS: dict[BenchmarkColumn, str] = {
+    "ms": "median ms",
+    "images_per_second": "images/s",
+    "memory": "peak MiB",
+    "parameters": "parameters",
+    "macs": "MACs",
+    "miou": "mIoU",
+}
+"""Names of the columns that `sort` takes."""
 
 
 class Entry(NamedTuple):
@@ -72,7 +83,8 @@ def benchmark(cfg: DictConfig) -> None:
     cases, where = cases_of(cfg, entries)
     results = dict(zip(cases, measure(cases, cfg.seconds), strict=True))
     pairs = [(entry, case) for entry in entries for case in cases if case.network == entry.network]
-    print(rendered([row_of(entry, case, results[case]) for entry, case in pairs], cfg.format, where))
+    rows = [row_of(entry, case, results[case]) for entry, case in pairs]
+    print(rendered(chosen(rows, cfg.sort, cfg.max_ms), cfg.format, where))
     if plot is not None:
         draw([(entry, case, results[case]) for entry, case in pairs], where, plot)
     problems = [f"{described(case)}: {found.problem}" for case, found in results.items() if found.problem]
@@ -183,6 +195,24 @@ def row_of(entry: Entry, case: Case, found: Result) -> dict[str, Any]:
         "images/s": None if median is None else 1000 * case.batch_size / median,
         "peak MiB": None if found.memory is None else round(found.memory / 2**20),
     }
+
+
+def chosen(rows: list[dict[str, Any]], sort: BenchmarkColumn | None, max_ms: float | None) -> list[dict[str, Any]]:
+    """Return the rows whose median time is at most `max_ms`, the best of a column first, and rows without a value last.
+
+    Raises:
+        UserError: no row is left.
+    """
+    kept = [row for row in rows if max_ms is None or (row["median ms"] is not None and row["median ms"] <= max_ms)]
+    if rows and not kept:
+        fastest = min((row["median ms"] for row in rows if row["median ms"] is not None), default=math.nan)
+        raise UserError(f"max_ms={max_ms:g}: nothing is that fast; the fastest takes {fastest:g} ms")
+    if sort is None:
+        return kept
+    sign = -1 if sort in ("images_per_second", "miou") else 1
+    found = [(row.get(COLUMNS[sort]), row) for row in kept]
+    known = sorted(((sign * value, i) for i, (value, _) in enumerate(found) if value is not None))
+    return [kept[i] for _, i in known] + [row for value, row in found if value is None]
 
 
 def short(milliseconds: float) -> float | int:

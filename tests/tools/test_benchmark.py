@@ -65,6 +65,32 @@ def test_several_sizes() -> None:
     assert rows[0]["parameters"] == rows[1]["parameters"] == pytest.approx(31.04e6, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("words", "models"),
+    [
+        (["sort=ms"], ["unet", "fast_scnn", "enet"]),
+        (["sort=images_per_second"], ["unet", "fast_scnn", "enet"]),
+        (["sort=macs"], ["fast_scnn", "enet", "unet"]),
+        (["sort=memory"], ["enet", "unet", "fast_scnn"]),
+        (["max_ms=20", "sort=parameters"], ["fast_scnn", "unet"]),
+        (["max_ms=20"], ["unet", "fast_scnn"]),
+    ],
+)
+def test_rows_are_sorted_and_filtered(monkeypatch: pytest.MonkeyPatch, words: list[str], models: list[str]) -> None:
+    """The fast U-Net, and the ENet that takes 30 ms, are invented."""
+    found = {"enet": Result([30.0], 1 << 20), "unet": Result([2.0], 2 << 20), "fast_scnn": Result([20.0], 3 << 20)}
+    monkeypatch.setattr("tools.benchmark.measure", lambda cases, seconds: [found[c.network.name] for c in cases])
+    names = f"model=[{','.join(found)}]"
+    done = benchmark_here(names, "backends=eager", "image_size=[64,64]", "format=json", *words)
+    assert [row["model"] for row in json.loads(done.stdout)] == models
+
+
+def test_nothing_is_fast_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.benchmark.measure", lambda cases, seconds: [Result([30.0])])
+    done = benchmark_here("model=enet", "backends=eager", "image_size=[64,64]", "max_ms=20")
+    assert_refused(done, "max_ms=20: nothing is that fast; the fastest takes 30 ms")
+
+
 def test_times_as_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     """Median and 95th percentile of what was measured; a row for each backend and batch."""
     found = [[3.0, 1.0, 2.0, *[2.0] * 96, 50.0], [1500.0, 1600.0, 9999.0]]

@@ -34,21 +34,24 @@ def evaluate(cfg: DictConfig) -> None:
     import cv2
 
     from cli.checkpoints import chosen_checkpoints
-    from cli.measurements import planned, predictor_for, samples_of, usual_cache
+    from cli.measurements import is_exported, planned, predictor_for, samples_of, usual_cache
     from engine.device import choose_device
     from engine.threads import set_threads
     from evaluation.measuring import measure
     from evaluation.results import show, write_results
+    from export import onnx_model
     from utils.memory import keep_freed_memory
 
     keep_freed_memory()
     cv2.setNumThreads(1)  # the network needs the cores
-    device = choose_device(cfg.device)
+    paths = [] if cfg.runs is not None else chosen_checkpoints(cfg.checkpoint)
+    exported = any(is_exported(path) for path in paths)
+    device = onnx_model.choose_device(cfg.device) if exported else choose_device(cfg.device)
     if device.type == "cpu":
         set_threads("auto")
     if cfg.runs is not None:
         return evaluate_runs(cfg, device)
-    plan = planned(cfg, chosen_checkpoints(cfg.checkpoint))
+    plan = planned(cfg, paths)
     predictor = predictor_for(plan, cfg, device)
     samples = samples_of(plan, usual_cache(plan))
     make_writable(plan.folder)

@@ -37,9 +37,11 @@ from evaluation.names import (
     measured_keys,
     output_folder,
 )
+from export.onnx_model import OnnxModel
 from inference.ensemble import ensemble_of
 from inference.predictor import Predictor
 from utils.errors import DataFault, UserError
+from utils.paths import user_path
 
 log = logging.getLogger("evaluate")
 
@@ -89,7 +91,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     Raises:
         UserError: a checkpoint cannot be read, does not fit to the data, or a key is wrong.
     """
-    loaded = [load_checkpoint(path) for path in checkpoints]
+    loaded = [read_network(path) for path in checkpoints]
     first, own = loaded[0], run_node(loaded[0])
     node = data_node(cfg, first, own)
     split = cfg.split or usual_split(node, own)
@@ -107,7 +109,9 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     how = "".join(f", {view}" for view in tta) + (f", window {window[0]}x{window[1]}" if window else "")
     where = f" of {node['root']}" if is_another(node, own) and "root" in node else ""
     epochs = [checkpoint.get("epoch") for checkpoint in loaded]
-    who = f"epoch {epochs[0]}" if len(loaded) == 1 else f"mean of {len(loaded)} networks"
+    who = f"mean of {len(loaded)} networks" if len(loaded) > 1 else f"epoch {epochs[0]}"
+    if is_exported(checkpoints[0]) and len(loaded) == 1:
+        who = Path(checkpoints[0]).name
     facts = {
         "split": split,
         "samples": count,
@@ -136,6 +140,36 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     title = f"{split}{where}, {count} samples, {who}{how}"
     amp = (first["config"].get("trainer") or {}).get("amp")
     return Measurement(list(checkpoints), node, split, dataset, count, folder, stem, title, amp, facts)
+
+
+def is_exported(path: str) -> bool:
+    """Whether a path is that of an ONNX file."""
+    return path.endswith(".onnx")
+
+
+def read_network(path: str) -> dict[str, Any]:
+    """Read a checkpoint, or describe an exported ONNX file in the same way, with its bytes in place of the weights.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not is_exported(path):
+        return load_checkpoint(path)
+    file = user_path(path, "checkpoint")
+    facts = OnnxModel(file).facts
+    return {
+        "config": facts.run_config(),
+        "labels": facts.labels.to_dict(),
+        "normalization": facts.normalization.to_dict(),
+        "image_size": list(facts.image_size),
+        "model": {"file": torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8)},
+    }
+
+
+def _predictor(path: str, loaded: dict[str, Any], device: torch.device, **options: Any) -> Predictor:
+    if is_exported(path):
+        return Predictor.from_checkpoint(path, device, **options)
+    return Predictor.from_loaded(loaded, device, **options)
 
 
 def _check_held_out(split: str, nodes: Sequence[dict[str, Any]]) -> None:
@@ -179,15 +213,16 @@ def predictor_for(planned: Measurement, cfg: DictConfig, device: torch.device) -
     Raises:
         UserError: the networks do not fit together, or do not accept an option.
     """
-    loaded = [load_checkpoint(path) for path in planned.checkpoints]
+    loaded = [read_network(path) for path in planned.checkpoints]
     # Again: a run that still trains may have written a better one.
     planned.facts["weights"] = weights_digest(checkpoint["model"] for checkpoint in loaded)
     planned.facts["device"] = str(device)
     options, node = prediction_options(cfg), planned.node
     if len(loaded) == 1:
-        predictor = Predictor.from_loaded(loaded[0], device, **options)
+        predictor = _predictor(planned.checkpoints[0], loaded[0], device, **options)
     else:
-        members = [Predictor.from_loaded(checkpoint, device) for checkpoint in loaded]
+        pairs = zip(planned.checkpoints, loaded, strict=True)
+        members = [_predictor(path, checkpoint, device) for path, checkpoint in pairs]
         predictor = ensemble_of(members, planned.checkpoints, **options)
     predictor.image_size = node["image_size"][0], node["image_size"][1]
     predictor.fit = node.get("fit", "stretch")

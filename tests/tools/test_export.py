@@ -14,6 +14,7 @@ from PIL import Image
 import tools.export
 from data.synthetic import Synthetic
 from engine.checkpoint import load_checkpoint, save_checkpoint
+from evaluate import evaluate
 from infer import infer
 from inference.predictor import Predictor
 from tests.conftest import run_command
@@ -52,6 +53,22 @@ def light(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("light") / "light.pt"
     save_checkpoint(path, checkpoint)
     return path
+
+
+def test_evaluate_measures_the_file_as_the_checkpoint(light: Path, tmp_path: Path) -> None:
+    done = export_here(light, "output=model.onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    measured = []
+    for name, checkpoint in (("run", light), ("file", "model.onnx")):
+        words = [f"checkpoint={checkpoint}", "data.limit=4", f"output={name}"]
+        done = run_here(evaluate, "evaluate", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (result,) = (tmp_path / name).glob("*.json")
+        measured.append(json.loads(result.read_text()))
+    run, file = measured
+    assert file["samples"] == run["samples"] == 4
+    for key in ("miou", "pixel_accuracy", "boundary_iou", "calibration_error"):
+        assert file[key] == pytest.approx(run[key], abs=1e-3), key
 
 
 @pytest.fixture(scope="module")

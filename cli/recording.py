@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cli.config import in_sweep, options_chosen, overrides, plain
-from cli.resuming import OpenRun, resume_command
+from cli.resuming import OpenRun, resume_command, threads_to_record
 from cli.session import note_training
 from utils.find_run import mark_latest
 from utils.trusted import read_plain
@@ -78,7 +78,7 @@ def _facts(cfg: DictConfig, config: dict[str, Any], run: OpenRun, training: Trai
     from engine import distributed
     from utils.environment import environment
 
-    splits = training.splits
+    splits, found = training.splits, environment(training.trainer.device)
     facts = {
         "name": cfg.name,
         "notes": cfg.notes,
@@ -88,7 +88,7 @@ def _facts(cfg: DictConfig, config: dict[str, Any], run: OpenRun, training: Trai
         "macs": training.macs,
         "seed": cfg.seed,
         "processes": distributed.processes(),
-        "environment": environment(training.trainer.device),
+        "environment": found | {"threads": threads_to_record(run, found["threads"])},
         "samples": {"train": fingerprint(splits.train), "validation": fingerprint(splits.validation)},
     }
     if run.checkpoint is not None:

@@ -84,6 +84,14 @@ def threads_of(cfg: DictConfig, run: OpenRun) -> Any:
     return recorded if isinstance(recorded, int) and 1 <= recorded <= (os.cpu_count() or 1) else chosen
 
 
+def threads_to_record(run: OpenRun, threads: int) -> int | None:
+    """Return the number of threads for summary.json; None if the run has also trained with another number."""
+    if run.checkpoint is None:
+        return threads
+    before = (run.folder.read_summary().get("environment") or {}).get("threads", threads)
+    return threads if before == threads else None
+
+
 def check_resumable(
     run: OpenRun, model: nn.Module, optimizer: Optimizer, metric_columns: list[str], keeps_average: bool
 ) -> None:

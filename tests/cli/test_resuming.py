@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from cli.resuming import OpenRun, threads_of
+from cli.resuming import OpenRun, threads_of, threads_to_record
 from utils.run_folder import RunFolder
 
 
@@ -20,3 +20,21 @@ def test_threads(tmp_path: Path, typed: Any, processes: int | None, expected: An
     ended: dict[str, Any] | None = None if processes is None else {"training": {"processes": [{}] * processes}}
     cfg = OmegaConf.create({"trainer": {"threads": typed}})
     assert threads_of(cfg, OpenRun(folder, ended)) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "resumed", "expected"),
+    [
+        ({"threads": 2}, True, 2),
+        ({"threads": 4}, True, None),
+        ({"threads": None}, True, None),  # it has changed in the run
+        ({}, True, 2),  # of an older version
+        ({"threads": 4}, False, 2),  # of a job that ended before its first checkpoint
+    ],
+)
+def test_a_run_with_several_numbers_of_threads_records_none(
+    tmp_path: Path, before: dict[str, Any], resumed: bool, expected: int | None
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.update_summary(environment=before)
+    assert threads_to_record(OpenRun(folder, {} if resumed else None), 2) == expected

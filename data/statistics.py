@@ -54,7 +54,7 @@ def channel_statistics(
 
     chosen = _evenly_spread(len(dataset), at_most)
     with ThreadPoolExecutor() as pool:
-        bar = tqdm(pool.map(sums, chosen), "statistics", len(chosen), unit="img", leave=False, delay=1)
+        bar = tqdm(pool.map(sums, chosen), "statistics", len(chosen), unit="img", leave=False, delay=1, disable=None)
         pixels, totals, squares = (sum(part[1:], part[0]) for part in zip(*bar, strict=True))
     mean = totals / pixels
     variance = np.maximum(squares / pixels - mean**2, 0)

@@ -83,11 +83,11 @@ def adapt_threads(last: Load) -> Load:
     seconds = now.at - last.at
     if seconds < LEAST_SECONDS:
         return last
-    others = (now.all_programs - last.all_programs) - (now.own - last.own)
+    others = max((now.all_programs - last.all_programs) - (now.own - last.own), 0) / seconds
     before = torch.get_num_threads()
-    found = _threads_for(len(_cores(psutil.cpu_count() or 1)) - max(others, 0) / seconds)
+    found = _threads_for(len(_cores(psutil.cpu_count() or 1)) - others)
     if found != before:
-        log.info("other programs use %.1f cores: %d threads instead of %d", others / seconds, found, before)
+        log.info("other programs use %.1f cores: %d threads instead of %d", others, found, before)
         torch.set_num_threads(found)
     return now
 

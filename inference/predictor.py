@@ -260,11 +260,7 @@ def _only_size(model: nn.Module) -> tuple[int, int] | None:
 
 
 def _check_options(
-    model: nn.Module,
-    tta: Sequence[View],
-    samples: int,
-    window: tuple[int, int] | None,
-    overlap: float,
+    model: nn.Module, tta: Sequence[View], samples: int, window: tuple[int, int] | None, overlap: float
 ) -> None:
     """Check the options of a `Predictor`.
 

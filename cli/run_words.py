@@ -45,9 +45,10 @@ def like_words(words: list[str], like: str) -> list[str]:
     config, choices = config_of_run(run, words, "like"), choices_of_run(run)
     config |= {"resume": None, "sweep": None, "like": None}
     threads = (RunFolder(run).read_summary().get("environment") or {}).get("threads")
-    chosen = config.get("trainer", {}).get("threads", "auto") == "auto"
-    if chosen and isinstance(threads, int) and 1 <= threads <= (os.cpu_count() or 1):
-        config["trainer"]["threads"] = threads
+    trainer: Any = config.get("trainer")  # of a damaged config it may be anything, which is reported later
+    is_left = isinstance(trainer, dict) and trainer.get("threads", "auto") == "auto"
+    if is_left and isinstance(threads, int) and 1 <= threads <= (os.cpu_count() or 1):
+        trainer["threads"] = threads
     replaced = []
     for word in words:
         group, equals, _ = word.lstrip("+").partition("=")

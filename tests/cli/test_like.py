@@ -96,3 +96,13 @@ def test_a_config_that_would_run_code_is_refused(tmp_path: Path, finished_run: P
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "config.yaml").write_text(yaml.safe_dump(config))
     assert_refused(run_here(lambda cfg: None, "train", "like=evil", cwd=tmp_path), "os.system", "beside like=")
+
+
+@pytest.mark.parametrize("trainer", [{}, {"trainer": None}])
+def test_a_config_without_trainer(tmp_path: Path, finished_run: Path, trainer: dict[str, Any]) -> None:
+    config = yaml.safe_load((finished_run / "config.yaml").read_text())
+    del config["trainer"]
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "config.yaml").write_text(yaml.safe_dump(config | trainer))
+    (tmp_path / "damaged" / "summary.json").write_text(json.dumps({"environment": {"threads": 1}}))
+    assert_refused(run_here(lambda cfg: None, "train", "like=damaged", cwd=tmp_path), "trainer")

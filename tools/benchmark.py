@@ -22,10 +22,11 @@ from omegaconf import DictConfig
 
 from cli.launch import launch
 from tools.latency import Case, Network, Result, load, measure
+from utils.bundled_weights import checkpoint_path
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
 from utils.groups import CONF, option, options
-from utils.paths import is_there, png_path, user_path
+from utils.paths import is_there, png_path
 from utils.value_types import BenchmarkColumn
 
 log = logging.getLogger("benchmark")
@@ -108,12 +109,12 @@ def described(case: Case) -> str:
 
 
 def source_of(name: str) -> Path:
-    """Return the file in conf/model/ with this name, else the checkpoint or run folder.
+    """Return the file in conf/model/ with this name, else the checkpoint, run folder or network of `weights/`.
 
     Raises:
         UserError: there is neither.
     """
-    path = user_path(name, "model")
+    path = checkpoint_path(name, "model")
     return path if name not in options("model") and is_there(path) else option("model", name)
 
 

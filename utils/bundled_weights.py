@@ -7,7 +7,7 @@ from pathlib import Path
 from utils.paths import is_there, user_path
 
 FOLDER = Path(__file__).parents[1] / "weights"
-DEFAULT = "enet_camvid"
+DEFAULT = "deeplabv3plus_camvid"
 """The network that infer.py uses if none is given: the one with the best mIoU."""
 
 

@@ -24,7 +24,7 @@ def find_run(given: str, key: str) -> str:
 
     The name of a folder in experiments/ counts with and without its time: `dice` is `2026-11-28_13-35-49-000000_dice`.
     More parts, such as the number of a job, may follow. Anything else is returned unchanged, and so is the name of a
-    network in `weights/`, unless it is the whole name of a folder.
+    network in `weights/`: for a run that is called so, pass its folder or more of its name.
 
     Args:
         given: as typed.
@@ -37,7 +37,7 @@ def find_run(given: str, key: str) -> str:
     if is_there(path) or path.is_absolute():
         return given if path.is_absolute() else str(without_link(path))
     parts = path.parts[1:] if path.parts[:1] == (EXPERIMENTS.name,) else path.parts
-    if not parts or ".." in parts or not EXPERIMENTS.is_dir():
+    if not parts or ".." in parts or not EXPERIMENTS.is_dir() or given in bundled_names():
         return given
     if parts[0] == LATEST:
         found = [without_link(EXPERIMENTS / LATEST)]
@@ -45,7 +45,7 @@ def find_run(given: str, key: str) -> str:
         folders = [entry for entry in sorted(EXPERIMENTS.iterdir()) if entry.is_dir() and not entry.is_symlink()]
         names = {folder: (folder.name, STAMP.sub("", folder.name, count=1)) for folder in folders}
         found = [folder for folder in folders if parts[0] in names[folder]]
-        if not found and given not in bundled_names():
+        if not found:
             found = [folder for folder in folders if any(name.startswith(parts[0]) for name in names[folder])]
     found = [folder.joinpath(*parts[1:]) for folder in found if is_there(folder.joinpath(*parts[1:]))]
     if len(found) > 1:

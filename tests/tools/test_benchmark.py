@@ -91,6 +91,14 @@ def test_nothing_is_fast_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_refused(done, "max_ms=20: nothing is that fast; the fastest takes 30 ms")
 
 
+def test_a_network_of_weights_by_its_name() -> None:
+    (row,) = json.loads(benchmark_here("model=enet_camvid", "image_size=[64,64]", "format=json").stdout)
+    fewer = 19 - 11
+    assert row["parameters"] == 361_434 - fewer * (
+        16 * 3 * 3 + 1
+    )  # weights and bias of the last transposed convolution
+
+
 def test_times_as_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     """Median and 95th percentile of what was measured; a row for each backend and batch."""
     found = [[3.0, 1.0, 2.0, *[2.0] * 96, 50.0], [1500.0, 1600.0, 9999.0]]

@@ -55,12 +55,11 @@ def test_a_path_counts_more_than_a_name(tmp_path: Path) -> None:
     assert find_run("dice", "resume") == "dice"
 
 
-def test_a_network_of_weights_counts_more_than_the_beginning_of_a_name(
-    experiments: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_of_weights_counts_more_than_a_name(experiments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "bundled_names", lambda: ["dic", "dice"])
     assert find_run("dic", "checkpoint") == "dic"
-    assert find_run("dice", "checkpoint") == f"experiments/{FIRST}"
+    assert find_run("dice", "checkpoint") == "dice"
+    assert find_run(FIRST, "checkpoint") == f"experiments/{FIRST}"
 
 
 def test_several_are_listed_in_a_line() -> None:

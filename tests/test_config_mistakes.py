@@ -161,7 +161,7 @@ def test_looking_at_the_config_is_quick_and_leaves_nothing(tmp_path: Path, scrip
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        (["input=."], ["checkpoint is missing", "or model=, weights="]),
+        (["input=.", "labels=x.json"], ["model and weights missing: weights without a checkpoint need"]),
         (["checkpoint=x"], ["input is missing"]),
         (["checkpoint=x", "input=nowhere.jpg"], ["input=nowhere.jpg", "no such file"]),
         (["checkpoint=x", "input=.", "formt=mask"], ["formt", "did you mean 'format'"]),

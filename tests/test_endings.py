@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra._internal.hydra import Hydra
 
 from tests.conftest import runs_in
 from tests.in_process import assert_refused, run_here
@@ -102,24 +101,6 @@ def test_a_sweep_of_nothing(tmp_path: Path, word: str) -> None:
     done = run_here(lambda cfg: None, "train", "--multirun", word, "loss=ce_iou,ce_dice", cwd=tmp_path)
     assert_refused(done, "there is nothing to run")
     assert runs_in(tmp_path) == []
-
-
-def test_a_search_without_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Optuna ends when all its trials have failed."""
-    whole = Hydra.multirun
-
-    def multirun(*args: Any, **options: Any) -> None:
-        whole(*args, **options)
-        raise ValueError("No trials are completed yet.")
-
-    def task(cfg: Any) -> None:
-        raise UserError("it is wrong")
-
-    monkeypatch.setattr(Hydra, "multirun", multirun)
-    done = run_here(task, "train", "--multirun", "seed=0,1", cwd=tmp_path)
-    assert done.returncode == 1 and "jobs 0, 1 failed: it is wrong" in done.stdout
-    lines = done.stderr.splitlines()
-    assert lines[-1].startswith("error: no trial of the search finished")
 
 
 def test_a_disk_that_is_full_when_a_run_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,15 @@ def test_one_photo(tmp_path: Path, finished_run: Path, photo: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([photo.name, "m.png", "m_overlay.png"])
 
 
+def test_without_a_checkpoint_the_best_network_of_weights_is_used(tmp_path: Path, photo: Path) -> None:
+    done = run(f"input={photo}", "output=default.png", "format=mask", cwd=tmp_path)
+    assert done.returncode == 0 and "no checkpoint given: using deeplabv3plus_camvid" in done.stderr, done.stderr
+    named = run(f"input={photo}", "checkpoint=deeplabv3plus_camvid", "output=named.png", "format=mask", cwd=tmp_path)
+    assert named.returncode == 0 and "no checkpoint given" not in named.stderr
+    masks = [np.array(Image.open(tmp_path / name)) for name in ("default.png", "named.png")]
+    assert np.array_equal(*masks) and masks[0].max() < 11
+
+
 def test_names_of_what_is_written(tmp_path: Path, finished_run: Path, photo: Path) -> None:
     base = [f"checkpoint={finished_run}", f"input={photo.name}"]
     assert run(*base, cwd=tmp_path).returncode == 0
@@ -372,7 +381,6 @@ def test_photos_of_every_kind(tmp_path: Path, finished_run: Path, window: str) -
         (["input=a.png", "output=a.png", "overwrite=true"], "this is an input image"),
         (["input=a.png", "output=/proc/x.png"], "nothing can be written there"),
         (["input=a.png", "weights=x.pth"], "leave out"),
-        (["input=a.png", "checkpoint=null"], "pass checkpoint="),
         (["input=a.png", "checkpoint=null", "weights=x.pth"], "model and labels missing"),
         (["input=a.png", "checkpoint=nothing"], "there is no checkpoint"),
     ],

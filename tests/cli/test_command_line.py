@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from cli.command_line import check_plugins, flags_first, hydra_words, swept_groups, value_of, with_new_keys
+from cli.command_line import PLUGINS, check_plugins, flags_first, hydra_words, swept_groups, value_of, with_new_keys
 from cli.config import output_folder, overrides, plain
 from cli.quoting import as_typed, quote, quote_texts
 from tests.in_process import assert_refused, run_here
@@ -173,8 +173,6 @@ def test_keys_that_only_some_options_of_a_sweep_have_may_be_set() -> None:
 
 @pytest.mark.parametrize("word", ["hydra/launcher=joblib", "hydra/sweeper=optuna"])
 def test_plugins_that_are_not_installed(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where there is not one of them: the package that holds them is missing, too."""
-    monkeypatch.setitem(sys.modules, "hydra_plugins", None)
-    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.setitem(sys.modules, PLUGINS[word], None)
     with pytest.raises(UserError, match=rf"{word}: its package is not installed; pip install -r requirements-sweep"):
         check_plugins([word])

@@ -80,10 +80,6 @@ def test_where_a_yaml_file_is_broken(tmp_path: Path) -> None:
         assert message.startswith(place) and "unicode string" not in message and "\n" not in message
 
 
-def test_a_search_without_a_finished_trial() -> None:
-    assert "no trial of the search finished" in explain(ValueError("No trials are completed yet."))
-
-
 @pytest.mark.parametrize(
     ("config", "word", "suggested"),
     [

@@ -59,7 +59,7 @@ def test_the_same_samples_elsewhere(there: Path) -> None:
     ("how", "fragment"),
     [
         ("fewer", "3 train samples, and 4 when the run began"),
-        ("renamed", "names or sizes of the files of the train samples differ"),
+        ("renamed", "the train split has other samples than when the run began"),
         ("edited", "names or sizes of the files of the validation samples differ"),
     ],
 )

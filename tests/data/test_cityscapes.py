@@ -52,7 +52,7 @@ def test_ids_become_train_ids(tmp_path: Path, classes: int) -> None:
 def test_coarse_annotations(tmp_path: Path) -> None:
     make_cityscapes(tmp_path)
     assert len(Cityscapes(str(tmp_path), "train_extra", coarse=True)) == 2
-    with pytest.raises(UserError, match=r"rough masks only; say data\.coarse=true"):
+    with pytest.raises(UserError, match=r"rough masks only; pass data\.coarse=true"):
         Cityscapes(str(tmp_path), "train_extra")
     with pytest.raises(UserError, match=r"Register at .*gtCoarse\.zip"):
         Cityscapes(str(tmp_path), "val", coarse=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import pairs
+from data import bands
 from data.cityscapes import Cityscapes
 from data.cropping import RandomCrop
 from data.images import read_image
@@ -94,7 +94,7 @@ def test_training_reads_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         whole.append(path)
         return read_image(path)
 
-    monkeypatch.setattr(pairs, "read_image", noted)
+    monkeypatch.setattr(bands, "read_image", noted)
     found = [augmented_sample(samples, crop, 0, epoch, 1) for epoch in range(30)]
     assert all(np.array_equal(one.image, other.image) for one, other in zip(found, expected, strict=True))
     assert len(whole) < 15  # crops that end in the last 5 % of the rows need the whole

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from data.bands import RGB
 from data.labels import LabelSet
 from data.samples import Sample
 from engine.loop import TrainingLoop
@@ -53,6 +54,7 @@ class Large:
     """One image of 400x800 with a mask of half that size: the lower half is ignored."""
 
     labels = LabelSet(("left", "right"), ((10, 20, 30), (40, 50, 60)))
+    bands = RGB
 
     def __len__(self) -> int:
         return 1

@@ -70,6 +70,8 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
         training.logger.close(run.folder.read_summary().get("status", "failed"))
     if not in_sweep():
         log.info("masks for your own photos: python infer.py checkpoint=%s input=<photo or folder>", run.folder.path)
+        if cfg.data.get("_target_") == "data.synthetic.Synthetic":
+            log.info("for photos of real streets, with a network of weights/: python infer.py input=<photo or folder>")
 
 
 def _facts(cfg: DictConfig, config: dict[str, Any], run: OpenRun, training: Training) -> dict[str, Any]:

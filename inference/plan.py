@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from data.images import stored_size
 from inference.inputs import described, found_below, listed_in, matches_of, only_images
@@ -15,6 +17,9 @@ from inference.pipeline import BUDGET
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.paths import is_file, is_folder, is_there, user_path
+from utils.value_types import PictureFormat
+
+log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 SUFFIXES = {"probabilities": ".npz"}
@@ -50,7 +55,8 @@ def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[
             raise UserError(
                 f"output={output}: in the photos' own folder, a later run would take masks for photos; choose another"
             )
-        photos = _several(source, found_below(source, place), place or _beside(source), formats)
+        found = without_results_beside(found_below(source, place))
+        photos = _several(source, found, place or _beside(source), formats)
     elif source.suffix.lower() == ".txt" and is_file(source):
         photos = _several(None, listed_in(source), place, formats)
     elif is_there(source) or not glob.has_magic(str(source)):
@@ -62,6 +68,17 @@ def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[
             raise UserError(f"input={given}: no image matches{described(matching, '; it matches ')}")
         photos = _several(None, without_earlier_outputs(chosen, place, formats), place, formats)
     refuse_collisions(photos)
+    return photos
+
+
+def without_results_beside(paths: list[Path]) -> list[Path]:
+    """Return the images of a folder except what infer.py wrote next to single photos of it; log how many those are."""
+    kinds = [*get_args(PictureFormat), "uncertainty"]
+    written = {file for path in paths for file in _beside_photo(path, kinds).values()}
+    photos = [path for path in paths if path not in written]
+    if len(photos) < len(paths):
+        first = next(path for path in paths if path in written)
+        log.info("skipped %d earlier results beside their photos, such as %s", len(paths) - len(photos), first.name)
     return photos
 
 

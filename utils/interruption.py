@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
@@ -15,6 +16,7 @@ T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 IMPORTING = "<frozen importlib._bootstrap>"
+OF_WEAK_REFERENCES = {kind.__init__.__code__.co_filename for kind in (weakref.WeakKeyDictionary, weakref.WeakSet)}
 RETRY_SECONDS = 0.02
 """Interval at which a signal that arrived during an import is tried again."""
 LONGEST_DELAY = 5.0
@@ -114,9 +116,10 @@ def raise_between_imports(
 
 
 def _must_not_raise(frame: FrameType | None) -> bool:
-    """Whether an exception might be swallowed in a frame: it imports a module or runs a `__del__`."""
+    """Whether an exception might be swallowed in a frame: it imports a module, or runs a `__del__` or the callback of a
+    weak reference."""
     while frame is not None:
-        if frame.f_code.co_filename == IMPORTING or frame.f_code.co_name == "__del__":
+        if frame.f_code.co_filename in {IMPORTING, *OF_WEAK_REFERENCES} or frame.f_code.co_name == "__del__":
             return True
         frame = frame.f_back
     return False

@@ -46,6 +46,15 @@ def test_what_an_earlier_run_wrote_into_a_folder_is_not_read(photos: Path) -> No
     assert "photos/masks/a.png" not in files(plan_photos("photos", "photos/masks", ["mask"]))
 
 
+def test_results_beside_single_photos_are_not_read(photos: Path) -> None:
+    """Those of any format, but no other photo with such an ending."""
+    before = [photo.path for photo in plan_photos("photos", None, BOTH)]
+    for name in ("a_mask.png", "a_overlay.png", "a_side_by_side.png", "a_uncertainty.png", "z_mask.png"):
+        shutil.copy(photos / "photos" / "a.jpg", photos / "photos" / name)
+    found = [photo.path for photo in plan_photos("photos", None, BOTH)]
+    assert sorted(found) == sorted([*before, Path("photos/z_mask.png")])
+
+
 def test_patterns_and_lists(photos: Path) -> None:
     assert files(plan_photos("photos/**/*.jpg", None, BOTH)) == {
         "photos/a.jpg": "photos/a_mask.png",

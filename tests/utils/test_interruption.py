@@ -126,6 +126,35 @@ def test_a_signal_in_an_import_ends_at_once(tmp_path: Path, number: int) -> None
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "cleaned up\n", said)
 
 
+WEAK = """
+import os, weakref
+interruption.raise_between_imports()
+
+class Slow(dict):
+    def __delitem__(self, key):
+        os.kill(os.getpid(), {number})
+        time.sleep(0.1)
+        print("removed")
+
+class Key:
+    pass
+
+key, kept = Key(), weakref.WeakKeyDictionary()
+kept.data = Slow()
+kept[key] = 1
+del key
+time.sleep(5)
+print("went on")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_weak_reference_dies_is_raised_after_it(tmp_path: Path, number: int) -> None:
+    """Python drops the exceptions of such a callback."""
+    done = started(tmp_path, WEAK.format(number=int(number)), number)
+    assert done.stdout == "removed\n" and "Exception ignored" not in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("place", ["between", "deleted"])
 def test_a_signal_in_an_import_is_raised_after_it(tmp_path: Path, place: str, number: int) -> None:

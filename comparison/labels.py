@@ -17,11 +17,11 @@ def short_names(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
     names = [_name(run.summary.get("name")) or run.option("model") or run.name for run in runs]
     names = [name.replace("\n", " ") for name in names]
     alike = dict[str, list[dict[str, Any]]]()
-    rows = [{key: value_of(run, key) for key in ("data", *keys)} for run in runs]
+    rows = [{key: value_of(run, key) for key in ("model", "data", *keys)} for run in runs]
     for name, row in zip(names, rows, strict=True):
         alike.setdefault(name, []).append(row)
     tells = {
-        name: [key for key in ("data", *keys) if len({shown(row[key]) for row in others}) > 1][:3]
+        name: [key for key in ("model", "data", *keys) if len({shown(row[key]) for row in others}) > 1][:3]
         for name, others in alike.items()
     }
     longer = [

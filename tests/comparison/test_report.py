@@ -71,6 +71,19 @@ def test_short_names_tell_runs_apart(tmp_path: Path) -> None:
     assert labels == {"a": "ENet, seed 0", "b": "ENet, seed 1 (1)", "c": "ENet, seed 1 (2)", "d": "run d", "e": "run e"}
 
 
+def test_the_model_is_named_where_runs_of_one_name_differ_in_it(tmp_path: Path) -> None:
+    """As in a sweep over models with name=zoo."""
+    for name, model, seed in (("a", "ENet", 0), ("b", "FastSCNN", 0), ("c", "FastSCNN", 1)):
+        options = {"model": model, "data": "Synthetic", "loss": "ce_iou"}
+        change_summary(make_run(tmp_path / "runs" / name, options=options, seed=seed), name="zoo")
+    runs = data_of(tmp_path / "runs", group_by=["seed"])["runs"]
+    assert {run["run"]: run["group"] for run in runs} == {
+        "a": "zoo, model ENet",
+        "b": "zoo, model FastSCNN",
+        "c": "zoo, model FastSCNN",
+    }
+
+
 def test_runs_alike_share_a_group(tmp_path: Path) -> None:
     for name, seed, rate in (("a", 0, 0.004), ("b", 1, 0.004), ("c", 0, 0.1)):
         make_run(tmp_path / "runs" / name, seed=seed, optimizer__lr=rate)

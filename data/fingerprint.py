@@ -27,7 +27,8 @@ def fingerprint(dataset: SegmentationDataset) -> Fingerprint:
     """Return the fingerprint of a data set, whose files are not read. It does not depend on the root."""
     found, names = hashlib.sha256(), hashlib.sha256()
     for index in range(len(dataset)):
-        sizes = [os.stat(path).st_size for path in dataset.files(index)]  # noqa: PTH116 - Path is too slow
+        # A data set of a user may name files that are made later.
+        sizes = [os.stat(path).st_size for path in dataset.files(index) if os.path.exists(path)]  # noqa: PTH110, PTH116
         names.update(f"{dataset.name(index)}\n".encode(errors="surrogateescape"))
         found.update(f"{dataset.name(index)}\0{sizes}\n".encode(errors="surrogateescape"))
     return {"samples": len(dataset), "names": names.hexdigest(), "sha256": found.hexdigest()}

@@ -99,15 +99,15 @@ def test_a_folder_with_a_broken_photo(tmp_path: Path, finished_run: Path) -> Non
 def test_a_photo_is_never_overwritten_and_no_two_masks_are_one_file(tmp_path: Path, finished_run: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
-    for name in ("dog", "dog_overlay"):
-        Image.fromarray(RNG.integers(0, 256, (40, 50, 3), np.uint8)).save(photos / f"{name}.png")
+    for name in ("dog.png", "dog.bmp"):
+        Image.fromarray(RNG.integers(0, 256, (40, 50, 3), np.uint8)).save(photos / name)
     before = {path.name: path.read_bytes() for path in photos.iterdir()}
     for words, fragment in [
-        (["output=out"], "dog_overlay.png would be written for two images"),
-        (["output=photos", "format=mask", "overwrite=true"], "in the photos' own folder"),
-        (["output=/proc/nowhere", "format=mask"], "nothing can be written there"),
+        (["input=photos", "output=out"], "dog.png would be written for two images"),
+        (["input=photos", "output=photos", "format=mask", "overwrite=true"], "in the photos' own folder"),
+        (["input=photos/dog.png", "output=/proc/nowhere/x.png", "format=mask"], "nothing can be written there"),
     ]:
-        done = run(f"checkpoint={finished_run}", "input=photos", *words, cwd=tmp_path)
+        done = run(f"checkpoint={finished_run}", *words, cwd=tmp_path)
         assert done.returncode == 2 and fragment in done.stderr, done.stderr
     assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
 

@@ -83,7 +83,6 @@ def test_damaged_metrics_do_not_stop_it(tmp_path: Path, metrics: str) -> None:
 
 
 def test_a_run_that_is_under_way_is_followed_until_ctrl_c(tmp_path: Path) -> None:
-    training = start_command("train_segmentation.py", "name=live", "trainer.epochs=5000", *TINY, cwd=tmp_path)
     watching = subprocess.Popen(
         [sys.executable, str(ROOT / "compare.py"), "watch=true"],
         cwd=tmp_path,
@@ -91,9 +90,11 @@ def test_a_run_that_is_under_way_is_followed_until_ctrl_c(tmp_path: Path) -> Non
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert watching.stdout is not None
+    first = watching.stdout.readline()
+    training = start_command("train_segmentation.py", "name=live", "trainer.epochs=5000", *TINY, cwd=tmp_path)
     try:
-        assert watching.stdout is not None
-        assert watching.stdout.readline() == "no run in experiments yet\n"
+        assert first == "no run in experiments yet\n"
         deadline, line = time.monotonic() + 200, ""
         while "| live | running " not in line or "/5000" not in line or " s |" not in line:
             assert time.monotonic() < deadline and training.poll() is None

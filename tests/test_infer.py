@@ -61,7 +61,7 @@ def test_without_a_checkpoint_the_best_network_of_weights_is_used(tmp_path: Path
     named = run(f"input={photo}", "checkpoint=deeplabv3plus_camvid", "output=named.png", "format=mask", cwd=tmp_path)
     assert named.returncode == 0 and "no checkpoint given" not in named.stderr
     masks = [np.array(Image.open(tmp_path / name)) for name in ("default.png", "named.png")]
-    assert np.array_equal(*masks) and masks[0].max() < 11
+    assert np.array_equal(masks[0], masks[1]) and masks[0].max() < 11
 
 
 def test_names_of_what_is_written(tmp_path: Path, finished_run: Path, photo: Path) -> None:

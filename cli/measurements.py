@@ -24,10 +24,11 @@ from cli.evaluated_data import (
     usual_split,
 )
 from data.checking import checked_samples
+from data.fingerprint import fingerprint
 from data.labels import LabelSet
 from data.samples import SegmentationDataset
 from engine.checkpoint import load_checkpoint
-from evaluation.identity import photos_digest, result_of, weights_digest
+from evaluation.identity import result_of, weights_digest
 from evaluation.names import (
     checkpoint_part,
     different_parts,
@@ -118,7 +119,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
         "checkpoint": checkpoints[0] if len(loaded) == 1 else list(checkpoints),
         "epoch": epochs[0] if len(loaded) == 1 else epochs,
         "weights": weights_digest(checkpoint["model"] for checkpoint in loaded),
-        "photos": photos_digest(dataset, count),
+        "photos": fingerprint(dataset, count)["sha256"],
         "overrides": overrides(),
         "data": node,
         "tta": tta,

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data.samples import SegmentationDataset
 from evaluation.names import measured_keys
 
 SAME = ("weights", "photos", "split", "tta", "window", "overlap")
@@ -25,15 +24,6 @@ def weights_digest(networks: Iterable[Mapping[str, Tensor]]) -> str:
         for name, tensor in weights.items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def photos_digest(dataset: SegmentationDataset, count: int) -> str:
-    """Return a hash of the first samples of a data set: their names, and the sizes of their files in bytes."""
-    digest = hashlib.sha256()
-    for index in range(count):
-        sizes = [Path(path).stat().st_size for path in dataset.files(index) if Path(path).exists()]
-        digest.update(f"{dataset.name(index)} {sizes}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

@@ -38,7 +38,7 @@ Read this page to know how well the networks segment CamVid, how that was measur
   weights after the last epoch, in half precision, as stored in `weights/`. No epoch is picked.
 - Three networks with Lite0 were compared on `dev` after 6 epochs at 180x240 (mIoU of one seed each: {pilots}). Beyond
   that, learning rates, epochs and augmentation are first guesses: there was no search.
-- Each network was trained with one seed, so differences of one or two points mean little.
+- The number of seeds is in the table of costs. With one seed, differences of one or two points mean little.
 - The whole photo is predicted at 360x480, at a single scale, without flips.
 - ms per image: forward pass of one photo, one thread.
 """
@@ -137,6 +137,7 @@ def results_page(results: list[Result], published: list[dict[str, Any]], trials:
         [row["network"], f"{row['miou']}", row["split"], row["trained_on"], row["pretrained"], row["source"]]
         for row in published
     ]
+    shown = ", ".join(f"`{name}`" for name in bundled_names())
     return "\n".join(
         [
             INTRODUCTION.format(pilots=", ".join(pilots)),
@@ -145,7 +146,7 @@ def results_page(results: list[Result], published: list[dict[str, Any]], trials:
             f"## Cost\n\n{_table([costs, *cost])}\n",
             "## Published\n\nCompare like with like: training split, pre-training and measured split differ.\n",
             _table([["network", "mIoU", "on", "trained on", "pretrained", "source"], *others]) + "\n",
-            "## Pictures\n\nPhotos of val, truth, DeepLabV3+ and ENet.\n\n![Photos and masks](results.jpg)\n",
+            f"## Pictures\n\nPhotos of val, truth, {shown}.\n\n![Photos and masks](results.jpg)\n",
             "## Repeat it\n",
             "```",
             *(f"python train_segmentation.py experiment={result.experiment}" for result in results),

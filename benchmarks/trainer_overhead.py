@@ -1,10 +1,12 @@
 """Overhead of the Trainer over a bare loop with the same network, loss, optimiser and batches in memory.
 
 python -m benchmarks.trainer_overhead
+python -m benchmarks.trainer_overhead --size 360 480 --epochs 4    # CamVid's size, where a step takes long
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -37,15 +39,15 @@ class Batches:
     """Random batches in memory, with the attributes of a `TrainingLoader` that the Trainer reads."""
 
     watched = None
-    image_size = SIZE
 
-    def __init__(self) -> None:
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.image_size = size
         generator = torch.Generator().manual_seed(0)
         self.order = EpochBatches(STEPS * BATCH_SIZE, BATCH_SIZE, seed=0)
         self.batches = [
             TrainingBatch(
-                torch.randint(256, (BATCH_SIZE, 3, *SIZE), generator=generator, dtype=torch.uint8),
-                torch.randint(len(LABELS), (BATCH_SIZE, *SIZE), generator=generator),
+                torch.randint(256, (BATCH_SIZE, 3, *size), generator=generator, dtype=torch.uint8),
+                torch.randint(len(LABELS), (BATCH_SIZE, *size), generator=generator),
                 [f"{step}/{i}" for i in range(BATCH_SIZE)],
             )
             for step in range(STEPS)
@@ -115,14 +117,14 @@ class TimedLoop(TrainingLoop):
         return losses
 
 
-def compare(folder: str, logger: Logger, **options: Any) -> dict[str, float]:
+def compare(folder: str, logger: Logger, size: tuple[int, int], epochs: int, **options: Any) -> dict[str, float]:
     """Return the median seconds of a step of the bare loop and of the Trainer with these options."""
-    trainer = Trainer(epochs=WARMUP + EPOCHS, device="cpu", validate_every=WARMUP + EPOCHS, **options)
+    trainer = Trainer(epochs=WARMUP + epochs, device="cpu", validate_every=WARMUP + epochs, **options)
     components = components_of(trainer)
     logger.begin("benchmark", None, {}, {})
     columns = trainer.metric_columns(components.loss, LABELS)
     record = RunRecord(RunFolder(folder), logger, columns, description={})
-    loop = TimedLoop(trainer, components, Batches(), OneImage(), record)
+    loop = TimedLoop(trainer, components, Batches(size), OneImage(), record)
     keep_freed_memory()  # as `Trainer.fit` does
     with record, loop.stop:
         loop.run()
@@ -131,18 +133,23 @@ def compare(folder: str, logger: Logger, **options: Any) -> dict[str, float]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, nargs=2, default=SIZE, metavar=("H", "W"), help="of the images")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"epochs of {STEPS} steps")
+    given = parser.parse_args()
+    size = (given.size[0], given.size[1])
     rows = [["ENet, CE + soft-IoU, AdamW", "bare loop", "Trainer", "Trainer / bare loop"]]
     with tempfile.TemporaryDirectory() as plain, tempfile.TemporaryDirectory() as full:
         found = {
-            "default": compare(plain, NoLogger()),
+            "default": compare(plain, NoLogger(), size, given.epochs),
             "EMA, TensorBoard, a checkpoint every 5 s": compare(
-                full, TensorBoard(full), ema=True, checkpoint_minutes=5 / 60
+                full, TensorBoard(full), size, given.epochs, ema=True, checkpoint_minutes=5 / 60
             ),
         }
     for name, medians in found.items():
         bare, trainer = medians["bare loop"], medians["Trainer"]
         rows.append([name, milliseconds(bare), milliseconds(trainer), f"{trainer / bare:.3f}"])
-    print(table(rows, f"{BATCH_SIZE} x {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads"))
+    print(table(rows, f"{BATCH_SIZE} x {size[0]}x{size[1]}, {torch.get_num_threads()} threads"))
 
 
 if __name__ == "__main__":

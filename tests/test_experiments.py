@@ -58,8 +58,9 @@ def _swept(job: dict) -> list[str]:
         (WITH_ENCODER, ("model.encoder_weights=null",)),
         (CAMVID, ("data.crop_size=[64,64]", "trainer.validate_every=1")),
         (LITE, ()),
+        (("camvid_ablation",), ("data.train_split=train", "data.val_split=val")),
     ],
-    ids=["plain", "encoder", "camvid", "lite"],
+    ids=["plain", "encoder", "camvid", "lite", "ablation"],
 )
 def test_recipes_run(tmp_path: Path, datasets: Path, names: tuple[str, ...], more: tuple[str, ...]) -> None:
     jobs = sweep(tmp_path, datasets, f"experiment={','.join(names)}", *more)

@@ -45,7 +45,7 @@ MISTAKES = [
     ("name=a/b", ["name=a/b", "without /"]),
     ("data.train_split=123", ["data.train_split=123", "a string", "pass 'data.train_split=\"123\"'"]),
     ("oops", ["oops", "key=value"]),
-    ("resume=nowhere", ["resume=nowhere", "not a run folder"]),
+    ("resume=nowhere", ["resume=nowhere: there is no such run"]),
 ]
 
 
@@ -81,7 +81,7 @@ def test_options_of_models(tmp_path: Path, words: str, fragments: list[str]) -> 
 
 
 def test_resume_with_multirun(tmp_path: Path) -> None:
-    assert_refused(["--multirun", "resume=a"], ["resume=a", "--multirun"], tmp_path)
+    assert_refused(["--multirun", f"resume={tmp_path}"], [f"resume={tmp_path}", "--multirun"], tmp_path)
 
 
 @pytest.fixture
@@ -162,11 +162,11 @@ def test_looking_at_the_config_is_quick_and_leaves_nothing(tmp_path: Path, scrip
     ("words", "fragments"),
     [
         (["input=.", "labels=x.json"], ["model and weights missing: weights without a checkpoint need"]),
-        (["checkpoint=x"], ["input is missing"]),
-        (["checkpoint=x", "input=nowhere.jpg"], ["input=nowhere.jpg", "no such file"]),
-        (["checkpoint=x", "input=.", "formt=mask"], ["formt", "did you mean 'format'"]),
-        (["checkpoint=x", "input=.", "format=[mask,colour]"], ["format", "'side_by_side' or 'probabilities'"]),
-        (["checkpoint=x", "input=."], ["no images"]),
+        (["checkpoint=.."], ["input is missing"]),
+        (["checkpoint=..", "input=nowhere.jpg"], ["input=nowhere.jpg", "no such file"]),
+        (["checkpoint=..", "input=.", "formt=mask"], ["formt", "did you mean 'format'"]),
+        (["checkpoint=..", "input=.", "format=[mask,colour]"], ["format", "'side_by_side' or 'probabilities'"]),
+        (["checkpoint=..", "input=."], ["no images"]),
     ],
 )
 def test_infer(tmp_path: Path, words: list[str], fragments: list[str]) -> None:
@@ -175,4 +175,4 @@ def test_infer(tmp_path: Path, words: list[str], fragments: list[str]) -> None:
 
 def test_a_mask_as_jpeg_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
-    assert_refused(["checkpoint=x", "input=a.jpg", "output=b.jpg"], ["output=b.jpg", ".png"], tmp_path, "infer.py")
+    assert_refused(["checkpoint=..", "input=a.jpg", "output=b.jpg"], ["output=b.jpg", ".png"], tmp_path, "infer.py")

@@ -49,9 +49,9 @@ def test_mistakes(tmp_path: Path, finished_run: Path, photos: Path) -> None:
         assert_refused(done, *words[1:])
         assert not list(tmp_path.glob("experiments/*"))
 
-    refused("distill.teacher=experiments/a", "distill.teacher", "distill=logits or distill=channel")
+    refused("distill.teacher=enet_camvid", "distill.teacher", "distill=logits or distill=channel")
     refused("distill=logits", "distill.teacher", "missing")
-    refused("distill=logits distill.teacher=nowhere", "distill.teacher", "no checkpoint nowhere")
+    refused("distill=logits distill.teacher=nowhere", "distill.teacher=nowhere: there is no such run or file")
     refused(f"distill=channel distill.teacher={finished_run} distill.temperature=0", "temperature=0", "0.1 to 100")
     refused(f"distill=channel distill.teacher={finished_run} distill.weight=-1", "distill.weight=-1")
     of_others = f"data=folder data.root={photos} distill=logits distill.teacher={finished_run}"

@@ -382,7 +382,7 @@ def test_photos_of_every_kind(tmp_path: Path, finished_run: Path, window: str) -
         (["input=a.png", "output=/proc/x.png"], "nothing can be written there"),
         (["input=a.png", "weights=x.pth"], "leave out"),
         (["input=a.png", "checkpoint=null", "weights=x.pth"], "model and labels missing"),
-        (["input=a.png", "checkpoint=nothing"], "there is no checkpoint"),
+        (["input=a.png", "checkpoint=nothing"], "checkpoint=nothing: there is no such run or file"),
     ],
 )
 def test_mistakes(tmp_path: Path, finished_run: Path, words: list[str], fragment: str) -> None:

@@ -33,12 +33,12 @@ PHOTO = str(ROOT / "docs" / "predictions.png")
 COMMANDS = {
     "train": ["train_segmentation.py", "trainer.epochs=1000", *TINY],
     "infer": ["infer.py", "model=unet", f"weights={PHOTO}", f"labels={PHOTO}", f"input={PHOTO}", "output=mask.png"],
-    "evaluate": ["evaluate.py", "checkpoint=nowhere"],
+    "evaluate": ["evaluate.py", "checkpoint=enet_camvid"],
     "compare": ["compare.py", "watch=true"],
     "benchmark": ["tools.benchmark", "model=[enet]"],
     "check_data": ["tools.check_data", "data=synthetic"],
     "find_lr": ["tools.find_lr", "output=lr.png", *TINY[:-1]],
-    "export": ["tools.export", "checkpoint=nowhere", "output=model.onnx"],
+    "export": ["tools.export", "checkpoint=enet_camvid", "output=model.onnx"],
 }
 MODULES = ["omegaconf", "hydra._internal.hydra", "antlr4", "numpy", "torch", "torch._C", "torch.optim", "cv2", "tqdm"]
 QUICK = [

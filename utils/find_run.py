@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 
+from utils import torchrun
 from utils.bundled_weights import bundled_names
 from utils.errors import UserError
 from utils.paths import is_there, user_path
@@ -16,43 +19,90 @@ LATEST = "latest"
 """Name of the link to the run or sweep that was started last. Where links cannot be made, a file with its name."""
 STAMP = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}_")
 LISTED = 4
-"""Folders that a message lists at most."""
+"""Folders or names that a message lists at most."""
 
 
 def find_run(given: str, key: str) -> str:
     """Return the path of a run or sweep from its path, name, or the beginning of its name.
 
     The name of a folder in experiments/ counts with and without its time: `dice` is `2026-11-28_13-35-49-000000_dice`.
-    More parts, such as the number of a job, may follow. Anything else is returned unchanged, and so is the name of a
-    network in `weights/`: for a run that is called so, pass its folder or more of its name.
+    Of several runs of the same name it is the newest, which a note on stderr says. More parts, such as the number of a
+    job, may follow.
 
     Args:
         given: as typed.
         key: the key that it was typed for, for messages.
 
     Raises:
-        UserError: several folders match.
+        UserError: nothing matches, or the beginning of several names.
+    """
+    found = find_runs(given, key)
+    if len(found) == 1:
+        return found[0]
+    if len({_without_stamp(Path(path).parts[1]) for path in found}) > 1:
+        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        listed = ", ".join(found[-LISTED:])
+        raise UserError(f"{key}={given}: {len(found)} folders match: {listed}{more}; pass more of the name")
+    if torchrun.local_rank() == 0:
+        print(f"{key}={given}: {found[-1]}, the newest of {len(found)} with this name", file=sys.stderr)
+    return found[-1]
+
+
+def find_runs(given: str, key: str) -> list[str]:
+    """Return the paths of all runs and sweeps of a name, oldest first, or else of all whose names begin so.
+
+    What exists at the path itself counts more than names. The name of a network in `weights/` is returned unchanged:
+    for a run that is called so, pass its folder or more of its name.
+
+    Args and raises as `find_run`, but several may match.
     """
     path = user_path(given, key)
-    if is_there(path) or path.is_absolute():
-        return given if path.is_absolute() else str(without_link(path))
+    if is_there(path) or path == EXPERIMENTS:
+        return [given if path.is_absolute() else str(without_link(path))]
+    if given in bundled_names():
+        return [given]
     parts = path.parts[1:] if path.parts[:1] == (EXPERIMENTS.name,) else path.parts
-    if not parts or ".." in parts or not EXPERIMENTS.is_dir() or given in bundled_names():
-        return given
+    if path.is_absolute() or not parts or ".." in parts:
+        raise UserError(_nothing_found(given, key, path.name))
     if parts[0] == LATEST:
-        found = [without_link(EXPERIMENTS / LATEST)]
+        folders = [folder for folder in [without_link(EXPERIMENTS / LATEST)] if is_there(folder)]
     else:
-        folders = [entry for entry in sorted(EXPERIMENTS.iterdir()) if entry.is_dir() and not entry.is_symlink()]
-        names = {folder: (folder.name, STAMP.sub("", folder.name, count=1)) for folder in folders}
-        found = [folder for folder in folders if parts[0] in names[folder]]
-        if not found:
-            found = [folder for folder in folders if any(name.startswith(parts[0]) for name in names[folder])]
-    found = [folder.joinpath(*parts[1:]) for folder in found if is_there(folder.joinpath(*parts[1:]))]
-    if len(found) > 1:
-        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
-        listed = ", ".join(map(str, found[-LISTED:]))
-        raise UserError(f"{key}={given}: {len(found)} folders match: {listed}{more}; pass more of the name")
-    return str(found[0]) if found else given
+        names = {folder: (folder.name, _without_stamp(folder.name)) for folder in _folders()}
+        folders = [folder for folder in names if parts[0] in names[folder]]
+        if not folders:
+            folders = [folder for folder in names if any(name.startswith(parts[0]) for name in names[folder])]
+    found = [str(inside) for folder in folders if is_there(inside := folder.joinpath(*parts[1:]))]
+    if folders and not found:
+        raise UserError(f"{key}={given}: there is no {Path(*parts[1:])} in {folders[-1]}")
+    if not found:
+        raise UserError(_nothing_found(given, key, parts[0]))
+    return found
+
+
+def _folders() -> list[Path]:
+    """Return the folders in experiments/, those without a time first, and then the oldest."""
+    if not EXPERIMENTS.is_dir():
+        return []
+    folders = [entry for entry in EXPERIMENTS.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    return sorted(folders, key=lambda folder: (STAMP.match(folder.name) is not None, folder.name))
+
+
+def _without_stamp(name: str) -> str:
+    return STAMP.sub("", name, count=1)
+
+
+def _nothing_found(given: str, key: str, name: str) -> str:
+    """Return a message with the names most like that of a run that does not exist, and those of the newest runs."""
+    newest = list(dict.fromkeys(_without_stamp(folder.name) for folder in reversed(_folders())))
+    takes_files = key in ("checkpoint", "distill.teacher")
+    known = [*newest, *(bundled_names() if takes_files else ())]
+    alike = [other for other in known if len(name) > 2 and name.lower() in other.lower()]
+    alike += get_close_matches(name, known)
+    hint = " or ".join(f"'{other}'" for other in dict.fromkeys(alike[:LISTED]))
+    message = f"{key}={given}: there is no such run{' or file' if takes_files else ''}"
+    message += f"; did you mean {hint}?" if hint else ""
+    runs = f"the newest runs are {', '.join(newest[:LISTED])}" if newest else f"{EXPERIMENTS} has no runs yet"
+    return f"{message}\n{runs}" + (f"; weights/ has {', '.join(bundled_names())}" if takes_files else "")
 
 
 def without_link(path: Path) -> Path:

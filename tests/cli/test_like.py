@@ -78,7 +78,7 @@ def test_threads_that_the_machine_does_not_have(tmp_path: Path, finished_run: Pa
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        (["like=nothing"], ["like=nothing: not a run folder"]),
+        (["like=nothing"], ["like=nothing: there is no such run"]),
         (["like=RUN", "resume=RUN"], ["cannot be combined with resume="]),
         (["like=RUN", "lr=1"], ["lr: unknown key", "optimizer.lr"]),
         (["like=RUN", "experiment=enet_cityscapes"], ["experiment=enet_cityscapes", "leave out like="]),

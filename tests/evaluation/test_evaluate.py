@@ -298,7 +298,7 @@ ABSENT = "cuda" if torch.backends.mps.is_available() else "mps"
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        (["checkpoint=nowhere"], ["there is no checkpoint nowhere", "pass a run folder, a .pt file, or one of"]),
+        (["checkpoint=nowhere"], ["checkpoint=nowhere: there is no such run or file", "weights/ has"]),
         (["checkpoint=camvid"], ["camvid: not a run folder", "best.pt"]),
         (["checkpoint=camvid/val/0.png"], ["0.png: not a checkpoint"]),
         ([], ["checkpoint is missing"]),

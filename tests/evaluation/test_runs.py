@@ -180,8 +180,8 @@ def test_mistakes(tmp_path: Path, runs: Path) -> None:
     for words, fragment in (
         ([], "checkpoint is missing"),
         (["runs=runs", "checkpoint=runs/a"], "pass only one"),
-        (["runs=nowhere"], "runs=nowhere: there is no run"),
-        (["runs=[runs/a,nowhere]"], "there is no folder nowhere"),
+        (["runs=nowhere"], "runs=nowhere: there is no such run"),
+        (["runs=[runs/a,nowhere]"], "runs=nowhere: there is no such run"),
     ):
         assert_refused(evaluate_here(*words, cwd=tmp_path), fragment)
 

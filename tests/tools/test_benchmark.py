@@ -280,7 +280,7 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
         ("plot=out.png runs=experiments", ["plot=out.png: has no effect without timing"]),
         ("plot=out.png backends=eager", ["plot=out.png", "pass runs="]),
         ("plot=out.jpg backends=eager runs=experiments", ["plot=out.jpg: must be a .png file"]),
-        ("runs=nowhere", ["runs=nowhere: there is no run"]),
+        ("runs=nowhere", ["runs=nowhere: there is no such run"]),
     ],
 )
 def test_mistakes(words: str, fragments: list[str]) -> None:

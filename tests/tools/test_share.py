@@ -58,7 +58,7 @@ def test_it_is_used_from_an_empty_folder(tmp_path: Path, finished_run: Path) -> 
     ("words", "fragments"),
     [
         ([], ["run is missing"]),
-        (["run=nothing"], ["run=nothing: not a run folder"]),
+        (["run=nothing"], ["run=nothing: there is no such run"]),
         (["run=RUN", "output=run.tar"], ["must be a .zip file"]),
         (["run=RUN", "output=taken.zip"], ["taken.zip exists already", "overwrite=true"]),
         (["run=early"], ["no checkpoints/best.pt"]),

@@ -38,12 +38,7 @@ def experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("sweep/0", f"experiments/{SWEEP}/0"),
         ("sw/0", f"experiments/{SWEEP}/0"),
         ("here", "experiments/here"),
-        ("nothing", "nothing"),
-        ("sweep/7", "sweep/7"),
-        ("../here", "../here"),
-        ("READ", "READ"),  # a file
-        ("latest", "latest"),
-        (f"/elsewhere/{FIRST}", f"/elsewhere/{FIRST}"),
+        ("experiments", "experiments"),
     ],
 )
 def test_names(given: str, expected: str) -> None:
@@ -60,6 +55,58 @@ def test_a_network_of_weights_counts_more_than_a_name(experiments: Path, monkeyp
     assert find_run("dic", "checkpoint") == "dic"
     assert find_run("dice", "checkpoint") == "dice"
     assert find_run(FIRST, "checkpoint") == f"experiments/{FIRST}"
+
+
+def message_of(given: str, key: str = "resume") -> list[str]:
+    with pytest.raises(UserError) as found:
+        find_run(given, key)
+    return str(found.value).splitlines()
+
+
+NEWEST = "the newest runs are sweep, dice_more, dice, here"
+
+
+@pytest.mark.parametrize(
+    ("given", "first"),
+    [
+        ("nothing", "resume=nothing: there is no such run"),
+        ("../here", "resume=../here: there is no such run; did you mean 'here'?"),
+        ("READ", "resume=READ: there is no such run"),  # a file
+        ("latest", "resume=latest: there is no such run"),
+        (f"/elsewhere/{FIRST}", f"resume=/elsewhere/{FIRST}: there is no such run"),
+        ("dicee", "resume=dicee: there is no such run; did you mean 'dice' or 'dice_more'?"),
+        ("more", "resume=more: there is no such run; did you mean 'dice_more'?"),
+    ],
+)
+def test_a_run_that_does_not_exist(given: str, first: str) -> None:
+    assert message_of(given) == [first, NEWEST]
+
+
+def test_a_job_that_does_not_exist() -> None:
+    assert message_of("sweep/7") == [f"resume=sweep/7: there is no 7 in experiments/{SWEEP}"]
+
+
+def test_a_network_is_offered_where_a_checkpoint_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "bundled_names", lambda: ["enet_camvid"])
+    expected = "checkpoint=enet_canvid: there is no such run or file; did you mean 'enet_camvid'?"
+    assert message_of("enet_canvid", "checkpoint") == [expected, f"{NEWEST}; weights/ has enet_camvid"]
+    assert "did you mean" not in message_of("enet_canvid")[0]
+
+
+def test_before_the_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path / "experiments" / "here")
+    assert message_of("dice") == ["resume=dice: there is no such run", "experiments has no runs yet"]
+
+
+def test_the_newest_of_several_with_the_same_name(experiments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = "experiments/2026-11-04_10-00-00-000001_dice"
+    Path(again, "checkpoints").mkdir(parents=True)
+    assert find_run("dice", "like") == again
+    assert capsys.readouterr() == ("", f"like=dice: {again}, the newest of 2 with this name\n")
+    assert find_run(FIRST, "like") == f"experiments/{FIRST}" and find_run("2026-11-04", "like") == again
+    assert capsys.readouterr() == ("", "")
+    assert module.find_runs("dice", "runs") == [f"experiments/{FIRST}", again]
+    assert module.find_runs("dic", "runs") == [f"experiments/{FIRST}", f"experiments/{SECOND}", again]
 
 
 def test_several_are_listed_in_a_line() -> None:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cli.config import build_network, prediction_options
 from cli.launch import launch
+from cli.nodes import build_network, prediction_options
 from utils.errors import PartlyFailed, UserError
 from utils.paths import is_file, is_folder, is_there, user_path
 

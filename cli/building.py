@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cli.config import build, build_network, plain, pretrained_options
 from cli.data_building import Splits, build_splits, image_size_of, loaders
+from cli.nodes import build, build_network, plain, pretrained_options
 from cli.resuming import OpenRun, check_resumable, check_same_samples, threads_of
 from cli.validation import DISTILL_KEYS, OPTIMIZER_KEYS
 from utils.errors import UserError

@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from cli.config import chosen, option_node, overrides, plain, validation_split
+from cli.current_run import chosen, overrides
+from cli.nodes import option_node, plain, validation_split
 from cli.validation import Origin, check_group
 from data.folder import ALL, Folder, Layout, is_by_share
 from evaluation.names import is_same_place

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from omegaconf import DictConfig
 
-from cli.config import build_dataset, data_advice, overrides, prediction_options
+from cli.current_run import overrides
 from cli.evaluated_data import (
     check_channels,
     check_classes,
@@ -23,6 +23,7 @@ from cli.evaluated_data import (
     usual_node,
     usual_split,
 )
+from cli.nodes import build_dataset, data_advice, prediction_options
 from data.checking import checked_samples
 from data.fingerprint import fingerprint
 from data.labels import LabelSet

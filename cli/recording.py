@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cli.config import in_sweep, options_chosen, overrides, plain
+from cli.current_run import in_sweep, options_chosen, overrides
+from cli.nodes import plain
 from cli.resuming import OpenRun, resume_command, threads_to_record
 from cli.session import note_training
 from utils.find_run import mark_latest

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cli.config import in_sweep, output_folder
+from cli.current_run import in_sweep, output_folder
 from cli.sweep import DONE, best_value
 from utils import torchrun
 from utils.errors import Occupied, UserError

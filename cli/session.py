@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli import sweep
-from cli.config import output_folder
+from cli.current_run import output_folder
 from utils.files import remove_empty_folders
 from utils.paths import is_there
 from utils.run_folder import RunFolder

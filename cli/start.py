@@ -10,24 +10,31 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cli import sweep
-from cli.config import check
+from cli.checks import check_config, differences
+from cli.current_run import typed_words
 from cli.endings import as_user_error
 from cli.explain import explain
+from cli.nodes import plain
 from cli.quoting import quote
+from cli.schema import InputSize
 from cli.session import session
 from cli.sweep_words import RECORD
+from cli.validation import Origin, check_keys
 from utils import torchrun
 from utils.errors import UserError
 from utils.groups import CONF
 from utils.interruption import held_back, raise_between_imports
+from utils.paths import user_path
 from utils.text import cleaned
+from utils.trusted import read_plain
 
 SAVE_SECONDS = 60.0
 """Time for the jobs of a sweep to save their state when it is terminated."""
@@ -99,6 +106,38 @@ def _terminate_jobs() -> None:
     # Do not wait for the processes: those of a launcher may start the next job until this one ends.
     while jobs & sweep.running(session.sweep) and time.monotonic() < deadline:
         time.sleep(0.1)
+
+
+def check(cfg: DictConfig, config_name: str) -> None:
+    """Check all of a config except Hydra's node.
+
+    Raises:
+        UserError: names the first mistake and where it is.
+    """
+    job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    settings = cfg.hydra if "hydra" in cfg else HydraConfig.get()
+    choices = dict(settings.runtime.choices)
+    words = typed_words(settings)
+    typed = {word.partition("=")[0].lstrip("+~") for word in words}
+    origin = Origin(choices, frozenset(typed - choices.keys()))
+    for group, choice in choices.items():
+        if ".." in str(choice).replace("\\", "/").split("/"):  # it becomes part of the name of the run folder
+            raise UserError(f"{group}={choice}: pass an option in conf/{group}/")
+    try:
+        config = plain(job)
+    except OmegaConfBaseException as error:
+        # Such as ${data.image_size[1]} of a size that is wrong itself.
+        values = cast(dict[str, Any], OmegaConf.to_container(job, resolve=False))
+        size = values["data"].get("image_size") if config_name == "train" else None
+        if isinstance(size, list) and not str(error.full_key).startswith("data."):
+            check_keys(InputSize, {"image_size": size}, origin, "data.")
+        raise UserError(explain(error)) from error
+    check_config(config_name, config, origin)
+    if config.get("resume"):
+        run = user_path(config["resume"], "resume")
+        changed = differences(read_plain(run / "config.yaml"), config)
+        if changed:
+            raise UserError(f"resume={config['resume']}: a resumed run keeps its config, but {'; '.join(changed)}")
 
 
 def refuse(error: Exception) -> None:

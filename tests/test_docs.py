@@ -14,7 +14,8 @@ import pytest
 import yaml
 from omegaconf import DictConfig
 
-from cli.config import output_folder, plain
+from cli.current_run import output_folder
+from cli.nodes import plain
 from tests.conftest import ROOT
 from tests.in_process import run_here
 from utils.run_folder import RunFolder

@@ -67,7 +67,7 @@ def test_a_mistake_is_told_once(tmp_path: Path, words: tuple[str, ...]) -> None:
     _, errors = process.communicate(timeout=120)
     said = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert process.returncode != 0 and len(said) == 1, errors
-    assert "cli/config.py" not in errors  # of this program there is no traceback
+    assert "cli/start.py" not in errors  # of this program there is no traceback
     assert runs_in(tmp_path) == []
 
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from cli.building import build_loss, build_optimizer, new_model
-from cli.config import build, build_dataset, chosen, training_split
+from cli.current_run import chosen
 from cli.data_building import input_samples, training_loader
 from cli.launch import launch
+from cli.nodes import build, build_dataset, training_split
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.paths import png_path

@@ -14,8 +14,8 @@ import logging
 
 from omegaconf import DictConfig
 
-from cli.config import build, build_dataset, training_split
 from cli.launch import launch
+from cli.nodes import build, build_dataset, training_split
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.paths import png_path

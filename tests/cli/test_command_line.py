@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from cli.command_line import PLUGINS, check_plugins, flags_first, hydra_words, swept_groups, value_of, with_new_keys
-from cli.config import output_folder, overrides, plain
+from cli.current_run import output_folder, overrides
+from cli.nodes import plain
 from cli.quoting import as_typed, quote, quote_texts
 from tests.in_process import assert_refused, run_here
 from utils.errors import UserError

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from hydra.core.hydra_config import HydraConfig
 
-from cli.config import output_folder, plain
+from cli.current_run import output_folder
+from cli.nodes import plain
 from tests.conftest import CAN_SEARCH, runs_in
 from tests.in_process import assert_refused, run_here
 from utils.errors import Pruned

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 
 from cli import schema
 from cli.checks import check_config
-from cli.config import build, plain
+from cli.nodes import build, plain
 from cli.validation import Origin
 from losses import combinations
 from models.layers import check_share

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from cli import command_line
-from cli.config import build, plain
+from cli.nodes import build, plain
 from cli.sweep_words import INTERPOLATION, merged_words
 from tests.in_process import assert_refused, run_here
 from utils.errors import UserError

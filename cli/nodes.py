@@ -1,4 +1,4 @@
-"""The config of a run: check it, convert it to plain values, build its nodes, and ask Hydra about the run."""
+"""Build what the nodes of a config name."""
 
 from __future__ import annotations
 
@@ -12,26 +12,16 @@ from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from cli.checks import check_config, differences
-from cli.explain import explain
-from cli.quoting import as_typed
-from cli.schema import InputSize
-from cli.validation import LOADER_KEYS, Origin, check_keys, pretrained_keys
+from cli.validation import LOADER_KEYS, pretrained_keys
 from utils.errors import UserError
 from utils.groups import CONF, options
-from utils.paths import user_path
 from utils.signatures import signature_of
-from utils.trusted import locate, read_plain
+from utils.trusted import locate
 
 FOLD, OTHER_FOLDS = "fold", "other_folds"
 """The splits of a cross-validation; as in data/folds.py, which takes long to import."""
-CHOSEN = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "experiment")
-"""Groups whose options are recorded in summary.json."""
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -162,67 +152,3 @@ def data_advice(node: Mapping[str, Any]) -> str:
     own = [f"data.{key}={node[key]}" for key in (*where, *what) if key in node and node[key] != usual.get(key)]
     words = " ".join(shlex.quote(word) for word in own)
     return f"find all mistakes in the data: {f'python -m tools.check_data data={name} {words}'.rstrip()}"
-
-
-def chosen(group: str) -> str | None:
-    """Return the chosen option of a group."""
-    return HydraConfig.get().runtime.choices.get(group)
-
-
-def options_chosen() -> dict[str, str | None]:
-    """Return the chosen option of each group that summary.json records."""
-    return {group: chosen(group) for group in CHOSEN}
-
-
-def typed_words(settings: Any) -> list[str]:
-    """Return the words of the command line, or of a job of a sweep, from Hydra's node."""
-    # Unresolved: OmegaConf would take a word such as `name=${seed}` for an interpolation.
-    return cast(list[str], OmegaConf.to_container(settings.overrides.task, resolve=False))
-
-
-def overrides() -> list[str]:
-    """Return the overrides of this run as typed, in a sweep those of the job."""
-    return [as_typed(word.removeprefix("++")) for word in typed_words(HydraConfig.get())]
-
-
-def in_sweep() -> bool:
-    """Whether this run is a job of a sweep."""
-    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
-
-
-def output_folder() -> Path:
-    """Return the folder of this run, relative to the working directory if it is below it."""
-    folder, here = Path(HydraConfig.get().runtime.output_dir), Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
-
-
-def check(cfg: DictConfig, config_name: str) -> None:
-    """Check all of a config except Hydra's node.
-
-    Raises:
-        UserError: names the first mistake and where it is.
-    """
-    job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    settings = cfg.hydra if "hydra" in cfg else HydraConfig.get()
-    choices = dict(settings.runtime.choices)
-    words = typed_words(settings)
-    typed = {word.partition("=")[0].lstrip("+~") for word in words}
-    origin = Origin(choices, frozenset(typed - choices.keys()))
-    for group, choice in choices.items():
-        if ".." in str(choice).replace("\\", "/").split("/"):  # it becomes part of the name of the run folder
-            raise UserError(f"{group}={choice}: pass an option in conf/{group}/")
-    try:
-        config = plain(job)
-    except OmegaConfBaseException as error:
-        # Such as ${data.image_size[1]} of a size that is wrong itself.
-        values = cast(dict[str, Any], OmegaConf.to_container(job, resolve=False))
-        size = values["data"].get("image_size") if config_name == "train" else None
-        if isinstance(size, list) and not str(error.full_key).startswith("data."):
-            check_keys(InputSize, {"image_size": size}, origin, "data.")
-        raise UserError(explain(error)) from error
-    check_config(config_name, config, origin)
-    if config.get("resume"):
-        run = user_path(config["resume"], "resume")
-        changed = differences(read_plain(run / "config.yaml"), config)
-        if changed:
-            raise UserError(f"resume={config['resume']}: a resumed run keeps its config, but {'; '.join(changed)}")

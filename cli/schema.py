@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from cli.text_types import FolderName, FreeText, RegularExpression
 from utils.value_types import (
     Backend,
     BatchSize,
@@ -17,12 +16,15 @@ from utils.value_types import (
     Device,
     ExportFormat,
     Flag,
+    FolderName,
+    FreeText,
     NonNegative,
     Overlap,
     PictureFormat,
     Positive,
     Precision,
     Rate,
+    RegularExpression,
     Seed,
     Size,
     TableFormat,

@@ -5,12 +5,14 @@ They are strict: "3" is not a number, and 1 is not a flag.
 
 from __future__ import annotations
 
+import re
 import typing
+import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 # Upper limits are far above useful values. They catch typing mistakes.
@@ -40,6 +42,33 @@ Size = Annotated[
     list[Annotated[int, Field(strict=True, ge=SMALLEST_SIDE, le=LARGEST_SIDE)]], Field(min_length=2, max_length=2)
 ]
 """Height and width."""
+
+
+def _folder_name(name: str) -> str:
+    if not 1 <= len(name) <= 100 or len(name.encode()) > 200 or set(name) & set("/\\"):
+        raise ValueError("must be 1 to 100 characters (200 bytes) without / and \\, since a folder is named after it")
+    if name.startswith(".") or "${" in name or any(unicodedata.category(character) == "Cc" for character in name):
+        raise ValueError("must not begin with a dot or hold ${ or control characters, since a folder is named after it")
+    return name
+
+
+def _utf_8(text: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must be valid UTF-8")
+    return text
+
+
+def _regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error})") from error
+    return text
+
+
+FreeText = Annotated[Text, AfterValidator(_utf_8)]
+FolderName = Annotated[FreeText, AfterValidator(_folder_name)]
+RegularExpression = Annotated[Text, AfterValidator(_regular_expression)]
 
 
 def wrong_value(annotation: str | None, value: Any) -> str | None:

@@ -33,13 +33,13 @@ def evaluate(cfg: DictConfig) -> None:
     # Imported here because torch takes seconds: a mistake in the config is reported before.
     import cv2
 
-    from cli.checkpoints import chosen_checkpoints
-    from cli.measurements import is_exported, planned, predictor_for, samples_of, usual_cache
     from engine.device import choose_device
     from engine.threads import set_threads
     from evaluation.measuring import measure
     from evaluation.results import show, write_results
     from export import onnx_model
+    from runs.measurements import is_exported, planned, predictor_for, samples_of, usual_cache
+    from sweeps.checkpoints import chosen_checkpoints
     from utils.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -65,10 +65,10 @@ def evaluate(cfg: DictConfig) -> None:
 
 def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
     """Measure runs that have not been measured so, and print a table of all."""
-    from cli.measurements import Measurement, planned, predictor_for, samples_of, usual_cache
     from comparison.runs import found_runs
     from evaluation.measuring import measure
     from evaluation.results import as_dict, write_results
+    from runs.measurements import Measurement, planned, predictor_for, samples_of, usual_cache
     from utils.tables import number, table
 
     runs, skipped = found_runs(cfg.runs)
@@ -130,7 +130,7 @@ def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
 
 def shared_samples(plan: Any) -> Any:
     """Return samples that are kept in memory for the next network, if there is room."""
-    from cli.measurements import samples_of, usual_cache
+    from runs.measurements import samples_of, usual_cache
 
     try:
         return samples_of(plan, "ram")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from cli.launch import launch
-from cli.nodes import build_network, prediction_options
+from config.nodes import build_network, prediction_options
 from utils.errors import PartlyFailed, UserError
 from utils.paths import is_file, is_folder, is_there, user_path
 
@@ -143,7 +143,6 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     """Build the predictor of a checkpoint, or of a network and its weights."""
     import cv2
 
-    from cli.checkpoints import chosen_checkpoints
     from data.label_files import read_labels
     from engine.checkpoint import load_weights
     from engine.device import choose_device
@@ -154,6 +153,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     from inference.ensemble import ensemble_of
     from inference.predictor import Predictor
     from models.weight_files import read_weights
+    from sweeps.checkpoints import chosen_checkpoints
     from utils.memory import keep_freed_memory
 
     keep_freed_memory()

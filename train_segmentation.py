@@ -18,11 +18,11 @@ from cli.launch import launch
 def train(cfg: DictConfig) -> float:
     """Train the network of a config. Return the best value of the monitored metric."""
     # Imported here because torch takes seconds: a mistake in the config is reported before.
-    from cli.building import build_training
-    from cli.recording import recording
-    from cli.resuming import open_run
     from engine import distributed
     from evaluation.report import report
+    from runs.building import build_training
+    from runs.recording import recording
+    from runs.resuming import open_run
 
     run = open_run(cfg)
     if run.finished is not None:

@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from benchmarks.data import augmentation
-from cli.nodes import build_network, option_node
+from config.nodes import build_network, option_node
 from data.accumulation import Window
 from data.device_loading import DeviceTrainingLoader
 from data.labels import LabelSet

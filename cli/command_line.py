@@ -10,10 +10,10 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from cli.quoting import as_typed, is_list, items_of, quote, quote_texts
 from cli.run_words import like_words, resume_words
-from cli.sweep_words import key_of, merged_words, recorded_words, values_of
-from cli.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys
+from config.quoting import as_typed, is_list, items_of, quote, quote_texts
+from config.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys
+from sweeps.words import key_of, merged_words, recorded_words, values_of
 from utils.errors import UserError
 from utils.find_run import find_run
 from utils.groups import CONF, options

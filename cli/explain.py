@@ -10,7 +10,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
-from cli.validation import OPTIMIZER_KEYS, Config, key_hint, key_typed_for, pretrained_keys
+from config.validation import OPTIMIZER_KEYS, Config, key_hint, key_typed_for, pretrained_keys
 from utils.errors import did_you_mean
 
 

@@ -19,14 +19,15 @@ import hydra
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from cli import command_line, sweep
-from cli.current_run import in_sweep, options_chosen, output_folder, overrides
+from cli import command_line
 from cli.endings import as_user_error, ending_of
 from cli.explain import explain
 from cli.help import asks_for_help, explained
-from cli.nodes import data_advice, plain
-from cli.session import session
 from cli.start import check, leave_report_to_first_process, refuse
+from config.current_run import in_sweep, options_chosen, output_folder, overrides
+from config.nodes import data_advice, plain
+from runs.session import session
+from sweeps import sweep
 from utils import console, torchrun
 from utils.errors import DataFault, LostProcess, Occupied, UserError, without_addresses
 from utils.files import lock_folder, remove_empty_folders

@@ -8,8 +8,8 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from cli.quoting import quote
-from cli.schema import Train
+from config.quoting import quote
+from config.schema import Train
 from utils.checked import shown
 from utils.errors import UserError
 from utils.groups import CONF

@@ -17,17 +17,17 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cli import sweep
-from cli.checks import check_config, differences
-from cli.current_run import typed_words
 from cli.endings import as_user_error
 from cli.explain import explain
-from cli.nodes import plain
-from cli.quoting import quote
-from cli.schema import InputSize
-from cli.session import session
-from cli.sweep_words import RECORD
-from cli.validation import Origin, check_keys
+from config.checks import check_config, differences
+from config.current_run import typed_words
+from config.nodes import plain
+from config.quoting import quote
+from config.schema import InputSize
+from config.validation import Origin, check_keys
+from runs.session import session
+from sweeps import sweep
+from sweeps.words import RECORD
 from utils import torchrun
 from utils.errors import UserError
 from utils.groups import CONF

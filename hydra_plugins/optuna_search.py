@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 
 class OptunaSearch(Sweeper):
-    """Search the best values with Optuna; `cli.search.search` does it.
+    """Search the best values with Optuna; `sweeps.search.search` does it.
 
     Args:
         options: the keys of conf/hydra/sweeper/optuna.yaml.
@@ -31,6 +31,6 @@ class OptunaSearch(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        from cli.search import search  # Hydra imports this module at every start
+        from sweeps.search import search
 
         search(self, arguments)

@@ -1,7 +1,7 @@
 """The losses that a config can name: functions from options to a `WeightedSum`.
 
 `class_weights` is one number per class for the cross-entropy, or None. In a config it can also be the name of a formula
-in `losses.class_weights`; `cli/building.py` replaces it by the numbers for the training split. `auxiliary_weight` is
+in `losses.class_weights`; `runs/building.py` replaces it by the numbers for the training split. `auxiliary_weight` is
 the weight of each of a network's auxiliary logits, if it has any.
 """
 

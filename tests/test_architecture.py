@@ -20,9 +20,13 @@ MAY_IMPORT = {
     "inference": {"export", "engine", "visualization", "data", "utils"},
     "evaluation": {"inference", "engine", "visualization", "data", "utils"},
     "comparison": {"utils"},
+    "config": {"engine", "data", "utils"},
+    "sweeps": {"config", "comparison", "utils"},
+    "runs": {"sweeps", "config", "evaluation", "inference", "export", "engine", "losses", "models", "data", "utils"},
+    "cli": {"runs", "sweeps", "config", "engine", "utils"},
 }
-"""Folder -> the folders that its modules may import, themselves aside. Entry points, tools, benchmarks and cli, which
-build what a config names, may import all of them, and nothing imports those."""
+"""Folder -> the folders that its modules may import, themselves aside. Entry points, tools and benchmarks may import
+all of them, and nothing imports those."""
 
 
 def imported(path: Path) -> set[str]:
@@ -34,7 +38,13 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
     own = {entry.stem for entry in ROOT.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").exists()}
-    return names & (own | {"cli", "tools", "benchmarks", "tests"})
+    return names & (own | {"tools", "benchmarks", "tests"})
+
+
+def test_the_folders_have_an_order() -> None:
+    folders = list(MAY_IMPORT)
+    for position, folder in enumerate(folders):
+        assert MAY_IMPORT[folder] <= set(folders[:position]), folder
 
 
 @pytest.mark.parametrize("folder", list(MAY_IMPORT))
@@ -46,6 +56,6 @@ def test_a_folder_imports_only_what_lies_below_it(folder: str) -> None:
 
 def test_no_entry_point_is_imported() -> None:
     entries = {path.stem for path in ROOT.glob("*.py")}
-    for folder in (*MAY_IMPORT, "cli", "tools", "benchmarks"):
+    for folder in (*MAY_IMPORT, "tools", "benchmarks"):
         for path in sorted(Path(ROOT, folder).rglob("*.py")):
             assert not imported(path) & entries, path.relative_to(ROOT)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cli.nodes import build_network
+from config.nodes import build_network
 from evaluate import evaluate
 from infer import infer
 from tests.conftest import TINY, runs_in

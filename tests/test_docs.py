@@ -14,8 +14,8 @@ import pytest
 import yaml
 from omegaconf import DictConfig
 
-from cli.current_run import output_folder
-from cli.nodes import plain
+from config.current_run import output_folder
+from config.nodes import plain
 from tests.conftest import ROOT
 from tests.in_process import run_here
 from utils.run_folder import RunFolder

@@ -227,7 +227,7 @@ sys.path.insert(0, sys.argv.pop(1))
 
 import hydra.core.utils
 
-from cli.current_run import output_folder
+from config.current_run import output_folder
 from cli.launch import launch
 
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cli.current_run import chosen
 from cli.launch import launch
-from cli.nodes import build_dataset, dataset_class, plain, training_split, validation_split
+from config.current_run import chosen
+from config.nodes import build_dataset, dataset_class, plain, training_split, validation_split
 from utils.errors import DataFault, NotThere, PartlyFailed, UserError
 from utils.files import atomic_write, make_writable
 from utils.paths import user_path

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from cli.evaluated_data import check_channels, check_classes, data_node, run_node
 from cli.launch import launch
-from cli.nodes import build_dataset, training_split, validation_split
+from config.nodes import build_dataset, training_split, validation_split
+from runs.evaluated_data import check_channels, check_classes, data_node, run_node
 from utils.errors import PartlyFailed, UserError
 from utils.files import atomic_write, make_writable
 from utils.paths import is_file, is_folder, is_there, user_path

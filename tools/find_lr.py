@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from cli.building import build_loss, build_optimizer, new_model
-from cli.current_run import chosen
-from cli.data_building import input_samples, training_loader
 from cli.launch import launch
-from cli.nodes import build, build_dataset, training_split
+from config.current_run import chosen
+from config.nodes import build, build_dataset, training_split
+from runs.building import build_loss, build_optimizer, new_model
+from runs.data_building import input_samples, training_loader
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.paths import png_path

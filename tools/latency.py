@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.nodes import build_network, option_node
+from config.nodes import build_network, option_node
 from utils.errors import UserError
 from utils.value_types import Backend
 

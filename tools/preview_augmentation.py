@@ -15,7 +15,7 @@ import logging
 from omegaconf import DictConfig
 
 from cli.launch import launch
-from cli.nodes import build, build_dataset, training_split
+from config.nodes import build, build_dataset, training_split
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.paths import png_path

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from cli.command_line import PLUGINS, check_plugins, flags_first, hydra_words, swept_groups, value_of, with_new_keys
-from cli.current_run import output_folder, overrides
-from cli.nodes import plain
-from cli.quoting import as_typed, quote, quote_texts
+from config.current_run import output_folder, overrides
+from config.nodes import plain
+from config.quoting import as_typed, quote, quote_texts
 from tests.in_process import assert_refused, run_here
 from utils.errors import UserError
 from utils.run_folder import RunFolder

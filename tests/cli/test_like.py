@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 
-from cli.current_run import options_chosen
-from cli.nodes import plain
+from config.current_run import options_chosen
+from config.nodes import plain
 from engine.checkpoint import load_checkpoint
 from tests.conftest import runs_in
 from tests.in_process import assert_refused, run_here

@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 import data.download
-from cli.nodes import build_dataset
+from config.nodes import build_dataset
 from data import coco_download
 from data.coco import COCO
 from tests.conftest import ROOT

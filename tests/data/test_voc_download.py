@@ -14,7 +14,7 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
 import data.download
-from cli.nodes import build_dataset
+from config.nodes import build_dataset
 from data import voc_download
 from data.labels import voc_colors
 from data.voc import VOC

@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cli.nodes import build
+from config.nodes import build
 from data.accumulation import Window
 from data.loading import TrainingBatch
 from engine.options import TrainerOptions

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cli.validation import LOADER_KEYS
+from config.validation import LOADER_KEYS
 from data.folder import Folder
 from evaluation.names import LONGEST, UNMEASURED, checkpoint_part, different_parts, file_stem, output_folder
 from tests.data.layouts import make_folder, photo

@@ -8,7 +8,7 @@ import efficientnet_pytorch
 import pytest
 import torch
 
-from cli.checks import CLASSIFIERS
+from config.checks import CLASSIFIERS
 from models.efficientnet import EfficientNet
 from models.encoders import EFFICIENTNETS
 from tests.models.tester import loaded, noise, settled

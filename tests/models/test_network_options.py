@@ -10,7 +10,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from cli.validation import pretrained_keys
+from config.validation import pretrained_keys
 from engine.checkpoint import load_checkpoint
 from models.efficientnet import EfficientNet
 from tests.conftest import ROOT, TINY, runs_in

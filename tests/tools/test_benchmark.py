@@ -256,7 +256,7 @@ def test_a_run_in_place_of_a_name(finished_run: Path) -> None:
 
 
 def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cli import checks
+    from config import checks
 
     monkeypatch.setattr(checks, "find_spec", lambda name: None if name == "onnxruntime" else name)
     assert_refused(

@@ -208,7 +208,7 @@ def test_mistakes(tmp_path: Path, finished_run: Path, words: list[str], fragment
 
 
 def test_without_its_packages(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.checks.find_spec", lambda name: None if name.startswith("onnx") else name)
+    monkeypatch.setattr("config.checks.find_spec", lambda name: None if name.startswith("onnx") else name)
     done = export_here(finished_run, "output=m.onnx", cwd=tmp_path)
     assert_refused(done, "format=onnx: onnx and onnxscript and onnxruntime not installed", "requirements-export.txt")
 

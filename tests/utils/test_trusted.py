@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from cli import command_line
-from cli.nodes import build, plain
-from cli.sweep_words import INTERPOLATION, merged_words
+from config.nodes import build, plain
+from sweeps.words import INTERPOLATION, merged_words
 from tests.in_process import assert_refused, run_here
 from utils.errors import UserError
 from utils.groups import CONF

@@ -6,8 +6,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli import sweep
-from cli.current_run import output_folder
+from config.current_run import output_folder
+from sweeps import sweep
 from utils.files import remove_empty_folders
 from utils.paths import is_there
 from utils.run_folder import RunFolder

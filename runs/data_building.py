@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from cli.nodes import build, build_dataset, training_split, validation_split
+from config.nodes import build, build_dataset, training_split, validation_split
 from utils.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from importlib.util import find_spec
 
-from cli.schema import SCHEMAS
-from cli.validation import GROUPS, Config, Origin, check_group, check_keys, key_typed_for
+from config.schema import SCHEMAS
+from config.validation import GROUPS, Config, Origin, check_group, check_keys, key_typed_for
 from utils.checked import shown
 from utils.errors import UserError, did_you_mean
 from utils.flat import flattened

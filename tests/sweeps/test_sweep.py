@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from cli.command_line import hydra_words, with_plugin_defaults
-from cli.sweep import check_same_config, is_finished, note_refused, summary
-from cli.sweep_words import merged_words, recorded_words
+from sweeps.sweep import check_same_config, is_finished, note_refused, summary
+from sweeps.words import merged_words, recorded_words
 from tests.conftest import CAN_SEARCH
 from tests.in_process import run_here
 from train_segmentation import train
@@ -197,7 +197,7 @@ def test_a_damaged_job_is_left_alone(tmp_path: Path, file: str) -> None:
     ],
 )
 def test_a_search_looks_for_the_least_loss_and_the_highest_metric(monitor: str, direction: str) -> None:
-    from cli.search import direction_of
+    from sweeps.search import direction_of
 
     assert direction_of({"direction": None}, monitor) == direction
     assert direction_of({"direction": "minimize"}, monitor) == "minimize"

@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from cli.current_run import chosen, overrides
-from cli.nodes import option_node, plain, validation_split
-from cli.validation import Origin, check_group
+from config.current_run import chosen, overrides
+from config.nodes import option_node, plain, validation_split
+from config.validation import Origin, check_group
 from data.folder import ALL, Folder, Layout, is_by_share
 from evaluation.names import is_same_place
 from utils.checked import shown

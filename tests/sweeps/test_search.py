@@ -12,8 +12,8 @@ import pytest
 import yaml
 from hydra.core.hydra_config import HydraConfig
 
-from cli.current_run import output_folder
-from cli.nodes import plain
+from config.current_run import output_folder
+from config.nodes import plain
 from tests.conftest import CAN_SEARCH, runs_in
 from tests.in_process import assert_refused, run_here
 from utils.errors import Pruned
@@ -27,7 +27,7 @@ RATE = "optimizer.lr=tag(log,interval(1e-4,1e-1))"
 def test_the_grammar_of_hydra_spans_the_space() -> None:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    from cli.search_space import space_of
+    from sweeps.search_space import space_of
 
     words = {
         "a=x,y": CategoricalDistribution(["x", "y"]),
@@ -142,7 +142,7 @@ def test_jobs_of_a_batch_are_started_together(tmp_path: Path) -> None:
 
 def simulated(cfg: Any) -> None:
     """Train six epochs whose metric rises to the rate of the job times 10."""
-    from cli.search import pruning
+    from sweeps.search import pruning
 
     folder = RunFolder(output_folder())
     is_pruned = pruning(plain(HydraConfig.get().sweeper), folder.path, "val/miou", 6)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from cli.resuming import OpenRun, threads_of, threads_to_record
+from runs.resuming import OpenRun, threads_of, threads_to_record
 from utils.run_folder import RunFolder
 
 

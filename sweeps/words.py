@@ -11,9 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
-from cli.checks import MAY_CHANGE
-from cli.quoting import as_typed
-from cli.schema import Train
+from config.checks import MAY_CHANGE
+from config.quoting import as_typed
+from config.schema import Train
 from utils.errors import UserError
 from utils.groups import CONF
 from utils.paths import is_file

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from cli.quoting import as_typed
+from config.quoting import as_typed
 
 CHOSEN = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "experiment")
 """Groups whose options are recorded in summary.json."""

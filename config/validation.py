@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from cli.schema import TYPED_AS, Loader, ParameterGroups, Teacher
+from config.schema import TYPED_AS, Loader, ParameterGroups, Teacher
 from engine.options import TrainerOptions
 from utils.checked import shown
 from utils.errors import UserError, did_you_mean

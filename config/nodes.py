@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from cli.validation import LOADER_KEYS, pretrained_keys
+from config.validation import LOADER_KEYS, pretrained_keys
 from utils.errors import UserError
 from utils.groups import CONF, options
 from utils.signatures import signature_of

@@ -11,19 +11,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from omegaconf import DictConfig
 
-from cli.current_run import overrides
-from cli.evaluated_data import (
-    check_channels,
-    check_classes,
-    data_node,
-    is_another,
-    kind_of_data,
-    log_subset,
-    run_node,
-    usual_node,
-    usual_split,
-)
-from cli.nodes import build_dataset, data_advice, prediction_options
+from config.current_run import overrides
+from config.nodes import build_dataset, data_advice, prediction_options
 from data.checking import checked_samples
 from data.fingerprint import fingerprint
 from data.labels import LabelSet
@@ -42,6 +31,17 @@ from evaluation.names import (
 from export.onnx_model import OnnxModel
 from inference.ensemble import ensemble_of
 from inference.predictor import Predictor
+from runs.evaluated_data import (
+    check_channels,
+    check_classes,
+    data_node,
+    is_another,
+    kind_of_data,
+    log_subset,
+    run_node,
+    usual_node,
+    usual_split,
+)
 from utils.errors import DataFault, UserError
 from utils.paths import user_path
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cli.current_run import in_sweep, output_folder
-from cli.sweep import DONE, best_value
+from config.current_run import in_sweep, output_folder
+from sweeps.sweep import DONE, best_value
 from utils import torchrun
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from cli.data_building import Splits
+    from runs.data_building import Splits
 
 log = logging.getLogger(__name__)
 

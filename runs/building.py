@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from cli.data_building import Splits, build_splits, image_size_of, loaders
-from cli.nodes import build, build_network, plain, pretrained_options
-from cli.resuming import OpenRun, check_resumable, check_same_samples, threads_of
-from cli.validation import DISTILL_KEYS, OPTIMIZER_KEYS
+from config.nodes import build, build_network, plain, pretrained_options
+from config.validation import DISTILL_KEYS, OPTIMIZER_KEYS
+from runs.data_building import Splits, build_splits, image_size_of, loaders
+from runs.resuming import OpenRun, check_resumable, check_same_samples, threads_of
 from utils.errors import UserError
 from utils.paths import user_path
 

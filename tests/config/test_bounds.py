@@ -11,10 +11,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from cli import schema
-from cli.checks import check_config
-from cli.nodes import build, plain
-from cli.validation import Origin
+from config import schema
+from config.checks import check_config
+from config.nodes import build, plain
+from config.validation import Origin
 from losses import combinations
 from models.layers import check_share
 from tests.in_process import assert_refused, run_here
@@ -162,7 +162,7 @@ class Failing:
 
 @pytest.mark.parametrize("how", ["key", "runtime", "memory", "none", "other"])
 def test_whatever_a_constructor_raises_is_the_users(tmp_path: Path, how: str) -> None:
-    node = {"_target_": "tests.utils.test_bounds.Failing", "how": how}
+    node = {"_target_": "tests.config.test_bounds.Failing", "how": how}
     done = run_here(lambda cfg: build(node, "model"), "train", cwd=tmp_path)
     assert_refused_in_run(done, "model: Failing: ")
     assert not list(tmp_path.glob("experiments/*"))
@@ -173,7 +173,7 @@ def assert_refused_in_run(done: Any, fragment: str) -> None:
     assert done.returncode == 2 and fragment in done.stdout + done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("target", ["tests.utils.test_nothing.X", "tests.utils.test_bounds.Nothing", "os.path.sep"])
+@pytest.mark.parametrize("target", ["tests.config.test_nothing.X", "tests.config.test_bounds.Nothing", "os.path.sep"])
 def test_a_target_that_cannot_be_built(target: str) -> None:
     with pytest.raises(UserError, match=f"_target_={target}: "):
         build({"_target_": target}, "model")

@@ -19,9 +19,9 @@ from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from cli.checkpoints import HIGHER_IS_BETTER
-from cli.search_space import Space, space_of
-from cli.sweep import DONE, best_value
+from sweeps.checkpoints import HIGHER_IS_BETTER
+from sweeps.search_space import Space, space_of
+from sweeps.sweep import DONE, best_value
 from utils.errors import UserError
 from utils.run_folder import RunFolder, write_text
 

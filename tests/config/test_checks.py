@@ -1,7 +1,7 @@
 from typing import Any
 
-from cli.checks import differences
-from cli.validation import Origin
+from config.checks import differences
+from config.validation import Origin
 
 
 def test_differences_see_changes_additions_and_removals() -> None:

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cli.checks import differences
-from cli.sweep_words import SWEEP_MAY_CHANGE
+from config.checks import differences
+from sweeps.words import SWEEP_MAY_CHANGE
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
 from utils.run_folder import RunFolder

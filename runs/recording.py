@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cli.current_run import in_sweep, options_chosen, overrides
-from cli.nodes import plain
-from cli.resuming import OpenRun, resume_command, threads_to_record
-from cli.session import note_training
+from config.current_run import in_sweep, options_chosen, overrides
+from config.nodes import plain
+from runs.resuming import OpenRun, resume_command, threads_to_record
+from runs.session import note_training
 from utils.find_run import mark_latest
 from utils.trusted import read_plain
 
 if TYPE_CHECKING:
-    from cli.building import Training
     from engine.run_record import RunRecord
+    from runs.building import Training
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ def _pruning(cfg: DictConfig, run: OpenRun) -> Any:
     options = plain(HydraConfig.get().sweeper) if in_sweep() else {}
     if options.get("pruner", "none") == "none":
         return None
-    from cli.search import pruning
+    from sweeps.search import pruning
 
     return pruning(options, run.folder.path, str(cfg.trainer.monitor), cfg.trainer.epochs)
 

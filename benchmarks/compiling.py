@@ -8,19 +8,17 @@ One thread. CPU time counts the C++ compiler; compile caches are not used.
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # before torch: workers would outlive the measurement
-os.environ.setdefault("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
-
 import argparse
 import copy
 import math
+import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch._inductor import config as inductor
 
 from benchmarks.networks import CLASSES, NETWORKS
 from benchmarks.timing import interleaved, seconds
@@ -33,7 +31,8 @@ HEAD = ["network", "eager step", "compiled", "compiled / eager", "to compile", "
 
 def cpu_seconds() -> float:
     """Return the CPU time of this process and of its children that have ended."""
-    return sum(os.times()[:4])
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 def step_of(network: nn.Module, call: Callable[[Tensor], Tensor], images: Tensor, target: Tensor) -> Callable[[], None]:
@@ -49,8 +48,8 @@ def step_of(network: nn.Module, call: Callable[[Tensor], Tensor], images: Tensor
     return step
 
 
-def row_of(name: str, shape: tuple[int, int, int], images_per_epoch: int, rounds: int) -> list[str]:
-    """Return the row of a network for batches of `shape` (N, H, W)."""
+def times_of(name: str, shape: tuple[int, int, int], rounds: int) -> dict[str, float]:
+    """Return the seconds of an eager step, of a compiled one, and of the first compiled one, on images (N, H, W)."""
     generator = torch.Generator().manual_seed(0)
     n, height, width = shape
     images = torch.randn(n, 3, height, width, generator=generator).contiguous(memory_format=torch.channels_last)
@@ -62,9 +61,13 @@ def row_of(name: str, shape: tuple[int, int, int], images_per_epoch: int, rounds
         "compiled": step_of(compiled, torch.compile(compiled), images, target),
     }
     first = seconds(steps["compiled"], cpu_seconds)
-    times = interleaved(steps, rounds, warmup=1, clock=cpu_seconds)
-    compiling = first - times["compiled"]
-    saved = (times["eager"] - times["compiled"]) * math.ceil(images_per_epoch / n)
+    return interleaved(steps, rounds, warmup=1, clock=cpu_seconds) | {"first": first}
+
+
+def row_of(name: str, times: dict[str, float], steps_per_epoch: int) -> list[str]:
+    """Return the row of a network from its `times_of`."""
+    compiling = times["first"] - times["compiled"]
+    saved = (times["eager"] - times["compiled"]) * steps_per_epoch
     return [
         name,
         f"{times['eager']:.2f} s",
@@ -86,7 +89,10 @@ def main(words: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     shape = (arguments.batch, *arguments.size)
-    rows = [row_of(name, shape, arguments.images, arguments.rounds) for name in arguments.names]
+    steps = math.ceil(arguments.images / arguments.batch)
+    # Workers that compile would outlive the measurement.
+    with inductor.patch(compile_threads=1, force_disable_caches=True):
+        rows = [row_of(name, times_of(name, shape, arguments.rounds), steps) for name in arguments.names]
     print(table([HEAD, *rows], f"{' x '.join(map(str, shape))}, CPU time of one thread"))
 
 

@@ -85,20 +85,19 @@ def training_calls(build: Callable[[], nn.Module], images: Tensor) -> dict[str, 
     return calls | {"channels_last, bf16": call(torch.channels_last, bf16=True)}
 
 
-def row_of(name: str, work: str, shape: tuple[int, int, int], rounds: int) -> tuple[list[str], list[str]]:
-    """Return the head and the row of a network: median milliseconds and ratios to the first column."""
+def times_of(name: str, work: str, shape: tuple[int, int, int], rounds: int) -> dict[str, float]:
+    """Return the median seconds of a network for images (N, H, W), by layout and precision."""
     n, height, width = shape
-    build = NETWORKS[name]
     images = torch.randn(n, 3, height, width, generator=torch.Generator().manual_seed(0))
-    calls = (training_calls if work == "training" else inference_calls)(build, images)
-    times = interleaved(calls, rounds, warmup=1, clock=time.process_time)
+    calls = (training_calls if work == "training" else inference_calls)(NETWORKS[name], images)
+    return interleaved(calls, rounds, warmup=1, clock=time.process_time)
+
+
+def row_of(name: str, macs: float, times: dict[str, float], images: int) -> list[str]:
+    """Return the row of a network: multiply-adds per image, times with ratios to the first, images per second."""
     first, *others = times.values()
-    macs = f"{multiply_adds(build(), (height, width)) / 1e9:.2f}"
     cells = [f"{first * 1000:.0f} ms", *(f"{other * 1000:.0f} ms ({other / first:.2f})" for other in others)]
-    return (
-        [work, "GMACs", *times, "images/s, channels_last"],
-        [name, macs, *cells, f"{n / times['channels_last']:.1f}"],
-    )
+    return [name, f"{macs / 1e9:.2f}", *cells, f"{images / times['channels_last']:.1f}"]
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -115,8 +114,12 @@ def main(words: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()  # as the Trainer and infer.py do
     shape = (arguments.batch, *arguments.size)
-    found = [row_of(name, arguments.work, shape, arguments.rounds) for name in arguments.names or NETWORKS]
-    print(table([found[0][0], *(row for _, row in found)], f"{' x '.join(map(str, shape))}, CPU time of one thread"))
+    names = arguments.names or list(NETWORKS)
+    found = {name: times_of(name, arguments.work, shape, arguments.rounds) for name in names}
+    head = [arguments.work, "GMACs", *found[names[0]], "images/s, channels_last"]
+    macs = {name: multiply_adds(NETWORKS[name](), tuple(arguments.size)) for name in names}
+    rows = [row_of(name, macs[name], found[name], arguments.batch) for name in names]
+    print(table([head, *rows], f"{' x '.join(map(str, shape))}, CPU time of one thread"))
 
 
 if __name__ == "__main__":

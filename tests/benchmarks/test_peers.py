@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import peers
+from tests.benchmarks.printed import rows_of_table
 
 CLONE = """
 from torch import nn
@@ -19,8 +20,7 @@ def ENet(classes):
 
 def rows(printed: str) -> dict[tuple[str, str], list[str]]:
     """(work, threads) -> the other cells."""
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
-    return {(name, threads): others for name, threads, *others in cells[1:]}
+    return {(name, threads): others for name, threads, *others in rows_of_table(printed)[1:]}
 
 
 def test_rows_without_a_clone_are_skipped(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

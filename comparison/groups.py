@@ -209,7 +209,12 @@ def _mean(group: Group, metric: str) -> float | None:
 
 def difference(group: Group, reference: Group, metric: str, group_by: Sequence[str]) -> Difference:
     """Return how a metric of a group differs from that of another."""
-    from comparison.significance import FEWEST, over_photos, over_seeds  # here, as they import numpy
+    from comparison.significance import (
+        FEWEST_PHOTOS,
+        FEWEST_RUNS,
+        over_photos,
+        over_seeds,
+    )  # here, as they import numpy
 
     first, second = _mean(group, metric), _mean(reference, metric)
     value = None if first is None or second is None else first - second
@@ -217,7 +222,7 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
     seeds = over_seeds(*values) if value is not None else None
     fewest = min(map(len, values))
     what = "seed" if list(group_by) == ["seed"] else "run"
-    few = "" if fewest >= FEWEST else f"{fewest} {what}{'s' * (fewest != 1)}: too few to tell"
+    few = "" if fewest >= FEWEST_RUNS else f"{fewest} {what}{'s' * (fewest != 1)}: too few to tell"
     if not metric.endswith(("mIoU", "/miou")):
         return Difference(value, seeds, few, None, "only of mIoU")
     counts = [_photos(each, metric, group_by) for each in (group, reference)]
@@ -225,7 +230,11 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
         stem = metric.rpartition("/")[0]
         return Difference(value, seeds, few, None, f"not measured{f' on {stem}' if stem else ''} by evaluate.py")
     photos = over_photos(counts[0], counts[1])
-    return Difference(value, seeds, few, photos, "" if photos else "measured on different photos")
+    sizes = {len(run.names) for run in (*counts[0], *counts[1])}
+    note = "" if photos else "measured on different photos"
+    if len(sizes) == 1 and (size := sizes.pop()) < FEWEST_PHOTOS:
+        note = f"{size} photo{'s' * (size != 1)}: too few to tell"
+    return Difference(value, seeds, few, photos, note)
 
 
 def _photos(group: Group, metric: str, group_by: Sequence[str]) -> list[Counts]:

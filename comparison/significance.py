@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 CONFIDENCE = 0.95
-FEWEST = 3
-"""Runs per group: of two, the deviation is hardly known."""
+FEWEST_RUNS = 3
+"""Per group: of two, the deviation is hardly known."""
+FEWEST_PHOTOS = 10
+"""Of fewer, the resamples are much alike, which makes the interval too narrow."""
 RESAMPLES = 2000
 AT_ONCE = 250  # resamples, to bound the memory
 
@@ -44,11 +46,11 @@ class Interval(NamedTuple):
 def over_seeds(first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
     """Return mean(first) - mean(second) with Welch's interval, for samples of unequal variance (Welch 1947).
 
-    None if either has fewer than `FEWEST` values.
+    None if either has fewer than `FEWEST_RUNS` values.
     """
     from scipy.special import stdtrit  # imported here, as it takes a tenth of a second
 
-    if min(len(first), len(second)) < FEWEST:
+    if min(len(first), len(second)) < FEWEST_RUNS:
         return None
     difference = float(np.mean(first) - np.mean(second))
     squares = [float(np.var(values, ddof=1)) / len(values) for values in (first, second)]
@@ -73,10 +75,10 @@ def over_photos(
         first, second: the counts of each run of a group.
 
     Returns:
-        None if the runs were not measured on the same photos, or if there are fewer than two photos.
+        None if the runs were not measured on the same photos, or on fewer than `FEWEST_PHOTOS`.
     """
     names = np.sort(first[0].names) if first and second else np.array([])
-    if len(names) < 2 or not all(np.array_equal(names, np.sort(run.names)) for run in (*first, *second)):
+    if len(names) < FEWEST_PHOTOS or not all(np.array_equal(names, np.sort(run.names)) for run in (*first, *second)):
         return None
     if len({run.unions.shape for run in (*first, *second)}) > 1:
         return None

@@ -77,8 +77,11 @@ def tables_of(
             name = groups[reference or 0].label
             texts.append(rendered(compared, form, f"{metric}: differences to {name}", width=width) + f"\n{MARKS}")
         elif differences and form == "latex":
-            note = rf"% $^{{*}}$/$^{{\dagger}}$: {metric} differs from {groups[reference or 0].label}; {MARKS}"
-            texts[-1] = f"{note.replace(chr(10), ' ')}\n{texts[-1]}"
+            notes = [rf"$^{{*}}$/$^{{\dagger}}$: {metric} differs from {groups[reference or 0].label}; {MARKS}"]
+            for group, each in zip(groups, differences, strict=True):
+                why = [note for note in (each.seeds_note, each.photos_note) if note] if each is not None else []
+                notes += [f"{group.label}: {'; '.join(why)}"] if why else []
+            texts[-1] = "\n".join([*(f"% {' '.join(note.split())}" for note in notes), texts[-1]])
         if FOLD in group_by:
             texts += [
                 rendered(fold_rows(groups), form, "IoU: mean over folds, and pooled", width=width),

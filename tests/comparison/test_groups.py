@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from comparison.groups import grouped, groups_of
+from comparison.report_data import gathered
 from comparison.runs import Run, read_runs
 from comparison.table import differing_keys
 from comparison.tables import tables_of
@@ -60,10 +61,26 @@ def test_why_there_is_no_interval(runs: list[Run]) -> None:
     assert "| 2 seeds: too few to tell |" in text
     (runs[0].path / "evaluation" / "val_counts.npz").unlink()
     assert "not measured by evaluate.py" in table(runs, group_by=["seed"])
-    add_evaluation(runs[0].path, "val", np.ones((5, 3), int), np.full((5, 3), 2))
+    add_evaluation(runs[0].path, "val", np.ones((11, 3), int), np.full((11, 3), 2))
     assert "measured on different photos" in table(runs, group_by=["seed"])
     change_summary(runs[0].path, best=None)
     assert "differences" not in table(runs_in(runs[0].path.parent)[:2], group_by=["seed"])
+
+
+def test_few_photos_are_too_few_to_tell(runs: list[Run]) -> None:
+    """The second group is better on each of nine photos; in the table, in LaTeX, in a file, and in the report."""
+    for run in runs:
+        share = 60 if "0.2" in run.name else 50
+        add_evaluation(run.path, "val", np.full((9, 3), share), np.full((9, 3), 100))
+    runs = runs_in(runs[0].path.parent)
+    note = "9 photos: too few to tell"
+    assert f"| {note} |" in table(runs, group_by=["seed"])
+    first, _ = csv.DictReader(io.StringIO(table(runs, "csv", group_by=["seed"])))
+    assert (first["note over photos"], first["low over photos"]) == (note, "")
+    latex = table([run for run in runs if not run.name.endswith("2")], "latex", group_by=["seed"])
+    assert f"\n% ENet, lr 0.1: 2 seeds: too few to tell; {note}\n" in latex and "$^{" not in latex.partition("begin")[2]
+    (entry,) = gathered(runs, [], "", group_by=["seed"])[0]["differences"]
+    assert [(row["photos"], row["photos_note"]) for row in entry["rows"]] == [(None, note)]
 
 
 def test_the_reference_is_the_group_of_the_baseline(runs: list[Run]) -> None:
@@ -157,12 +174,12 @@ def test_the_photos_of_all_folds_are_one_set(folds: list[Run], tmp_path: Path) -
 
 def test_photos_of_runs_of_the_same_name_are_not_joined(tmp_path: Path) -> None:
     """Of two rates with a run of seed 0 and 1 each, those of the first in folders of the same name."""
-    unions = np.full((4, 3), 100)
+    unions = np.full((10, 3), 100)
     for rate, share in ((0.1, 50), (0.2, 60)):
         for seed in range(2):
             name = "mine" if rate == 0.1 else f"mine {seed}"
             run = make_run(tmp_path / f"{rate}-{seed}" / name, share / 100, optimizer__lr=rate, seed=seed)
-            add_evaluation(run, "val", np.full((4, 3), share), unions)
+            add_evaluation(run, "val", np.full((10, 3), share), unions)
     runs = [run for folder in sorted(tmp_path.iterdir()) for run in runs_in(folder)]
     first, _ = csv.DictReader(io.StringIO(table(runs, "csv", group_by=["seed"], sort="optimizer.lr")))
     assert float(first["low over photos"]) == pytest.approx(-0.1) == float(first["high over photos"])

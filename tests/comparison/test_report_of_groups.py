@@ -115,9 +115,9 @@ def test_everything_is_grouped(open_report: Any, folder: Path) -> None:
 def test_the_interval_is_drawn(open_report: Any, folder: Path) -> None:
     for path in (folder / "runs").iterdir():
         share = {"0.1": 40, "0.2": 60}[path.name[:3]]
-        add_evaluation(path, "val", np.full((5, 3), share), np.full((5, 3), 100), epoch=4)
+        add_evaluation(path, "val", np.full((10, 3), share), np.full((10, 3), 100), epoch=4)
     add_evaluation(
-        folder / "runs" / "0.1-0", "val", np.full((5, 3), 40) + np.arange(5)[:, None], np.full((5, 3), 100), 4
+        folder / "runs" / "0.1-0", "val", np.full((10, 3), 40) + np.arange(10)[:, None] % 5, np.full((10, 3), 100), 4
     )
     shutil.rmtree(folder / "runs" / "0.1-2" / "evaluation")
     page = open_report(group_by=["seed"])

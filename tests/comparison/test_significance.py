@@ -62,6 +62,14 @@ def test_over_photos() -> None:
     assert found.high == pytest.approx(drawn[974], abs=0.12 * width)
 
 
+def test_nine_photos_are_too_few() -> None:
+    first, second = photos(1, 0.03), photos(2)
+    few = [Counts(*(part[:9] for part in run)) for run in (first, second)]
+    assert over_photos([few[0]], [few[1]]) is None
+    ten = [Counts(*(part[:10] for part in run)) for run in (first, second)]
+    assert over_photos([ten[0]], [ten[1]]) is not None
+
+
 def test_photos_are_paired_by_name() -> None:
     """The same errors in another order are no difference."""
     run, order = photos(1), np.random.default_rng(0).permutation(30)

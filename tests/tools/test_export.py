@@ -232,7 +232,7 @@ def test_onnx_files_that_do_not_fit(tmp_path: Path, exported: Path) -> None:
         "foreign.onnx": "was not exported by this program",
         "damaged.onnx": "not an ONNX file, or a damaged one",
         "newer.onnx": "format 99 by a newer version",
-        "none.onnx": "there is no file",
+        "none.onnx": "there is no such run or file",
     }.items():
         done = run_here(infer, "infer", f"checkpoint={name}", "input=x.png", "output=m.png", cwd=tmp_path)
         assert_refused(done, name, fragment)

@@ -76,6 +76,35 @@ class OnnxModel(nn.Module):
         return logits
 
 
+def size_of(session: Any, path: Path) -> tuple[int, int] | None:
+    """Return the height and width that an ONNX file takes; None if it takes any.
+
+    Raises:
+        UserError: it does not take images, bytes (N, H, W, channels) or float32 (N, channels, H, W).
+    """
+    given = session.get_inputs()
+    kinds = {"tensor(uint8)": slice(1, 3), "tensor(float)": slice(2, 4)}
+    if len(given) != 1 or given[0].type not in kinds or len(given[0].shape) != 4:
+        raise UserError(f"{path}: does not take images, uint8 (N, H, W, channels) or float32 (N, channels, H, W)")
+    height, width = given[0].shape[kinds[given[0].type]]
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def random_images(session: Any, path: Path, batch_size: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Return random images of a height and width under the name of the input of an ONNX file.
+
+    Raises:
+        UserError: as `size_of`, or the file takes another size or batch.
+    """
+    fixed, given, rng = size_of(session, path), session.get_inputs()[0], np.random.default_rng(0)
+    batch = given.shape[0] if isinstance(given.shape[0], int) else batch_size
+    if fixed not in (None, size) or batch != batch_size:
+        raise UserError(f"{path}: takes only batches of {batch}, not {batch_size}; export it with dynamic=true")
+    if given.type == "tensor(uint8)":
+        return {given.name: rng.integers(0, 256, (batch, *size, given.shape[3]), np.uint8)}
+    return {given.name: rng.random((batch, given.shape[1], *size), np.float32)}
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device of a name; `auto` is CUDA if this ONNX Runtime supports it, else the CPU.
 

@@ -15,19 +15,20 @@ import logging
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
 from cli.launch import launch
-from tools.latency import Case, Network, Result, load, measure
+from tools.latency import Case, Network, Result, described, load, measure
 from utils.bundled_weights import checkpoint_path
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
 from utils.groups import CONF, option, options
 from utils.paths import is_there, png_path
-from utils.value_types import BenchmarkColumn
+from utils.value_types import Backend, BenchmarkColumn
 
 log = logging.getLogger("benchmark")
 
@@ -47,14 +48,14 @@ class Entry(NamedTuple):
 
     Attributes:
         name: as shown in tables.
-        parameters: number of parameters.
-        macs: multiply-adds of a forward pass for one image.
+        parameters: number of parameters; NaN of an ONNX file.
+        macs: multiply-adds of a forward pass for one image; NaN of an ONNX file.
         accuracy: mIoU of the run's best epoch; NaN if there is none.
     """
 
     name: str
     network: Network
-    parameters: int
+    parameters: float
     macs: float
     accuracy: float = math.nan
 
@@ -64,12 +65,14 @@ def benchmark(cfg: DictConfig) -> None:
     plot = png_path(cfg.plot, "plot") if cfg.plot is not None else None
     wanted = cfg.models or ([] if cfg.runs is not None else options("model"))
     sources = [(name, source_of(name)) for name in listed(wanted)]  # reports a misspelt name before torch is imported
+    exported = [name for name, source in sources if source.suffix == ".onnx"]
+    if exported and not cfg.backends:
+        raise UserError(f"model={exported[0]}: of ONNX files only the time is measured; pass backends=onnx")
     sizes = [cfg.image_size] if isinstance(cfg.image_size[0], int) else cfg.image_size
-    entries = [
-        entry_of(Network(name, source, (size[0], size[1]), cfg.num_classes))
-        for name, source in sources
-        for size in sizes
+    networks = [
+        Network(name, source, (size[0], size[1]), cfg.num_classes) for name, source in sources for size in sizes
     ]
+    entries = list(dict.fromkeys(map(entry_of, networks)))
     entries += entries_of_runs(cfg.runs) if cfg.runs is not None else []
     if plot is not None:
         if all(math.isnan(entry.accuracy) for entry in entries):
@@ -103,13 +106,8 @@ def shown(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def described(case: Case) -> str:
-    """Return 'enet, 512x512, onnx, batch of 1'."""
-    return f"{case.network.name}, {shown(case.network.image_size)}, {case.backend}, batch of {case.batch_size}"
-
-
 def source_of(name: str) -> Path:
-    """Return the file in conf/model/ with this name, else the checkpoint, run folder or network of `weights/`.
+    """Return the file in conf/model/ with this name, else the file or run folder there, or the network of `weights/`.
 
     Raises:
         UserError: there is neither.
@@ -119,7 +117,17 @@ def source_of(name: str) -> Path:
 
 
 def entry_of(network: Network, name: str | None = None, accuracy: float = math.nan) -> Entry:
-    """Count parameters and multiply-adds; without allocating the weights of a network in conf/model/."""
+    """Count parameters and multiply-adds; without allocating the weights of a network in conf/model/.
+
+    An ONNX file that takes one size is measured at that.
+    """
+    if network.is_onnx:
+        import torch
+
+        from export.onnx_model import open_session, size_of
+
+        own = size_of(open_session(network.source, torch.device("cpu"), 1), network.source)
+        return Entry(network.name, replace(network, image_size=own or network.image_size), math.nan, math.nan)
     from engine.size import multiply_adds
 
     model = load(network.source, network.num_classes, on_meta=network.source.suffix == ".yaml")
@@ -167,10 +175,11 @@ def cases_of(cfg: DictConfig, entries: Sequence[Entry]) -> tuple[list[Case], str
 
     wanted = cfg.device if cfg.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     device, threads = choose_device(wanted).type, cfg.threads or torch.get_num_threads()
+    in_onnx: list[Backend] = ["onnx"]
     cases = [
         Case(network, backend, batch_size, device, cfg.amp, threads)
         for network in dict.fromkeys(entry.network for entry in entries)
-        for backend in listed(cfg.backends)
+        for backend in (in_onnx if network.is_onnx else listed(cfg.backends))
         for batch_size in listed(cfg.batch_size)
     ]
     name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {threads} thread{'s' if threads > 1 else ''}"
@@ -187,8 +196,8 @@ def row_of(entry: Entry, case: Case, found: Result) -> dict[str, Any]:
         "model": entry.name,
         "size": shown(entry.network.image_size),
         **accuracy,
-        "parameters": float(entry.parameters),
-        "MACs": entry.macs,
+        "parameters": None if math.isnan(entry.parameters) else float(entry.parameters),
+        "MACs": None if math.isnan(entry.macs) else entry.macs,
         "backend": case.backend,
         "batch": case.batch_size,
         "median ms": None if median is None else short(median),

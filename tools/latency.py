@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import multiprocessing
 import tempfile
 import time
@@ -24,6 +25,8 @@ from utils.value_types import Backend
 if TYPE_CHECKING:
     from torch import nn
 
+log = logging.getLogger("benchmark")
+
 Call = Callable[[], object]
 
 ROUNDS = 5  # over all cases; each case is timed for an equal part of its seconds in every round
@@ -36,15 +39,20 @@ class Network:
 
     Attributes:
         name: as shown in tables.
-        source: a file in `conf/model/`, a checkpoint or a run folder.
+        source: a file in `conf/model/`, a checkpoint, a run folder or an ONNX file.
         image_size: (H, W).
-        num_classes: for a network in `conf/model/`; a checkpoint has its own.
+        num_classes: for a network in `conf/model/`; the others have their own.
     """
 
     name: str
     source: Path
     image_size: tuple[int, int]
     num_classes: int
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the source is an ONNX file."""
+        return self.source.suffix == ".onnx"
 
 
 @dataclass(frozen=True)
@@ -80,12 +88,17 @@ class Result:
     problem: str | None = None
 
 
+def described(case: Case) -> str:
+    """Return 'enet, 512x512, onnx, batch of 1'."""
+    height, width = case.network.image_size
+    return f"{case.network.name}, {height}x{width}, {case.backend}, batch of {case.batch_size}"
+
+
 @functools.cache
 def load(source: Path, num_classes: int, on_meta: bool = False) -> nn.Module:
     """Build the network of a file in `conf/model/`, a checkpoint or a run folder, in eval mode.
 
-    Args:
-        on_meta: build a network of `conf/model/` without allocating its weights.
+    With `on_meta`, a network of `conf/model/` gets no memory for its weights.
 
     Raises:
         UserError: as `engine.checkpoint.build_model`.
@@ -127,9 +140,10 @@ def measure(cases: Sequence[Case], seconds: float) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
 
         def prepare(i: int) -> None:
-            calls[i] = prepared(cases[i], Path(folder, f"{i}.onnx"))
+            file = cases[i].network.source if cases[i].network.is_onnx else Path(folder, f"{i}.onnx")
+            calls[i] = prepared(cases[i], file)
             warm_up(calls[i], cases[i].device, seconds)
-            results[i].memory = peak_memory(cases[i], calls[i], Path(folder, f"{i}.onnx"))
+            results[i].memory = peak_memory(cases[i], calls[i], file)
 
         def time_once(i: int) -> None:
             calls[i]()  # refills the processor's caches after another network
@@ -138,6 +152,8 @@ def measure(cases: Sequence[Case], seconds: float) -> list[Result]:
         with tqdm(total=len(cases) * (1 + ROUNDS), leave=False, disable=None, dynamic_ncols=True) as bar:
             for i, case in enumerate(cases):
                 bar.set_description(f"{case.network.name}, {case.backend}")
+                if bar.disable:  # no terminal
+                    log.info("warming up %d of %d: %s", i + 1, len(cases), described(case))
                 attempt(i, functools.partial(prepare, i))
                 bar.update()
             for _ in range(ROUNDS):
@@ -150,7 +166,11 @@ def measure(cases: Sequence[Case], seconds: float) -> list[Result]:
 
 
 def prepared(case: Case, file: Path) -> Call:
-    """Return a function that runs a forward pass of a case. An exported network is written to `file`."""
+    """Return a function that runs a forward pass of a case.
+
+    Args:
+        file: where to export the network for ONNX Runtime; the network itself if it is an ONNX file.
+    """
     import torch
 
     from engine.device import autocast_dtype
@@ -159,13 +179,15 @@ def prepared(case: Case, file: Path) -> Call:
 
     torch.set_num_threads(case.threads)
     device = torch.device(case.device)
+    if case.backend == "onnx" and (case.device != "cpu" or case.amp in ("fp16", "bf16")):
+        raise UserError("ONNX Runtime is timed on the CPU in float32: pass device=cpu amp=off")
+    if case.network.is_onnx:
+        return _session(file, case)
     model = load(case.network.source, case.network.num_classes)
     images = torch.rand(case.batch_size, in_channels_of(model), *case.network.image_size)
     if case.backend == "onnx":
-        if case.device != "cpu" or case.amp in ("fp16", "bf16"):
-            raise UserError("ONNX Runtime is timed on the CPU in float32: pass device=cpu amp=off")
         file.write_bytes(to_onnx(model, images, ["logits"]).SerializeToString())
-        return _session(file, images.numpy(), case.threads)
+        return _session(file, case)
     images, model = images.to(device), model.to(device)
     call: Any = model
     if case.backend == "compile":
@@ -181,14 +203,14 @@ def prepared(case: Case, file: Path) -> Call:
     return forward
 
 
-def _session(file: Path, images: Any, threads: int) -> Call:
-    """Return a function that runs an exported network on a NumPy array float32 (N, 3, H, W)."""
+def _session(file: Path, case: Case) -> Call:
+    """Return a function that runs an ONNX file on random images."""
     import torch
 
-    from export.onnx_model import open_session
+    from export.onnx_model import open_session, random_images
 
-    session = open_session(file, torch.device("cpu"), threads)
-    return functools.partial(session.run, None, {"images": images})
+    session = open_session(file, torch.device("cpu"), case.threads)
+    return functools.partial(session.run, None, random_images(session, file, case.batch_size, case.network.image_size))
 
 
 def warm_up(call: Call, device: str, seconds: float) -> None:
@@ -257,7 +279,6 @@ def _rise(case: Case, file: Path) -> int:
     from utils.memory import memory
 
     if case.backend == "onnx":
-        import numpy as np
         import onnxruntime  # noqa: F401 - imported first, so that its own memory does not count
 
         import export.onnx_model  # noqa: F401
@@ -273,11 +294,7 @@ def _rise(case: Case, file: Path) -> int:
         ctypes.CDLL(None).malloc_trim(0)  # return what building the network needed
     Path("/proc/self/clear_refs").write_text("5")  # reset the peak, see proc(5)
     before = memory("VmRSS")
-    if case.backend == "onnx":
-        images = np.random.default_rng(0).random((case.batch_size, 3, *case.network.image_size), np.float32)
-        call = _session(file, images, case.threads)
-    else:
-        call = prepared(case, file)
+    call = _session(file, case) if case.backend == "onnx" else prepared(case, file)
     for _ in range(2):
         call()
     return memory("VmHWM") - before + weights

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -138,6 +139,47 @@ def test_onnx_says_the_same(tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = load(case.network.source, 19)(torch.from_numpy(images))
     assert name and np.abs(logits - expected.numpy()).max() < 1e-4
+
+
+def write_onnx(path: Path, shape: list[Any], kind: int) -> None:
+    """Write an ONNX file, not from this program, that takes the mean over all pixels."""
+    images = onnx.helper.make_tensor_value_info("photo", kind, shape)
+    mean = onnx.helper.make_tensor_value_info("mean", onnx.TensorProto.FLOAT, [1, 1, 1, 1])
+    nodes = [
+        onnx.helper.make_node("Cast", ["photo"], ["floats"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("ReduceMean", ["floats"], ["mean"]),
+    ]
+    graph = onnx.helper.make_graph(nodes, "mean", [images], [mean])
+    opset = onnx.helper.make_opsetid("", 17)
+    path.write_bytes(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString())
+
+
+def test_onnx_files_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the size asked for unless they take only one; in ONNX Runtime whatever the backends of the others are."""
+    monkeypatch.setattr(latency, "peak_memory", lambda *_: None)
+    write_onnx(tmp_path / "any.onnx", ["n", 3, "h", "w"], onnx.TensorProto.FLOAT)
+    write_onnx(tmp_path / "bytes.onnx", [1, 40, 60, 3], onnx.TensorProto.UINT8)
+    words = ["model=[any.onnx,bytes.onnx,enet]", "image_size=[[32,32],[64,32]]", "device=cpu", "seconds=0.01"]
+    done = benchmark_here(*words, "backends=eager", "format=json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(row["model"], row["size"], row["backend"]) for row in rows] == [
+        *(("any.onnx", "32x32", "onnx"), ("any.onnx", "64x32", "onnx"), ("bytes.onnx", "40x60", "onnx")),
+        *(("enet", "32x32", "eager"), ("enet", "64x32", "eager")),
+    ]
+    assert all(row["median ms"] > 0 for row in rows)
+    assert rows[2]["parameters"] is None and rows[2]["MACs"] is None and rows[3]["parameters"] > 350_000
+    said = [line for line in done.stderr.splitlines() if "warming up" in line]
+    assert len(said) == 5 and said[2] == "warming up 3 of 5: bytes.onnx, 40x60, onnx, batch of 1"
+    done = benchmark_here("model=bytes.onnx", "backends=onnx", "batch_size=4", "device=cpu", cwd=tmp_path)
+    assert done.returncode == 1 and "bytes.onnx: takes only batches of 1, not 4; export it with" in done.stderr
+    assert_refused(benchmark_here("model=any.onnx", cwd=tmp_path), "model=any.onnx: of ONNX files only the time")
+    write_onnx(tmp_path / "text.onnx", [1, 3], onnx.TensorProto.FLOAT)
+    done = benchmark_here("model=text.onnx", "backends=onnx", cwd=tmp_path)
+    assert_refused(done, "text.onnx: does not take images")
+    (tmp_path / "broken.onnx").write_text("no")
+    done = benchmark_here("model=broken.onnx", "backends=onnx", cwd=tmp_path)
+    assert_refused(done, "broken.onnx: not an ONNX file, or a damaged one")
 
 
 def test_a_compiled_network_is_what_is_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class CachedSamples(View):
 
     def __init__(self, samples: ResizedSamples, where: Literal["ram", "disk"]) -> None:
         super().__init__(samples)
-        self.samples, self.reads_rows = samples, False
+        self.samples, self.reads_parts = samples, False
         self._mask_sizes = np.array([samples.size(index) for index in range(len(samples))], np.int64).reshape(-1, 2)
         self._image_sizes = self._mask_sizes
         if samples.image_size is not None:

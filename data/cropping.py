@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Sequence
 
 import albumentations as A
 import numpy as np
@@ -12,20 +12,12 @@ from data.augmentation import Augmentation
 from data.fitting import bordered
 from data.images import resize_image, resize_mask
 from data.labels import IGNORE_INDEX
+from data.parts import Window
 from data.samples import SegmentationDataset
 from utils.errors import UserError
 
 TRIES = 10
 """Positions that are tried to keep to `max_class_share`, as in MMSegmentation."""
-
-
-class Window(NamedTuple):
-    """A part of a photo, in pixels; where it reaches beyond the photo, it is padded."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 class RandomCrop(Augmentation):
@@ -71,32 +63,46 @@ class RandomCrop(Augmentation):
         self.scale_range, self.pad, self.fill, self.max_class_share = (smallest, largest), pad, fill, max_class_share
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        window, cropped = self._draw(mask, seed)
-        return super().__call__(resize_image(cut(image, window, self.fill), self.crop_size), cropped, seed)
+        size = mask.shape[0], mask.shape[1]
+        return self._crop(size, lambda inside: inside.of(mask), lambda inside, _: inside.of(image), seed)
 
     def crop_of(self, samples: SegmentationDataset, index: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same crop of a sample, of whose image only the rows down to the crop's end are read."""
-        mask = samples.mask(index)
-        window, cropped = self._draw(mask, seed)
-        height, width = mask.shape
-        image = samples.image_rows(index, min(window.top + window.height, height), (height, width))
-        return super().__call__(resize_image(cut(image, window, self.fill), self.crop_size), cropped, seed)
+        """Return the same crop of a sample, of whose files little more than the crop is decoded.
 
-    def _draw(self, mask: np.ndarray, seed: int) -> tuple[Window, np.ndarray]:
-        """Return the window of a seed, and the part of the mask in it at the size of the crop."""
+        Colours of a JPEG may differ by rounding where the crop has at most half of its resolution.
+        """
+        size = samples.size(index)
+        image_part = functools.partial(samples.image_part, index, size)
+        if self.max_class_share is None:
+            return self._crop(size, functools.partial(samples.mask_part, index), image_part, seed)
+        mask = samples.mask(index)  # several windows of it may be tried
+        return self._crop(size, lambda inside: inside.of(mask), image_part, seed)
+
+    def _crop(
+        self,
+        size: tuple[int, int],
+        mask_part: Callable[[Window], np.ndarray],
+        image_part: Callable[[Window, tuple[int, int]], np.ndarray],
+        seed: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the crop of a seed out of a photo of a size (H, W)."""
         rng = np.random.default_rng((seed, 1))  # not the numbers that the transforms draw
         scale = rng.uniform(*self.scale_range)
         for _ in range(TRIES):
-            window = self._window(mask.shape, scale, rng)
-            cropped = resize_mask(cut(mask, window, (IGNORE_INDEX,)), self.crop_size)
+            window = self._window(size, scale, rng)
+            inside = window.within(size)
+            cropped = resize_mask(_padded(mask_part(inside), inside, window, (IGNORE_INDEX,)), self.crop_size)
             if self.max_class_share is None:
                 break
             counts = np.bincount(cropped.ravel(), minlength=256)[:IGNORE_INDEX]
             if 0 < counts.max() <= self.max_class_share * counts.sum():
                 break
-        return window, cropped
+        # What is padded must keep its resolution, which is that of the padding.
+        size_used = self.crop_size if inside == window else (inside.height, inside.width)
+        image = _padded(image_part(inside, size_used), inside, window, self.fill)
+        return super().__call__(resize_image(image, self.crop_size), cropped, seed)
 
-    def _window(self, size: tuple[int, ...], scale: float, rng: np.random.Generator) -> Window:
+    def _window(self, size: tuple[int, int], scale: float, rng: np.random.Generator) -> Window:
         """Draw the place of a window that, scaled, has the size of the crop."""
         sides = [max(round(side / scale), 1) for side in self.crop_size]
         slack = [length - side for length, side in zip(size, sides, strict=True)]
@@ -127,10 +133,9 @@ class RandomCrop(Augmentation):
         return [round(side / self.scale_range[0]) for side in self.crop_size]
 
 
-def cut(pixels: np.ndarray, window: Window, fill: Sequence[int]) -> np.ndarray:
-    """Return the part of an image (H, W, C) or mask (H, W) in a window, padded beyond its edges as by `bordered`."""
-    top, left, height, width = window
-    part = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
-    if part.shape[:2] == (height, width):
+def _padded(part: np.ndarray, inside: Window, window: Window, fill: Sequence[int]) -> np.ndarray:
+    """Pad the part of an image (H, W, C) or mask (H, W) inside a photo to the whole window, as by `bordered`."""
+    if inside == window:
         return part
-    return bordered(part, (max(-top, 0), max(-left, 0)), (height, width), fill)
+    place = inside.top - window.top, inside.left - window.left
+    return bordered(part, place, (window.height, window.width), fill)

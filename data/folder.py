@@ -15,6 +15,7 @@ from data.label_files import LABELMAP, labels_path, read_labels
 from data.labelme import outlined_size, read_outlines
 from data.labels import IGNORE_INDEX, lookup_table
 from data.pairs import MASK_SUFFIXES, PairedFiles, aligned, files_by_stem, match, read_list
+from data.parts import Window
 from data.splits import Files, LineReader, held_out, listed_files
 from utils.errors import DataFault, NotThere, UserError
 from utils.paths import is_file, is_folder, user_path
@@ -52,6 +53,7 @@ class Folder(PairedFiles):
     """
 
     splits = ("train", "val", "test")
+    reads_parts = True
 
     def __init__(
         self,
@@ -86,10 +88,11 @@ class Folder(PairedFiles):
         super().__init__(place, pairs, named.labels, table, named.colors, [*faults, *more], bands)
         self._tolerance, self._ids = color_tolerance, dict(zip(named.labels.names, named.ids, strict=True))
 
-    def raw_mask(self, path: str) -> np.ndarray:
+    def raw_mask(self, path: str, window: Window | None = None) -> np.ndarray:
         if path.endswith(".json"):
-            return read_outlines(path, self._ids)
-        return read_mask(path, self._colors, self._tolerance)
+            mask = read_outlines(path, self._ids)
+            return mask if window is None else window.of(mask)
+        return read_mask(path, self._colors, self._tolerance, window)
 
     def size(self, index: int) -> tuple[int, int]:
         path = self.files(index)[1]

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from data import tiff
 from data.labels import Color, LabelSet
 from data.mask_colors import eight_bits, ids_of_colors, ids_of_palette
+from data.parts import GREY, Window, png_with_rows
 from data.quiet import quiet
 from utils.errors import UnknownId, Unreadable
 from utils.paths import read_bytes, refuse_special
@@ -176,7 +177,12 @@ def stored_size(path: str | Path) -> tuple[int, int]:
         raise Unreadable(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None, near: float | None = None) -> np.ndarray:
+def read_mask(
+    path: str | Path,
+    colors: Mapping[Color, int] | None = None,
+    near: float | None = None,
+    window: Window | None = None,
+) -> np.ndarray:
     """Read the raw ids of a mask as uint8 (H, W), or as uint16 where there are ids above 255.
 
     They are grey values of 1 to 16 bits, or three equal channels of them; the indices of a palette picture; or what
@@ -186,6 +192,7 @@ def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None, near:
     Args:
         colors: raw id of each colour.
         near: `tolerance` of `data.mask_colors.ids_of_colors`.
+        window: the part to return; None for all.
 
     Raises:
         Unreadable: the file is missing, empty, truncated, a colour picture without `colors`, or does not say which
@@ -194,6 +201,8 @@ def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None, near:
     """
     try:
         encoded = read_bytes(path)
+        if window is not None:
+            encoded = png_with_rows(encoded, window.top + window.height, GREY) or encoded
         with quiet():
             mask = _pixels_of_mask(encoded, colors)
     except FileNotFoundError as error:
@@ -204,7 +213,9 @@ def read_mask(path: str | Path, colors: Mapping[Color, int] | None = None, near:
         reason = getattr(error, "strerror", None) or error
         raise Unreadable(f"{path}: the mask cannot be read ({reason})") from error
     if mask.ndim == 3:
-        return ids_of_colors(mask, colors, path, near)
+        mask = ids_of_colors(mask, colors, path, near)
+    if window is not None:
+        mask = window.of(mask)
     if mask.dtype in (np.uint8, bool):
         return mask.astype(np.uint8, copy=False)
     if mask.size and (mask.min() < 0 or mask.max() > 65535):

@@ -118,7 +118,7 @@ def augmented_sample(
 ) -> Sample:
     """Return a sample as a training with this seed sees it in an epoch; arguments as `sample_seed`."""
     own = sample_seed(seed, epoch, index, repeat)
-    if isinstance(augmentation, RandomCrop) and samples.reads_rows:
+    if isinstance(augmentation, RandomCrop) and samples.reads_parts:
         return Sample(*augmentation.crop_of(samples, index, own), samples.name(index))
     image, mask, name = samples[index]
     image, mask = augmentation(image, mask, own)

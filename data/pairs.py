@@ -13,10 +13,10 @@ from unicodedata import normalize
 import numpy as np
 
 from data.bands import RGB, Bands
-from data.images import IMAGE_SUFFIXES, read_content, read_mask, stored_size
+from data.images import IMAGE_SUFFIXES, check_whole, read_content, read_mask, stored_size
 from data.labels import Color, LabelSet, to_train_ids
 from data.packed_strings import PackedStrings
-from data.png_rows import first_rows
+from data.parts import Window, decode_part
 from data.samples import Sample, SegmentationDataset
 from utils.errors import DataFault, MissingPair, SizeMismatch, Unreadable, UserError, did_you_mean
 from utils.paths import files_below, is_folder, read_bytes
@@ -46,14 +46,16 @@ class PairedFiles(SegmentationDataset):
         bands: channels and values of the images.
     """
 
-    reads_rows = True
+    reads_parts = True
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Read whole samples in a subclass that defines `__getitem__`, which reading a part of them would bypass."""
+        """Read whole samples in a subclass that reads them differently, unless it sets `reads_parts`."""
         super().__init_subclass__(**options)
-        if "__getitem__" in vars(cls):
-            cls.reads_rows = "image_rows" in vars(cls)
-            for name in {"mask", "size"} - vars(cls).keys():
+        own = vars(cls)
+        if own.keys() & {"__getitem__", "mask", "raw_mask"} and "reads_parts" not in own:
+            cls.reads_parts = False
+        if "__getitem__" in own:
+            for name in {"mask", "size"} - own.keys():
                 setattr(cls, name, getattr(SegmentationDataset, name))
 
     def __init__(
@@ -88,23 +90,34 @@ class PairedFiles(SegmentationDataset):
         """Return the paths of image and mask."""
         return [f"{self.root}/{self._images[index]}", f"{self.root}/{self._masks[index]}"]
 
-    def raw_mask(self, path: str) -> np.ndarray:
-        """Read the raw ids of a mask, uint8 or uint16 (H, W)."""
-        return read_mask(path, self._colors)
+    def raw_mask(self, path: str, window: Window | None = None) -> np.ndarray:
+        """Read the raw ids of a mask or of its part in a window, uint8 or uint16 (H, W)."""
+        return read_mask(path, self._colors, window=window)
 
     def mask(self, index: int) -> np.ndarray:
         path = self.files(index)[1]
         return to_train_ids(self.raw_mask(path), self._train_ids, path)
 
-    def image_rows(self, index: int, rows: int, size: tuple[int, int]) -> np.ndarray:
+    def mask_part(self, index: int, window: Window) -> np.ndarray:
+        if not self.reads_parts:
+            return super().mask_part(index, window)
+        path = self.files(index)[1]
+        return to_train_ids(self.raw_mask(path, window), self._train_ids, path)
+
+    def image_part(self, index: int, size: tuple[int, int], window: Window, size_used: tuple[int, int]) -> np.ndarray:
+        if not self.reads_parts:
+            return super().image_part(index, size, window, size_used)
         image_path, mask_path = self.files(index)
-        top = first_rows(read_content(image_path), rows, size) if self.bands.is_rgb else None
-        if top is None:
-            image = self.bands.read(image_path)
-            if image.shape[:2] != size:
-                raise SizeMismatch(_other_size(image_path, mask_path, image.shape[:2], size))
-            top = image[:rows]
-        return top
+        if self.bands.is_rgb:
+            encoded = read_content(image_path)
+            check_whole(encoded, image_path)
+            part = decode_part(encoded, size, window, size_used)
+            if part is not None:
+                return part
+        image = self.bands.read(image_path)
+        if image.shape[:2] != size:
+            raise SizeMismatch(_other_size(image_path, mask_path, image.shape[:2], size))
+        return window.of(image)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the mask without decoding it."""

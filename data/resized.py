@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.fitting import Fit, pad
+from data.fitting import Fit, pad, padded_size
 from data.images import resize_image, resize_mask
 from data.labels import IGNORE_INDEX
+from data.parts import Window
 from data.samples import Sample, SegmentationDataset, View, check_pixels
 
 
@@ -31,9 +32,11 @@ class ResizedSamples(View):
     ) -> None:
         super().__init__(dataset, range(len(dataset))[:limit])
         self.image_size, self.masks, self.fit = image_size, masks, fit
-        self.reads_rows = self.reads_rows and image_size is None
+        self.reads_parts = dataset.reads_parts and image_size is None
 
     def __getitem__(self, index: int) -> Sample:
+        if self.image_size is not None and self.dataset.reads_parts:
+            return self._from_part(index, self.image_size)
         image, mask, name = super().__getitem__(index)
         values = "uint8 (H, W, 3), RGB"
         if not self.bands.is_rgb:
@@ -45,6 +48,17 @@ class ResizedSamples(View):
         if self.fit == "pad":
             image = pad(image, self.image_size)
         return Sample(resize_image(image, self.image_size), self._resized(mask), name)
+
+    def _from_part(self, index: int, size: tuple[int, int]) -> Sample:
+        """Read a sample whose image may be decoded at a fraction of its resolution."""
+        mask = super().mask(index)
+        height, width = mask.shape
+        rows, columns = padded_size((height, width), size) if self.fit == "pad" else (height, width)
+        size_used = -(-size[0] * height // rows), -(-size[1] * width // columns)
+        image = self.image_part(index, (height, width), Window(0, 0, height, width), size_used)
+        if self.fit == "pad":
+            image = pad(image, size)
+        return Sample(resize_image(image, size), self._resized(mask), self.name(index))
 
     def mask(self, index: int) -> np.ndarray:
         return self._resized(super().mask(index))

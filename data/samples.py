@@ -11,6 +11,7 @@ import numpy as np
 
 from data.bands import RGB, Bands
 from data.labels import LabelSet
+from data.parts import Window
 from utils.errors import DataFault, UserError
 
 
@@ -60,7 +61,7 @@ class SegmentationDataset(ABC):
         root: the folder it was read from, None for generated data.
         labels_file: the file in which the user may name further ids, None if there is none.
         bands: channels and values of the images.
-        reads_rows: whether `image_rows` may decode less than the whole image.
+        reads_parts: whether `image_part` and `mask_part` may decode less than the whole.
         parts: split -> its parts, for splits that share samples on purpose, such as `trainval`.
     """
 
@@ -70,7 +71,7 @@ class SegmentationDataset(ABC):
     root: Path | None = None
     labels_file: Path | None = None
     bands: Bands = RGB
-    reads_rows = False
+    reads_parts = False
     parts: Mapping[str, Collection[str]] = {}
 
     @abstractmethod
@@ -96,16 +97,21 @@ class SegmentationDataset(ABC):
         """Return the mask of sample `index`, uint8 (H, W)."""
         return self[index].mask
 
-    def image_rows(self, index: int, rows: int, size: tuple[int, int]) -> np.ndarray:
-        """Return the first rows of an image, (rows, W, C).
+    def mask_part(self, index: int, window: Window) -> np.ndarray:
+        """Return the part of a mask in a window."""
+        return window.of(self.mask(index))
+
+    def image_part(self, index: int, size: tuple[int, int], window: Window, size_used: tuple[int, int]) -> np.ndarray:
+        """Return the part of an image in a window, (h, w, C); perhaps at a fraction of its resolution.
 
         Args:
             size: (H, W) of the sample's mask.
+            size_used: (h, w) to which the part will be resized.
 
         Raises:
             DataFault: as for the whole sample.
         """
-        return self[index].image[:rows]
+        return window.of(self[index].image)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the mask."""
@@ -125,7 +131,7 @@ class View(SegmentationDataset):
         self.dataset = dataset
         self.indices = range(len(dataset)) if indices is None else indices
         self.labels, self.splits, self.faults = dataset.labels, dataset.splits, dataset.faults
-        self.bands, self.reads_rows = dataset.bands, dataset.reads_rows
+        self.bands, self.reads_parts = dataset.bands, dataset.reads_parts
         self.root, self.labels_file = dataset.root, dataset.labels_file
         # Sorted: the order of a set differs between processes, and would be in `data.cache.fingerprint`.
         self.parts = {split: tuple(sorted(parts)) for split, parts in dataset.parts.items()}
@@ -145,8 +151,11 @@ class View(SegmentationDataset):
     def mask(self, index: int) -> np.ndarray:
         return self.dataset.mask(self.indices[index])
 
-    def image_rows(self, index: int, rows: int, size: tuple[int, int]) -> np.ndarray:
-        return self.dataset.image_rows(self.indices[index], rows, size)
+    def mask_part(self, index: int, window: Window) -> np.ndarray:
+        return self.dataset.mask_part(self.indices[index], window)
+
+    def image_part(self, index: int, size: tuple[int, int], window: Window, size_used: tuple[int, int]) -> np.ndarray:
+        return self.dataset.image_part(self.indices[index], size, window, size_used)
 
     def size(self, index: int) -> tuple[int, int]:
         return self.dataset.size(self.indices[index])

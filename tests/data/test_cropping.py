@@ -188,7 +188,7 @@ class Brightened(VOC):
 
 def test_crops_of_a_data_set_that_changes_what_it_reads(root: Path) -> None:
     dataset = Brightened(str(root), "train")
-    assert VOC.reads_rows and not dataset.reads_rows
+    assert VOC.reads_parts and not dataset.reads_parts
     samples = checked_samples(dataset, "train", None, masks=True)
     crop = RandomCrop(crop_size=(40, 56), scale_range=(1.0, 1.0), pad=False)
     image, mask, _ = augmented_sample(samples, crop, 0, 0, 0)

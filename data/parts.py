@@ -1,0 +1,164 @@
+"""Decoding of parts of photos and masks: the first rows, or a JPEG at a fraction of its resolution.
+
+Decoders stop after the rows that the header names, so a smaller height in a copy of the header spares them the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from data.quiet import quiet
+
+WORTH = 0.95
+"""Share of the rows from which on decoding all of them takes no longer."""
+PNG = b"\x89PNG\r\n\x1a\n"
+PLAIN = b"\x00\x00\x00"
+"""In the header of a PNG: the only compression and filter, not interlaced."""
+GREY, RGB = 0, 2
+"""Colour types of PNGs."""
+MARGIN = 32
+"""Rows of the largest block of a JPEG. Decoders blur colours between rows, and the last one has no next."""
+REDUCED = {
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+}
+"""OpenCV's flags for JPEGs at 1/8, 1/4 and 1/2 of their resolution; with IMREAD_COLOR_RGB, colours stay."""
+GAP = 2
+"""How many times as large as needed a reduced JPEG is at least, as `reducing_gap` of Pillow's `thumbnail`."""
+ORIENTATION = 0x0112
+"""The EXIF tag."""
+
+
+class Window(NamedTuple):
+    """A part of a photo, in pixels; it may reach beyond the photo."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, pixels: np.ndarray) -> np.ndarray:
+        """Return this part of an image or mask."""
+        return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def within(self, size: tuple[int, int]) -> Window:
+        """Return the part of this window that lies in a photo of a size (H, W)."""
+        top, left = max(self.top, 0), max(self.left, 0)
+        bottom, right = min(self.top + self.height, size[0]), min(self.left + self.width, size[1])
+        return Window(top, left, bottom - top, right - left)
+
+
+def png_with_rows(encoded: bytes, rows: int, kind: int) -> bytes | None:
+    """Return a PNG of only the first rows of another.
+
+    Args:
+        kind: its colour type, `GREY` or `RGB`.
+
+    Returns:
+        None if it is none of this kind with 8 bits, or is interlaced, truncated or perhaps rotated.
+    """
+    head = encoded[12:29]
+    if encoded[:8] != PNG or head[12:] != bytes([8, kind]) + PLAIN:
+        return None
+    place, chunk = 8, b""
+    while chunk != b"IEND":
+        if chunk == b"eXIf" or place + 8 > len(encoded):
+            return None
+        length, chunk = struct.unpack_from(">I4s", encoded, place)
+        place += length + 12
+    head = head[:8] + struct.pack(">I", rows) + head[12:]
+    return b"".join([encoded[:12], head, struct.pack(">I", zlib.crc32(head)), memoryview(encoded)[33:]])
+
+
+def decode_part(encoded: bytes, size: tuple[int, int], window: Window, size_used: tuple[int, int]) -> np.ndarray | None:
+    """Decode a part of a photo without most of the rest: uint8 (h, w, 3), RGB.
+
+    A JPEG is decoded at 1/8, 1/4 or 1/2 of its resolution if the part still has at least twice the size `size_used`;
+    its edges are rounded to whole pixels of that resolution then.
+
+    Args:
+        encoded: the file, not truncated.
+        size: (H, W) that the whole photo must have.
+        window: the part, within the photo.
+        size_used: (h, w) to which the part will be resized.
+
+    Returns:
+        None if the file is no RGB PNG of 8 bits and no baseline JPEG, is rotated, damaged or of another size, or if
+        this would take as long as decoding it whole.
+    """
+    if encoded[:2] == b"\xff\xd8":
+        return _part_of_jpeg(encoded, size, window, size_used)
+    rows = window.top + window.height
+    if rows > WORTH * size[0] or encoded[16:24] != struct.pack(">II", size[1], size[0]):
+        return None
+    first = png_with_rows(encoded, rows, RGB)
+    if first is None:
+        return None
+    try:  # Pillow stops after the last row; OpenCV still decompresses the rest
+        with quiet(), Image.open(io.BytesIO(first), formats=("PNG",)) as picture:
+            return np.asarray(picture.crop((window.left, window.top, window.left + window.width, rows)))
+    except Exception:  # what damaged bytes raise is not documented; whoever reads the whole file reports it
+        return None
+
+
+def _part_of_jpeg(
+    encoded: bytes, size: tuple[int, int], window: Window, size_used: tuple[int, int]
+) -> np.ndarray | None:
+    frame = _baseline_frame(encoded)
+    if frame is None or encoded[frame + 1 : frame + 5] != struct.pack(">HH", *size) or _is_rotated(encoded[:frame]):
+        return None
+    least = GAP * size_used[0], GAP * size_used[1]
+    smaller = (n for n in REDUCED if window.height >= n * least[0] and window.width >= n * least[1])
+    factor, rows = next(smaller, 1), min(window.top + window.height + MARGIN, size[0])
+    if factor == 1 and rows > WORTH * size[0]:
+        return None
+    first = encoded[: frame + 1] + struct.pack(">H", rows) + encoded[frame + 3 :]
+    with quiet():
+        pixels = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR_RGB | REDUCED.get(factor, 0))
+    if pixels is None:
+        return None
+    ends = window.top, window.left, window.top + window.height, window.left + window.width
+    top, left, bottom, right = ((2 * end + factor) // (2 * factor) for end in ends)
+    return pixels[top:bottom, left:right]
+
+
+def _baseline_frame(encoded: bytes) -> int | None:
+    """Return the place of the frame header of a JPEG: bits, height, width and number of components.
+
+    None if it is not of 8 bits, or if its rows are not coded one after the other, as in progressive ones.
+    """
+    place, frame = 2, None
+    try:
+        while True:
+            start, marker, length = struct.unpack_from(">BBH", encoded, place)
+            if start != 0xFF:
+                return None
+            if marker in (0xC0, 0xC1):  # baseline and extended sequential, by Huffman codes
+                frame = place + 4
+            if marker == 0xDA:  # the first scan: of all components?
+                whole = frame is not None and encoded[frame] == 8 and encoded[frame + 5] == encoded[place + 4]
+                return frame if whole else None
+            place += 2 + length
+    except (struct.error, IndexError):
+        return None
+
+
+def _is_rotated(head: bytes) -> bool:
+    """Whether EXIF data in the head of a JPEG says so, or cannot be read."""
+    place = head.find(b"Exif\0\0")
+    if place < 0:
+        return False
+    exif = Image.Exif()
+    try:
+        exif.load(head[place:])
+        return exif.get(ORIENTATION, 1) != 1
+    except Exception:  # what damaged bytes raise is not documented, and much
+        return True

@@ -22,6 +22,7 @@ from torch._inductor import config as inductor
 
 from benchmarks.networks import CLASSES, NETWORKS
 from benchmarks.timing import interleaved, seconds
+from engine.pointwise import compute_with_onednn
 from losses.combinations import ce_iou
 from utils.memory import keep_freed_memory
 from utils.tables import table
@@ -55,6 +56,7 @@ def times_of(name: str, shape: tuple[int, int, int], rounds: int) -> dict[str, f
     images = torch.randn(n, 3, height, width, generator=generator).contiguous(memory_format=torch.channels_last)
     target = torch.randint(CLASSES, shape, generator=generator)
     eager = NETWORKS[name]().train().to(memory_format=torch.channels_last)
+    compute_with_onednn(eager)  # as the Trainer does
     compiled = copy.deepcopy(eager)
     steps = {
         "eager": step_of(eager, eager, images, target),

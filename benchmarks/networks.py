@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import interleaved
+from engine.pointwise import compute_with_onednn
 from engine.size import multiply_adds
+from inference.folding import fold_batch_norms
 from losses.combinations import cross_entropy
 from models.bayesian_segnet import BayesianSegNet
 from models.deeplabv3plus import DeepLabV3Plus
@@ -55,7 +57,7 @@ def inference_calls(build: Callable[[], nn.Module], images: Tensor) -> dict[str,
     """Return a forward pass for each memory layout."""
 
     def call(layout: torch.memory_format) -> Call:
-        network = build().eval().to(memory_format=layout)
+        network = fold_batch_norms(build().eval()).to(memory_format=layout)  # as the Predictor does
         given = images.contiguous(memory_format=layout)
         return torch.inference_mode()(lambda: network(given))
 
@@ -70,6 +72,8 @@ def training_calls(build: Callable[[], nn.Module], images: Tensor) -> dict[str, 
     def call(layout: torch.memory_format, bf16: bool = False) -> Call:
         network = build().train().to(memory_format=layout)
         given = images.contiguous(memory_format=layout)
+        if layout == torch.channels_last:
+            compute_with_onednn(network)  # as the Trainer does
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
 
         def step() -> None:

@@ -27,7 +27,9 @@ from torch.nn import functional as F
 from benchmarks.loss import Loss, gradient, ours
 from benchmarks.models import deeplab
 from benchmarks.timing import clock_of_computations, interleaved, milliseconds
+from engine.pointwise import compute_with_onednn
 from engine.size import multiply_adds
+from inference.folding import fold_batch_norms
 from losses.combinations import ce_iou
 from models.enet import ENet
 from models.fast_scnn import FastSCNN
@@ -151,6 +153,10 @@ def network_calls(work: Work, pair: Pair) -> dict[str, Call]:
             # A copy, since networks are converted in place.
             own = copy.deepcopy(network).to(memory_format=memory_format)
             given = images.contiguous(memory_format=memory_format)
+            if who == "ours" and work.training and memory_format == torch.channels_last:
+                compute_with_onednn(own)  # as the Trainer does
+            elif who == "ours" and not work.training:
+                own = fold_batch_norms(own.eval())  # as the Predictor does
             calls[who + layout] = step_of(own, given, target) if work.training else inference_of(own, given)
     return calls
 

@@ -19,6 +19,7 @@ from engine.loop import TrainingLoop
 from engine.options import TrainerOptions
 from engine.out_of_memory import explain_out_of_memory
 from engine.parameter_groups import without_decay_of_norms
+from engine.pointwise import compute_with_onednn
 from engine.randomness import be_deterministic
 from engine.run_record import RunRecord
 from engine.threads import may_choose_threads, set_threads
@@ -71,6 +72,8 @@ class Trainer:
         """Move a network or loss to the device, in the memory layout for training."""
         if self.options.sync_batchnorm and distributed.processes() > 1:
             module = cast(Module, nn.SyncBatchNorm.convert_sync_batchnorm(module))
+        if self.device.type == "cpu" and self.options.channels_last:
+            compute_with_onednn(module)
         layout = torch.channels_last if self.options.channels_last else torch.contiguous_format
         return module.to(self.device).to(memory_format=layout)
 

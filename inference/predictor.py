@@ -21,6 +21,7 @@ from engine.checkpoint import build_model, load_checkpoint
 from engine.logits import likeliest, likeliest_at, resize_logits
 from engine.normalization import Normalization
 from export.onnx_model import OnnxModel
+from inference.folding import fold_batch_norms
 from inference.views import Averaged, has_dropout
 from inference.windows import bands
 from utils.errors import UserError
@@ -61,7 +62,7 @@ class Predictor:
     """A trained network that takes photos of any size.
 
     Args:
-        model: in eval mode, on its device. Its weights are converted to channels_last if that is faster.
+        model: in eval mode, on its device. It may be converted to channels_last; batch norms are folded in a copy.
         labels: what the classes mean.
         image_size: (H, W) that photos are resized to.
         normalization: as in training.
@@ -97,7 +98,8 @@ class Predictor:
     ) -> None:
         _check_options(model, tta, samples, window, overlap)
         only_size = _only_size(model)
-        self.model = Averaged(model, tta, samples) if tta or samples > 1 else model
+        folded = fold_batch_norms(model)
+        self.model = Averaged(folded, tta, samples) if tta or samples > 1 else folded
         self.labels, self.image_size, self.normalization = labels, image_size, normalization
         self.fit: Fit = "stretch"
         self.network_seconds = 0.0

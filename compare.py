@@ -14,7 +14,6 @@ if __name__ == "__main__":  # before the imports below, which may swallow except
 
     end_at_once()
 
-import glob
 import logging
 from typing import Any
 
@@ -22,7 +21,7 @@ from omegaconf import DictConfig
 
 from cli.launch import launch
 from utils.errors import UserError
-from utils.paths import is_there, user_path
+from utils.paths import user_path
 
 log = logging.getLogger("compare")
 
@@ -36,10 +35,6 @@ def compare(cfg: DictConfig) -> None:
     if cfg.watch:
         from comparison.watch import watch
 
-        pattern = cfg.runs if isinstance(cfg.runs, str) else "experiments"
-        # The first run will make the default folder.
-        if pattern != "experiments" and not glob.has_magic(pattern) and not is_there(user_path(pattern, "runs")):
-            raise UserError(f"runs={pattern}: there is no such folder")
         return watch(lambda: found_runs(cfg.runs)[0], str(cfg.runs))
     report = user_path(cfg.report, "report") if cfg.report is not None else None
     if report is not None:
@@ -82,13 +77,13 @@ def listed(value: Any) -> list[str]:
 
 
 def chosen_run(runs: list[Any], baseline: str) -> Any:
-    """Return the run in the folder `baseline`."""
-    wanted = user_path(baseline, "baseline").resolve()
+    """Return the run in the folder `baseline`, or the best run of this sweep."""
+    from sweeps.checkpoints import best_of_sweep
+
+    wanted = user_path(best_of_sweep(baseline, "baseline"), "baseline").resolve()
     for run in runs:
         if run.path.resolve() == wanted:
             return run
-    if not is_there(wanted):
-        raise UserError(f"baseline={baseline}: there is no such folder")
     raise UserError(f"baseline={baseline}: none of the {len(runs)} runs compared; pass one, such as {runs[0].path}")
 
 

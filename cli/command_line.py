@@ -10,12 +10,13 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from cli.flags import check_flags
 from cli.run_words import like_words, resume_words
-from config.quoting import as_typed, is_list, items_of, quote, quote_texts
+from config.quoting import LISTS, as_typed, is_list, items_of, quote, quote_texts
 from config.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys
 from sweeps.words import key_of, merged_words, recorded_words, values_of
 from utils.errors import UserError
-from utils.find_run import find_run
+from utils.find_run import find_run, find_runs
 from utils.groups import CONF, options
 from utils.paths import user_path
 
@@ -24,6 +25,9 @@ COMMON_KEYS = {*(f"model.{key}" for key in pretrained_keys()), *(f"optimizer.{ke
 
 RUN_KEYS = frozenset({"resume", "sweep", "like", "checkpoint", "run", "runs", "baseline", "distill.teacher"})
 """Keys that name a run: its folder, its name, or the beginning of its name."""
+
+LIST_KEYS = LISTS | {"columns", "group_by", "tta"}
+"""Keys that take one value or a list."""
 
 SIZE_KEYS = frozenset({"data.image_size", "data.crop_size", "image_size", "window"})
 """Keys of a height and a width; a single number stands for a square."""
@@ -50,9 +54,10 @@ def hydra_words(given: list[str], config_name: str) -> list[str]:
     """Return the command line as Hydra takes it.
 
     Raises:
-        UserError: a word names no option of its group, `resume` or `sweep` names no run or sweep, a plugin is not
-            installed, or words exclude each other.
+        UserError: a word names no option of its group, a key names no run or sweep, a plugin is not installed, a flag
+            is unknown, or words exclude each other.
     """
+    check_flags(given, config_name)
     given = [_with_square(_with_run_found(word)) for word in given]
     if config_name in PLAIN_MODEL:
         given = [re.sub(r"^([+~]*)model(?=[=.]|$)", rf"\1{PLAIN_MODEL[config_name]}", word) for word in given]
@@ -96,13 +101,31 @@ def _with_run_found(word: str) -> str:
     name = key.lstrip("+")
     if name not in RUN_KEYS or value in ("", "null"):
         return word
-    if is_list(name, value):
-        return f"{key}=[{','.join(_path_of_run(item, name) for item in items_of(value))}]"
-    return f"{key}={_path_of_run(value, name)}"
+    listed = is_list(name, value)
+    paths = [path for item in (items_of(value) if listed else [value]) for path in _paths_of(item, name)]
+    return f"{key}=[{','.join(paths)}]" if listed or len(paths) > 1 else f"{key}={paths[0]}"
 
 
-def _path_of_run(given: str, key: str) -> str:
-    return given if glob.has_magic(given) else find_run(given, key)
+def _paths_of(given: str, key: str) -> list[str]:
+    """Return the path of the run that a key names; for `runs`, those of all with this name."""
+    if glob.has_magic(given):
+        return [given]
+    return find_runs(given, key) if key == "runs" else [find_run(given, key)]
+
+
+def repeated_keys(words: list[str]) -> list[str]:
+    """Return a message for each key that the words set twice, of which Hydra takes the last."""
+    typed: dict[str, list[str]] = {}
+    for word in words:
+        if "=" in word and not word.startswith(("-", "~")):
+            typed.setdefault(key_of(word), []).append(word)
+    messages = []
+    for key, same in typed.items():
+        if len(set(same)) > 1:
+            values = ",".join(word.partition("=")[2] for word in same)
+            hint = f"; for several pass {key}=[{values}]" if key in LIST_KEYS and "[" not in values else ""
+            messages.append(f"{key} is set {len(same)} times, and the last counts: {same[-1]}{hint}")
+    return messages
 
 
 def is_sweep(words: list[str]) -> bool:

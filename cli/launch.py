@@ -85,6 +85,8 @@ def _compose_and_run(task: Task, config_name: str) -> bool:
         if config_name != "train" and (command_line.is_sweep(flags) or "hydra.mode=MULTIRUN" in words):
             raise UserError("--multirun is for train_segmentation.py: start this once for each value")
         sys.argv[1:] = command_line.hydra_words(words, config_name)
+        for message in command_line.repeated_keys(words) if torchrun.rank() == 0 else ():
+            print(f"warning: {cleaned(message)}", file=sys.stderr)
         decorate = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
         run = decorate(GuardedTask(task, config_name))
         if asks_for_help(words):

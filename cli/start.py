@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +35,7 @@ from utils.interruption import held_back, raise_between_imports
 from utils.paths import user_path
 from utils.text import cleaned
 from utils.trusted import read_plain
+from utils.value_types import folder_name
 
 SAVE_SECONDS = 60.0
 """Time for the jobs of a sweep to save their state when it is terminated."""
@@ -208,6 +209,14 @@ def _run_name(*, _root_: DictConfig) -> str:
     return _root_.get("name") or f"{choices.get('model')}_{choices.get('data')}".replace("/", "_")
 
 
+def _sweep_name(*, _root_: DictConfig) -> str:
+    """Return the end of the name of a sweep folder, with the `name` of its jobs if they share a valid one."""
+    name = None if OmegaConf.is_interpolation(_root_, "name") else _root_.get("name")
+    with suppress(ValueError):
+        return "sweep" if name is None else f"{folder_name(str(name))}_sweep"
+    return "sweep"  # the jobs report what is wrong
+
+
 def _first_start(*, _root_: DictConfig) -> str | None:
     """Return `.hydra`, where Hydra records a run, or None if a resumed run has it already."""
     folder = OmegaConf.select(_root_, "hydra.runtime.output_dir") or ""
@@ -215,4 +224,5 @@ def _first_start(*, _root_: DictConfig) -> str | None:
 
 
 OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+OmegaConf.register_new_resolver("sweep_name", _sweep_name, replace=True)
 OmegaConf.register_new_resolver("first_start", _first_start, replace=True)

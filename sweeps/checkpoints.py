@@ -24,7 +24,7 @@ def chosen_checkpoints(given: str | Sequence[str]) -> list[str]:
         UserError: none of the jobs of a sweep has a checkpoint and a metric.
     """
     paths = [given] if isinstance(given, str) else list(given)
-    chosen = [_best_of_sweep(path) if _is_sweep(user_path(path, "checkpoint")) else path for path in paths]
+    chosen = [best_of_sweep(path, "checkpoint") for path in paths]
     twice = next((path for path in chosen if chosen.count(path) > 1), None)
     if twice is not None:
         raise UserError(f"checkpoint: {twice} occurs twice in the list")
@@ -39,19 +39,30 @@ def _is_sweep(path: Path) -> bool:
     )
 
 
-def _best_of_sweep(given: str) -> str:
-    """Return the folder of the job with the best value of the metric that the jobs monitor."""
-    path = user_path(given, "checkpoint")
+def best_of_sweep(given: str, key: str) -> str:
+    """Return the folder of the job of a sweep with the best value of the metric that the jobs monitor.
+
+    Any other path is returned unchanged.
+
+    Args:
+        key: the key that the path was given for, for messages.
+
+    Raises:
+        UserError: the jobs monitor different metrics, or none has a checkpoint and the metric.
+    """
+    path = user_path(given, key)
+    if not _is_sweep(path):
+        return given
     runs = [run for run in read_runs([path])[0] if is_file(run.path / "checkpoints" / "best.pt")]
     monitors = {str(run.config.get("trainer.monitor", "val/miou")) for run in runs}
     if len(monitors) > 1:
-        raise UserError(f"checkpoint={given}: its runs monitor {' and '.join(sorted(monitors))}; pass one of the runs")
+        raise UserError(f"{key}={given}: its runs monitor {' and '.join(sorted(monitors))}; pass one of the runs")
     monitor = monitors.pop() if monitors else "val/miou"
     sign = 1 if monitor.startswith(HIGHER_IS_BETTER) else -1
     measured: list[Run] = [run for run in runs if math.isfinite(run.best(monitor))]
     if not measured:
-        raise UserError(f"checkpoint={given}: a sweep in which no run has a checkpoint with {monitor}")
+        raise UserError(f"{key}={given}: a sweep in which no run has a checkpoint with {monitor}")
     best = max(measured, key=lambda run: sign * run.best(monitor))
     value, others = best.best(monitor), len(measured)
-    log.info("checkpoint=%s: %s is the best of its %d runs by %s (%.4f)", given, best.path, others, monitor, value)
+    log.info("%s=%s: %s is the best of its %d runs by %s (%.4f)", key, given, best.path, others, monitor, value)
     return str(best.path)

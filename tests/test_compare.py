@@ -1,5 +1,6 @@
 """compare.py, as a user types it."""
 
+import csv
 import fcntl
 import json
 import os
@@ -10,6 +11,8 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+
+import pytest
 
 from compare import compare
 from tests.comparison.folders import add_metrics, make_run
@@ -86,6 +89,19 @@ def test_in_a_terminal_a_table_is_as_wide_as_that(tmp_path: Path) -> None:
     assert max(len(line) for line in shown if line.startswith(("+", "|"))) <= 100
     assert any("| optimizer.lr |" in line for line in shown)  # in which they differ; what is the same goes first
     assert shown[-1].startswith("columns that do not fit: ") and "optimizer.lr" not in shown[-1]
+
+
+def test_a_sweep_by_its_name_stands_for_its_runs_and_as_baseline_for_the_best(tmp_path: Path) -> None:
+    sweep = tmp_path / "experiments" / "2026-11-03_10-00-00-000001_rates_sweep"
+    for job, miou in enumerate((0.5, 0.7, 0.6)):
+        (make_run(sweep / str(job), miou, optimizer__lr=(job + 1) / 10) / "checkpoints").mkdir()
+        (sweep / str(job) / "checkpoints" / "best.pt").touch()
+    make_run(tmp_path / "experiments" / "2026-11-04_10-00-00-000001_other", 0.9)
+    done = run_here(compare, "compare", "runs=rates", "baseline=rates", "format=csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(done.stdout.partition("\n\n")[0].splitlines()))
+    assert [float(row["difference in mIoU"]) for row in rows] == pytest.approx([-0.2, 0, -0.1])
+    assert "baseline=experiments/" in done.stderr and "_sweep/1 is the best of its 3 runs" in done.stderr
 
 
 def test_mistakes(tmp_path: Path, finished_run: Path) -> None:

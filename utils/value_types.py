@@ -44,7 +44,12 @@ Size = Annotated[
 """Height and width."""
 
 
-def _folder_name(name: str) -> str:
+def folder_name(name: str) -> str:
+    """Return a name that a folder may have.
+
+    Raises:
+        ValueError: it is another one.
+    """
     if not 1 <= len(name) <= 100 or len(name.encode()) > 200 or set(name) & set("/\\"):
         raise ValueError("must be 1 to 100 characters (200 bytes) without / and \\, since a folder is named after it")
     if name.startswith(".") or "${" in name or any(unicodedata.category(character) == "Cc" for character in name):
@@ -67,7 +72,7 @@ def _regular_expression(text: str) -> str:
 
 
 FreeText = Annotated[Text, AfterValidator(_utf_8)]
-FolderName = Annotated[FreeText, AfterValidator(_folder_name)]
+FolderName = Annotated[FreeText, AfterValidator(folder_name)]
 RegularExpression = Annotated[Text, AfterValidator(_regular_expression)]
 
 

@@ -1,3 +1,4 @@
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from cli.command_line import PLUGINS, check_plugins, flags_first, hydra_words, swept_groups, value_of, with_new_keys
+from cli.command_line import (
+    PLUGINS,
+    check_plugins,
+    flags_first,
+    hydra_words,
+    repeated_keys,
+    swept_groups,
+    value_of,
+    with_new_keys,
+)
+from cli.flags import check_flags
 from config.current_run import output_folder, overrides
 from config.nodes import plain
 from config.quoting import as_typed, quote, quote_texts
@@ -145,6 +156,56 @@ def test_the_last_value_counts() -> None:
     assert value_of(["resume=a", "resume=b"], "resume") == "b"
     assert value_of(["resume=null"], "resume") is None
     assert value_of(["seed=1"], "resume") is None
+
+
+def test_a_key_that_is_set_twice_is_reported(tmp_path: Path) -> None:
+    """Hydra takes the last value, and scripts that append words rely on it."""
+    seen: list[Any] = []
+    words = ["seed=1", "optimizer.lr=0.1", "seed=2", "++optimizer.lr=0.2", "trainer.epochs=3", "trainer.epochs=3"]
+    done = run_here(lambda cfg: seen.append((cfg.seed, cfg.optimizer.lr)), "train", *words, cwd=tmp_path)
+    assert seen == [(2, 0.2)]
+    assert done.stderr.splitlines()[:2] == [
+        "warning: seed is set 2 times, and the last counts: seed=2",
+        "warning: optimizer.lr is set 2 times, and the last counts: ++optimizer.lr=0.2",
+    ]
+    assert "trainer.epochs is" not in done.stderr
+    options = run_here(lambda cfg: seen.append(cfg.model), "train", "model=enet", "model=unet", cwd=tmp_path)
+    assert seen[-1]._target_ == "models.unet.UNet" and "the last counts: model=unet" in options.stderr
+    assert repeated_keys(["-m", "runs=a", "runs=b"]) == [
+        "runs is set 2 times, and the last counts: runs=b; for several pass runs=[a,b]"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "words", "message"),
+    [
+        ("train", "--epochs 3", "--epochs 3: keys are set without dashes; pass trainer.epochs=3"),
+        ("train", "--lr=0.1", "--lr=0.1: keys are set without dashes; pass optimizer.lr=0.1"),
+        ("train", "seed=1 -e 3", "-e 3: keys are set without dashes; pass trainer.epochs=3"),
+        ("train", "-m --batch-size seed=1", "--batch-size: keys are set without dashes; pass data.batch_size=<value>"),
+        ("train", "--data-root /x", "--data-root /x: keys are set without dashes; pass data.root=/x"),
+        ("train", "--pretrained", "--pretrained: keys are set without dashes; pass model.encoder_weights=imagenet"),
+        ("benchmark", "--model unet", "--model unet: keys are set without dashes; pass model=unet"),
+        ("compare", "--foo", "--foo: there is no such flag; keys are set as key=value, and --help lists them"),
+    ],
+)
+def test_flags_of_other_programs(tmp_path: Path, config: str, words: str, message: str) -> None:
+    assert_refused(run_here(lambda cfg: None, config, *words.split(), cwd=tmp_path), f"error: {message}\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", ["--cfg job", "--conf conf", "--mul seed=1", "-m", "-c job --resolve", "--help"])
+def test_flags_of_hydra(words: str) -> None:
+    check_flags(words.split(), "train")
+
+
+@pytest.mark.parametrize(
+    ("word", "end"), [("name=rates", "rates_sweep"), ("name=s ${seed}", "sweep"), ("seed=1", "sweep")]
+)
+def test_a_sweep_is_named(tmp_path: Path, word: str, end: str) -> None:
+    run_here(lambda cfg: None, "train", "-m", word, "optimizer.lr=0.1,0.2", cwd=tmp_path)
+    (folder,) = [path for path in (tmp_path / "experiments").iterdir() if not path.is_symlink()]
+    assert re.fullmatch(rf"[-\d_]+_{end}", folder.name) and (folder / "1").is_dir()
 
 
 def test_resume_composes_the_runs_own_config(tmp_path: Path) -> None:

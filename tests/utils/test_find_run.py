@@ -174,4 +174,7 @@ def test_every_run_of_a_list_is_found() -> None:
     (word,) = hydra_words(["checkpoint=[dice_, here]"], "infer")
     assert word == f"checkpoint=['experiments/{SECOND}','experiments/here']"
     assert hydra_words(["checkpoint=sweep/0"], "infer") == [f"checkpoint='experiments/{SWEEP}/0'"]
+    both = f"runs=['experiments/{FIRST}','experiments/{SECOND}']"
+    assert hydra_words(["runs=dic"], "compare") == [both]
+    assert hydra_words([f"runs=[here,{FIRST}]"], "compare") == [f"runs=['experiments/here','experiments/{FIRST}']"]
     assert hydra_words(["runs=experiments/*dice*"], "compare") == ["runs='experiments/*dice*'"]

@@ -175,7 +175,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     words = [word for word in TINY if word != "logger=none"]
     # In this process, whose hash seed differs from that of the commands that must do the same.
-    done = run_here(train, "train", "trainer.epochs=2", "name=tiny", *words, cwd=folder)
+    done = run_here(train, "train", "trainer.epochs=2", "name=tiny", *words, cwd=folder, draws=True)
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(folder)
     return run

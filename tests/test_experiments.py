@@ -1,13 +1,17 @@
 """The recipes of conf/experiment/, each run for a few steps on a small data set of the true layout."""
 
 import json
+import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
 
-from tests.conftest import ROOT, run_command, runs_in
+from tests.conftest import ROOT, runs_in
 from tests.data.layouts import make_camvid, make_cityscapes, make_cityscapes_pairs, make_coco, make_folder, make_voc
+from tests.in_process import run_here
+from train_segmentation import train
 
 SMALL = ("data.image_size=[64,64]", "data.batch_size=2", "data.limit=6", "trainer.epochs=1", "logger=none")
 WITHOUT_ENCODER = ("enet_cityscapes", "dilated_unet_cityscapes")
@@ -36,9 +40,8 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def sweep(folder: Path, datasets: Path, *words: str) -> dict[str, dict]:
     """Run a sweep and return the summaries of its jobs by their experiment or model."""
-    done = run_command(
-        "train_segmentation.py", "--multirun", *words, *SMALL, cwd=folder, SEGMENTATION_DATA=str(datasets)
-    )
+    with mock.patch.dict(os.environ, SEGMENTATION_DATA=str(datasets)):
+        done = run_here(train, "train", "--multirun", *words, *SMALL, cwd=folder)
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(folder)
     jobs = [json.loads((job / "summary.json").read_text()) for job in sorted(run.iterdir()) if job.is_dir()]
@@ -73,7 +76,7 @@ def test_recipes_run(tmp_path: Path, datasets: Path, names: tuple[str, ...], mor
 def test_own_data(tmp_path: Path) -> None:
     """A folder of a user's own, whose name is not a plain word."""
     root = make_folder(tmp_path / "my data (2)")
-    done = run_command("train_segmentation.py", "data=folder", f"data.root={root}", *SMALL, cwd=tmp_path)
+    done = run_here(train, "train", "data=folder", f"data.root={root}", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(tmp_path)
     assert json.loads((run / "summary.json").read_text())["overrides"][1] == f"data.root={root}"
@@ -97,8 +100,6 @@ def test_every_recipe_is_tested() -> None:
 
 
 def test_what_is_typed_wins_over_a_recipe(tmp_path: Path) -> None:
-    done = run_command(
-        "train_segmentation.py", "--cfg", "job", "experiment=espnet_cityscapes", "model=espnet_s2", cwd=tmp_path
-    )
+    done = run_here(train, "train", "--cfg", "job", "experiment=espnet_cityscapes", "model=espnet_s2", cwd=tmp_path)
     config = yaml.safe_load(done.stdout)
     assert config["model"]["encoder"] == "efficientnet_b2" and config["model"]["encoder_weights"] == "imagenet"

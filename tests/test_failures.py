@@ -116,7 +116,8 @@ def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     assert all(value.isfinite().all() for value in weights.values())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_at_once_and_leaves_a_whole_checkpoint(tmp_path: Path, number: int) -> None:
     slow = ("data.image_size=[160,160]", "data.batch_size=8")  # a step takes longer than the wait between the signals
     process = start_command(SCRIPT, *ENDLESS, *slow, cwd=tmp_path)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from engine.checkpoint import load_checkpoint
-from tests.conftest import run_command, runs_in, start_command
+from tests.conftest import runs_in, start_command
 from tests.in_process import run_here
 from train_segmentation import train
 from utils.run_folder import RunFolder
@@ -91,7 +91,7 @@ def test_a_run_that_is_killed_again_and_again(tmp_path: Path, left_alone: Path, 
     (run,) = runs_in(tmp_path)
     for _ in range(2):
         kills += killed_after(chance.uniform(0, 0.6), f"resume={run}", cwd=tmp_path)
-    done = run_command("train_segmentation.py", f"resume={run}", cwd=tmp_path)
+    done = run_here(train, "train", f"resume={run}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert kills == 3
     for one, other in zip(end_of(left_alone), end_of(run), strict=True):

@@ -66,7 +66,7 @@ def test_a_typo_in_a_sweep_leaves_no_folder(tmp_path: Path) -> None:
 
 
 def test_a_sweep_that_was_killed_runs_only_what_is_missing(tmp_path: Path) -> None:
-    words = ["seed=0,1,2", "trainer.epochs=3", *TINY]
+    words = ["seed=0,1,2", "trainer.epochs=2", *TINY]
     process = start_command(SCRIPT, "--multirun", *words, cwd=tmp_path)
     deadline = time.monotonic() + 200
     while not list(tmp_path.glob("experiments/*_sweep/1/metrics.csv")):  # it trains its second job
@@ -78,7 +78,7 @@ def test_a_sweep_that_was_killed_runs_only_what_is_missing(tmp_path: Path) -> No
     assert summaries(sweep)[1]["status"] == "running" and not (sweep / "2").exists()
     first = {path: path.stat().st_mtime_ns for path in (sweep / "0").rglob("*") if path.name != "train.log"}
 
-    done = run_command(SCRIPT, "--multirun", f"sweep={sweep}", cwd=tmp_path)
+    done = run_here(train, "train", "--multirun", f"sweep={sweep}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     kept = {path: path.stat().st_mtime_ns for path in first if path.is_file()}
     assert kept == {path: first[path] for path in kept} and len(kept) > 5
@@ -87,7 +87,7 @@ def test_a_sweep_that_was_killed_runs_only_what_is_missing(tmp_path: Path) -> No
     assert column(done.stdout, "seed") == ["0", "1", "2"]
     # Each job is seeded anew, and the killed one has forgotten nothing: as if each had run by itself.
     for seed in (1, 2):
-        words = [f"seed={seed}", "trainer.epochs=3", f"name=alone{seed}", *TINY]
+        words = [f"seed={seed}", "trainer.epochs=2", f"name=alone{seed}", *TINY]
         alone = run_here(train, "train", *words, cwd=tmp_path)
         assert alone.returncode == 0, alone.stderr
         (run,) = tmp_path.glob(f"experiments/*_alone{seed}")

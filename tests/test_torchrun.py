@@ -56,8 +56,8 @@ def test_a_process_that_fails_ends_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("trainer.epoch=3",),
-        ("--multirun", "seed=0,1"),
+        pytest.param(("trainer.epoch=3",), marks=pytest.mark.slow),
+        pytest.param(("--multirun", "seed=0,1"), marks=pytest.mark.slow),
         ("trainer.monitor=val/foo", *TINY),
         pytest.param(("data=camvid", "data.root=nowhere"), marks=pytest.mark.slow),
     ],

@@ -140,7 +140,7 @@ def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
     run = tmp_path / "it's a run, (1)"  # the name of a folder is the user's affair
     shutil.copytree(finished_run, run)
     record = (run / ".hydra" / "config.yaml").read_text()
-    done = run_command(SCRIPT, f"resume={run}", cwd=tmp_path)
+    done = run_here(train, "train", f"resume={run}", cwd=tmp_path)
     assert done.returncode == 0 and "is finished" in done.stderr
     refused = run_here(train, "train", f"resume={run}", "seed=1", "model.dropout=0.3", cwd=tmp_path)
     assert refused.returncode == 2
@@ -195,7 +195,7 @@ def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(
     assert process.returncode == code, errors
     assert f"python train_segmentation.py resume=experiments/{run.name}" in errors
     assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
-    done = run_command(SCRIPT, f"resume=experiments/{run.name}", cwd=tmp_path)
+    done = run_here(train, "train", f"resume=experiments/{run.name}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     first, second = weights(uninterrupted), weights(run)
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -15,7 +15,7 @@ from data.loading import TrainingBatch, TrainingLoader
 from data.mixing import augmented_sample
 from data.samples import Sample
 from data.voc import VOC
-from tests.conftest import TINY, run_command, runs_in
+from tests.conftest import TINY, runs_in
 from tests.data.layouts import blocks, make_voc, photo, write
 from tests.in_process import assert_refused, run_here
 from train_segmentation import train
@@ -228,9 +228,5 @@ MISTAKES = [
 @pytest.mark.parametrize(("words", "fragments"), MISTAKES)
 def test_mistakes(root: Path, tmp_path: Path, words: str, fragments: list[str]) -> None:
     words_of_run = (*WORDS, f"data.root={root}", *words.split())
-    if words == MISTAKES[0][0]:  # what follows from the files, through the real command
-        done = run_command("train_segmentation.py", *words_of_run, cwd=tmp_path)
-    else:
-        done = run_here(train, "train", *words_of_run, cwd=tmp_path)
-    assert_refused(done, *fragments)
+    assert_refused(run_here(train, "train", *words_of_run, cwd=tmp_path), *fragments)
     assert runs_in(tmp_path) == []

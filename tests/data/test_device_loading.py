@@ -14,8 +14,10 @@ from data.device_loading import DeviceTrainingLoader, DeviceValidationLoader
 from data.loading import ValidationLoader
 from data.samples import SegmentationDataset
 from data.synthetic import Synthetic
-from tests.conftest import TINY, run_command, runs_in
+from tests.conftest import TINY, runs_in
 from tests.data.test_device_augmentation import shipped
+from tests.in_process import run_here
+from train_segmentation import train
 from utils.errors import UserError
 from utils.run_folder import RunFolder
 
@@ -94,12 +96,12 @@ def test_an_epoch_continues_where_it_was_left() -> None:
 
 
 def test_a_run(tmp_path: Path) -> None:
-    done = run_command("train_segmentation.py", *TINY, "data.cache=device", "trainer.epochs=1", cwd=tmp_path)
+    done = run_here(train, "train", *TINY, "data.cache=device", "trainer.epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert RunFolder(runs_in(tmp_path)[0]).read_summary()["status"] == "finished"
 
 
 def test_a_cache_on_the_device_without_its_augmentation(tmp_path: Path) -> None:
-    done = run_command("train_segmentation.py", *TINY, "data.cache=device", "data.augment_on=cpu", cwd=tmp_path)
+    done = run_here(train, "train", *TINY, "data.cache=device", "data.augment_on=cpu", cwd=tmp_path)
     assert done.returncode == 2 and "leave out data.augment_on=cpu" in done.stderr
     assert runs_in(tmp_path) == []

@@ -16,7 +16,7 @@ from data.labels import LabelSet
 from data.samples import Sample, SegmentationDataset, View
 from data.voc import VOC
 from evaluate import evaluate
-from tests.conftest import TINY, run_command, runs_in
+from tests.conftest import TINY, runs_in
 from tests.data.layouts import blocks, make_folder, make_voc, photo, write
 from tests.in_process import assert_refused, run_here
 from train_segmentation import train
@@ -211,11 +211,7 @@ IMPOSSIBLE = [
 def test_impossible_folds_are_refused(tmp_path: Path, words: str, fragments: list[str]) -> None:
     root = folder_of_towns(tmp_path / "towns")
     words_of_run = (*WORDS, f"data.root={root}", "data.train_split=all", *words.split())
-    if words == IMPOSSIBLE[0][0]:  # what follows from the files, through the real command
-        done = run_command("train_segmentation.py", *words_of_run, cwd=tmp_path)
-    else:
-        done = run_here(train, "train", *words_of_run, cwd=tmp_path)
-    assert_refused(done, *fragments)
+    assert_refused(run_here(train, "train", *words_of_run, cwd=tmp_path), *fragments)
     assert runs_in(tmp_path) == []
 
 

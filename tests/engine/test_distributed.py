@@ -45,7 +45,7 @@ def run_together(processes: int, *words: str) -> None:
         assert process.returncode == 0, errors
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.slow), 3])
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
     folder = tmp_path_factory.mktemp(f"{request.param}_processes")
     run_together(request.param, "-m", "tests.engine.processes_job", str(folder))

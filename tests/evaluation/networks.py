@@ -23,9 +23,9 @@ LOADER = {"train_split": "train", "val_split": "val", "image_size": SIZE, "batch
           "cache": "none", "augment_on": "auto", "limit": None, "allow_single_class": False}  # fmt: skip
 
 
-def evaluate_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+def evaluate_here(*words: str, cwd: Path, draws: bool = False) -> subprocess.CompletedProcess:
     """Run evaluate.py in this process on the CPU, which gives the same result on every machine."""
-    return run_here(evaluate, "evaluate", "device=cpu", *words, cwd=cwd)
+    return run_here(evaluate, "evaluate", "device=cpu", *words, cwd=cwd, draws=draws)
 
 
 def write_network(path: Path, labels: LabelSet, data: dict[str, Any], photos: list[np.ndarray]) -> Path:

@@ -153,7 +153,7 @@ def test_views_and_windows(tmp_path: Path, street: Path, words: list[str], setti
 
 
 def test_the_samples_one_by_one_worst_first(tmp_path: Path, street: Path) -> None:
-    assert evaluate_here("checkpoint=street.pt", cwd=tmp_path).returncode == 0
+    assert evaluate_here("checkpoint=street.pt", cwd=tmp_path, draws=True).returncode == 0
     folder = tmp_path / "street_evaluation"
     with (folder / "val_samples.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

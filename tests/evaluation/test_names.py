@@ -20,13 +20,6 @@ from tests.in_process import assert_refused
 ALL = {f"images/photo {i}.jpg" for i in range(10)}
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take seconds, and other tests look at them."""
-    for name in ("draw_confusion", "draw_calibration", "draw_predictions"):
-        monkeypatch.setattr(f"evaluation.results.{name}", lambda *_: None)
-
-
 @pytest.fixture
 def network(tmp_path: Path) -> Path:
     """A network for a folder of ten photos, without lists, and other folders with the same classes."""

@@ -22,13 +22,6 @@ from tests.evaluation.networks import evaluate_here
 from tests.in_process import assert_refused, run_here
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take seconds, and other tests look at them."""
-    for name in ("draw_confusion", "draw_calibration", "draw_predictions"):
-        monkeypatch.setattr(f"evaluation.results.{name}", lambda *_: None)
-
-
 @pytest.fixture
 def runs(tmp_path: Path, street: Path) -> Path:
     """A folder of three runs with a network each, the second with other weights, and of a broken one."""

@@ -26,7 +26,7 @@ from tests.fuzz.mutation import mutated_bytes, mutated_json, mutated_text, mutat
 from tests.fuzz.promises import broken_promise
 from tools import check_data
 
-SIZE = 12
+SIZE = 6
 """Inputs in a test."""
 
 
@@ -219,7 +219,7 @@ def tried(make: Callable[[random.Random, Path, Path], Input], seed: str, valid: 
     return None if broken is None else f"{seed}: {name} {words!r:.300} ({said!r:.200})\n    {broken}"
 
 
-@pytest.mark.parametrize("block", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 40))])
+@pytest.mark.parametrize("block", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 80))])
 @pytest.mark.parametrize("make", [checkpoints, runs, data, options], ids=lambda make: make.__name__)
 def test_promises(make: Callable, block: int, valid: Path, tmp_path: Path) -> None:
     seeds = [f"{make.__name__}-{block}-{number}" for number in range(SIZE)]

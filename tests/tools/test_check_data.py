@@ -27,8 +27,9 @@ from tests.data.layouts import (
     photo,
     write,
 )
-from tests.in_process import assert_refused
+from tests.in_process import assert_refused, run_here
 from tests.tools.checked_data import Make, check_here, findings, make_camvid, tables
+from train_segmentation import train
 
 
 def apart(make: Make, pattern: str) -> Make:
@@ -147,7 +148,7 @@ def refused_training(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, su
     folder = tmp_path_factory.mktemp("training")
     root = make_faulty(folder / "it's my data")
     words = ["data=folder", f"data.root={root}", "data.image_size=[32,32]"]
-    done = run_command("train_segmentation.py", *words, cwd=folder)
+    done = run_here(train, "train", *words, cwd=folder)
     assert done.returncode == 2, done.stderr
     assert runs_in(folder) == []
     return root, done

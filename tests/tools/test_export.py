@@ -55,11 +55,9 @@ def light(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_evaluate_measures_the_file_as_the_checkpoint(light: Path, tmp_path: Path) -> None:
-    done = export_here(light, "output=model.onnx", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_evaluate_measures_the_file_as_the_checkpoint(light: Path, exported: Path, tmp_path: Path) -> None:
     measured = []
-    for name, checkpoint in (("run", light), ("file", "model.onnx")):
+    for name, checkpoint in (("run", light), ("file", exported)):
         words = [f"checkpoint={checkpoint}", "data.limit=4", f"output={name}"]
         done = run_here(evaluate, "evaluate", *words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr

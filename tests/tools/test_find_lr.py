@@ -21,7 +21,7 @@ from engine.normalization import IMAGENET
 from engine.running_loss import NonFiniteLoss, RunningLoss
 from engine.training_step import TrainingStep
 from models.enet import ENet
-from tests.conftest import ROOT, TINY, run_command
+from tests.conftest import ROOT, TINY
 from tests.in_process import assert_refused, run_here
 from tools.find_lr import endless_windows, find
 from utils.errors import UserError
@@ -74,7 +74,7 @@ def test_a_rate_is_suggested(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "range (1).png"
     words = [*WORDS, "optimizer.lr=0.5", "steps=50", "min_lr=1e-5", f"output={path}"]
     before = set(ROOT.iterdir())
-    done = run_command("-m", "tools.find_lr", *words, cwd=ROOT)
+    done = find_here(*words, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert set(ROOT.iterdir()) == before and list(tmp_path.rglob("*.*")) == [path]
     table = printed(done)

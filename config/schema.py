@@ -13,10 +13,12 @@ from utils.value_types import (
     Backend,
     BatchSize,
     BenchmarkColumn,
+    Deviation,
     Device,
     ExportFormat,
     Flag,
     FolderName,
+    Fraction,
     FreeText,
     NonNegative,
     Overlap,
@@ -71,6 +73,8 @@ class Loader(InputSize):
     limit: Positive | None
     allow_single_class: Flag
     fit: Literal["stretch", "pad"] = "stretch"
+    mean: Annotated[list[Fraction], Field(min_length=1)] | None = None
+    std: Annotated[list[Deviation], Field(min_length=1)] | None = None
     crop_size: Size | None = None
     sampling: Literal["uniform", "rare_class"] = "uniform"
     sampling_temperature: Annotated[float, Field(ge=1e-4, le=100)] = 0.01

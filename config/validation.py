@@ -213,6 +213,7 @@ def check_group(group: str, node: Config, origin: Origin) -> None:
         check_keys(shared, other, origin, f"{group}.")
     if group == "data":
         _check_folds(other, origin)
+        _check_normalization(other, node.get("channels", 3), origin)
         temperature = other.get("sampling_temperature", USUAL_TEMPERATURE)
         if other.get("sampling", "uniform") == "uniform" and temperature != USUAL_TEMPERATURE:
             place = origin.place("data.sampling_temperature")
@@ -232,6 +233,17 @@ def _check_folds(loader: Config, origin: Origin) -> None:
             raise UserError(f"data.{key}={shown(loader[key])} {place}: needs data.folds=<number of folds>")
     if folds is not None and fold >= folds:
         raise UserError(f"data.fold={fold} {origin.place('data.fold')}: data.folds={folds} has folds 0 to {folds - 1}")
+
+
+def _check_normalization(loader: Config, channels: int, origin: Origin) -> None:
+    for key, partner in (("mean", "std"), ("std", "mean")):
+        values = loader.get(key)
+        if values is not None and (loader.get(partner) is None or len(values) != channels):
+            place = origin.place(f"data.{key}")
+            raise UserError(
+                f"data.{key}={shown(values)} {place}: pass data.mean and data.std with {channels} numbers each, one per"
+                " channel, for values from 0 to 1"
+            )
 
 
 def check_target(node: Config, path: str, known: set[str], origin: Origin) -> None:

@@ -15,7 +15,7 @@ from utils.run_folder import run_of
 UNMEASURED = frozenset(
     {
         *("_target_", "download", "train_split", "val_split", "batch_size", "num_workers", "cache", "augment_on"),
-        *("allow_single_class", "crop_size", "sampling", "sampling_temperature", "preview_bands"),
+        *("allow_single_class", "crop_size", "sampling", "sampling_temperature", "preview_bands", "mean", "std"),
     }
 )
 """Keys of the node `data` that change neither the samples nor the result."""

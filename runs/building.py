@@ -115,8 +115,8 @@ def build_logger(cfg: DictConfig, run: OpenRun) -> Logger:
 def new_model(cfg: DictConfig, samples: SegmentationDataset) -> nn.Module:
     """Build the network of a new run, and load its pretrained weights.
 
-    Images that are not RGB bytes are normalised by the statistics of the training samples, unless the network's own
-    weights come with statistics for as many channels.
+    Images are normalised by `data.mean` and `data.std`. Without them, the network's own weights decide; if these do not
+    say, images that are not RGB bytes are normalised by the statistics of the training samples.
     """
     from data.statistics import channel_statistics
     from engine import distributed
@@ -127,7 +127,9 @@ def new_model(cfg: DictConfig, samples: SegmentationDataset) -> nn.Module:
     model = build_network(cfg.model, num_classes, in_channels=samples.bands.channels)
     try_model(model, num_classes, (cfg.data.image_size[0], cfg.data.image_size[1]))
     load_pretrained(model, num_classes, **pretrained_options(cfg.model))
-    if not samples.bands.is_rgb and getattr(model, "input_mean", None) is None:
+    if cfg.data.get("mean") is not None:
+        model.input_mean, model.input_std = tuple(cfg.data.mean), tuple(cfg.data.std)
+    elif not samples.bands.is_rgb and getattr(model, "input_mean", None) is None:
         model.input_mean, model.input_std = distributed.once_per_machine(lambda: channel_statistics(samples))
     return model
 

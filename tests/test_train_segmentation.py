@@ -326,7 +326,18 @@ def test_a_run_without_the_keys_of_later_versions_is_resumed(tmp_path: Path, fin
     config = yaml.safe_load((run / "config.yaml").read_text())
     del config["distill"], config["model"]["auxiliary"], config["loss"]["label_smoothing"]
     del config["trainer"]["threads"], config["trainer"]["freeze_encoder_epochs"]
-    for key in ("fit", "crop_size", "sampling", "sampling_temperature", "folds", "fold", "group_by", "fold_seed"):
+    for key in (
+        "fit",
+        "crop_size",
+        "sampling",
+        "sampling_temperature",
+        "folds",
+        "fold",
+        "group_by",
+        "fold_seed",
+        "mean",
+        "std",
+    ):
         del config["data"][key]
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     done = run_here(train, "train", f"resume={run}", "trainer.epochs=3", cwd=tmp_path)

@@ -28,7 +28,7 @@ from models.enet import ENet
 from models.separable_unet import SeparableUNet
 from tests.conftest import TINY, runs_in
 from tests.engine.small import Halves, fit
-from tests.in_process import run_here
+from tests.in_process import assert_refused, run_here
 from tests.models.tester import loaded, pretrained
 from tools.export import export
 from train_segmentation import train
@@ -130,6 +130,37 @@ def test_a_run_begins_with_what_its_encoder_wants_and_keeps_it(tmp_path: Path) -
     predictor = Predictor.from_checkpoint(run)
     predictor.image_size = (32, 40)
     np.testing.assert_allclose(predictor.probabilities(PHOTO), expected, atol=1e-5)
+
+
+def test_mean_and_std_of_the_config_replace_those_of_the_weights(tmp_path: Path) -> None:
+    words = ("model=fast_scnn", "data.mean=[0.4,0.5,0.6]", "data.std=[0.2,0.25,0.3]", *TINY)
+    done = run_here(train, "train", *words, "trainer.epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(tmp_path)
+    done = run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    checkpoint = load_checkpoint(run)
+    assert checkpoint["normalization"] == {"mean": list(MEAN), "std": list(STD)}
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    with torch.inference_mode():
+        expected = build_model(checkpoint).eval()((PIXELS / 255 - mean) / std).softmax(1)[0].numpy()
+    predictor = Predictor.from_checkpoint(run)
+    predictor.image_size = (32, 40)
+    np.testing.assert_allclose(predictor.probabilities(PHOTO), expected, atol=1e-5)
+
+
+WRONG_STATISTICS = [
+    ("data.mean=[0.5,0.5,0.5]", ["data.mean=[0.5, 0.5, 0.5]", "pass data.mean and data.std with 3 numbers each"]),
+    ("data.mean=[0.5,0.5] data.std=[0.5,0.5]", ["data.mean=[0.5, 0.5]", "3 numbers each, one per channel"]),
+    ("data.mean=[0.5,0.5,0.5] data.std=[0.5,0.5,0]", ["data.std.2=0", "greater than 0"]),
+    ("data.mean=[124,116,104] data.std=[58,57,57]", ["data.mean.0=124", "at most 1"]),
+]
+
+
+@pytest.mark.parametrize(("words", "fragments"), WRONG_STATISTICS)
+def test_wrong_mean_and_std(words: str, fragments: list[str], tmp_path: Path) -> None:
+    assert_refused(run_here(train, "train", *words.split(), *TINY, cwd=tmp_path), *fragments)
+    assert runs_in(tmp_path) == []
 
 
 def write_checkpoint(path: Path, name: str, network: type[nn.Module], normalization: Normalization) -> Path:

@@ -64,10 +64,7 @@ class Bands(NamedTuple):
             return read_image(path)
         encoded = read_content(path)
         check_whole(encoded, path)
-        facts = tiff.read_facts(encoded)
-        if facts is not None and facts.pictures > 1:
-            raise Unreadable(f"{path}: {tiff.refusal(facts, encoded)}")
-        values = _decoded(encoded, path) if facts is None else _values_of_tiff(encoded, path)
+        values = _decoded(encoded, path) if tiff.read_facts(encoded) is None else _values_of_tiff(encoded, path)
         if values.shape[2] != self.channels:
             raise Unreadable(
                 f"{path}: has {values.shape[2]} channels, and {self.channels} are expected; pass photos of"
@@ -172,7 +169,10 @@ def _decoded(encoded: bytes, path: str | Path) -> np.ndarray:
 
 
 def _values_of_tiff(encoded: bytes, path: str | Path) -> np.ndarray:
-    """Decode a TIFF: (H, W, bands), with alpha."""
+    """Decode a TIFF: (H, W, bands), with alpha; or (H, W, pages) if it has several pages of one band.
+
+    Smaller versions and transparency masks of the picture are left out.
+    """
     if find_spec("tifffile") is None:
         raise UserError(f"{path}: TIFFs of several bands, 16 bits or floats need a package: pip install tifffile")
     import tifffile
@@ -180,10 +180,19 @@ def _values_of_tiff(encoded: bytes, path: str | Path) -> np.ndarray:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings name no file
     try:
         with tifffile.TiffFile(io.BytesIO(encoded)) as file:
-            page: Any = file.pages[0]
-            values = np.asarray(page.asarray(maxworkers=1))
-            values = np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values
+            pages: list[Any] = [page for page in file.pages if not page.is_reduced and not page.is_mask]
+            if len({page.shape for page in pages}) > 1 or (len(pages) > 1 and pages[0].ndim > 2):
+                raise Unreadable(
+                    f"{path}: its {len(pages)} pages are of several sizes or have several bands each; save the page"
+                    " that is meant as a separate file, or one band per page"
+                )
+            if len(pages) > 1:
+                return np.stack([page.asarray(maxworkers=1) for page in pages], axis=-1)
+            values = np.asarray(pages[0].asarray(maxworkers=1))
+            values = np.moveaxis(values, 0, -1) if pages[0].axes.startswith("S") else values
             return values if values.ndim == 3 else values[..., None]
+    except Unreadable:
+        raise
     except Exception as error:  # what damaged bytes raise is not documented, and much
         needs = re.search(r"<(\w+)\.(\w+).*imagecodecs", str(error))
         if needs:

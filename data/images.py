@@ -130,9 +130,14 @@ def _photo_of_tiff(encoded: bytes, facts: tiff.TiffFacts, path: str | Path) -> n
     if reason is None and facts.bits > 16:
         reason = f"its values have {facts.bits} bits; save it with 8 or 16 bits, unsigned"
     if reason is not None:
-        range_key = "" if facts.bits == 8 else " data.value_range=[low,high]"
-        hint = f"; or train on it as it is with data.channels={facts.bands}{range_key}" if facts.pictures == 1 else ""
-        raise Unreadable(f"{path}: {reason}{hint}")
+        pages = facts.pictures > 1
+        channels = facts.pictures if pages else facts.bands
+        # Three channels of bytes are RGB, which is not what pages are.
+        range_key = "" if facts.bits == 8 and not (pages and channels == 3) else " data.value_range=[low,high]"
+        hint = (
+            f"; or train on {'its pages as bands' if pages else 'it as it is'} with data.channels={channels}{range_key}"
+        )
+        raise Unreadable(f"{path}: {reason}{hint if not pages or facts.bands == 1 else ''}")
     if facts.colors == 1 and facts.bits in (2, 4):  # OpenCV reads none of them
         return _read_with_pillow(encoded, path, ("TIFF",))
     image = decode(tiff.as_colors(encoded) if facts.colors == 3 and _are_colors(facts) else encoded, path)

@@ -106,7 +106,7 @@ def refusal(facts: TiffFacts, encoded: bytes) -> str | None:
     if facts.end > len(encoded):
         return "the image is truncated; copy or download it again"
     if facts.pictures > 1:
-        return f"the file holds {facts.pictures} pictures; save the one that is meant as a file of its own"
+        return f"the file holds {facts.pictures} pictures (pages); save the one that is meant as a separate file"
     if facts.format == FRACTIONS:
         return f"its values are fractions (floats of {facts.bits} bits); save it with 8 or 16 bits, unsigned"
     if facts.format not in (UNSIGNED, SIGNED, 4):  # 4: not said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ import albumentations as A
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from data.augmentation import Augmentation, left_out
 from data.bands import Bands, bands_of, checked_bands
@@ -21,8 +23,6 @@ from data.statistics import channel_statistics
 from tests.data.tiff_files import write_tiff
 from utils.errors import Unreadable, UserError
 
-needs_tifffile = pytest.mark.skipif(find_spec("tifffile") is None, reason="needs tifffile")
-
 
 def values(channels: int, dtype: str, size: tuple[int, int] = (40, 48)) -> np.ndarray:
     rng = np.random.default_rng(channels)
@@ -31,7 +31,6 @@ def values(channels: int, dtype: str, size: tuple[int, int] = (40, 48)) -> np.nd
     return rng.integers(0, np.iinfo(dtype).max, (*size, channels), dtype, endpoint=True)
 
 
-@needs_tifffile
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize(
@@ -49,21 +48,18 @@ def test_values_are_scaled_from_their_range(
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-@needs_tifffile
 def test_bytes_stay_bytes_with_alpha_as_a_channel(tmp_path: Path) -> None:
     stored = values(4, "uint8")
     write_tiff(tmp_path / "a.tif", stored, photometric=2, extra=[2])
     assert (Bands(4).read(tmp_path / "a.tif") == stored).all()
 
 
-@needs_tifffile
 def test_values_that_are_no_numbers_become_the_lowest(tmp_path: Path) -> None:
     stored = np.array([[[np.nan, 0.5, np.inf, -np.inf]]], np.float32)
     write_tiff(tmp_path / "a.tif", stored, extra=[0] * 3)
     assert Bands(4, (0.0, 1.0)).read(tmp_path / "a.tif")[0, 0].tolist() == [0, 127.5, 255, 0]
 
 
-@needs_tifffile
 def test_a_compression_that_needs_a_package_is_named(tmp_path: Path) -> None:
     if find_spec("imagecodecs") is not None:
         pytest.skip("imagecodecs is installed")
@@ -117,12 +113,44 @@ def test_mistakes_in_files(tmp_path: Path) -> None:
     write_tiff(tmp_path / "five.tif", values(5, "uint16"), extra=[0] * 4)
     with pytest.raises(Unreadable, match=r"5 bands.*or train on it .*data\.channels=5 data\.value_range=\[low,high\]"):
         read_image(tmp_path / "five.tif")
-    write_tiff(tmp_path / "pages.tif", values(1, "uint8"), pictures=2)
-    with pytest.raises(Unreadable, match="2 pictures"):
-        Bands(1).read(tmp_path / "pages.tif")
 
 
-@needs_tifffile
+@pytest.mark.parametrize(("pages", "dtype"), [(2, "uint8"), (3, "uint16"), (5, "float32")])
+def test_pages_are_bands(tmp_path: Path, pages: int, dtype: str) -> None:
+    stored, path = values(pages, dtype), tmp_path / "a.tif"
+    tifffile.imwrite(path, np.moveaxis(stored, -1, 0), photometric="minisblack")
+    assert len(tifffile.TiffFile(path).pages) == pages
+    bands = Bands(pages) if dtype == "uint8" else Bands(pages, (0.0, 1000.0))
+    expected = stored if dtype == "uint8" else stored.clip(0, 1000) * 0.255
+    np.testing.assert_allclose(bands.read(path), expected, rtol=1e-5)
+    with pytest.raises(Unreadable, match=rf"a\.tif: has {pages} channels, and 7 are expected"):
+        Bands(7).read(path)
+    key = f"data.channels={pages}" + ("" if dtype == "uint8" else " data.value_range=[low,high]")
+    with pytest.raises(Unreadable, match=rf"{pages} pictures .* or train on its pages as bands with {re.escape(key)}$"):
+        read_image(path)
+
+
+def test_pages_that_are_no_bands_are_refused(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "sizes.tif") as file:
+        file.write(values(1, "uint8")[..., 0])
+        file.write(values(1, "uint8", (20, 24))[..., 0])
+    tifffile.imwrite(tmp_path / "rgb.tif", np.stack([values(3, "uint8")] * 2), photometric="rgb")
+    for name in ("sizes.tif", "rgb.tif"):
+        with pytest.raises(Unreadable, match=rf"{name}: its 2 pages .* save the page that is meant"):
+            Bands(2).read(tmp_path / name)
+    with pytest.raises(Unreadable, match=r"2 pictures \(pages\); save the one that is meant as a separate file$"):
+        read_image(tmp_path / "rgb.tif")
+
+
+def test_smaller_versions_are_left_out(tmp_path: Path) -> None:
+    stored = values(4, "uint16")
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as file:
+        for step in (1, 2):
+            part = np.ascontiguousarray(stored[::step, ::step])
+            file.write(part, photometric="minisblack", planarconfig="contig", subfiletype=step - 1)
+    np.testing.assert_allclose(Bands(4, (0, 65535)).read(tmp_path / "pyramid.tif"), stored / 257, rtol=1e-5)
+
+
 def test_a_damaged_tiff_is_an_error(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", values(4, "uint16"), extra=[0])
     content = bytearray((tmp_path / "a.tif").read_bytes())

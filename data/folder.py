@@ -196,8 +196,9 @@ def _of_split(
         return images, masks, []
     if not is_by_share(root, split, layout):
         raise NotThere(
-            f"there is no split '{split}' in {root}: neither {split}.txt nor {layout.images}/{split}/ and"
-            f" {layout.masks}/{split}/; the split '{ALL}' is every photo"
+            f"there is no split '{split}' in {root}: neither {split}.txt nor"
+            f" {' and '.join(f'{folder}/' for folder in dict.fromkeys(layout.folders(f'/{split}')))};"
+            f" the split '{ALL}' is every photo"
         )
     lists = {path.stem: path for path in root.glob("[!.]*.txt") if not path.is_dir() and path.name != LABELMAP}
     reader = LineReader(root, images, masks, folders=folders)

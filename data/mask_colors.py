@@ -16,7 +16,8 @@ def ids_of_colors(
 ) -> np.ndarray:
     """Raw ids (H, W) of colours uint8 (H, W, 3).
 
-    Where a colour is of no class but all three channels are equal, these are the ids.
+    Where a colour is of no class but all three channels are equal, these are the ids. With a tolerance they are ids
+    only if all of them are in `colors`; otherwise they are colours between black and white.
 
     Args:
         colors: raw id of each colour; None where masks hold no colours.
@@ -33,7 +34,8 @@ def ids_of_colors(
     packed = pack_colors(mask)
     places = np.searchsorted(keys, packed).clip(max=len(keys) - 1)
     unknown = keys[places] != packed
-    if tolerance and known and unknown.any():
+    is_grey = bool(unknown.any()) and bool((mask == mask[..., :1]).all())
+    if tolerance and known and unknown.any() and not (is_grey and set(np.unique(mask).tolist()) <= {*known.values()}):
         found, where = np.unique(packed[unknown], return_inverse=True)
         nearest, distances = _nearest(found, keys)
         near = (distances <= tolerance)[where]
@@ -42,7 +44,7 @@ def ids_of_colors(
     strange = packed[unknown]
     if not strange.size:
         return np.array([known[int(key)] for key in keys], np.uint16 if max(known.values()) > 255 else np.uint8)[places]
-    if (mask[..., 0] == mask[..., 1]).all() and (mask[..., 1] == mask[..., 2]).all():
+    if is_grey:
         return np.ascontiguousarray(mask[..., 0])
     if colors is None:
         raise Unreadable(f"{path}: the mask has {mask.shape[2]} channels; expected one channel of class ids")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -236,16 +237,16 @@ def near_misses(
     )
     hints = {}
     for stem in stems:
-        near = there.get(_last(core(stem)), [])
+        near = [posixpath.join(folder, path).removeprefix("./") for path in there.get(_last(core(stem)), [])]
         useless = [path for path in near if not path.lower().endswith(suffixes)]
         if not near:
             hints[stem] = others
         elif not useless:
-            hints[stem] = f"; found {' and '.join(f'{folder}/{path}' for path in near[:3])} instead"
+            hints[stem] = f"; found {' and '.join(near[:3])} instead"
         elif useless[0].lower().endswith(IMAGE_SUFFIXES):
-            hints[stem] = f"; found {folder}/{useless[0]}, {LOSSY}"
+            hints[stem] = f"; found {useless[0]}, {LOSSY}"
         else:
-            hints[stem] = f"; found {folder}/{useless[0]}, which is none of {', '.join(suffixes)}"
+            hints[stem] = f"; found {useless[0]}, which is none of {', '.join(suffixes)}"
     return hints
 
 

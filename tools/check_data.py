@@ -85,7 +85,9 @@ def splits_there(
     """
     if wanted is not None:
         return {split: build_dataset(node, split) for split in wanted}, {}
-    there, broken, absent = {}, defaultdict(list), {}
+    there: dict[str, SegmentationDataset] = {}
+    broken: dict[str, UserError] = {}
+    absent: dict[str, NotThere] = {}
     used = training_split(node), validation_split(node)
     for split in dict.fromkeys([*used, *dataset_class(node).splits]):
         # Do not download splits that nobody asked for.
@@ -95,12 +97,12 @@ def splits_there(
         except NotThere as error:
             absent[split] = error
         except UserError as error:
-            broken["unreadable"].append(f"{split}: {error}")
-    if not there and not broken:
-        raise next(iter(absent.values()))
+            broken[split] = error
+    if not there and (not broken or len({str(error) for error in broken.values()}) == 1):
+        raise next(iter((broken or absent).values()))  # what is wrong with all of them
     for split, reason in absent.items():
         log.info("%s: skipped: %s", split, str(reason).splitlines()[0])
-    return there, broken
+    return there, {"unreadable": [f"{split}: {error}" for split, error in broken.items()]} if broken else {}
 
 
 def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | None) -> None:

@@ -201,6 +201,22 @@ def test_colours_of_smoothed_edges(tmp_path: Path) -> None:
         Folder(str(tmp_path), "all", color_tolerance=20)[0]
 
 
+def test_grey_ids_in_three_channels_with_a_tolerance(tmp_path: Path) -> None:
+    """They are not colours near black, but greys between black and white are colours."""
+    colors = {"0": [0, 0, 0], "1": [255, 0, 0], "2": [0, 0, 255], "255": [250, 250, 250]}
+    content = {key: {"class": f"class {key}", "color": color} for key, color in colors.items()}
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    write(tmp_path / "images" / "a.jpg", photo(0, (32, 32)))
+    ids = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32) % 3
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.repeat(ids[..., None], 3, 2)).save(tmp_path / "masks" / "a.png")
+    np.testing.assert_array_equal(Folder(str(tmp_path), "all", color_tolerance=100)[0].mask, ids)
+    greys = np.linspace(0, 250, 32 * 32).astype(np.uint8).reshape(32, 32)
+    Image.fromarray(np.repeat(greys[..., None], 3, 2)).save(tmp_path / "masks" / "a.png")
+    found = Folder(str(tmp_path), "all", color_tolerance=220)[0].mask
+    np.testing.assert_array_equal(found, np.where(greys <= 125, 0, 3))
+
+
 class TestScan:
     """The draft holds what occurs, with shares of the pixels by hand."""
 

@@ -308,3 +308,18 @@ def test_findings_about_a_name_of_another_encoding(tmp_path: Path) -> None:
     (root / "train" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")
     done = check_here("data=camvid", "data.root=d", "splits=train", "pictures=0", cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
+
+
+def test_what_is_wrong_with_all_splits_is_said_once(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "data")
+    done = check_here("data=folder", f"data.root={root}", "data.images=", "data.masks=.", cwd=tmp_path)
+    assert_refused(done, f"data.images and data.masks are both {root}", "data.mask_suffix=_mask")
+    assert done.stderr.count("data.mask_suffix") == 1
+
+
+def test_one_folder_of_images_and_masks_is_named_once(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "data")
+    words = ("data.images=.", "data.masks=.", "data.mask_suffix=_m", "splits=[test]")
+    assert_refused(
+        check_here("data=folder", f"data.root={root}", *words, cwd=tmp_path), "neither test.txt nor test/; the split"
+    )

@@ -161,10 +161,13 @@ def open_study(options: Mapping[str, Any], folder: Path, direction: str | None =
 
 
 def pruner_of(options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
-    """Return the pruner that the options name. Steps of a trial are epochs, counted from 1."""
+    """Return the pruner that the options name. It ends no trial before epoch `warmup_epochs`.
+
+    Steps of a trial are epochs, counted from 1.
+    """
     warmup = options["warmup_epochs"]
     if options["pruner"] == "median":
-        return optuna.pruners.MedianPruner(options["startup_trials"], n_warmup_steps=warmup + 1)
+        return optuna.pruners.MedianPruner(options["startup_trials"], n_warmup_steps=warmup)
     if options["pruner"] == "halving":
         return optuna.pruners.SuccessiveHalvingPruner(warmup, options["reduction_factor"])
     return optuna.pruners.NopPruner()
@@ -175,18 +178,24 @@ def ask(
 ) -> Trial:
     """Begin the trial of a job, with the values of an earlier one of the same job.
 
-    What is drawn depends only on the seed, the number of the trial and the results before it.
+    What is drawn depends only on the seed, the number of the trial and the results before it. The number is assigned
+    first, so that several machines may ask the same study at once.
     """
+    if before is not None and not before.state.is_finished():
+        study.tell(before.number, state=TrialState.FAIL)
+    study.sampler = optuna.samplers.RandomSampler()
+    begun = study.ask()
+    seed = (options["seed"] + begun.number) % 2**32
     if before is not None:
-        if not before.state.is_finished():
-            study.tell(before.number, state=TrialState.FAIL)
-        study.enqueue_trial(before.params)
-    seed = (options["seed"] + len(study.get_trials(deepcopy=False))) % 2**32
-    if options["sampler"] == "random":
+        study.sampler = optuna.samplers.PartialFixedSampler(before.params, optuna.samplers.RandomSampler(seed))
+    elif options["sampler"] == "random":
         study.sampler = optuna.samplers.RandomSampler(seed)
     else:
-        study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=options["n_jobs"] > 1)
-    trial = study.ask(space.distributions)
+        shared = options["n_jobs"] > 1 or options["storage"] is not None
+        study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=shared)
+    trial = Trial(study, begun._trial_id)
+    for name, distribution in space.distributions.items():
+        trial._suggest(name, distribution)
     trial.set_user_attr("sweep", folder.name)
     trial.set_user_attr("job", number)
     return trial

@@ -165,9 +165,9 @@ def test_jobs_below_the_median_are_pruned(tmp_path: Path) -> None:
     finished: list[float] = []
     for number, rate in enumerate(rates(sweep)):
         summary = json.loads((sweep / str(number) / "summary.json").read_text())
-        # All curves rise alike, so that epoch 3 decides: the first after the warm-up.
+        # All curves rise alike, so that epoch 2 decides: the last of the warm-up.
         worse = len(finished) >= 3 and rate < statistics.median(finished)
-        assert (summary["status"], summary["epochs"]) == (("pruned", 3) if worse else ("finished", 6))
+        assert (summary["status"], summary["epochs"]) == (("pruned", 2) if worse else ("finished", 6))
         if not worse:
             finished.append(rate)
     pruned = 9 - len(finished)
@@ -189,6 +189,63 @@ def test_successive_halving(tmp_path: Path) -> None:
         seen.append(rate)  # at epoch 1, the better half of those that have reached it go on
         better = sum(other > rate for other in seen) < max(len(seen) // 2, 1)
         assert (summary["epochs"] > 1) == better, (number, rate)
+
+
+OPTIONS = {"direction": None, "sampler": "random", "seed": 0, "n_jobs": 1, "storage": None, "study_name": None}
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+@pytest.mark.parametrize("warmup", [1, 3])
+def test_warmup_is_the_same_for_both_pruners(tmp_path: Path, pruner: str, warmup: int) -> None:
+    """Of jobs with 0.9 at every epoch, then one with 0.1: it is below the median, and not in the better half."""
+    from sweeps.search import open_study
+
+    pruning = {"pruner": pruner, "warmup_epochs": warmup, "startup_trials": 2, "reduction_factor": 2}
+    study = open_study(OPTIONS | pruning, tmp_path, "maximize")
+    for _ in range(3):
+        trial = study.ask()
+        for epoch in range(1, 7):
+            trial.report(0.9, epoch)
+            trial.should_prune()
+        study.tell(trial, 0.9)
+    bad = study.ask()
+    ended = []
+    for epoch in range(1, 7):
+        bad.report(0.1, epoch)
+        ended += [epoch] if bad.should_prune() else []
+    assert ended[0] == warmup
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_two_machines_that_ask_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str) -> None:
+    """Between any two steps of the one, the other begins a trial: new ones differ, and repeated ones stay apart."""
+    import optuna
+
+    from sweeps.search import ask, open_study, trial_of
+    from sweeps.search_space import space_of
+
+    space = space_of([RATE])
+    options = OPTIONS | {"sampler": sampler, "storage": f"sqlite:///{tmp_path}/s.db", "study_name": "s"}
+    options |= {"pruner": "none", "warmup_epochs": 1}
+    folders = [tmp_path / "one", tmp_path / "two"]
+    studies = [open_study(options, folder, "maximize") for folder in folders]
+    real = optuna.Study.ask
+
+    def both(before: list[Any]) -> list[float]:
+        found: list[float] = []
+
+        def after_the_other(study: optuna.Study, *args: Any) -> Any:
+            monkeypatch.setattr(optuna.Study, "ask", real)
+            found.append(ask(studies[1], options, folders[1], 0, space, before[1]).params["optimizer.lr"])
+            return real(study, *args)
+
+        monkeypatch.setattr(optuna.Study, "ask", after_the_other)
+        return [ask(studies[0], options, folders[0], 0, space, before[0]).params["optimizer.lr"], *found]
+
+    first, second = both([None, None])
+    assert first != second
+    stopped = [trial_of(study, options, folder, 0) for study, folder in zip(studies, folders, strict=True)]
+    assert both(stopped) == [first, second]
 
 
 @pytest.mark.parametrize(

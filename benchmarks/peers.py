@@ -30,7 +30,7 @@ from benchmarks.timing import clock_of_computations, interleaved, milliseconds
 from engine.pointwise import compute_with_onednn
 from engine.size import multiply_adds
 from inference.folding import fold_batch_norms
-from losses.combinations import ce_iou
+from losses.combinations import ce_iou, cross_entropy
 from models.enet import ENet
 from models.fast_scnn import FastSCNN
 from models.unet import UNet
@@ -117,13 +117,13 @@ def logits_of(output: Tensor | Sequence[Tensor]) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
-def step_of(network: nn.Module, images: Tensor, target: Tensor) -> Call:
-    """Return a function that runs forward, cross-entropy, backward and an optimiser step."""
+def step_of(network: nn.Module, loss: Loss, images: Tensor, target: Tensor) -> Call:
+    """Return a function that runs forward, loss, backward and an optimiser step."""
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
 
     def step() -> None:
-        F.cross_entropy(logits_of(network(images)), target).backward()
+        loss(logits_of(network(images)), target).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -147,17 +147,21 @@ def network_calls(work: Work, pair: Pair) -> dict[str, Call]:
     n, height, width = work.shape
     images = torch.randn(n, 3, height, width, generator=generator)
     target = torch.randint(CLASSES, work.shape, generator=generator)
+    losses: dict[str, Loss] = {"theirs": F.cross_entropy, "ours": functools.partial(ours, cross_entropy())}
     calls: dict[str, Call] = {}
     for who, network in pair._asdict().items():
         for layout, memory_format in LAYOUTS.items():
             # A copy, since networks are converted in place.
             own = copy.deepcopy(network).to(memory_format=memory_format)
             given = images.contiguous(memory_format=memory_format)
-            if who == "ours" and work.training and memory_format == torch.channels_last:
-                compute_with_onednn(own)  # as the Trainer does
-            elif who == "ours" and not work.training:
-                own = fold_batch_norms(own.eval())  # as the Predictor does
-            calls[who + layout] = step_of(own, given, target) if work.training else inference_of(own, given)
+            if work.training:
+                if who == "ours" and memory_format == torch.channels_last:
+                    compute_with_onednn(own)  # as the Trainer does
+                calls[who + layout] = step_of(own, losses[who], given, target)
+            else:
+                if who == "ours":
+                    own = fold_batch_norms(own.eval())  # as the Predictor does
+                calls[who + layout] = inference_of(own, given)
     return calls
 
 

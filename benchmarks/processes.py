@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from utils.run_folder import RunFolder
@@ -20,18 +21,23 @@ WORDS = ("trainer.epochs=5", "trainer.validate_every=5", "data.limit=160", "data
 ROUNDS = 3
 
 
-def images_per_second(processes: int, threads: int) -> float:
-    """Return the images per second of a real run on generated scenes: the median of all epochs but the first."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+def images_per_second(words: Sequence[str], environment: Mapping[str, str], launcher: Sequence[str] = ()) -> float:
+    """Return the images per second of a real training: the median of all epochs but the first.
+
+    Args:
+        words: arguments of train_segmentation.py.
+        environment: all variables of the process.
+        launcher: arguments of Python before the script.
+    """
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [sys.executable, *(launcher if processes > 1 else []), str(SCRIPT), *WORDS],
+            [sys.executable, *launcher, str(SCRIPT), *words],
             cwd=folder,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            env=environment,
             check=True,
             capture_output=True,
         )
-        (run,) = Path(folder, "experiments").iterdir()
+        (run,) = (path for path in Path(folder, "experiments").iterdir() if not path.is_symlink())
         return statistics.median(row["images_per_second"] for row in RunFolder(run).read_rows()[1:])
 
 
@@ -40,7 +46,9 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in settings}
     for _ in range(ROUNDS):
         for name, (processes, threads) in settings.items():
-            found[name].append(images_per_second(processes, threads))
+            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+            environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+            found[name].append(images_per_second(WORDS, environment, launcher if processes > 1 else ()))
     base, *_ = medians = [statistics.median(values) for values in found.values()]
     rows = [["ENet, generated scenes of 96x128, batches of 8", "images/s", "/ 1 process, 1 thread"]]
     rows += [[n, f"{v:.1f}", f"{v / base:.2f}"] for n, v in zip(settings, medians, strict=True)]

@@ -1,32 +1,60 @@
-"""The notebook runs from top to bottom."""
+"""The notebook runs from top to bottom, and holds the outputs of its code."""
 
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT, runs_in
 
-nbclient = pytest.importorskip("nbclient", reason="requirements-dev.txt is not installed")
+pytest.importorskip("nbclient", reason="requirements-dev.txt is not installed")
 nbformat = pytest.importorskip("nbformat")
+
+
+def outputs_of(notebook: Any) -> tuple[str, list[str]]:
+    """Return the texts that a notebook's cells printed, and their pictures."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pictures = [output["data"]["image/jpeg"] for output in outputs if "image/jpeg" in output.get("data", {})]
+    return "".join(output.get("text", "") for output in outputs), pictures
+
+
+def test_the_stored_outputs_are_those_of_the_code() -> None:
+    """After a change of the code, run notebooks/execute.py."""
+    path = ROOT / "notebooks" / "quickstart.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    source = "\n\n".join(cell.source for cell in code)
+    assert notebook.metadata.executed == hashlib.sha256(source.encode()).hexdigest()
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    said, pictures = outputs_of(notebook)
+    assert "best val/miou" in said and len(pictures) == 4
+    for picture in pictures:
+        image = Image.open(io.BytesIO(base64.b64decode(picture)))
+        image.load()
+        assert image.format == "JPEG" and image.width <= 720
+    assert path.stat().st_size < 500_000
+    for word in (socket.gethostname(), "Error", "Traceback", "arning"):
+        assert word not in said
+    assert not re.search(r"(?<![\w.>])/\w+/", said)  # an absolute path
 
 
 @pytest.mark.slow
 def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # In a copy, so that its runs do not end up in the repository's experiments/.
-    for path in ROOT.iterdir():
-        if path.name not in ("experiments", ".git", ".venv", "report.html"):
-            (tmp_path / path.name).symlink_to(path)
+    from notebooks.execute import executed
+
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
-    notebook = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4)
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    said = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
-    pictures = [
-        output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
-    ]
+    said, pictures = outputs_of(executed(tmp_path))
     assert "(180, 240) (9, 180, 240)" in said and "| ce_dice |" in said and len(pictures) == 4
     runs = runs_in(tmp_path)
     assert sorted(run.name.rpartition("_")[2] for run in runs) == ["dice", "iou"]

@@ -98,6 +98,7 @@ def test_memory_that_cannot_be_shared(monkeypatch: pytest.MonkeyPatch, which: in
         raise RuntimeError(reason)
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", fail)  # as the workers inherit it
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)  # PyTorch waits so long for workers
     loader = loaders()[which]
     with pytest.raises(UserError, match=said):
         list(loader)
@@ -110,7 +111,8 @@ class Unsendable(Halves):
         return super().__getitem__(index)._replace(name=(lambda: index) if index == 5 else str(index))  # type: ignore[arg-type]
 
 
-def test_a_batch_that_cannot_be_sent_ends_the_wait_for_it() -> None:
+def test_a_batch_that_cannot_be_sent_ends_the_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
     loader = ValidationLoader(Unsendable(8), batch_size=1, num_workers=2)
     said = r"could not hand over a batch \(.*(pickle|lambda).*\); pass data\.num_workers=0$"
     with pytest.raises(UserError, match=said):

@@ -31,7 +31,7 @@ from tests.conftest import ROOT
 AnyEncoder = TypeVar("AnyEncoder", bound=Encoder)
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
-SIZES = [(512, 512), (360, 480), (33, 45)]
+SIZES = [(256, 256), (180, 240), (33, 45)]
 SMALL_SIZES = [(97, 131), (64, 64), (33, 45), (32, 32)]
 
 

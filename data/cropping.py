@@ -10,8 +10,9 @@ import numpy as np
 
 from data.augmentation import Augmentation
 from data.fitting import bordered
-from data.images import resize_image, resize_mask
+from data.images import resize_image
 from data.labels import IGNORE_INDEX
+from data.masks import resize_mask
 from data.parts import Window
 from data.samples import SegmentationDataset
 from utils.errors import UserError

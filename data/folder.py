@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from data.bands import checked_bands
-from data.images import IMAGE_SUFFIXES, read_mask
+from data.images import IMAGE_SUFFIXES
 from data.label_files import LABELMAP, labels_path, read_labels
 from data.labelme import outlined_size, read_outlines
 from data.labels import IGNORE_INDEX, lookup_table
+from data.masks import read_mask
 from data.pairs import MASK_SUFFIXES, PairedFiles, aligned, files_by_stem, match, read_list
 from data.parts import Window
 from data.splits import Files, LineReader, held_out, listed_files

@@ -14,8 +14,9 @@ from unicodedata import normalize
 import numpy as np
 
 from data.bands import RGB, Bands
-from data.images import IMAGE_SUFFIXES, check_whole, read_content, read_mask, stored_size
+from data.images import IMAGE_SUFFIXES, check_whole, read_content, stored_size
 from data.labels import Color, LabelSet, to_train_ids
+from data.masks import read_mask
 from data.packed_strings import PackedStrings
 from data.parts import Window, decode_part
 from data.samples import Sample, SegmentationDataset

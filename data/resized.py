@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from data.fitting import Fit, pad, padded_size
-from data.images import resize_image, resize_mask
+from data.images import resize_image
 from data.labels import IGNORE_INDEX
+from data.masks import resize_mask
 from data.parts import Window
 from data.samples import Sample, SegmentationDataset, View, check_pixels
 

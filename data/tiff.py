@@ -72,6 +72,11 @@ class TiffFacts(NamedTuple):
         """Whether the photometric tag says so; of several bands it says nothing."""
         return self.photometric in (MIN_IS_WHITE, MIN_IS_BLACK)
 
+    @property
+    def is_rgb(self) -> bool:
+        """Whether three bands are red, green and blue: GDAL tags them as grey unless they have 8 bits."""
+        return self.colors == 3 and (self.is_grey or self.photometric == RGB)
+
 
 def read_facts(encoded: bytes) -> TiffFacts | None:
     """What a TIFF says of itself; None if it is none, or too damaged to say."""

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from data.fitting import Fit, pad
-from data.images import resize_image, resize_mask
+from data.images import resize_image
 from data.labels import IGNORE_INDEX
+from data.masks import resize_mask
 from data.samples import SegmentationDataset
 from engine.logits import likeliest
 from engine.normalization import normalization_of

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.images import encoded, resize_image, resize_mask, write_mask
+from data.images import encoded, resize_image
 from data.labels import LabelSet
+from data.masks import resize_mask, write_mask
 from inference.predictor import Prediction
 from utils.files import atomic_path
 from visualization.overlay import overlay, side_by_side, tinted

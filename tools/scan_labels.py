@@ -93,9 +93,8 @@ def values_in(path: Path) -> Counter[Any]:
     import numpy as np
     from PIL import Image
 
-    from data.images import COLOR_MODES, read_mask
     from data.labelme import labels_in
-    from data.mask_colors import pack_colors
+    from data.masks import COLOR_MODES, pack_colors, read_mask
 
     if path.suffix.lower() == ".json":
         return Counter(labels_in(path))

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from data.augmentation import Augmentation
 from data.device_augmentation import DeviceAugmentation
-from data.images import resize_image, resize_mask
+from data.images import resize_image
 from data.labels import LabelSet
+from data.masks import resize_mask
 from engine.normalization import Normalization
 from export.exported import WithPreprocessing
 from inference.predictor import Predictor

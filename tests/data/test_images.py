@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.images import read_image, read_mask, resize_image, resize_mask, stored_size, write_mask
+from data.images import read_image, resize_image, stored_size
 from data.labels import LabelSet, lookup_table, to_train_ids
+from data.masks import read_mask, resize_mask, write_mask
 from utils.errors import Unreadable, UserError
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,8 @@ from data import bands
 from data.cityscapes import Cityscapes
 from data.cropping import RandomCrop
 from data.folder import Folder
-from data.images import read_image, read_mask
+from data.images import read_image
+from data.masks import read_mask
 from data.mixing import augmented_sample
 from data.parts import Window, decode_part
 from data.resized import ResizedSamples

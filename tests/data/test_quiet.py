@@ -17,7 +17,8 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
 READ_ALL = """
 import sys
-from data.images import read_image, read_mask
+from data.images import read_image
+from data.masks import read_mask
 from utils.errors import UserError
 for path in sys.argv[1:]:
     for read in (read_image, read_mask):

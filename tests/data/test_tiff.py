@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from data.images import read_image, read_mask, stored_size
+from data.images import read_image, stored_size
+from data.masks import read_mask
 from tests.data.tiff_files import BLACK_IS_ZERO, RGB, write_tiff
 from utils.errors import Unreadable, UserError
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from data.cache import CachedSamples
 from data.fitting import Fit
 from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
-from data.statistics import absent_classes, class_fault
+from data.statistics import absent_classes, class_fault, in_threads
 from utils.errors import Unreadable, UserError
 from utils.paths import refuse_special
 
@@ -117,10 +115,7 @@ def _count(dataset: SegmentationDataset, indices: list[int], split: str) -> np.n
     def count(index: int) -> np.ndarray:
         return np.bincount(dataset[index].mask.ravel(), minlength=256)
 
-    with ThreadPoolExecutor() as pool:
-        found = pool.map(count, indices)
-        bar = tqdm(found, desc=f"checking {split}", total=len(indices), unit="img", leave=False, delay=1, disable=None)
-        return np.stack(list(bar))
+    return np.stack(in_threads(count, indices, f"checking {split}"))
 
 
 def _check_file(path: str) -> None:

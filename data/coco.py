@@ -123,15 +123,12 @@ class COCO(SegmentationDataset):
                 return roboflow, name
         return usual, f"{split}2017"
 
-    def _annotations(self, split: str) -> Path:
-        return self._place(split)[0]
-
     def _label_set(self, index: Index, split: str, classes: int) -> LabelSet:
         """The classes of both splits, which may number their categories differently."""
         official = LABELS if classes == 81 else VOC_LABELS
         if dict(index.categories) == CATEGORIES:  # as in the original files; the other one may be large
             return official
-        files = {name: self._annotations(name) for name in SPLITS if is_file(self._annotations(name))}
+        files = {name: path for name in SPLITS if is_file(path := self._place(name)[0])}
         categories = {name: index.categories if name == split else load_categories(files[name]) for name in files}
         ids: dict[str, Id] = {}
         for listed in categories.values():

@@ -146,7 +146,7 @@ class DeviceValidationLoader:
         self.names = [samples.name(index) for index in range(len(samples))]
         self.kept = DeviceSamples(samples, image_size, device)
         self.order = InOrder(len(samples), batch_size, share)
-        self.watched = WatchedSamples(_DrawnSamples(samples, None, 0, read=False), samples, 0)
+        self.watched = WatchedSamples(samples, samples, 0)
 
     def __len__(self) -> int:
         return len(self.order)
@@ -164,14 +164,11 @@ AnyValidationLoader = ValidationLoader | DeviceValidationLoader
 class _DrawnSamples(Dataset):
     """The random numbers of samples, indexed by `Key`, and their pixels if they are to be read."""
 
-    def __init__(
-        self, samples: SegmentationDataset, augmentation: DeviceAugmentation | None, seed: int, read: bool
-    ) -> None:
+    def __init__(self, samples: SegmentationDataset, augmentation: DeviceAugmentation, seed: int, read: bool) -> None:
         self.samples, self.augmentation, self.seed, self.read = samples, augmentation, seed, read
 
     def __getitem__(self, key: Key) -> tuple[Any, ...]:
         epoch, repeat, index = key
-        assert self.augmentation is not None
         drawn = torch.from_numpy(self.augmentation.draw(sample_seed(self.seed, epoch, index, repeat)))
         if not self.read:
             return index, drawn, self.samples.name(index)

@@ -7,8 +7,8 @@ from pathlib import PurePath
 
 import numpy as np
 
-from data.class_counts import class_counts
 from data.samples import SegmentationDataset, View
+from data.statistics import class_counts
 from utils.errors import UserError
 
 FOLD, OTHER_FOLDS = "fold", "other_folds"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from data.cache import CachedSamples
-from data.class_counts import class_counts
 from data.resized import ResizedSamples
 from data.samples import SegmentationDataset, View
+from data.statistics import class_counts
 
 
 class RareClasses:

@@ -1,17 +1,33 @@
-"""How often the classes of a data set occur."""
+"""How often the classes of a data set occur, and the statistics of its images."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
+from data.cache import cache_home, fingerprint
 from data.labels import IGNORE_INDEX, LabelSet
 from data.samples import SegmentationDataset
+from utils.files import atomic_write
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 NAMED = 8  # classes in a message
+
+
+def in_threads(function: Callable[[int], T], indices: Sequence[int], title: str) -> list[T]:
+    """Return what a function gives for each sample; several threads call it, and a bar shows how far they are."""
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(function, indices)
+        return list(tqdm(found, title, len(indices), unit="img", leave=False, delay=1, disable=None))
 
 
 def count_pixels(dataset: SegmentationDataset, at_most: int = 1000) -> np.ndarray:
@@ -19,15 +35,40 @@ def count_pixels(dataset: SegmentationDataset, at_most: int = 1000) -> np.ndarra
 
     Of more than `at_most` images, so many are looked at, evenly spread.
     """
-    chosen = _evenly_spread(len(dataset), at_most)
+    return _counted(dataset, _evenly_spread(len(dataset), at_most))
 
+
+def class_counts(dataset: SegmentationDataset) -> np.ndarray:
+    """Return the pixels of each class in each mask, int64 (N, C); ignored pixels are left out.
+
+    The counts are kept in `datasets/.cache/`, under a hash of the data set's options, its files' dates, and the code.
+
+    Raises:
+        DataFault: a mask is damaged.
+    """
+    path = cache_home() / f"classes-{fingerprint(dataset)}.npy"
+    try:
+        kept = np.load(path)
+        if kept.shape == (len(dataset), len(dataset.labels)):
+            return kept
+    except (OSError, ValueError, EOFError):  # not there, or damaged
+        pass
+    counts = _counted(dataset, range(len(dataset)))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            np.save(file, counts)
+    except OSError as error:
+        log.info("the counts of the classes are not kept: %s cannot be written (%s)", path, error.strerror)
+    return counts
+
+
+def _counted(dataset: SegmentationDataset, indices: Sequence[int]) -> np.ndarray:
     def count(index: int) -> np.ndarray:
-        return np.bincount(dataset[index].mask.ravel(), minlength=256)[: len(dataset.labels)]
+        return np.bincount(dataset.mask(index).ravel(), minlength=256)[: len(dataset.labels)]
 
-    with ThreadPoolExecutor() as pool:
-        counts = pool.map(count, chosen)
-        bar = tqdm(counts, desc="counting classes", total=len(chosen), unit="img", leave=False, delay=1, disable=None)
-        return np.stack(list(bar))
+    counts = in_threads(count, indices, "counting classes")
+    return np.array(counts, np.int64).reshape(len(indices), len(dataset.labels))
 
 
 def channel_sums(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,10 +93,8 @@ def channel_statistics(
         image = dataset[index].image
         return image.shape[0] * image.shape[1], *channel_sums(image)
 
-    chosen = _evenly_spread(len(dataset), at_most)
-    with ThreadPoolExecutor() as pool:
-        bar = tqdm(pool.map(sums, chosen), "statistics", len(chosen), unit="img", leave=False, delay=1, disable=None)
-        pixels, totals, squares = (sum(part[1:], part[0]) for part in zip(*bar, strict=True))
+    found = in_threads(sums, _evenly_spread(len(dataset), at_most), "statistics")
+    pixels, totals, squares = (sum(part[1:], part[0]) for part in zip(*found, strict=True))
     mean = totals / pixels
     variance = np.maximum(squares / pixels - mean**2, 0)
     std = np.where(variance > 1e-12, np.sqrt(variance), 1.0)

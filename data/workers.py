@@ -37,7 +37,7 @@ class WatchedSamples(Dataset):
         samples: to name them.
     """
 
-    def __init__(self, items: Dataset, samples: SegmentationDataset, num_workers: int) -> None:
+    def __init__(self, items: Dataset | SegmentationDataset, samples: SegmentationDataset, num_workers: int) -> None:
         self.items, self.samples = items, samples
         self._at = RawArray("q", 2 * max(num_workers, 1))  # of each worker its process id and the sample, or -1
 

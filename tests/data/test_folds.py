@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GroupKFold
 
-from data import class_counts as module
+from data import statistics as module
 from data.camvid import CamVid
-from data.class_counts import class_counts
 from data.folds import by_group, fold_of, groups_of, stratified
 from data.labels import LabelSet
 from data.samples import Sample, SegmentationDataset, View
+from data.statistics import class_counts
 from data.voc import VOC
 from evaluate import evaluate
 from tests.conftest import TINY, runs_in

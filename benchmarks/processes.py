@@ -1,5 +1,7 @@
 """Training with two processes of one thread each, against one process with one and with two threads.
 
+Two trainings that know nothing of each other show what the machine allows: its cores share cache and memory.
+
 python -m benchmarks.processes
 """
 
@@ -10,14 +12,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from utils.run_folder import RunFolder
 from utils.tables import table
 
 SCRIPT = Path(__file__).parent.parent / "train_segmentation.py"
-WORDS = ("trainer.epochs=5", "trainer.validate_every=5", "data.limit=160", "data.num_workers=0", "logger=none")
+WORDS = (
+    *("trainer.epochs=5", "trainer.validate_every=5"),
+    *("data.limit=160", "data.batch_size=8", "data.num_workers=0", "logger=none"),
+)
 ROUNDS = 3
 
 
@@ -41,14 +47,29 @@ def images_per_second(words: Sequence[str], environment: Mapping[str, str], laun
         return statistics.median(row["images_per_second"] for row in RunFolder(run).read_rows()[1:])
 
 
+def trained_with(threads: int, processes: int = 1, trainings: int = 1) -> float:
+    """Return the images per second of all processes of all trainings, which run at the same time."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    with ThreadPoolExecutor(trainings) as pool:
+        found = [
+            pool.submit(images_per_second, WORDS, environment, launcher if processes > 1 else ())
+            for _ in range(trainings)
+        ]
+        return sum(each.result() for each in found)
+
+
 def main() -> None:
-    settings = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 processes, 1 thread each": (2, 1)}
+    settings: dict[str, Callable[[], float]] = {
+        "1 process, 1 thread": lambda: trained_with(threads=1),
+        "1 process, 2 threads": lambda: trained_with(threads=2),
+        "2 processes, 1 thread each": lambda: trained_with(threads=1, processes=2),
+        "2 separate trainings, 1 thread each": lambda: trained_with(threads=1, trainings=2),
+    }
     found: dict[str, list[float]] = {name: [] for name in settings}
     for _ in range(ROUNDS):
-        for name, (processes, threads) in settings.items():
-            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-            environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-            found[name].append(images_per_second(WORDS, environment, launcher if processes > 1 else ()))
+        for name, train in settings.items():
+            found[name].append(train())
     base, *_ = medians = [statistics.median(values) for values in found.values()]
     rows = [["ENet, generated scenes of 96x128, batches of 8", "images/s", "/ 1 process, 1 thread"]]
     rows += [[n, f"{v:.1f}", f"{v / base:.2f}"] for n, v in zip(settings, medians, strict=True)]

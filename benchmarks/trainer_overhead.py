@@ -31,7 +31,7 @@ from utils.memory import keep_freed_memory
 from utils.run_folder import RunFolder
 from utils.tables import table
 
-SIZE, BATCH_SIZE = (96, 128), 8  # as in conf/data/synthetic.yaml
+SIZE, BATCH_SIZE = (96, 128), 8  # the size is that of conf/data/synthetic.yaml
 STEPS, WARMUP, EPOCHS = 10, 1, 20
 
 

@@ -102,9 +102,14 @@ class TrainingStep:
 
     def _wrap(self) -> None:
         """Build the wrappers that are called; they share the model's weights."""
-        several = distributed.processes() > 1
-        # Gradients are not copied to and from the buffers of the exchange.
-        self._parallel = DistributedDataParallel(self.model, gradient_as_bucket_view=True) if several else None
+        self._parallel = None
+        if distributed.processes() > 1:
+            # Gradients are not copied to and from the buffers of the exchange. On a CPU, which cannot compute meanwhile,
+            # the first MB is not exchanged separately.
+            together = 25 if self.device.type == "cpu" else None
+            self._parallel = DistributedDataParallel(self.model, gradient_as_bucket_view=True, bucket_cap_mb=together)
+            # Running statistics are not used in training; before validation, those of the first process are copied.
+            self._parallel.broadcast_buffers = False
         network = self._parallel or self.model
         self._network: Any = Compiled(network) if self._compile else network
 

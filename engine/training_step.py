@@ -104,8 +104,8 @@ class TrainingStep:
         """Build the wrappers that are called; they share the model's weights."""
         self._parallel = None
         if distributed.processes() > 1:
-            # Gradients are not copied to and from the buffers of the exchange. On a CPU, which cannot compute meanwhile,
-            # the first MB is not exchanged separately.
+            # Gradients are not copied to and from the buffers of the exchange. On a CPU the first MB is not exchanged
+            # separately: nothing is computed meanwhile.
             together = 25 if self.device.type == "cpu" else None
             self._parallel = DistributedDataParallel(self.model, gradient_as_bucket_view=True, bucket_cap_mb=together)
             # Running statistics are not used in training; before validation, those of the first process are copied.

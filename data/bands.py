@@ -5,11 +5,8 @@ TIFFs are read with tifffile: Pillow reads no several bands of 16 bits, and Open
 
 from __future__ import annotations
 
-import io
-import logging
 import re
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +55,6 @@ class Bands(NamedTuple):
         Raises:
             Unreadable: as `data.images.read_image`; or the photo has another number of channels, values that are not
                 bytes without `value_range`, or a compression that needs another package.
-            UserError: tifffile is not installed.
         """
         if self.is_rgb:
             return read_image(path)
@@ -173,14 +169,9 @@ def _values_of_tiff(encoded: bytes, path: str | Path) -> np.ndarray:
 
     Smaller versions and transparency masks of the picture are left out.
     """
-    if find_spec("tifffile") is None:
-        raise UserError(f"{path}: TIFFs of several bands, 16 bits or floats need a package: pip install tifffile")
-    import tifffile
-
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its warnings name no file
     try:
-        with tifffile.TiffFile(io.BytesIO(encoded)) as file:
-            pages: list[Any] = [page for page in file.pages if not page.is_reduced and not page.is_mask]
+        with tiff.opened(encoded) as file:
+            pages = tiff.pictures(file)
             if len({page.shape for page in pages}) > 1 or (len(pages) > 1 and pages[0].ndim > 2):
                 raise Unreadable(
                     f"{path}: its {len(pages)} pages are of several sizes or have several bands each; save the page"

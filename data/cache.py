@@ -12,7 +12,6 @@ import sys
 import weakref
 import zlib
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import parent_process, resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -22,6 +21,7 @@ import cv2
 import numpy as np
 import PIL
 import psutil
+import tifffile
 
 from data.resized import ResizedSamples
 from data.samples import Sample, SegmentationDataset, View
@@ -179,19 +179,12 @@ def fingerprint(dataset: SegmentationDataset) -> str:
     own = sys.modules[type(source).__module__].__file__
     for file in sorted({*Path(__file__).parent.glob("*.py"), *([Path(own)] if own else [])}):
         digest.update(file.read_bytes())
-    digest.update(repr((cv2.__version__, PIL.__version__, _version("tifffile"))).encode())
+    digest.update(repr((cv2.__version__, PIL.__version__, tifffile.__version__)).encode())
     digest.update(pickle.dumps(dataset, protocol=4))
     for path in _files(dataset):
         state = os.stat(path)  # noqa: PTH116 - of 100,000 files, Path takes longer than the system
         digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _files(dataset: SegmentationDataset) -> Iterator[str]:

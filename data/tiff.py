@@ -6,35 +6,19 @@ photometric tag says RGB, which GDAL writes for 8 bits only. Tags as in the TIFF
 
 from __future__ import annotations
 
+import io
+import logging
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from tifffile import TiffFile
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian, TIFF and BigTIFF
-WIDTH, HEIGHT, BITS, PHOTOMETRIC, BANDS, FORMAT, EXTRA, SUBFILE, PLANAR = 256, 257, 258, 262, 277, 339, 338, 254, 284
+PHOTOMETRIC, EXTRA = 262, 338
 PRIVATE = 65000  # a tag that decoders skip
-PARTS = ((273, 279), (324, 325))  # where strips and tiles begin, and how many bytes each has
 MIN_IS_WHITE, MIN_IS_BLACK, RGB = 0, 1, 2
 UNSIGNED, SIGNED, FRACTIONS = 1, 2, 3
-_READ = {
-    WIDTH,
-    HEIGHT,
-    BITS,
-    PHOTOMETRIC,
-    BANDS,
-    FORMAT,
-    EXTRA,
-    SUBFILE,
-    PLANAR,
-    *(tag for pair in PARTS for tag in pair),
-}
-_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of the numbers that are read here
-
-
-class Tag(NamedTuple):
-    """The numbers of a tag, and its byte offset in the file."""
-
-    values: tuple[int, ...]
-    place: int
 
 
 class TiffFacts(NamedTuple):
@@ -83,27 +67,33 @@ def read_facts(encoded: bytes) -> TiffFacts | None:
     if encoded[:4] not in MAGIC:
         return None
     try:
-        tags, following = _directory(encoded, _first_directory(encoded))
-        pictures, seen = 1, set[int]()
-        while following and following not in seen and len(seen) < 1000:
-            seen.add(following)
-            others, following = _directory(encoded, following)
-            pictures += not _first(others, SUBFILE, 0) & 5  # bit 0: a smaller version, bit 2: a transparency mask
-        bands = _first(tags, BANDS, 1)
-        return TiffFacts(
-            size=(_first(tags, HEIGHT), _first(tags, WIDTH)),
-            bits=max(tags[BITS].values) if BITS in tags else 1,
-            format=max(tags[FORMAT].values) if FORMAT in tags else 1,
-            photometric=_first(tags, PHOTOMETRIC),
-            bands=bands,
-            extra=tags[EXTRA].values if EXTRA in tags else (),
-            planar=bands > 1 and _first(tags, PLANAR, 1) == 2,
-            pictures=pictures,
-            end=max((sum(part) for one, other in PARTS if one in tags
-                     for part in zip(tags[one].values, tags[other].values, strict=False)), default=0),
-        )  # fmt: skip
-    except (struct.error, KeyError, IndexError, ValueError):
+        with opened(encoded) as file:
+            first: Any = file.pages[0]
+            ends = (offset + count for offset, count in zip(first.dataoffsets, first.databytecounts, strict=False))
+            return TiffFacts(
+                size=(first.imagelength, first.imagewidth),
+                bits=int(np.max(first.bitspersample)),
+                format=int(np.max(first.sampleformat or 4)),
+                photometric=int(first.tags[PHOTOMETRIC].value),
+                bands=first.samplesperpixel,
+                extra=tuple(map(int, first.extrasamples)),
+                planar=first.samplesperpixel > 1 and first.planarconfig == 2,
+                pictures=len(pictures(file)),
+                end=max(ends, default=0),
+            )
+    except Exception:  # what damaged bytes raise is not documented, and much
         return None
+
+
+def pictures(file: TiffFile) -> list[Any]:
+    """Return the pages of a TIFF without smaller versions and transparency masks of the first."""
+    return [page for number, page in enumerate(file.pages) if not number or not (page.is_reduced or page.is_mask)]  # type: ignore[union-attr]
+
+
+def opened(encoded: bytes) -> TiffFile:
+    """Open a TIFF in memory; tifffile logs nothing of it, since its warnings name no file."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    return TiffFile(io.BytesIO(encoded))
 
 
 def refusal(facts: TiffFacts, encoded: bytes) -> str | None:
@@ -130,40 +120,9 @@ def as_colors(encoded: bytes) -> bytes:
     Decoders premultiply colours by an alpha band otherwise.
     """
     patched, order = bytearray(encoded), "<" if encoded[:2] == b"II" else ">"
-    tags, _ = _directory(encoded, _first_directory(encoded))
-    value = tags[PHOTOMETRIC].place + (12 if _is_big(encoded) else 8)
-    struct.pack_into(f"{order}H", patched, value, RGB)
-    if EXTRA in tags:
-        struct.pack_into(f"{order}H", patched, tags[EXTRA].place, PRIVATE)
+    with opened(encoded) as file:
+        tags: Any = file.pages[0].tags
+        struct.pack_into(f"{order}H", patched, tags[PHOTOMETRIC].valueoffset, RGB)
+        if EXTRA in tags:
+            struct.pack_into(f"{order}H", patched, tags[EXTRA].offset, PRIVATE)
     return bytes(patched)
-
-
-def _is_big(encoded: bytes) -> bool:
-    return encoded[2:4] in (b"+\0", b"\0+")
-
-
-def _first_directory(encoded: bytes) -> int:
-    order = "<" if encoded[:2] == b"II" else ">"
-    return struct.unpack_from(order + ("Q" if _is_big(encoded) else "I"), encoded, 8 if _is_big(encoded) else 4)[0]
-
-
-def _directory(encoded: bytes, start: int) -> tuple[dict[int, Tag], int]:
-    """The tags of the directory at a byte offset, and where the next one is; 0 if there is none."""
-    order = "<" if encoded[:2] == b"II" else ">"
-    count_format, entry, word = ("Q", 20, "Q") if _is_big(encoded) else ("H", 12, "I")
-    (count,) = struct.unpack_from(order + count_format, encoded, start)
-    first = start + struct.calcsize(order + count_format)
-    tags = {}
-    for place in range(first, first + min(count, 4096) * entry, entry):
-        name, kind, length = struct.unpack_from(f"{order}HH{word}", encoded, place)
-        if kind not in _TYPES or name not in _READ:
-            continue
-        layout, value = f"{order}{length}{_TYPES[kind]}", place + 4 + struct.calcsize(order + word)
-        if struct.calcsize(layout) > struct.calcsize(order + word):  # too long to be stored in the entry itself
-            (value,) = struct.unpack_from(order + word, encoded, value)
-        tags[name] = Tag(struct.unpack_from(layout, encoded, value), place)
-    return tags, struct.unpack_from(order + word, encoded, first + count * entry)[0]
-
-
-def _first(tags: dict[int, Tag], name: int, default: int | None = None) -> int:
-    return default if default is not None and name not in tags else tags[name].values[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,6 @@ from tools.check_data import check
 from tools.export import export
 from train_segmentation import train
 from utils.errors import UserError
-
-pytestmark = pytest.mark.skipif(find_spec("tifffile") is None, reason="needs tifffile")
 
 BANDS = 5
 WORDS = (f"data.channels={BANDS}", "data.value_range=[0,10000]", "data.preview_bands=[5,3,2]")

@@ -71,13 +71,6 @@ def test_a_compression_that_needs_a_package_is_named(tmp_path: Path) -> None:
         Bands(4, (0.0, 1.0)).read(tmp_path / "b.tif")
 
 
-def test_without_tifffile_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_tiff(tmp_path / "a.tif", values(4, "uint16"), extra=[0])
-    monkeypatch.setattr("data.bands.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install tifffile"):
-        Bands(4, (0.0, 1.0)).read(tmp_path / "a.tif")
-
-
 @pytest.mark.parametrize(
     ("channels", "dtype"), [(1, "uint8"), (1, "uint16"), (3, "uint16"), (4, "uint8"), (4, "uint16")]
 )

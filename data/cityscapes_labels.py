@@ -16,7 +16,7 @@ class Label(NamedTuple):
     Attributes:
         id: in `*_labelIds.png`.
         category: what it counts as in the scores of categories.
-        instances: whether its objects are told apart in `*_instanceIds.png`.
+        instances: whether `*_instanceIds.png` distinguishes its objects.
         evaluated: whether it is one of the 19 classes, which are numbered in the order of their ids.
     """
 

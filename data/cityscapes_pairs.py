@@ -23,8 +23,8 @@ class CityscapesPairs(SegmentationDataset):
     """Street scenes of 256x256 with 20 classes: the 19 of Cityscapes, and `misc`.
 
     Each file holds the photo on the left and its labels, as colours, on the right. They were compressed as JPEG, so
-    each pixel takes the label whose official colour is nearest, of all labels: the 19 classes alone would turn
-    ground into bicycle and parking into fence.
+    each pixel takes the label whose official colour is nearest, of all labels: with the 19 classes only,
+    ground would become bicycle and parking fence.
 
     Args:
         root: holds `train/` and `val/`.
@@ -42,7 +42,7 @@ class CityscapesPairs(SegmentationDataset):
         if not is_folder(folder):
             raise NotThere(
                 f"Cityscapes pairs were not found: there is no folder {folder}\n"
-                "Say data.root=<what holds train/ and val/ with pictures of 512x256>"
+                "Pass data.root=<what holds train/ and val/ with pictures of 512x256>"
             )
         found = [path for paths in files_by_stem(self.root, split, IMAGE_SUFFIXES).values() for path in paths]
         # By number where the names are numbers, as they are: 2.jpg before 10.jpg.

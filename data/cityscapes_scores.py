@@ -45,7 +45,7 @@ _TRAIN_IDS: dict[int, int | None] = {
 
 
 class CityscapesScores:
-    """Collects what a split's scores need besides its confusion matrix: the share of each instance that was found.
+    """Collect what a split's scores need besides its confusion matrix: the share of each instance that was found.
 
     The shares are kept one by one and summed without rounding, so that the order of the samples changes nothing.
 
@@ -62,7 +62,7 @@ class CityscapesScores:
         self._as_category: list[list[float]] = [[] for _ in CLASSES]
 
     def add(self, index: int, prediction: np.ndarray) -> None:
-        """Takes in one sample.
+        """Add one sample.
 
         Args:
             index: of the sample.
@@ -122,7 +122,7 @@ class CityscapesScores:
 def read_instance_ids(path: str) -> np.ndarray | None:
     """The ids of `*_instanceIds.png` as integers (H, W), or None if there is no such file.
 
-    An id is label id * 1000 + number for an instance, and the label id alone for a region without instances.
+    An id is label id * 1000 + number for an instance, and only the label id for a region without instances.
 
     Raises:
         Unreadable: the file is empty, truncated, or a colour picture.
@@ -144,8 +144,8 @@ def read_instance_ids(path: str) -> np.ndarray | None:
 def _predicted_on_instances(ids: np.ndarray, prediction: np.ndarray, path: str) -> Iterator[tuple[int, np.ndarray]]:
     """Train id and counts int64 (20,) of what was predicted, for each instance of a class.
 
-    Regions whose objects were not told apart, "groups", have ids below 1000: they are no instances, and count for the
-    confusion matrix alone.
+    Regions whose objects are not distinguished, "groups", have ids below 1000. They are no instances and count only in
+    the confusion matrix.
     """
     places = np.flatnonzero(ids > 1000)  # few of the pixels
     width = MISC + 1

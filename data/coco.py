@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from data.coco_index import Id, Index, load_categories, load_index, told
+from data.coco_index import Id, Index, left_out_text, load_categories, load_index
 from data.coco_outlines import paint
 from data.images import read_image
 from data.labels import LabelSet, voc_colors
@@ -63,10 +63,10 @@ class COCO(SegmentationDataset):
         split: `train` (118,287) or `val` (5,000).
         classes: 81, or the 21 of Pascal VOC: regions of other things are not painted then, and photos without any
             of the 20 are left out. Categories of the user's own are always used as they are.
-        download: fetch what is missing of the split, 19 GB for `train` and 1 GB for `val`.
+        download: download what is missing of the split, 19 GB for `train` and 1 GB for `val`.
 
     Raises:
-        UserError: the split does not exist, or COCO is not there or not as it should be and cannot be fetched.
+        UserError: the split does not exist, or COCO is not there or not as it should be and cannot be downloaded.
     """
 
     splits = SPLITS
@@ -83,14 +83,14 @@ class COCO(SegmentationDataset):
             if not (is_file(path) if path == annotations else is_folder(path)):
                 raise NotThere(
                     f"COCO 2017 was not found: there is no {path}\n"
-                    f"Pass data.root=<what holds annotations/ and {self._folder}/>, or data.download=true to fetch it"
+                    f"Pass data.root=<what holds annotations/ and {self._folder}/>, or data.download=true"
                 )
         index = load_index(annotations)
         self.labels = self._label_set(index, split, classes)
         self._train_ids = train_ids((name for _, name in index.categories), self.labels)
         if index.left_out:
             left_out = sum(count for count, _ in index.left_out.values())
-            log.warning("%s: %d annotations are left out: %s", annotations, left_out, told(index.left_out))
+            log.warning("%s: %d annotations are left out: %s", annotations, left_out, left_out_text(index.left_out))
         self._names, self._sizes, self._regions = index.names, index.sizes, index.regions
         found = photos_below(self.root / self._folder, index.names)
         places = sorted(found)

@@ -16,10 +16,10 @@ ARCHIVES = {
 
 
 def download_coco(root: Path, split: str) -> None:
-    """Fetches the annotations and the photos of a split into `root`, unless they are there.
+    """Download the annotations and the photos of a split into `root`, unless they are there.
 
     Raises:
-        UserError: they cannot be had.
+        UserError: they cannot be downloaded.
     """
     photos, outlines = root / f"{split}2017", root / "annotations" / f"instances_{split}2017.json"
     for folder, is_there in (

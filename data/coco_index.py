@@ -149,9 +149,8 @@ def make_index(annotations: Path) -> Index:
             regions[place].append((size if known else area(outline), [column, int(crowd), outline]))
             present[place, column] |= not crowd
     if content["annotations"] and not any(regions) and not faults:
-        raise UserError(
-            f"{annotations}: none of its {len(content['annotations'])} annotations can be used: {told(left_out)}"
-        )
+        count = len(content["annotations"])
+        raise UserError(f"{annotations}: none of its {count} annotations can be used: {left_out_text(left_out)}")
     return Index(
         PackedStrings(photo["file_name"] for photo in photos),
         np.array([(photo["height"], photo["width"]) for photo in photos], np.int32).reshape(-1, 2),
@@ -163,8 +162,8 @@ def make_index(annotations: Path) -> Index:
     )
 
 
-def told(left_out: dict[str, tuple[int, str]]) -> str:
-    """The annotations that are left out, by kind, as a text."""
+def left_out_text(left_out: dict[str, tuple[int, str]]) -> str:
+    """Return the annotations that are left out, by kind, as a text."""
     return ", ".join(f"{count} {reason} (such as {first})" for reason, (count, first) in left_out.items())
 
 
@@ -177,7 +176,7 @@ def _read(annotations: Path) -> dict[str, Any]:
         raise UserError(f"{annotations}: the annotations cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise UserError(
-            f"{annotations}: the annotations cannot be read ({error}); download or export them anew"
+            f"{annotations}: the annotations cannot be read ({error}); download or export them again"
         ) from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):

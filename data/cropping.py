@@ -125,13 +125,11 @@ class RandomCrop(Augmentation):
         Raises:
             UserError: names the first photo that is too small.
         """
+        smallest = self.scale_range[0]
         for index in range(0 if self.pad else len(samples)):
             size = samples.size(index)
-            if any(side > length for side, length in zip(self._largest(), size, strict=True)):
-                raise UserError(self._too_large(size, self.scale_range[0], samples.name(index)))
-
-    def _largest(self) -> list[int]:
-        return [round(side / self.scale_range[0]) for side in self.crop_size]
+            if any(round(side / smallest) > length for side, length in zip(self.crop_size, size, strict=True)):
+                raise UserError(self._too_large(size, smallest, samples.name(index)))
 
 
 def _padded(part: np.ndarray, inside: Window, window: Window, fill: Sequence[int]) -> np.ndarray:

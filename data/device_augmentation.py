@@ -58,7 +58,7 @@ class DeviceAugmentation:
                 self.stages.append(_Color(transform))
                 continue
             last = self.stages[-1] if self.stages else None
-            # A canvas of its own before and after an affine map, which fills what it uncovers.
+            # A separate canvas before and after an affine map, which fills what it uncovers.
             if not isinstance(last, _Warp) or isinstance(transform, A.Affine) or last.ends:
                 last = _Warp(self._size())
                 self.stages.append(last)

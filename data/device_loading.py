@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -26,6 +25,7 @@ from data.loading import (
     TrainingLoader,
     ValidationBatch,
     ValidationLoader,
+    as_tensor,
 )
 from data.samples import SegmentationDataset
 from data.sampling import RareClasses
@@ -64,8 +64,8 @@ class DeviceSamples:
             found = pool.map(samples.__getitem__, range(len(samples)))
             bar = tqdm(found, "loading", len(samples), unit="img", leave=False, delay=1, disable=None)
             for index, sample in enumerate(bar):
-                images[index] = torch.from_numpy(np.ascontiguousarray(sample.image))
-                self.masks.append(torch.from_numpy(np.ascontiguousarray(sample.mask)).to(device))
+                images[index] = as_tensor(sample.image)
+                self.masks.append(as_tensor(sample.mask).to(device))
         self.images = images.permute(0, 3, 1, 2)
 
 
@@ -173,8 +173,7 @@ class _DrawnSamples(Dataset):
         if not self.read:
             return index, drawn, self.samples.name(index)
         image, mask, name = self.samples[index]
-        pixels = (torch.from_numpy(np.ascontiguousarray(array)) for array in (image, mask))
-        return (*pixels, drawn, name)
+        return as_tensor(image), as_tensor(mask), drawn, name
 
 
 def _collate_drawn(samples: list[tuple[int, Tensor, str]]) -> tuple[Tensor, Tensor, list[str]]:

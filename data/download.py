@@ -1,7 +1,7 @@
-"""Large files from the network, and what is packed in them.
+"""Download and unpack large archives.
 
-Both leave either the whole thing under its name or nothing there: what is still coming is `<file>.part`, what is
-still being unpacked is in a temporary folder.
+A file or folder is there whole or not at all: a download in progress is `<file>.part`, and archives are unpacked in a
+temporary folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ except ImportError:  # Windows, where two processes had better not download at o
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-"""Attempts in a row that bring nothing new, before it is given up."""
+"""Attempts in a row that bring nothing new, before it gives up."""
 PAUSE = 3.0
 """Seconds between two attempts."""
 TIMEOUT = 60.0
@@ -46,14 +46,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def download(url: str, file: Path, md5: str) -> None:
-    """Fetches an HTTP address into a file; goes on from where an earlier attempt or process stopped.
+    """Download a URL to a file, continuing where an earlier attempt or process stopped.
 
     Args:
-        file: is not fetched if it exists, but must be the right one then too.
+        file: not downloaded if it exists; its hash is checked all the same.
         md5: of the whole file, in lower-case hexadecimal digits.
 
     Raises:
-        UserError: it cannot be had, there is no room for it, or it has another hash.
+        UserError: it cannot be downloaded, there is no room for it, or it has another hash.
     """
     part = file.with_name(f"{file.name}.part")
     try:
@@ -75,7 +75,7 @@ def download(url: str, file: Path, md5: str) -> None:
 
 
 def extract(archive: Path, folder: Path) -> None:
-    """Unpacks a .tar, .tgz, .tar.gz or .zip into a folder, all or nothing of it.
+    """Unpack a .tar, .tgz, .tar.gz or .zip into a folder, all or nothing of it.
 
     Folders that exist keep what else is in them; files that exist are replaced.
 
@@ -89,7 +89,7 @@ def extract(archive: Path, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".extracting-*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
-        # Inside the folder, which may be a disk of its own: moving must not become copying.
+        # Inside the folder, which may be another disk: moving must not become copying.
         with TemporaryDirectory(prefix=".extracting-", dir=folder) as temporary:
             if archive.suffix == ".zip":
                 shutil.unpack_archive(archive, temporary)
@@ -106,12 +106,12 @@ def extract(archive: Path, folder: Path) -> None:
 
 
 def fetch_archive(url: str, md5: str, folder: Path, is_there: Callable[[], bool]) -> None:
-    """Downloads an archive into a folder and unpacks it there, unless that is done; what was unpacked replaces it.
+    """Download an archive into a folder, unpack it there and delete it, unless its content is there already.
 
-    Several processes may ask for it at once: one does it, the others wait for it.
+    Of several processes that call this at once, one does it, and the others wait.
 
     Args:
-        is_there: whether what it holds is in the folder.
+        is_there: whether its content is in the folder.
 
     Raises:
         UserError: as `download` and `extract`.
@@ -128,7 +128,7 @@ def fetch_archive(url: str, md5: str, folder: Path, is_there: Callable[[], bool]
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Waits until no other process is in here with this folder. The lock goes with the process, however it ends."""
+    """Wait until no other process holds the lock of this folder, and hold it. It ends with the process."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         place = os.open(folder, os.O_RDONLY)
@@ -143,30 +143,30 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _fetch_persistently(url: str, part: Path, file: Path) -> None:
-    """Fetches until all is there, or `ATTEMPTS` attempts in a row bring nothing new."""
+    """Download until all is there, or `ATTEMPTS` attempts in a row bring nothing new."""
     furthest, vain = _size(part), 0
     while True:
         try:
             return _fetch(url, part, file)
         except _BROKEN as error:
             there = _size(part)
-            # Compared with the furthest: a server without Range begins anew each time, perhaps for ever.
+            # Compared with the furthest: a server without Range starts again each time, perhaps forever.
             vain = 0 if there > furthest else vain + 1
             furthest = max(furthest, there)
             reason = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
             if isinstance(error, HTTPError) and error.code < 500 and error.code != 429:  # it will not change its mind
-                raise UserError(f"{url} cannot be had ({reason}); put the file at {file} by hand") from error
+                raise UserError(f"{url} cannot be downloaded ({reason}); put the file at {file} by hand") from error
             if vain >= ATTEMPTS:
                 raise UserError(
-                    f"{url} cannot be had ({reason}); {_in_words(there)} of it are here, and the same command goes on"
-                    f" from there; or put the file at {file} by hand"
+                    f"{url} cannot be downloaded ({reason}); {_in_words(there)} of it are here, and the same"
+                    f" command continues from there; or put the file at {file} by hand"
                 ) from error
             log.warning("%s: %s; trying again from %s on", file.name, reason, _in_words(there))
         time.sleep(PAUSE)
 
 
 def _fetch(url: str, part: Path, file: Path) -> None:
-    """Adds to `part` what it lacks; begins anew if the server has no Range."""
+    """Add to `part` what it lacks; start again if the server does not support Range."""
     there = _size(part)
     try:
         response = urlopen(Request(url, headers={"Range": f"bytes={there}-"} if there else {}), timeout=TIMEOUT)
@@ -184,7 +184,7 @@ def _fetch(url: str, part: Path, file: Path) -> None:
             part.unlink(missing_ok=True)
             raise ConnectionError(f"the server was asked for bytes from {there} on and gave others")
         total = None if response.length is None else start + response.length
-        free = shutil.disk_usage(part.parent).free + there - start  # what is begun anew makes room first
+        free = shutil.disk_usage(part.parent).free + there - start  # what is downloaded again makes room first
         if total is not None and total - start > free:
             raise _no_room(file, total - start, free)
         name = file.name
@@ -227,7 +227,7 @@ def _md5(path: Path) -> str:
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """Raises if the files that were unpacked are not all: `tarfile` takes a damaged header for the end."""
+    """Raise an error if files are missing: `tarfile` takes a damaged header for the end."""
     content = tar.fileobj
     assert content is not None
     content.seek(tar.offset + 512)  # where it is by now; the first of the blocks of zeros at the end is read
@@ -239,7 +239,7 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Moves what is in one folder into another, parts of which may be on other disks."""
+    """Move what is in one folder into another, parts of which may be on other disks."""
     for entry in list(source.iterdir()):
         goal = target / entry.name
         if entry.is_dir() and not entry.is_symlink() and goal.is_dir():

@@ -183,7 +183,7 @@ def is_by_share(root: Path, split: str, layout: Layout) -> bool:
 def _of_split(
     root: Path, split: str, images: Files, masks: Files, layout: Layout, inside: str, val_share: float
 ) -> tuple[Files, Files, list[DataFault]]:
-    """The images and masks of a split by the stems of the images, and what its list names in vain.
+    """Return the images and masks of a split by the stems of the images, and the faults of its list.
 
     Raises:
         UserError: there is no such split, or a list cannot be read.

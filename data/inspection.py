@@ -32,7 +32,7 @@ class Finding(NamedTuple):
 
 
 def inspect(dataset: SegmentationDataset, length: int) -> Iterator[Finding | DataFault]:
-    """Reads the first samples, several at a time; gives what is in each, or what is wrong with it, in their order."""
+    """Read the first samples in threads; yield what is in each, or what is wrong with it, in their order."""
 
     def look(index: int) -> Finding | DataFault:
         try:
@@ -72,7 +72,7 @@ class SplitFacts(NamedTuple):
 
 
 def summarise(findings: list[Finding | DataFault], faults: list[DataFault]) -> SplitFacts:
-    """Puts together what `inspect` gave, and the faults that the data set knew already."""
+    """Combine what `inspect` yielded with the faults that the data set found itself."""
     good = [finding for finding in findings if isinstance(finding, Finding)]
     pixels = np.stack([finding.pixels for finding in good]) if good else np.zeros((0, 256), np.int64)
     total = pixels.sum()

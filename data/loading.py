@@ -64,7 +64,7 @@ class EpochBatches(Sampler[list[Key]]):
     Attributes:
         batches: how many there are in an epoch, for all processes.
         epoch: the epoch that the next iteration is for.
-        start: how many of its batches to leave out, for a run that goes on in the middle of an epoch.
+        start: how many of its batches to leave out, for a run that is resumed in the middle of an epoch.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class _TrainingSamples(Dataset):
         epoch, repeat, index = key
         image, mask, name = augmented_sample(self.samples, self.augmentation, self.seed, epoch, index, repeat)
         check_augmented(image, mask, name, self.size, self.samples.bands)
-        return _as_tensor(image), _as_tensor(mask), name
+        return as_tensor(image), as_tensor(mask), name
 
 
 class _ValidationSamples(Dataset):
@@ -138,7 +138,7 @@ class _ValidationSamples(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
         image, mask, name = self.samples[index]
-        return _as_tensor(image), _as_tensor(mask), name
+        return as_tensor(image), as_tensor(mask), name
 
 
 class TrainingLoader(DataLoader[TrainingBatch]):
@@ -214,7 +214,8 @@ class ValidationLoader(DataLoader[ValidationBatch]):
         )
 
 
-def _as_tensor(pixels: np.ndarray) -> Tensor:
+def as_tensor(pixels: np.ndarray) -> Tensor:
+    """Return a tensor that shares the memory of an image or mask if its layout allows that."""
     return torch.from_numpy(np.ascontiguousarray(pixels))
 
 

@@ -203,7 +203,7 @@ def ids_of_palette(mask: np.ndarray, palette: Sequence[int], colors: Mapping[Col
     """Raw ids (H, W) of a palette picture.
 
     These are its indices, whatever their colours, unless an index that occurs has the colour of another id: programs
-    that reduce the colours of a picture number them anew. The colours decide then, if each of them is known.
+    that reduce the colours of a picture renumber them. The colours decide then, if each of them is known.
 
     Args:
         mask: indices, uint8 (H, W).

@@ -180,6 +180,6 @@ class BenchmarkScores(Protocol):
 
 @runtime_checkable
 class HasScores(Protocol):
-    """A data set whose benchmark has scores of its own."""
+    """A data set whose benchmark defines its own scores."""
 
     def scores(self) -> BenchmarkScores: ...

@@ -27,7 +27,7 @@ class Pair(NamedTuple):
 
 
 class LineReader:
-    """Finds what the lines of a list name.
+    """Find what the lines of a list name.
 
     A line is a stem, the name or path of an image, or the paths of an image and its mask, with a tab, comma, semicolon
     or space between them. Paths are relative to the root, to its folders `images/` and `masks/`, or absolute.
@@ -78,7 +78,7 @@ class LineReader:
 
 
 def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[Files, Files, list[DataFault]]:
-    """The images and masks that a list names, and what it names in vain.
+    """Return the images and masks that a list names, and faults for lines that name none.
 
     Args:
         folder: of the images, below the root; messages name what is there instead.

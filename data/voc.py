@@ -30,10 +30,10 @@ class VOC(PairedFiles):
         root: holds `VOCdevkit/VOC2012/`, with `JPEGImages/`, `SegmentationClass/` and `ImageSets/Segmentation/`.
         split: `train` (1,464), `train_aug` (10,582, whose masks are in `SegmentationClassAug/`), `val` (1,449) or
             `trainval`.
-        download: fetch what is missing, about 2 GB; with `train_aug`, 1.4 GB of SBD too.
+        download: download what is missing, about 2 GB; with `train_aug`, 1.4 GB of SBD too.
 
     Raises:
-        UserError: the split does not exist, or VOC is not there and cannot be fetched.
+        UserError: the split does not exist, or VOC is not there and cannot be downloaded.
     """
 
     splits = SPLITS
@@ -54,7 +54,7 @@ class VOC(PairedFiles):
             if not is_there(path):
                 raise NotThere(
                     f"VOC 2012 was not found: there is no {path}\n"
-                    f"Say data.root=<what holds {FOLDER.parent}/>, or data.download=true to fetch it"
+                    f"Pass data.root=<what holds {FOLDER.parent}/>, or data.download=true"
                 )
         pairs, faults = listed(folder, list_file, "JPEGImages/{}.jpg", masks + "/{}.png")
         super().__init__(folder, pairs, LABELS, TRAIN_IDS, COLORS, faults)

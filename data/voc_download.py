@@ -1,8 +1,7 @@
-"""Fetching Pascal VOC 2012, and SBD for its larger training set."""
+"""Download of Pascal VOC 2012, and SBD for its larger training set."""
 
 from __future__ import annotations
 
-import io
 import logging
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 from tqdm import tqdm
 
 from data.download import fetch_archive
+from data.images import encoded
 from data.labels import voc_colors
 from utils.errors import UserError
 
@@ -25,10 +25,10 @@ SBD_FOLDER = Path("benchmark_RELEASE", "dataset")
 
 
 def download_voc(root: Path) -> None:
-    """Fetches VOC 2012 into `root`, unless its photos, masks and lists are there.
+    """Download VOC 2012 into `root`, unless its photos, masks and lists are there.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: it cannot be downloaded.
     """
     voc = root / "VOCdevkit" / "VOC2012"
     needed = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation/train.txt", "ImageSets/Segmentation/val.txt")
@@ -36,13 +36,13 @@ def download_voc(root: Path) -> None:
 
 
 def download_sbd(root: Path) -> None:
-    """Fetches SBD, and makes `SegmentationClassAug/` and the list `train_aug` of it and of VOC, which must be there.
+    """Download SBD, and make `SegmentationClassAug/` and the list `train_aug` of it and of VOC, which must be there.
 
     The list holds all images of SBD and of VOC's `train` that are not in VOC's `val`: 10,582. VOC's own masks are
     taken where there are any, as they are finer and tell the border.
 
     Raises:
-        UserError: SBD cannot be had, or its masks cannot be written.
+        UserError: SBD cannot be downloaded, or its masks cannot be written.
     """
     voc = root / "VOCdevkit" / "VOC2012"
     lists, masks = voc / "ImageSets" / "Segmentation", voc / "SegmentationClassAug"
@@ -77,11 +77,11 @@ def convert(path: Path) -> bytes:
         content = loadmat(path, mat_dtype=True)
         picture = Image.fromarray(content["GTcls"][0]["Segmentation"][0].astype(np.uint8))
     except Exception as error:  # what damaged bytes raise is not documented, and much
-        raise UserError(f"{path}: cannot be read ({error}); delete {path.parent.parent} to fetch SBD again") from error
+        raise UserError(
+            f"{path}: cannot be read ({error}); delete {path.parent.parent} to download SBD again"
+        ) from error
     picture.putpalette(np.array(voc_colors(256), np.uint8).tobytes())
-    png = io.BytesIO()
-    picture.save(png, "PNG")
-    return png.getvalue()
+    return bytes(encoded(picture, "PNG"))
 
 
 def names_in(path: Path) -> list[str]:
@@ -90,7 +90,7 @@ def names_in(path: Path) -> list[str]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
+    """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(content)
     temporary.replace(path)

@@ -83,7 +83,9 @@ def test_an_interruption_of_unpacking_does_no_harm(
 def test_an_address_that_is_gone_says_what_to_do(server: Server, whole: Path, tmp_path: Path) -> None:
     photos = server.files.pop(VAL)
     by_hand = tmp_path / "val2017.zip"
-    with pytest.raises(UserError, match=rf"{server.url}{VAL} cannot be had .*404.* put the file at {by_hand} by hand"):
+    with pytest.raises(
+        UserError, match=rf"{server.url}{VAL} cannot be downloaded .*404.* put the file at {by_hand} by hand"
+    ):
         COCO(str(tmp_path), "val", download=True)
     assert files_below(tmp_path) == parts_of(whole, "annotations")
     by_hand.write_bytes(photos)

@@ -148,7 +148,7 @@ def test_a_busy_server_is_asked_again(server: Server, file: Path) -> None:
 
 def test_what_came_before_the_server_went_is_kept(server: Server, file: Path) -> None:
     server.cuts = [100_000] + [0] * 50
-    message = rf"{server.url}/set.tar .*broke off.* 100kB .* same command goes on.* put the file at {file} by hand"
+    message = rf"{server.url}/set.tar .*broke off.* 100kB .* same command continues.* put the file at {file} by hand"
     with pytest.raises(UserError, match=message):
         download(f"{server.url}/set.tar", file, MD5)
     assert len(server.ranges) == 1 + ATTEMPTS
@@ -159,7 +159,7 @@ def test_no_server_at_all(server: Server, file: Path) -> None:
     write_part(file, b"12345")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(UserError, match=r"cannot be had \(.*refused\); 5.*same command"):
+    with pytest.raises(UserError, match=r"cannot be downloaded \(.*refused\); 5.*same command"):
         download(f"http://127.0.0.1:{port}/set.tar", file, MD5)
     assert files_below(file.parent) == {"set.tar.part": b"12345"}
 

@@ -114,7 +114,7 @@ def test_a_cut_connection_is_continued(server: Server, expected: dict[str, bytes
 
 def test_the_next_call_goes_on_with_the_archive(server: Server, expected: dict[str, bytes], tmp_path: Path) -> None:
     server.cuts = [5000] + [0] * 20
-    with pytest.raises(UserError, match=rf"{VOC_FILE} cannot be had .*the same command goes on"):
+    with pytest.raises(UserError, match=rf"{VOC_FILE} cannot be downloaded .*the same command continues"):
         VOC(str(tmp_path), "train", download=True)
     assert [p.name for p in tmp_path.iterdir()] == [f"{VOC_FILE}.part"]
     server.cuts.clear()
@@ -188,7 +188,7 @@ def test_an_interruption_does_no_harm(
 def test_an_address_that_is_gone_says_what_to_do(server: Server, expected: dict[str, bytes], tmp_path: Path) -> None:
     voc, sbd = (server.files.pop(f"/{name}") for name in (VOC_FILE, SBD_FILE))
     for name, content, there in ((VOC_FILE, voc, {}), (SBD_FILE, sbd, expected)):
-        message = rf"{server.url}/{name} cannot be had .*404.* put the file at {tmp_path / name} by hand"
+        message = rf"{server.url}/{name} cannot be downloaded .*404.* put the file at {tmp_path / name} by hand"
         with pytest.raises(UserError, match=message):
             VOC(str(tmp_path), "train_aug", download=True)
         assert files_below(tmp_path) == there

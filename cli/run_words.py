@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +43,9 @@ def like_words(words: list[str], like: str) -> list[str]:
     run = _run_folder(like, "like")
     config, choices = config_of_run(run, words, "like"), choices_of_run(run)
     config |= {"resume": None, "sweep": None, "like": None}
-    threads = (RunFolder(run).read_summary().get("environment") or {}).get("threads")
     trainer: Any = config.get("trainer")  # of a damaged config it may be anything, which is reported later
-    is_left = isinstance(trainer, dict) and trainer.get("threads", "auto") == "auto"
-    if is_left and isinstance(threads, int) and 1 <= threads <= (os.cpu_count() or 1):
+    threads = RunFolder(run).usable_threads()
+    if threads is not None and isinstance(trainer, dict) and trainer.get("threads", "auto") == "auto":
         trainer["threads"] = threads
     replaced = []
     for word in words:

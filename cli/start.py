@@ -45,25 +45,34 @@ LONGEST_LINE = 1000
 """Characters in a line of a message, which may repeat the command line."""
 
 
+@contextmanager
+def _exit_on_error() -> Iterator[None]:
+    """Exit on an exception, which Hydra would turn into a warning."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(as_user_error(error), UserError):
+            refuse(error)
+        traceback.print_exc()
+        sys.exit(1)
+
+
 class RunFolderCallback(Callback):
     """Check the config and make the folder of the run or sweep. Hydra skips both for --help and --cfg."""
 
+    @_exit_on_error()
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        with _exit_on_error():
-            if torchrun.rank() == 0:
-                check(config, "train")
-            if torchrun.launched():
-                _join_processes()
-            if config.resume is None and torchrun.rank() == 0:
-                config.hydra.run.dir = _make_folder(config, "hydra.run.dir")
-            if torchrun.launched():
-                _share_folder(config)
+        if torchrun.rank() == 0:
+            check(config, "train")
+        if torchrun.launched():
+            _join_processes()
+        if config.resume is None and torchrun.rank() == 0:
+            config.hydra.run.dir = _make_folder(config, "hydra.run.dir")
+        if torchrun.launched():
+            _share_folder(config)
 
+    @_exit_on_error()
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        with _exit_on_error():
-            self._start_sweep(config)
-
-    def _start_sweep(self, config: DictConfig) -> None:
         session.jobs_elsewhere = not str(config.hydra.launcher._target_).endswith(".BasicLauncher")
         # Launchers may start jobs as new programs.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(CONF.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -78,18 +87,6 @@ class RunFolderCallback(Callback):
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote(folder)}")  # jobs are composed from these
         if session.jobs_elsewhere:
             raise_between_imports(session.clean_up, _terminate_jobs)
-
-
-@contextmanager
-def _exit_on_error() -> Iterator[None]:
-    """Exit on an exception, which Hydra would turn into a warning."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(as_user_error(error), UserError):
-            refuse(error)
-        traceback.print_exc()
-        sys.exit(1)
 
 
 def _terminate_jobs() -> None:

@@ -31,7 +31,7 @@ def report(
         pictures: number of samples to draw, evenly spread.
     """
     best = load_checkpoint(run.best)
-    predictor = Predictor.from_checkpoint(run.best, device)
+    predictor = Predictor.from_loaded(best, device)
     confusion, found = best["confusion"], scores(best["confusion"])
     share = confusion.sum(1).double() / confusion.sum()
     columns = {"IoU": found.iou, "Dice": found.dice, "accuracy": found.accuracy}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,8 +79,7 @@ def threads_of(cfg: DictConfig, run: OpenRun) -> Any:
         return chosen
     if len(run.checkpoint["training"]["processes"]) != distributed.processes():
         return chosen
-    recorded = (run.folder.read_summary().get("environment") or {}).get("threads")
-    return recorded if isinstance(recorded, int) and 1 <= recorded <= (os.cpu_count() or 1) else chosen
+    return run.folder.usable_threads() or chosen
 
 
 def threads_to_record(run: OpenRun, threads: int) -> int | None:
@@ -131,10 +129,9 @@ def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
     if labels.to_dict() != found.to_dict():
         raise UserError(f"{place}: its classes, their colours or ids differ; {remedy}")
     recorded = run.folder.read_summary().get("samples")
-    if not isinstance(recorded, dict) and not now:
-        return
     if not isinstance(recorded, dict):
-        log.warning("%s: the run is of an older version and has no record of its samples to compare with", place)
+        if now:
+            log.warning("%s: summary.json has no record of the samples to compare with", place)
         return
     for split, samples in (("train", splits.train), ("validation", splits.validation)):
         was, there = recorded.get(split) or {}, fingerprint(samples)

@@ -7,14 +7,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from comparison.columns import higher_is_better
 from comparison.runs import SWEEP, Run, read_runs
 from utils.errors import UserError
 from utils.paths import is_file, is_folder, user_path
 
 log = logging.getLogger(__name__)
-
-HIGHER_IS_BETTER = ("val/miou", "val/iou/", "val/dice", "val/pixel_accuracy")
-"""How the names of metrics begin of which the highest value is the best; of losses it is the lowest."""
 
 
 def chosen_checkpoints(given: str | Sequence[str]) -> list[str]:
@@ -58,7 +56,7 @@ def best_of_sweep(given: str, key: str) -> str:
     if len(monitors) > 1:
         raise UserError(f"{key}={given}: its runs monitor {' and '.join(sorted(monitors))}; pass one of the runs")
     monitor = monitors.pop() if monitors else "val/miou"
-    sign = 1 if monitor.startswith(HIGHER_IS_BETTER) else -1
+    sign = 1 if higher_is_better(monitor) else -1
     measured: list[Run] = [run for run in runs if math.isfinite(run.best(monitor))]
     if not measured:
         raise UserError(f"{key}={given}: a sweep in which no run has a checkpoint with {monitor}")

@@ -19,9 +19,9 @@ from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sweeps.checkpoints import HIGHER_IS_BETTER
+from comparison.columns import higher_is_better
 from sweeps.search_space import Space, space_of
-from sweeps.sweep import DONE, best_value
+from sweeps.sweep import DONE, best_value, status_of
 from utils.errors import UserError
 from utils.run_folder import RunFolder, write_text
 
@@ -62,7 +62,7 @@ def search(sweeper: OptunaSearch, words: list[str]) -> None:
     pending = {}
     for number in range(options["n_trials"]):
         before = trial_of(study, options, folder, number)
-        status = _status(folder / str(number))
+        status = status_of(folder / str(number))
         if before is None or status not in DONE:
             pending[number] = before
         elif not before.state.is_finished():  # it was killed before it could note the result
@@ -110,7 +110,7 @@ def direction_of(options: Mapping[str, Any], monitor: str) -> str:
     """Return the direction of a search: that of the options, or the one in which the metric is better."""
     if options["direction"] is not None:
         return str(options["direction"])
-    return "maximize" if monitor.startswith(HIGHER_IS_BETTER) else "minimize"
+    return "maximize" if higher_is_better(monitor) else "minimize"
 
 
 def examples(space: Space) -> list[list[str]]:
@@ -212,19 +212,12 @@ def trial_of(study: optuna.Study, options: Mapping[str, Any], folder: Path, numb
 
 def tell(study: optuna.Study, trial: int, job: Path, monitor: str) -> None:
     """Note the result of a job in the study."""
-    status = _status(job)
+    status = status_of(job)
     value = best_value(RunFolder(job), monitor) if status == "finished" else math.nan
     if math.isfinite(value):
         study.tell(trial, value)
     else:
         study.tell(trial, state=TrialState.PRUNED if status == "pruned" else TrialState.FAIL)
-
-
-def _status(job: Path) -> str:
-    try:
-        return RunFolder(job).status()
-    except UserError:
-        return "damaged"
 
 
 def pruning(options: Mapping[str, Any], job: Path, monitor: str, epochs: int) -> Callable[[int, float], bool] | None:

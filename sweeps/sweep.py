@@ -117,6 +117,14 @@ def summary(folder: Path, complete: bool) -> str:
     return "\n".join(lines)
 
 
+def status_of(job: Path) -> str:
+    """Return the status of a job; `damaged` if its summary.json is."""
+    try:
+        return RunFolder(job).status()
+    except UserError:
+        return "damaged"
+
+
 def best_value(folder: RunFolder, metric: str) -> float:
     """Return a metric of a finished run at its best epoch; NaN if it has none."""
     value = (folder.read_summary().get("best") or {}).get(metric)
@@ -131,11 +139,8 @@ def _states(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 def _state(job: Path) -> tuple[str, str]:
-    try:
-        summary = RunFolder(job).read_summary()
-        return RunFolder(job).status(), str(summary.get("error") or "")
-    except (UserError, OSError, ValueError):
-        return "damaged", ""
+    status = status_of(job)
+    return status, "" if status == "damaged" else str(RunFolder(job).read_summary().get("error") or "")
 
 
 def _refused(folder: Path) -> list[str]:

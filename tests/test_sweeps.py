@@ -265,9 +265,8 @@ def test_starts_in_the_same_moment_never_share_a_folder(tmp_path: Path, flags: l
 
 def test_a_recipe_a_job(tmp_path: Path) -> None:
     seen = []
-    done = run_here(
-        lambda cfg: seen.append(cfg.data.image_size), "train", "--multirun", "experiment=glob(*_cityscapes)", cwd=tmp_path
-    )
+    words = ["--multirun", "experiment=glob(*_cityscapes)"]
+    done = run_here(lambda cfg: seen.append(cfg.data.image_size), "train", *words, cwd=tmp_path)
     recipes = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*_cityscapes.yaml"))
     (sweep,) = runs_in(tmp_path)
     said = [yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text()) for job in sorted(sweep.glob("[0-9]*"))]

@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import math
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -78,14 +79,8 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
         self.metrics = self.path / "metrics.csv"
-
-    @property
-    def best(self) -> Path:
-        return self.checkpoints / "best.pt"
-
-    @property
-    def last(self) -> Path:
-        return self.checkpoints / "last.pt"
+        self.best = self.checkpoints / "best.pt"
+        self.last = self.checkpoints / "last.pt"
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.yaml, the resolved config."""
@@ -98,20 +93,13 @@ class RunFolder:
 
     def write_rows(self, columns: list[str], rows: list[dict[str, float]]) -> None:
         """Write metrics.csv: one row per epoch, with empty cells for missing values."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
-        write_text(self.metrics, text.getvalue())
+        _write_csv(self.metrics, [columns, *([_cell(row.get(column)) for column in columns] for row in rows)])
 
     def write_confusion(self, names: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
         """Write figures/confusion_matrix.csv: pixels of each true class (row) by predicted class (column)."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["true class", *names])
-        writer.writerows([name, *row] for name, row in zip(names, counts, strict=True))
+        rows = [[name, *row] for name, row in zip(names, counts, strict=True)]
         make_folder(self.figures)
-        write_text(self.figures / "confusion_matrix.csv", text.getvalue())
+        _write_csv(self.figures / "confusion_matrix.csv", [["true class", *names], *rows])
 
     def read_rows(self, up_to_epoch: int | None = None, columns: Sequence[str] | None = None) -> list[dict[str, float]]:
         """Read the rows of metrics.csv without empty cells; [] if the file does not exist.
@@ -190,6 +178,14 @@ class RunFolder:
         status = str(summary.get("status") or "missing")
         return "killed" if status == "running" and is_gone(summary.get("process")) else status
 
+    def usable_threads(self) -> int | None:
+        """Return the number of threads in summary.json; None if there is none, or more than this machine has cores.
+
+        Raises as `read_summary`.
+        """
+        threads = (self.read_summary().get("environment") or {}).get("threads")
+        return threads if isinstance(threads, int) and 1 <= threads <= (os.cpu_count() or 1) else None
+
     @contextmanager
     def recording(self, **facts: Any) -> Iterator[None]:
         """Write `facts` to summary.json, and keep its status and times up to date while a run trains.
@@ -260,6 +256,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file atomically. Raises as `utils.files.atomic_write`."""
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def _write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

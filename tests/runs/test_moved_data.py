@@ -84,4 +84,4 @@ def test_a_run_without_a_record_of_its_samples(there: Path) -> None:
     del summary["samples"]
     (there / "run" / "summary.json").write_text(json.dumps(summary))
     done = run_here(train, "train", "resume=run", "data.root=data/CamVid", "trainer.epochs=2", cwd=there)
-    assert done.returncode == 0 and "has no record of its samples" in done.stderr, done.stderr
+    assert done.returncode == 0 and "has no record of the samples" in done.stderr, done.stderr

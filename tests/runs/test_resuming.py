@@ -28,7 +28,7 @@ def test_threads(tmp_path: Path, typed: Any, processes: int | None, expected: An
         ({"threads": 2}, True, 2),
         ({"threads": 4}, True, None),
         ({"threads": None}, True, None),  # it has changed in the run
-        ({}, True, 2),  # of an older version
+        ({}, True, 2),  # without a record
         ({"threads": 4}, False, 2),  # of a job that ended before its first checkpoint
     ],
 )

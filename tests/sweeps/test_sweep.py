@@ -42,7 +42,7 @@ def test_a_sweep_goes_on_with_the_words_it_was_started_with(tmp_path: Path) -> N
     [
         ("seed=0,1,2", "with seed=0,1, not seed=0,1,2"),
         ("trainer.epochs=3", "without trainer.epochs=3"),
-        ("resume=x", "cannot be combined with"),
+        ("resume=.", "cannot be combined with"),
     ],
 )
 def test_what_is_swept_stays_as_it_was(tmp_path: Path, typed: str, fragment: str) -> None:

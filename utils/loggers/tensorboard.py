@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class TensorBoard:
     def begin(self, name: str, notes: str | None, config: dict[str, Any], options: Mapping[str, str | None]) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-        try:
+        with self._writing():
             for old in self._folder.glob(f"*{HPARAMS}"):
                 old.unlink()
             # TensorBoard reads the files in order: complete this one before the next begins.
@@ -51,25 +51,17 @@ class TensorBoard:
             # TensorBoard hides events from this step on.
             purge_step = self._first_step + 1 if self._first_step else None
             self._writer = SummaryWriter(str(self._folder), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        if self._writer is None:
-            return
-        try:
+        assert self._writer is not None
+        with self._writing():
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
-        if self._writer is None:
-            return
-        try:
+        assert self._writer is not None
+        with self._writing():
             self._writer.add_image(name, image, step, dataformats="HWC")
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def close(self, status: str) -> None:
         if self._writer is None:
@@ -93,5 +85,9 @@ class TensorBoard:
         writer.add_summary(Summary(value=[described]))
         writer.close()
 
-    def _unwritable(self, error: OSError) -> UserError:
-        return UserError(f"{self._folder}: cannot be written ({error.strerror})")
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"{self._folder}: cannot be written ({error.strerror})") from error

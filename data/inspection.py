@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.samples import SegmentationDataset
-from data.statistics import channel_sums
+from data.statistics import channel_sums, mean_and_std
 from utils.errors import DataFault
 
 
@@ -75,10 +75,10 @@ def summarise(findings: list[Finding | DataFault], faults: list[DataFault]) -> S
     """Combine what `inspect` yielded with the faults that the data set found itself."""
     good = [finding for finding in findings if isinstance(finding, Finding)]
     pixels = np.stack([finding.pixels for finding in good]) if good else np.zeros((0, 256), np.int64)
-    total = pixels.sum()
+    total = int(pixels.sum())
     channels = len(good[0].sums) if good else 3
-    mean = sum((finding.sums for finding in good), np.zeros(channels)) / max(total, 1)
-    square = sum((finding.squares for finding in good), np.zeros(channels)) / max(total, 1)
+    sums = sum((finding.sums for finding in good), np.zeros(channels))
+    squares = sum((finding.squares for finding in good), np.zeros(channels))
     bad = [*faults, *(finding for finding in findings if isinstance(finding, DataFault))]
     names, digests = [finding.name for finding in good], [finding.digest for finding in good]
-    return SplitFacts(pixels, mean, np.sqrt(np.maximum(square - mean**2, 0)), names, digests, bad)
+    return SplitFacts(pixels, *mean_and_std(total, sums, squares), names, digests, bad)

@@ -121,8 +121,11 @@ def _part_of_jpeg(
     if factor == 1 and rows > WORTH * size[0]:
         return None
     first = encoded[: frame + 1] + struct.pack(">H", rows) + encoded[frame + 3 :]
-    with quiet():
-        pixels = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR_RGB | REDUCED.get(factor, 0))
+    try:
+        with quiet():
+            pixels = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR_RGB | REDUCED.get(factor, 0))
+    except cv2.error:  # too large
+        return None
     if pixels is None:
         return None
     ends = window.top, window.left, window.top + window.height, window.left + window.width

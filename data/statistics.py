@@ -94,11 +94,15 @@ def channel_statistics(
         return image.shape[0] * image.shape[1], *channel_sums(image)
 
     found = in_threads(sums, _evenly_spread(len(dataset), at_most), "statistics")
-    pixels, totals, squares = (sum(part[1:], part[0]) for part in zip(*found, strict=True))
-    mean = totals / pixels
-    variance = np.maximum(squares / pixels - mean**2, 0)
-    std = np.where(variance > 1e-12, np.sqrt(variance), 1.0)
+    mean, std = mean_and_std(*(sum(part[1:], part[0]) for part in zip(*found, strict=True)))
+    std[std < 1e-6] = 1
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def mean_and_std(pixels: int, sums: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation, float64 (C,), of so many pixels with these sums."""
+    mean = sums / max(pixels, 1)
+    return mean, np.sqrt(np.maximum(squares / max(pixels, 1) - mean**2, 0))
 
 
 def _evenly_spread(length: int, at_most: int) -> list[int]:

@@ -86,7 +86,7 @@ def splits_there(
     if wanted is not None:
         return {split: build_dataset(node, split) for split in wanted}, {}
     there: dict[str, SegmentationDataset] = {}
-    broken: dict[str, UserError] = {}
+    broken: dict[str, list[str]] = defaultdict(list)
     absent: dict[str, NotThere] = {}
     used = training_split(node), validation_split(node)
     for split in dict.fromkeys([*used, *dataset_class(node).splits]):
@@ -97,12 +97,13 @@ def splits_there(
         except NotThere as error:
             absent[split] = error
         except UserError as error:
-            broken[split] = error
-    if not there and (not broken or len({str(error) for error in broken.values()}) == 1):
-        raise next(iter((broken or absent).values()))  # what is wrong with all of them
+            broken[str(error)].append(split)
+    if not there and not broken:
+        raise next(iter(absent.values()))
     for split, reason in absent.items():
         log.info("%s: skipped: %s", split, str(reason).splitlines()[0])
-    return there, {"unreadable": [f"{split}: {error}" for split, error in broken.items()]} if broken else {}
+    lines = [f"{', '.join(splits)}: {reason}" for reason, splits in broken.items()]
+    return there, {"unreadable": lines} if lines else {}
 
 
 def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | None) -> None:

@@ -125,6 +125,8 @@ def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
         log.info("%s", table([["run", "split", "mIoU", "Dice", "pixel accuracy", "boundary IoU"], *rows], title))
     if broken:
         reasons = [f"{run.path}: {broken[run.path]}" for run in runs if run.path in broken]
+        if len(broken) > 1 and len(set(broken.values())) == 1:
+            reasons = list(broken.values())[:1]
         raise PartlyFailed("\n".join([f"{len(broken)} of {len(runs)} runs could not be measured:", *reasons]))
 
 

@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 
 from config.quoting import quote
 from config.schema import Train
+from sweeps.checkpoints import best_of_sweep
 from utils.checked import shown
 from utils.errors import UserError
 from utils.groups import CONF
@@ -40,7 +41,7 @@ def like_words(words: list[str], like: str) -> list[str]:
 
     Options of groups, such as `optimizer=sgd`, replace the run's whole node.
     """
-    run = _run_folder(like, "like")
+    run = _run_folder(best_of_sweep(like, "like"), "like")
     config, choices = config_of_run(run, words, "like"), choices_of_run(run)
     config |= {"resume": None, "sweep": None, "like": None}
     trainer: Any = config.get("trainer")  # of a damaged config it may be anything, which is reported later
@@ -70,7 +71,10 @@ def _run_folder(given: str, key: str) -> Path:
     run = user_path(given, key)
     if not is_file(run / "config.yaml"):
         if is_file(run / "0" / "config.yaml"):
-            raise UserError(f"{key}={given}: the folder of a sweep; pass one of its runs, such as {run / '0'}")
+            raise UserError(
+                f"{key}={given}: the folder of a sweep; pass one of its runs, such as {run / '0'}, or resume all of it"
+                f" with --multirun sweep={given}"
+            )
         raise UserError(f"{key}={given}: not a run folder: there is no config.yaml in it")
     return run
 

@@ -13,8 +13,14 @@ LONGEST_NAME = 200  # characters
 
 
 def short_names(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
-    """Return a readable name of each run: its `name` or model, and the values in which runs of the same name differ."""
-    names = [_name(run.summary.get("name")) or run.option("model") or run.name for run in runs]
+    """Return a readable name of each run: its `name` or model, and the values in which runs of the same name differ.
+
+    A `name` that all runs share, as the jobs of a sweep do, is left out.
+    """
+    given = [_name(run.summary.get("name")) for run in runs]
+    if len(runs) > 1 and len(set(given)) == 1:
+        given = [None] * len(runs)
+    names = [name or run.option("model") or run.name for name, run in zip(given, runs, strict=True)]
     names = [name.replace("\n", " ") for name in names]
     alike = dict[str, list[dict[str, Any]]]()
     rows = [{key: value_of(run, key) for key in ("model", "data", *keys)} for run in runs]

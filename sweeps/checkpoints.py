@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from comparison.columns import higher_is_better
 from comparison.runs import SWEEP, Run, read_runs
+from utils import torchrun
 from utils.errors import UserError
 from utils.paths import is_file, is_folder, user_path
-
-log = logging.getLogger(__name__)
 
 
 def chosen_checkpoints(given: str | Sequence[str]) -> list[str]:
@@ -62,5 +61,7 @@ def best_of_sweep(given: str, key: str) -> str:
         raise UserError(f"{key}={given}: a sweep in which no run has a checkpoint with {monitor}")
     best = max(measured, key=lambda run: sign * run.best(monitor))
     value, others = best.best(monitor), len(measured)
-    log.info("%s=%s: %s is the best of its %d runs by %s (%.4f)", key, given, best.path, others, monitor, value)
+    if torchrun.local_rank() == 0:
+        text = f"{key}={given}: {best.path} is the best of its {others} runs by {monitor} ({value:.4f})"
+        print(text, file=sys.stderr)
     return str(best.path)

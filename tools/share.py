@@ -48,13 +48,13 @@ def share(cfg: DictConfig) -> None:
     """Write the zip file of a run."""
     from comparison.report import write_report
     from comparison.runs import read_runs
+    from sweeps.checkpoints import best_of_sweep
     from utils.tables import number
 
-    run = user_path(cfg.run, "run")
+    run = user_path(best_of_sweep(cfg.run, "run"), "run")
     best = run / "checkpoints" / "best.pt"
     if not is_file(run / "config.yaml"):
-        hint = f"; pass one of its runs, such as {run / '0'}" if is_file(run / "0" / "config.yaml") else ""
-        raise UserError(f"run={cfg.run}: not a run folder: there is no config.yaml in it{hint}")
+        raise UserError(f"run={cfg.run}: not a run folder: there is no config.yaml in it")
     if not is_file(best):
         raise UserError(f"run={cfg.run}: it has no checkpoints/best.pt, which the first validation writes")
     name = f"{run.resolve().parent.name}_{run.name}" if run.name.isdecimal() else run.resolve().name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from config.nodes import plain
 from engine.checkpoint import load_checkpoint
 from tests.conftest import runs_in
 from tests.in_process import assert_refused, run_here
+from tools.share import share
 from train_segmentation import train
 
 
@@ -53,6 +55,25 @@ def test_keys_and_options_may_follow(tmp_path: Path, finished_run: Path) -> None
     assert config["optimizer"]["_target_"] == "torch.optim.SGD" and config["optimizer"]["momentum"] == 0.5
     assert options["optimizer"] == "sgd" and options["model"] == "enet" and options["data"] == "synthetic"
     assert runs_in(tmp_path)[0].name.endswith("_other")
+
+
+def test_a_sweep_stands_for_its_best_run(tmp_path: Path, finished_run: Path) -> None:
+    sweep = tmp_path / "experiments" / "2026-11-03_10-00-00-000001_seeds_sweep"
+    for job, miou in enumerate((0.2, 0.4, 0.3)):
+        shutil.copytree(finished_run, sweep / str(job))
+        config = yaml.safe_load((finished_run / "config.yaml").read_text()) | {"seed": 10 + job}
+        (sweep / str(job) / "config.yaml").write_text(yaml.safe_dump(config))
+        summary = json.loads((finished_run / "summary.json").read_text())
+        summary["best"]["val/miou"] = miou
+        (sweep / str(job) / "summary.json").write_text(json.dumps(summary))
+    seen: list[int] = []
+    done = run_here(lambda cfg: seen.append(cfg.seed), "train", "like=seeds", cwd=tmp_path)
+    assert seen == [11], done.stderr
+    assert "_sweep/1 is the best of its 3 runs by val/miou (0.4000)" in done.stderr
+    done = run_here(share, "share", "run=seeds", cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / f"{sweep.name}_1.zip").is_file(), done.stderr
+    done = run_here(lambda cfg: None, "train", "resume=seeds", cwd=tmp_path)
+    assert_refused(done, "the folder of a sweep", f"--multirun sweep={sweep.relative_to(tmp_path)}")
 
 
 def test_a_sweep_like_a_run_goes_on(tmp_path: Path, finished_run: Path) -> None:

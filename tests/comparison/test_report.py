@@ -78,9 +78,9 @@ def test_the_model_is_named_where_runs_of_one_name_differ_in_it(tmp_path: Path) 
         change_summary(make_run(tmp_path / "runs" / name, options=options, seed=seed), name="zoo")
     runs = data_of(tmp_path / "runs", group_by=["seed"])["runs"]
     assert {run["run"]: run["group"] for run in runs} == {
-        "a": "zoo, model ENet",
-        "b": "zoo, model FastSCNN",
-        "c": "zoo, model FastSCNN",
+        "a": "ENet",
+        "b": "FastSCNN",
+        "c": "FastSCNN",
     }
 
 

@@ -169,6 +169,13 @@ def test_networks_that_do_not_fit_together(tmp_path: Path, runs: Path) -> None:
     assert not (runs / "evaluation").exists()
 
 
+def test_a_reason_that_all_runs_share_is_given_once(tmp_path: Path, runs: Path) -> None:
+    shutil.rmtree(runs / "broken")
+    done = evaluate_here("runs=runs", "split=nigth", cwd=tmp_path)
+    assert done.returncode == 1 and "3 of 3 runs could not be measured:" in done.stderr
+    assert done.stderr.count("no split 'nigth'") == 1
+
+
 def test_mistakes(tmp_path: Path, runs: Path) -> None:
     for words, fragment in (
         ([], "checkpoint is missing"),

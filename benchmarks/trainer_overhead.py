@@ -126,7 +126,7 @@ def compare(folder: str, logger: Logger, size: tuple[int, int], epochs: int, **o
     record = RunRecord(RunFolder(folder), logger, columns, description={})
     loop = TimedLoop(trainer, components, Batches(size), OneImage(), record)
     keep_freed_memory()  # as `Trainer.fit` does
-    with record, loop.stop:
+    with loop.saver.writer, loop.stop:
         loop.run()
     logger.close("finished")
     return {name: statistics.median(times[WARMUP:]) for name, times in loop.times.items()}

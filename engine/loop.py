@@ -37,12 +37,12 @@ class TrainingLoop:
 
     Args:
         components: trained in place.
-        record: gets the metrics and checkpoints.
+        record: gets the metrics.
 
     Attributes:
         progress: how far it has come.
         step: takes the optimiser steps.
-        saver: writes the checkpoints, and keeps the confusion matrix of the last validation for them.
+        saver: saves checkpoints, and keeps the confusion matrix of the last validation for them.
         stop: notes Ctrl-C and SIGTERM while it is entered.
     """
 
@@ -148,7 +148,7 @@ class TrainingLoop:
 
     def _save_or_stop(self) -> None:
         """Save if it is time, or stop if a signal came to any process. All processes do the same."""
-        self.record.check()
+        self.saver.writer.check()
         self.saver.reserve(self.progress)
         signal, is_due = distributed.maxima(self.stop.signal or 0, int(self.saver.is_due()))
         if signal:
@@ -160,7 +160,7 @@ class TrainingLoop:
     def _save_and_stop(self, signal: int) -> NoReturn:
         self.step.check_finite(self.progress.step)
         self.saver.save_last(self.progress)
-        self.record.wait()
+        self.saver.writer.wait()
         raise Interrupted(signal)
 
     def _validate(self, epoch: int) -> dict[str, float]:
@@ -219,7 +219,7 @@ class TrainingLoop:
         table = f"\n{epoch_table(row, title)}" if "val/loss" in row else None
         log.info("%s", epoch_line(row, title), extra={"for_terminal": table})
         if monitor in row and self.record.is_pruned is not None and self.record.is_pruned(epoch, row[monitor]):
-            self.record.wait()
+            self.saver.writer.wait()
             raise Pruned(f"pruned after epoch {epoch}: other jobs of the search have a better {monitor} by then")
 
     def _is_best(self, value: float) -> bool:

@@ -1,4 +1,4 @@
-"""The files and the logger that a training writes to."""
+"""The metrics of a training: their files and their logger."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from engine.checkpoint_writer import CheckpointWriter
 from engine.pictures import Pictures
 from engine.progress import Progress
 from utils.loggers import Logger
@@ -16,7 +15,7 @@ from utils.run_folder import RunFolder
 
 
 class RunRecord:
-    """Writes metrics.csv, summary.json, the checkpoints and the values for the logger. A context manager.
+    """Writes metrics.csv, summary.json and the values for the logger.
 
     Args:
         run: the folder; None if another process writes, in which case nothing is written.
@@ -38,13 +37,6 @@ class RunRecord:
         self.run, self.logger, self.columns = run, logger, columns
         self.description, self.pictures, self.is_pruned = description, pictures, is_pruned
         self.rows: list[dict[str, float]] = []
-        self._writer = CheckpointWriter()
-
-    def __enter__(self) -> RunRecord:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._writer.__exit__(*error)
 
     def begin(self, progress: Progress) -> None:
         """Read the rows of a resumed run, and repair what a kill left inconsistent."""
@@ -67,29 +59,6 @@ class RunRecord:
         self.rows.append(row)
         if self.run is not None:
             self.run.write_rows(self.columns, self.rows)
-
-    def save_best(self, checkpoint: dict[str, Any]) -> None:
-        """Begin to write `best.pt`."""
-        if self.run is not None:
-            self._writer.save(self.run.best, checkpoint)
-
-    def save_last(self, checkpoint: dict[str, Any]) -> None:
-        """Begin to write `last.pt`."""
-        if self.run is not None:
-            self._writer.save(self.run.last, checkpoint)
-
-    def reserve(self, checkpoint: dict[str, Any]) -> None:
-        """Allocate the memory for a `last.pt` like this one."""
-        if self.run is not None:
-            self._writer.reserve(self.run.last, checkpoint)
-
-    def check(self) -> None:
-        """Raise the error of a checkpoint that could not be written."""
-        self._writer.check()
-
-    def wait(self) -> None:
-        """Wait until the checkpoints are on disk."""
-        self._writer.wait()
 
     def show(self, row: dict[str, float], improved: bool, model: nn.Module) -> None:
         """Put the row of an epoch into the summary and the logger, with pictures if the model was validated.

@@ -119,7 +119,7 @@ class Trainer:
         """Train a network in place; returns the loop that has run.
 
         Args:
-            record: gets the metrics and checkpoints.
+            record: gets the metrics, and names the folder for the checkpoints.
             resume_from: contents of a `last.pt`.
 
         Raises:
@@ -137,7 +137,7 @@ class Trainer:
                     train.order.batch_size, train.image_size, self.device, self.options.accumulation_steps
                 ),
                 explain_dead_workers([train.watched, validation.watched]),
-                record,
+                loop.saver.writer,
                 loop.stop,
             ):
                 loop.run(resume_from)

@@ -15,7 +15,7 @@ from config.nodes import build
 from data.accumulation import Window
 from data.loading import TrainingBatch
 from engine.options import TrainerOptions
-from engine.run_record import RunRecord
+from engine.saving import Saver
 from engine.schedules import constant
 from engine.training_step import Components, TrainingStep
 from losses import class_sums
@@ -90,13 +90,13 @@ def check_step(loss: str, optimizer: str) -> None:
 
 def test_nothing_grows_over_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tensors, objects = {}, {}
-    show = RunRecord.show
+    save_last = Saver.save_last
 
-    def when_all_is_written(record: RunRecord, *row: Any) -> None:
-        record.wait()
-        show(record, *row)
+    def and_wait(saver: Saver, *arguments: Any) -> None:
+        save_last(saver, *arguments)
+        saver.writer.wait()
 
-    monkeypatch.setattr(RunRecord, "show", when_all_is_written)
+    monkeypatch.setattr(Saver, "save_last", and_wait)
 
     class Counting(Notes):
         def log(self, values: Any, step: int) -> None:

@@ -131,12 +131,15 @@ def test_programs_exist() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the commands refer to: `experiments/run` and `experiments/sweep`."""
+    """A folder with what the commands refer to: `experiments/run`, `experiments/sweep` and networks."""
     folder = tmp_path_factory.mktemp("docs")
     for words, name in (["name=run", "data=folder", "data.root=data"], "run"), (["--multirun", "seed=0"], "sweep"):
         run_here(keep_config, "train", *words, cwd=folder)
         (made,) = folder.glob(f"experiments/*_{name}")
         made.rename(folder / "experiments" / name)
+    (folder / "experiments" / "run" / "checkpoints").mkdir()
+    for file in ("experiments/run/checkpoints/last.pt", "<name>", "<name>.pt", "model.onnx"):
+        (folder / file).touch()
     return folder
 
 

@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from cli.launch import launch
 from utils.errors import UserError
+from utils.flat import listed
 from utils.paths import user_path
 
 log = logging.getLogger("compare")
@@ -65,15 +66,9 @@ def compare(cfg: DictConfig) -> None:
     if report is not None:
         from comparison.report import write_report
 
-        source = cfg.runs if isinstance(cfg.runs, str) else ", ".join(cfg.runs)
-        size = write_report(report, runs, skipped + damage, source, baseline=baseline, **choices)
+        size = write_report(report, runs, skipped + damage, ", ".join(listed(cfg.runs)), baseline=baseline, **choices)
         log.info("wrote %s (%.1f MB); open it in a browser", report, size / 1e6)
     return None
-
-
-def listed(value: Any) -> list[str]:
-    """Return one or several names as a list; [] for None."""
-    return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
 def chosen_run(runs: list[Any], baseline: str) -> Any:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from cli.launch import launch
 from config.nodes import build_network, prediction_options
 from utils.errors import PartlyFailed, UserError
+from utils.flat import listed
 from utils.paths import is_file, is_folder, is_there, user_path
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def infer(cfg: DictConfig) -> None:
     """Segment the photos or the video of `input`."""
     from inference.plan import VIDEO_SUFFIXES, is_camera, plan_photos, still_to_write
 
-    formats = list(dict.fromkeys([cfg.format] if isinstance(cfg.format, str) else cfg.format))
+    formats = list(dict.fromkeys(listed(cfg.format)))
     if cfg.samples > 1:
         formats.append("uncertainty")
     if is_camera(cfg.input) or Path(cfg.input).suffix.lower() in VIDEO_SUFFIXES:

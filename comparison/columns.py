@@ -10,6 +10,7 @@ from typing import Any
 from comparison.evaluations import evaluated, evaluations, validation_of
 from comparison.runs import Run, number_or_none
 from utils.errors import UserError, did_you_mean
+from utils.flat import listed
 
 GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "trainer")
 METRICS = {"val/miou": "mIoU", "val/dice": "Dice"}
@@ -109,7 +110,7 @@ def selected(runs: Sequence[Run], where: str | Sequence[str] | None) -> list[Run
     Raises:
         UserError: a condition has another form, or no run has its key, or none meets them.
     """
-    conditions = [where] if isinstance(where, str) else list(where or [])
+    conditions = listed(where)
     kept = list(runs)
     for condition in conditions:
         found = CONDITION.fullmatch(condition)

@@ -255,14 +255,18 @@ def _photos(group: Group, metric: str, group_by: Sequence[str]) -> list[Counts]:
     return [joined(each) for each in parts.values()]
 
 
-def difference_rows(
+def differences(
     groups: Sequence[Group], reference: int, metric: str, group_by: Sequence[str]
-) -> tuple[list[Row], list[Difference | None]]:
-    """Return one row per group with its difference to the reference as texts, and the differences; None for itself."""
-    found = [
-        None if index == reference else difference(group, groups[reference], metric, group_by)
-        for index, group in enumerate(groups)
+) -> list[Difference | None]:
+    """Return the difference of each group to the reference, a place in `groups`; None for the reference itself."""
+    return [
+        None if place == reference else difference(group, groups[reference], metric, group_by)
+        for place, group in enumerate(groups)
     ]
+
+
+def difference_rows(groups: Sequence[Group], found: Sequence[Difference | None], metric: str) -> list[Row]:
+    """Return one row per group with its difference to the reference as texts."""
     rows: list[Row] = []
     for group, each in zip(groups, found, strict=True):
         mean = _mean(group, metric)
@@ -274,7 +278,7 @@ def difference_rows(
             row["95 % over seeds"] = _interval(each.seeds, each.seeds_note, "*")
             row["95 % over photos"] = _interval(each.photos, each.photos_note, "+")
         rows.append(row)
-    return rows, found
+    return rows
 
 
 def _interval(interval: Interval | None, note: str, mark: str) -> str:

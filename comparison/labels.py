@@ -17,7 +17,7 @@ def short_names(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
 
     A `name` that all runs share, as the jobs of a sweep do, is left out.
     """
-    given = [_name(run.summary.get("name")) for run in runs]
+    given = [text_or_none(run.summary.get("name")) for run in runs]
     if len(runs) > 1 and len(set(given)) == 1:
         given = [None] * len(runs)
     names = [name or run.option("model") or run.name for name, run in zip(given, runs, strict=True)]
@@ -42,8 +42,9 @@ def short_names(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
     return longer
 
 
-def _name(value: Any) -> str | None:
-    return None if value is None else shortened(str(value), LONGEST_NAME)
+def text_or_none(value: Any, longest: int = LONGEST_NAME) -> str | None:
+    """Return a value of a summary as a short text; None if it is missing."""
+    return None if value is None else shortened(str(value), longest)
 
 
 def shortened(value: Any, longest: int) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from comparison.columns import OWN, data_set_of, default_columns, higher_is_better, is_score
 from comparison.curves import curves, thinning
 from comparison.figures import confusion, pictures
-from comparison.labels import LONGEST_NAME, short_names, shortened
+from comparison.labels import LONGEST_NAME, short_names, shortened, text_or_none
 from comparison.report_groups import groups_data
 from comparison.runs import Run, number_or_none
 from comparison.table import differing_keys, rows_of, sorted_by
@@ -58,11 +58,11 @@ def gathered(
             "label": name,
             "run": run.name,
             "folder": str(run.path),
-            "name": _text(run.summary.get("name"), LONGEST_NAME),
-            "notes": _text(run.summary.get("notes"), longest),
-            "started": _text(run.summary.get("started")),
+            "name": text_or_none(run.summary.get("name")),
+            "notes": text_or_none(run.summary.get("notes"), longest),
+            "started": text_or_none(run.summary.get("started")),
             "status": run.live_status,
-            "error": _text(run.summary.get("error"), longest),
+            "error": text_or_none(run.summary.get("error"), longest),
             "model": row["model"],
             "data": row["data"],
             "data_set": shortened(data_set_of(run), LONGEST_NAME),
@@ -158,7 +158,3 @@ def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not known:
         return {}
     return {k: v for k, v in known[0].items() if all(k in c and c[k] == v and type(c[k]) is type(v) for c in known)}
-
-
-def _text(value: Any, longest: int = LONGEST_NAME) -> str | None:
-    return None if value is None else shortened(str(value), longest)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from comparison.columns import data_set_of
-from comparison.groups import Group, difference, groups_of, reference_of
+from comparison.groups import Group, differences, groups_of, reference_of
 from comparison.labels import LONGEST_NAME, shortened
 from comparison.runs import Run
 from comparison.tables import metric_of
@@ -35,7 +35,7 @@ def groups_data(
     for run in runs:
         by_data.setdefault(shortened(data_set_of(run), LONGEST_NAME), []).append(run)
     groups: list[dict[str, Any]] = []
-    differences: list[dict[str, Any]] = []
+    compared: list[dict[str, Any]] = []
     for name, members in by_data.items():
         single = [Group(labels[places[id(run)]], [run]) for run in members]
         found = groups_of(members, keys, group_by) if group_by else single
@@ -43,28 +43,27 @@ def groups_data(
         if group_by:
             groups += [{"label": group.label, "runs": [places[id(run)] for run in group.runs]} for group in found]
         metric = metric_of(sort, columns)
-        compared = group_by or any(run is baseline for run in members)
-        reference = reference_of(found, metric, baseline) if compared else None
+        wanted = group_by or any(run is baseline for run in members)
+        reference = reference_of(found, metric, baseline) if wanted else None
         if reference is None or len(found) < 2:
             continue
-        rows = []
-        for place, group in enumerate(found):
-            if place == reference:
-                continue
-            each = difference(group, found[reference], metric, group_by)
-            rows.append(
-                {
-                    "label": group.label,
-                    "place": first + place if group_by else places[id(group.runs[0])],
-                    "value": each.value,
-                    "seeds": _ends(each.seeds),
-                    "seeds_note": each.seeds_note,
-                    "photos": _ends(each.photos),
-                    "photos_note": each.photos_note,
-                }
+        rows = [
+            {
+                "label": group.label,
+                "place": first + place if group_by else places[id(group.runs[0])],
+                "value": each.value,
+                "seeds": _ends(each.seeds),
+                "seeds_note": each.seeds_note,
+                "photos": _ends(each.photos),
+                "photos_note": each.photos_note,
+            }
+            for place, (group, each) in enumerate(
+                zip(found, differences(found, reference, metric, group_by), strict=True)
             )
-        differences.append({"data_set": name, "metric": metric, "reference": found[reference].label, "rows": rows})
-    return {"groups": groups, "differences": differences}
+            if each is not None
+        ]
+        compared.append({"data_set": name, "metric": metric, "reference": found[reference].label, "rows": rows})
+    return {"groups": groups, "differences": compared}
 
 
 def _ends(interval: Interval | None) -> list[float] | None:

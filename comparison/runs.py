@@ -17,7 +17,7 @@ from typing import Any
 from comparison.reading import read_json, read_text, read_yaml
 from utils.errors import UserError
 from utils.find_run import LATEST, without_link
-from utils.flat import flattened
+from utils.flat import flattened, listed
 from utils.paths import user_path
 from utils.processes import is_gone
 from utils.text import cleaned
@@ -149,7 +149,7 @@ def found_runs(runs: str | Sequence[str]) -> tuple[list[Run], list[str]]:
         UserError: a folder or pattern in a list matches nothing.
     """
     folders: list[Path] = []
-    for given in [runs] if isinstance(runs, str) else runs:
+    for given in listed(runs):
         pattern = str(user_path(given, "runs"))
         names = [pattern] if os.path.isdir(pattern) else glob.glob(pattern)  # noqa: PTH112, PTH207 - never raise
         if not names and not isinstance(runs, str):

@@ -11,6 +11,7 @@ from comparison.groups import (
     Group,
     check_group_by,
     difference_rows,
+    differences,
     fold_rows,
     grouped,
     groups_of,
@@ -62,10 +63,10 @@ def tables_of(
         known += [name for row in rows for name in row]
         metric = metric_of(sort, columns)
         reference = reference_of(groups, metric, baseline) if group_by or baseline in runs else None
-        differences: list[Difference | None] = []
+        found: list[Difference | None] = []
         if reference is not None and len(groups) > 1:
-            compared, differences = difference_rows(groups, reference, metric, group_by)
-            for row, each in zip(rows, differences, strict=True):
+            found = differences(groups, reference, metric, group_by)
+            for row, each in zip(rows, found, strict=True):
                 row |= _facts(each, metric) if form in ("csv", "json") else {}
                 if form == "latex" and each is not None and metric in row:
                     row[f"{metric} marks"] = each.marks
@@ -73,12 +74,13 @@ def tables_of(
         together += rows
         count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
         texts.append(rendered(rows, form, f"{title}: {count}" if len(by_data) > 1 else count, width=width))
-        if differences and form in ("table", "markdown"):
+        if found and form in ("table", "markdown"):
             name = groups[reference or 0].label
+            compared = difference_rows(groups, found, metric)
             texts.append(rendered(compared, form, f"{metric}: differences to {name}", width=width) + f"\n{MARKS}")
-        elif differences and form == "latex":
+        elif found and form == "latex":
             notes = [rf"$^{{*}}$/$^{{\dagger}}$: {metric} differs from {groups[reference or 0].label}; {MARKS}"]
-            for group, each in zip(groups, differences, strict=True):
+            for group, each in zip(groups, found, strict=True):
                 why = [note for note in (each.seeds_note, each.photos_note) if note] if each is not None else []
                 notes += [f"{group.label}: {'; '.join(why)}"] if why else []
             texts[-1] = "\n".join([*(f"% {' '.join(note.split())}" for note in notes), texts[-1]])

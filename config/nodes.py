@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from config.validation import LOADER_KEYS, pretrained_keys
 from utils.errors import UserError
+from utils.flat import listed
 from utils.groups import CONF, options
 from utils.signatures import signature_of
 from utils.trusted import locate
@@ -136,7 +137,7 @@ def dataset_class(node: dict[str, Any]) -> Any:
 def prediction_options(cfg: DictConfig) -> dict[str, Any]:
     """Return the options of `Predictor` that evaluate.py and infer.py share."""
     return {
-        "tta": [cfg.tta] if isinstance(cfg.tta, str) else list(cfg.tta or []),
+        "tta": listed(cfg.tta),
         "window": (cfg.window[0], cfg.window[1]) if cfg.window else None,
         "overlap": cfg.overlap,
     }

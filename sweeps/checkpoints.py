@@ -11,6 +11,7 @@ from comparison.columns import higher_is_better
 from comparison.runs import SWEEP, Run, read_runs
 from utils import torchrun
 from utils.errors import UserError
+from utils.flat import listed
 from utils.paths import is_file, is_folder, user_path
 
 
@@ -20,8 +21,7 @@ def chosen_checkpoints(given: str | Sequence[str]) -> list[str]:
     Raises:
         UserError: none of the jobs of a sweep has a checkpoint and a metric.
     """
-    paths = [given] if isinstance(given, str) else list(given)
-    chosen = [best_of_sweep(path, "checkpoint") for path in paths]
+    chosen = [best_of_sweep(path, "checkpoint") for path in listed(given)]
     twice = next((path for path in chosen if chosen.count(path) > 1), None)
     if twice is not None:
         raise UserError(f"checkpoint: {twice} occurs twice in the list")

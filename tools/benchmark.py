@@ -26,6 +26,7 @@ from tools.latency import Case, Network, Result, described, load, measure
 from utils.bundled_weights import checkpoint_path
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
+from utils.flat import listed
 from utils.groups import CONF, option, options
 from utils.paths import is_there, png_path
 from utils.value_types import Backend, BenchmarkColumn
@@ -94,11 +95,6 @@ def benchmark(cfg: DictConfig) -> None:
     problems = [f"{described(case)}: {found.problem}" for case, found in results.items() if found.problem]
     if problems:
         raise PartlyFailed("\n".join([f"{len(problems)} of {len(cases)} could not be timed:", *problems]))
-
-
-def listed(value: Any) -> list[Any]:
-    """Return one value, or a list of them, as a list."""
-    return [value] if isinstance(value, str | int) else list(value)
 
 
 def shown(size: tuple[int, int]) -> str:

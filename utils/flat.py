@@ -1,8 +1,15 @@
-"""Flatten nested configs."""
+"""Values of configs as flat dictionaries and lists."""
 
 from __future__ import annotations
 
 from typing import Any
+
+
+def listed(value: Any) -> list[Any]:
+    """Return one value, or several, as a list; [] for None."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str | int) else list(value)
 
 
 def flattened(node: Any, prefix: str = "") -> dict[str, Any]:

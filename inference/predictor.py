@@ -109,7 +109,7 @@ class Predictor:
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         on_cpu = self.device.type == "cpu" and not isinstance(model, OnnxModel)
         self.in_threads = on_cpu and samples == 1
-        self.channels_last = on_cpu  # 0.65 to 0.97 of the time for each architecture, see benchmarks/README.md
+        self.channels_last = on_cpu  # 0.62 to 0.95 of the time for each architecture, see benchmarks/README.md
         if self.channels_last:
             self.model.to(memory_format=torch.channels_last)
 

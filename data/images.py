@@ -50,6 +50,11 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     encoded = read_content(path)
     check_whole(encoded, path)
+    return decode_image(encoded, path)
+
+
+def decode_image(encoded: bytes, path: str | Path) -> np.ndarray:
+    """Decode the content of a photo's file that is not truncated; as `read_image`."""
     if encoded.startswith(b"GIF8"):  # OpenCV before 4.11 has no reader, and later ones lose pixels that are transparent
         return _read_with_pillow(encoded, path, PILLOW_FORMATS)
     facts = tiff.read_facts(encoded)

@@ -14,7 +14,7 @@ from unicodedata import normalize
 import numpy as np
 
 from data.bands import RGB, Bands
-from data.images import IMAGE_SUFFIXES, check_whole, read_content, stored_size
+from data.images import IMAGE_SUFFIXES, check_whole, decode_image, read_content, stored_size
 from data.labels import Color, LabelSet, to_train_ids
 from data.masks import read_mask
 from data.packed_strings import PackedStrings
@@ -110,13 +110,15 @@ class PairedFiles(SegmentationDataset):
         if not self.reads_parts:
             return super().image_part(index, size, window, size_used)
         image_path, mask_path = self.files(index)
-        if self.bands.is_rgb:
+        if not self.bands.is_rgb:
+            image = self.bands.read(image_path)
+        else:
             encoded = read_content(image_path)
             check_whole(encoded, image_path)
             part = decode_part(encoded, size, window, size_used)
             if part is not None:
                 return part
-        image = self.bands.read(image_path)
+            image = decode_image(encoded, image_path)
         if image.shape[:2] != size:
             raise SizeMismatch(_other_size(image_path, mask_path, image.shape[:2], size))
         return window.of(image)

@@ -227,6 +227,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("words", "fragments"), MISTAKES)
 def test_mistakes(root: Path, tmp_path: Path, words: str, fragments: list[str]) -> None:
-    words_of_run = (*WORDS, f"data.root={root}", *words.split())
+    option = () if "augmentation=" in words else ("augmentation=crop",)
+    words_of_run = ("data=voc", *option, "trainer.epochs=1", *TINY, f"data.root={root}", *words.split())
     assert_refused(run_here(train, "train", *words_of_run, cwd=tmp_path), *fragments)
     assert runs_in(tmp_path) == []

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import bands
+from data import pairs
 from data.cityscapes import Cityscapes
 from data.cropping import RandomCrop
 from data.folder import Folder
-from data.images import read_image
+from data.images import decode_image
 from data.masks import read_mask
 from data.mixing import augmented_sample
 from data.parts import Window, decode_part
@@ -185,11 +185,11 @@ def test_training_reads_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     expected = [augmented_sample(samples, crop, 0, epoch, 1) for epoch in range(30)]
     whole: list[str] = []
 
-    def noted(path: str) -> np.ndarray:
+    def noted(encoded: bytes, path: str) -> np.ndarray:
         whole.append(path)
-        return read_image(path)
+        return decode_image(encoded, path)
 
-    monkeypatch.setattr(bands, "read_image", noted)
+    monkeypatch.setattr(pairs, "decode_image", noted)
     found = [augmented_sample(samples, crop, 0, epoch, 1) for epoch in range(30)]
     assert all(np.array_equal(one.image, other.image) for one, other in zip(found, expected, strict=True))
     assert len(whole) < 15  # crops that end in the last 5 % of the rows need the whole

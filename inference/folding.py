@@ -13,7 +13,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from engine.size import in_channels_of
 
 SIDE = 64
-"""Height and width of the images that are used to find out which layers follow each other."""
+"""Height and width of the image that is used to find out which layers follow each other."""
 
 Conv = nn.Conv2d | nn.ConvTranspose2d
 
@@ -24,14 +24,14 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
 
     A batch norm in eval mode is a scale and an offset per channel. It can be folded if its input is the output of a
     convolution, both are called once in a forward pass, and nothing else uses that output. The last is not visible, so
-    the outputs are compared for random images; the network itself is returned if they differ, or if it cannot be run.
+    the outputs are compared for a random image; the network itself is returned if they differ, or if it cannot be run.
 
     Args:
         model: in eval mode; not changed.
     """
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         return model
-    images = torch.randn(2, in_channels_of(model), SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(1, in_channels_of(model), SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     try:
         images = images.to(next(model.parameters()))
         expected = model(images)

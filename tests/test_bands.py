@@ -172,7 +172,8 @@ def test_mistakes_in_training(run: Path, tmp_path: Path) -> None:
     refused([*WORDS, "data.cache=device"], "data.cache=device", "data.cache=ram")
     refused([*WORDS, "data.augment_on=device"], "data.augment_on=device", "data.augment_on=cpu")
     refused([*WORDS, "model.in_channels=5"], "model.in_channels: unknown key")
-    refused(["data=camvid", "data.channels=4"], "data.channels: unknown key")
+    done = run_here(train, "train", "data=camvid", "data.channels=4", *TINY, cwd=tmp_path)
+    assert_refused(done, "data.channels: unknown key")
 
 
 def test_a_network_for_rgb_only_is_refused() -> None:

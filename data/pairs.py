@@ -234,13 +234,15 @@ def near_misses(
     there: dict[str, list[str]] = {}
     if is_folder(root / folder):
         for path in files_below(root / folder):
-            there.setdefault(_last(core(os.path.splitext(path)[0])), []).append(path)  # noqa: PTH122 - as above
+            there.setdefault(posixpath.basename(core(os.path.splitext(path)[0])), []).append(path)  # noqa: PTH122 - as above
     others = (
         f"; without a partner there: {alone[0]}{f' and {len(alone) - 1} more' if alone[1:] else ''}" if alone else ""
     )
     hints = {}
     for stem in stems:
-        near = [posixpath.join(folder, path).removeprefix("./") for path in there.get(_last(core(stem)), [])]
+        near = [
+            posixpath.join(folder, path).removeprefix("./") for path in there.get(posixpath.basename(core(stem)), [])
+        ]
         useless = [path for path in near if not path.lower().endswith(suffixes)]
         if not near:
             hints[stem] = others
@@ -251,10 +253,6 @@ def near_misses(
         else:
             hints[stem] = f"; found {useless[0]}, which is none of {', '.join(suffixes)}"
     return hints
-
-
-def _last(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def read_list(path: Path, errors: Literal["strict", "surrogateescape"] = "strict") -> list[str]:

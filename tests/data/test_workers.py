@@ -54,7 +54,7 @@ def test_the_sample_is_named(key: Callable[[int], object]) -> None:
 
 
 def test_a_worker_that_dies_between_samples_and_other_errors() -> None:
-    watched = WatchedSamples(Halves(4), Halves(4), 1)  # type: ignore[arg-type]
+    watched = WatchedSamples(Halves(4), Halves(4), 1)
     with (
         pytest.raises(UserError, match=r"^a loader worker exited unexpectedly; the system"),
         explain_dead_workers([watched]),

@@ -56,6 +56,8 @@ def _pairs(model: nn.Module, images: Tensor) -> list[tuple[Conv, nn.BatchNorm2d]
             made_by[id(output)] = (module, output)
         elif isinstance(module, nn.BatchNorm2d) and id(inputs[0]) in made_by:
             pairs.append((made_by[id(inputs[0])][0], module))
+        elif not isinstance(module, nn.Identity) and not any(module.children()):
+            made_by.pop(id(output), None)  # a dropout returns its input unless it is on; others may work in place
 
     hooks = [module.register_forward_hook(watch) for module in model.modules()]
     model(images)

@@ -13,6 +13,7 @@ from data.labels import LabelSet
 from engine.normalization import Normalization
 from inference.folding import fold_batch_norms
 from inference.predictor import Predictor
+from inference.views import Averaged
 from models.deeplabv3plus import DeepLabV3Plus
 from models.efficient_segnet import EfficientSegNet
 from models.efficientdet_seg import EfficientDetSeg
@@ -93,6 +94,20 @@ def test_networks_that_cannot_be_folded_stay_as_they_are(kind: str) -> None:
     with torch.inference_mode():
         assert torch.equal(folded(images), model(images))
     assert len(norms_of(folded)) == 1
+
+
+@pytest.mark.parametrize("between", [nn.Dropout(), nn.Dropout2d(), nn.ReLU(inplace=True)])
+def test_other_layers_between_convolution_and_batch_norm(between: nn.Module) -> None:
+    first = nn.Sequential(nn.Conv2d(3, 8, 3), between, nn.BatchNorm2d(8))
+    model = as_trained(nn.Sequential(first, nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 1)))
+    folded = fold_batch_norms(model)
+    assert len(norms_of(folded)) == 1
+    found = []
+    for network in (model, folded):
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            found.append(Averaged(network, samples=2)(torch.randn(1, 3, 32, 32)))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-4)
 
 
 def test_random_numbers_are_not_disturbed() -> None:

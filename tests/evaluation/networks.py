@@ -25,7 +25,8 @@ LOADER = {"train_split": "train", "val_split": "val", "image_size": SIZE, "batch
 
 def evaluate_here(*words: str, cwd: Path, draws: bool = False) -> subprocess.CompletedProcess:
     """Run evaluate.py in this process on the CPU, which gives the same result on every machine."""
-    return run_here(evaluate, "evaluate", "device=cpu", *words, cwd=cwd, draws=draws)
+    device = [] if any(word.startswith("device=") for word in words) else ["device=cpu"]
+    return run_here(evaluate, "evaluate", *device, *words, cwd=cwd, draws=draws)
 
 
 def write_network(path: Path, labels: LabelSet, data: dict[str, Any], photos: list[np.ndarray]) -> Path:

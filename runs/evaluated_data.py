@@ -39,9 +39,12 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) 
     The run's `limit` and folds apply to its own data only.
 
     Raises:
-        UserError: a key is wrong, or the checkpoint's data set is not one of this project.
+        UserError: a key is wrong or has no effect, or the checkpoint's data set is not one of this project.
     """
     typed = plain(cfg.data) if cfg.get("data") else {}
+    for word in overrides():
+        if word.startswith(("data.mean=", "data.std=")):
+            raise UserError(f"{word}: has no effect; images are normalised as in training")
     if "_target_" in typed:
         node = typed
         if not any(word.startswith("data.image_size") for word in overrides()):

@@ -305,6 +305,7 @@ ABSENT = "cuda" if torch.backends.mps.is_available() else "mps"
         (["checkpoint=street.pt", "data.rot=x"], ["data.rot", "did you mean 'data.root'?", "on the command line"]),
         (["checkpoint=street.pt", "data.limt=2"], ["data.limt", "did you mean 'data.limit'?"]),
         (["checkpoint=street.pt", "data.limit=0"], ["data.limit=0", "at least 1"]),
+        (["checkpoint=street.pt", "data.mean=[0,0,0]", "data.std=[1,1,1]"], ["data.mean=[0,0,0]: has no effect"]),
         (["checkpoint=street.pt", "data.root=nowhere"], ["no folder nowhere/val", "data.root="]),
         (["checkpoint=street.pt", "splt=val"], ["splt: unknown key", "did you mean 'split'?"]),
         (["checkpoint=street.pt", "split=vall"], ["no split 'vall'", "did you mean 'val'?"]),

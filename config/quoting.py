@@ -54,7 +54,7 @@ def is_list(key: str, value: str) -> bool:
 
 def items_of(value: str) -> list[str]:
     """Return the items of a list `[a,b]` without spaces and quotes around them."""
-    return [_item(item.strip()) for item in value[1:-1].split(",")]
+    return [_item(item.strip()) for item in value[1:-1].split(",") if item.strip()]
 
 
 def _item(text: str) -> str:

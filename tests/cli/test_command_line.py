@@ -77,6 +77,7 @@ def test_lists_of_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         return parser.parse_override(quote_texts([word])[0]).value()
 
     assert value("checkpoint=[a=1/b, it's.pt,'c d']") == ["a=1/b", "it's.pt", "c d"]
+    assert value("runs=[]") == [] and value("checkpoint=[a,]") == ["a"]
     assert value("runs=[x]/*") == "[x]/*" and value("input=[x,y]") == "[x,y]"
     (tmp_path / "[x,y]").mkdir()
     assert value("checkpoint=[x,y]") == "[x,y]"

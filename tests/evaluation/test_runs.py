@@ -182,6 +182,7 @@ def test_mistakes(tmp_path: Path, runs: Path) -> None:
         (["runs=runs", "checkpoint=runs/a"], "pass only one"),
         (["runs=nowhere"], "runs=nowhere: there is no such run"),
         (["runs=[runs/a,nowhere]"], "runs=nowhere: there is no such run"),
+        (["runs=[]"], "runs=[]"),
     ):
         assert_refused(evaluate_here(*words, cwd=tmp_path), fragment)
 

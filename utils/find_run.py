@@ -18,6 +18,8 @@ EXPERIMENTS = Path("experiments")
 LATEST = "latest"
 """Name of the link to the run or sweep that was started last. Where links cannot be made, a file with its name."""
 STAMP = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}_")
+TAKES_FILES = ("checkpoint", "distill.teacher")
+"""Keys that also take a file, or the name of a network in `weights/`."""
 LISTED = 4
 """Folders or names that a message lists at most."""
 
@@ -51,15 +53,15 @@ def find_run(given: str, key: str) -> str:
 def find_runs(given: str, key: str) -> list[str]:
     """Return the paths of all runs and sweeps of a name, oldest first, or else of all whose names begin so.
 
-    What exists at the path itself counts more than names. The name of a network in `weights/` is returned unchanged:
-    for a run that is called so, pass its folder or more of its name.
+    What exists at the path itself counts more than names. For a key in `TAKES_FILES`, the name of a network in
+    `weights/` is returned unchanged: for a run that is called so, pass its folder or more of its name.
 
     Args and raises as `find_run`, but several may match.
     """
     path = user_path(given, key)
     if is_there(path) or path == EXPERIMENTS:
         return [given if path.is_absolute() else str(without_link(path))]
-    if given in bundled_names():
+    if key in TAKES_FILES and given in bundled_names():
         return [given]
     parts = path.parts[1:] if path.parts[:1] == (EXPERIMENTS.name,) else path.parts
     if path.is_absolute() or not parts or ".." in parts:
@@ -94,7 +96,7 @@ def _without_stamp(name: str) -> str:
 def _nothing_found(given: str, key: str, name: str) -> str:
     """Return a message with the names most like that of a run that does not exist, and those of the newest runs."""
     newest = list(dict.fromkeys(_without_stamp(folder.name) for folder in reversed(_folders())))
-    takes_files = key in ("checkpoint", "distill.teacher")
+    takes_files = key in TAKES_FILES
     known = [*newest, *(bundled_names() if takes_files else ())]
     alike = [other for other in known if len(name) > 2 and name.lower() in other.lower()]
     alike += get_close_matches(name, known)

@@ -55,6 +55,8 @@ def test_a_network_of_weights_counts_more_than_a_name(experiments: Path, monkeyp
     assert find_run("dic", "checkpoint") == "dic"
     assert find_run("dice", "checkpoint") == "dice"
     assert find_run(FIRST, "checkpoint") == f"experiments/{FIRST}"
+    assert find_run("dice", "resume") == f"experiments/{FIRST}"  # which takes no network of weights/
+    assert module.find_runs("dice", "runs") == [f"experiments/{FIRST}"]
 
 
 def message_of(given: str, key: str = "resume") -> list[str]:

@@ -31,17 +31,18 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
     """
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         return model
-    images = torch.randn(1, in_channels_of(model), SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(1, in_channels_of(model), SIDE, SIDE, dtype=torch.float64, generator=generator)
     try:
-        images = images.to(next(model.parameters()))
-        expected = model(images)
-        folded = copy.deepcopy(model)
+        # In float64 on the CPU: TF32 and 16 bits differ by more than a use of the output might.
+        folded = copy.deepcopy(model).cpu().double()
+        expected = folded(images)
         _fold(folded, _pairs(folded, images))
         found = folded(images)
-        is_same = found.shape == expected.shape and bool((found - expected).abs().max() <= 1e-3 * expected.abs().max())
+        is_same = found.shape == expected.shape and bool((found - expected).abs().max() <= 1e-6 * expected.abs().max())
+        return folded.to(next(model.parameters())) if is_same else model
     except Exception:  # not every network takes such images, or lets its layers be replaced
         return model
-    return folded if is_same else model
 
 
 def _pairs(model: nn.Module, images: Tensor) -> list[tuple[Conv, nn.BatchNorm2d]]:

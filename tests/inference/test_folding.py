@@ -110,6 +110,12 @@ def test_other_layers_between_convolution_and_batch_norm(between: nn.Module) -> 
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-4)
 
 
+def test_half_precision_is_kept() -> None:
+    folded = fold_batch_norms(as_trained(FastSCNN(5)).bfloat16())
+    assert norms_of(folded) == []
+    assert {value.dtype for value in folded.state_dict().values()} == {torch.bfloat16}
+
+
 def test_random_numbers_are_not_disturbed() -> None:
     model = as_trained(FastSCNN(5))
     torch.manual_seed(0)

@@ -202,7 +202,10 @@ def ask(
 
 
 def trial_of(study: optuna.Study, options: Mapping[str, Any], folder: Path, number: int) -> FrozenTrial | None:
-    """Return the last trial of a job; None if it has none. A study of its own belongs to the sweep wherever it is."""
+    """Return the last trial of a job; None if it has none.
+
+    Without a storage the study is in the folder of the sweep, which may have been renamed.
+    """
     for trial in reversed(study.get_trials(deepcopy=False)):
         is_same = options["storage"] is None or trial.user_attrs.get("sweep") == folder.name
         if is_same and trial.user_attrs.get("job") == number:

@@ -45,8 +45,7 @@ def find_run(given: str, key: str) -> str:
         more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
         listed = ", ".join(found[-LISTED:])
         raise UserError(f"{key}={given}: {len(found)} folders match: {listed}{more}; pass more of the name")
-    if torchrun.local_rank() == 0:
-        print(f"{key}={given}: {found[-1]}, the newest of {len(found)} with this name", file=sys.stderr)
+    _note(f"{key}={given}: {found[-1]}, the newest of {len(found)} with this name")
     return found[-1]
 
 
@@ -62,6 +61,9 @@ def find_runs(given: str, key: str) -> list[str]:
     if is_there(path) or path == EXPERIMENTS:
         return [given if path.is_absolute() else str(without_link(path))]
     if key in TAKES_FILES and given in bundled_names():
+        runs = [str(folder) for folder in _folders() if _without_stamp(folder.name) == given]
+        if runs:
+            _note(f"{key}={given}: the network of weights/; for the run, pass {runs[-1]}")
         return [given]
     parts = path.parts[1:] if path.parts[:1] == (EXPERIMENTS.name,) else path.parts
     if path.is_absolute() or not parts or ".." in parts:
@@ -74,11 +76,17 @@ def find_runs(given: str, key: str) -> list[str]:
         if not folders:
             folders = [folder for folder in names if any(name.startswith(parts[0]) for name in names[folder])]
     found = [str(inside) for folder in folders if is_there(inside := folder.joinpath(*parts[1:]))]
-    if folders and not found:
+    if folders and str(folders[-1].joinpath(*parts[1:])) not in found:  # an older run is not taken instead
         raise UserError(f"{key}={given}: there is no {Path(*parts[1:])} in {folders[-1]}")
     if not found:
         raise UserError(_nothing_found(given, key, parts[0]))
     return found
+
+
+def _note(text: str) -> None:
+    """Print a line on stderr, from one process only."""
+    if torchrun.local_rank() == 0:
+        print(text, file=sys.stderr)
 
 
 def _folders() -> list[Path]:

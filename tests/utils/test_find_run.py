@@ -50,10 +50,16 @@ def test_a_path_counts_more_than_a_name(tmp_path: Path) -> None:
     assert find_run("dice", "resume") == "dice"
 
 
-def test_a_network_of_weights_counts_more_than_a_name(experiments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_of_weights_counts_more_than_a_name(
+    experiments: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(module, "bundled_names", lambda: ["dic", "dice"])
     assert find_run("dic", "checkpoint") == "dic"
+    assert capsys.readouterr().err == ""
     assert find_run("dice", "checkpoint") == "dice"
+    assert capsys.readouterr().err == (
+        f"checkpoint=dice: the network of weights/; for the run, pass experiments/{FIRST}\n"
+    )
     assert find_run(FIRST, "checkpoint") == f"experiments/{FIRST}"
     assert find_run("dice", "resume") == f"experiments/{FIRST}"  # which takes no network of weights/
     assert module.find_runs("dice", "runs") == [f"experiments/{FIRST}"]
@@ -63,6 +69,16 @@ def message_of(given: str, key: str = "resume") -> list[str]:
     with pytest.raises(UserError) as found:
         find_run(given, key)
     return str(found.value).splitlines()
+
+
+def test_an_older_run_is_not_taken_for_the_newest_that_lacks_the_file(experiments: Path) -> None:
+    older, newer = (experiments / f"2026-11-0{day}_10-00-00-000001_best" for day in (4, 5))
+    for folder in (older, newer):
+        folder.mkdir()
+    (older / "best.pt").write_text("")
+    assert message_of("best/best.pt", "checkpoint") == [
+        f"checkpoint=best/best.pt: there is no best.pt in experiments/{newer.name}"
+    ]
 
 
 NEWEST = "the newest runs are sweep, dice_more, dice, here"

@@ -106,11 +106,13 @@ def output_folder(output: str | None, checkpoint: str) -> Path:
 
 
 def ensemble_folder(output: str | None, checkpoints: Sequence[str]) -> Path:
-    """Return the folder for the files of an ensemble: `output`, or `evaluation/` in the folder that holds its runs."""
+    """Return the folder for the files of an ensemble: `output`, or `ensemble_evaluation/` beside its runs or files."""
     if output:
         return user_path(output, "output")
     given = [user_path(checkpoint, "checkpoint") for checkpoint in checkpoints]
-    folder = Path(os.path.commonpath([(run_of(path) or path).absolute().parent for path in given])) / "evaluation"
+    folder = Path(
+        os.path.commonpath([(run_of(path) or path).absolute().parent for path in given]), "ensemble_evaluation"
+    )
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 

@@ -12,7 +12,15 @@ import pytest
 
 from config.validation import LOADER_KEYS
 from data.folder import Folder
-from evaluation.names import LONGEST, UNMEASURED, checkpoint_part, different_parts, file_stem, output_folder
+from evaluation.names import (
+    LONGEST,
+    UNMEASURED,
+    checkpoint_part,
+    different_parts,
+    ensemble_folder,
+    file_stem,
+    output_folder,
+)
 from tests.data.layouts import make_folder, photo
 from tests.evaluation.networks import evaluate_here, write_network
 from tests.in_process import assert_refused
@@ -162,6 +170,17 @@ def test_names() -> None:
     assert different_parts({**usual, "train_split": "trainval"}, usual) == []
     ((first,), (second,)) = (different_parts({**usual, "root": root}, usual) for root in ("x/data", "y/data"))
     assert first.startswith("root-data-") and second.startswith("root-data-") and first != second
+
+
+def test_folders_of_ensembles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never `evaluation/` of the working directory, which is a folder of the source."""
+    monkeypatch.chdir(tmp_path)
+    for run in ("one", "experiments/a", "experiments/b"):
+        (tmp_path / run).mkdir(parents=True)
+    assert ensemble_folder(None, ["deeplabv3plus_camvid", "enet_camvid"]) == Path("ensemble_evaluation")
+    assert ensemble_folder(None, ["one", "enet_camvid"]) == Path("ensemble_evaluation")
+    assert ensemble_folder(None, ["experiments/a", "experiments/b"]) == Path("experiments/ensemble_evaluation")
+    assert ensemble_folder("mine", ["one", "enet_camvid"]) == Path("mine")
 
 
 def test_names_fit_into_a_folder() -> None:

@@ -134,7 +134,7 @@ def test_the_best_run_of_a_sweep(tmp_path: Path, runs: Path) -> None:
 def test_an_ensemble_averages_probabilities(tmp_path: Path, runs: Path) -> None:
     done = evaluate_here("checkpoint=[runs/a,runs/b]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    (path,) = (runs / "evaluation").glob("val_ensemble2-*.json")
+    (path,) = (runs / "ensemble_evaluation").glob("val_ensemble2-*.json")
     found = json.loads(path.read_text())
     assert found["miou"] == pytest.approx(miou(tmp_path, Mean(runs)), abs=1e-5)
     assert found["checkpoint"] == ["runs/a", "runs/b"] and "mean of 2 networks" in done.stderr

@@ -101,14 +101,17 @@ def config_of_run(run: Path, typed: list[str], key: str) -> dict[str, Any]:
 
 
 def choices_of_run(run: Path) -> dict[str, Any]:
-    """Return the option of each group that a run was started with; {} if Hydra's record of it is gone.
+    """Return the option of each group that a run was started with.
+
+    A shared run has no record by Hydra; its options are then those in summary.json, or {} if that is gone too.
 
     Raises:
         UserError: the record is damaged.
     """
     path = run / ".hydra" / "hydra.yaml"
     if not path.is_file():
-        return {}
+        options = RunFolder(run).read_summary().get("options") or {}
+        return {group: option for group, option in options.items() if option is not None}
     node = read_plain(path)
     for key in ("hydra", "runtime", "choices"):
         node = node.get(key) if isinstance(node, dict) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,20 @@ def test_keys_and_options_may_follow(tmp_path: Path, finished_run: Path) -> None
     assert config["optimizer"]["_target_"] == "torch.optim.SGD" and config["optimizer"]["momentum"] == 0.5
     assert options["optimizer"] == "sgd" and options["model"] == "enet" and options["data"] == "synthetic"
     assert runs_in(tmp_path)[0].name.endswith("_other")
+
+
+def test_a_shared_run_has_the_options(tmp_path: Path, finished_run: Path) -> None:
+    done = run_here(share, "share", f"run={finished_run}", "output=run.zip", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "run.zip") as packed:
+        packed.extractall(tmp_path / "elsewhere")
+    (shared,) = (tmp_path / "elsewhere").iterdir()
+    expected = json.loads((finished_run / "summary.json").read_text())["options"]
+    assert expected["model"] == "enet"
+    ((_, options),) = composed(f"like={shared}", cwd=tmp_path)
+    assert options == expected
+    ((_, options),) = composed(f"like={shared}", "optimizer=sgd", "trainer.epochs=1", cwd=tmp_path)
+    assert options == expected | {"optimizer": "sgd"}
 
 
 def test_a_sweep_stands_for_its_best_run(tmp_path: Path, finished_run: Path) -> None:

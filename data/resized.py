@@ -36,7 +36,8 @@ class ResizedSamples(View):
         self.reads_parts = dataset.reads_parts and image_size is None
 
     def __getitem__(self, index: int) -> Sample:
-        if self.image_size is not None and self.dataset.reads_parts:
+        # Validation decodes images in full, as inference does.
+        if self.image_size is not None and self.masks and self.dataset.reads_parts:
             return self._from_part(index, self.image_size)
         image, mask, name = super().__getitem__(index)
         values = "uint8 (H, W, 3), RGB"

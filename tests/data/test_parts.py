@@ -13,7 +13,7 @@ from data import pairs
 from data.cityscapes import Cityscapes
 from data.cropping import RandomCrop
 from data.folder import Folder
-from data.images import decode_image
+from data.images import decode_image, resize_image
 from data.masks import read_mask
 from data.mixing import augmented_sample
 from data.parts import Window, decode_part
@@ -145,7 +145,9 @@ def test_large_photos_are_decoded_smaller(tmp_path: Path, monkeypatch: pytest.Mo
         np.testing.assert_array_equal(found.mask, expected.mask)
         difference = np.abs(found.image.astype(int) - expected.image)
         assert 0 < difference.mean() < 1.5
-    assert (ResizedSamples(dataset, (80, 64), masks=False)[0].mask == mask).all()
+    validated = ResizedSamples(dataset, (80, 64), masks=False)[0]
+    assert (validated.mask == mask).all()
+    np.testing.assert_array_equal(validated.image, resize_image(dataset[0].image, (80, 64)))  # as inference sees it
 
 
 def test_crops_scaled_down_are_decoded_smaller(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_no_suggestion(tmp_path: Path) -> None:
         (["stps=20"], ["stps: unknown key", "did you mean 'steps'?"]),
         (["model=ennet"], ["model=ennet", "did you mean 'enet'?"]),
         (["+optimizer.momentm=0.9"], ["optimizer.momentm"]),
-        (["trainer.device=gpu"], ["trainer.device=gpu"]),
+        (["trainer.amp=fp8"], ["trainer.amp=fp8"]),
         (["data=camvid", "data.root=nowhere"], ["no folder nowhere/train"]),
     ],
 )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
+REMARKS = ROOT / "results" / "ablation_remarks.md"
 STORED, PAGE = ROOT / "results" / "ablation.json", ROOT / "docs" / "ablation.md"
 SEEDS = (0, 1)
 RARE = "pole,sign,fence,car,pedestrian,bicyclist"
@@ -126,21 +127,22 @@ def read() -> list[dict[str, Any]]:
 
 def page(rows: list[dict[str, Any]]) -> str:
     """Return docs/ablation.md."""
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION, REMARKS.read_text()] if rows else [INTRODUCTION]
     for name, network in NETWORKS.items():
         runs = {change: _by_seed(rows, name, change) for change in network.changes}
         runs = {change: seeds for change, seeds in runs.items() if seeds}
         if not runs:
             continue
         first = next(iter(runs))
-        table = [["change", "keys", "mIoU", f"against {first}", "seeds", "minutes"]]
+        table = [["change", "keys", "mIoU", f"against {first}", "seeds", "parameters", "MACs"]]
         for change, seeds in runs.items():
             keys = " ".join(f"`{word}`" for word in network.changes[change])
             scores = [100 * row["miou"] for row in seeds.values()]
-            minutes = statistics.mean(row["seconds"] for row in seeds.values()) / 60
+            size = next(iter(seeds.values()))
+            cost = [f"{size['parameters'] / 1e6:.2f} M", f"{size['macs'] / 1e9:.2f} G"]
             against = "" if change == first else _difference(seeds, runs[first])
-            table.append([change, keys, _spread(scores), against, str(len(seeds)), f"{minutes:.1f}"])
-        lines = [table[0], ["---", "---", *["--:"] * 4], *table[1:]]
+            table.append([change, keys, _spread(scores), against, str(len(seeds)), *cost])
+        lines = [table[0], ["---", "---", *["--:"] * 5], *table[1:]]
         base = " ".join(f"`{word}`" for word in network.base)
         parts += [f"## {network.title}\n", f"All with {base}.\n"]
         parts += ["\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"]
@@ -175,6 +177,7 @@ Read this page before you choose options for a small network: what each one chan
 - Trainings are short and small (`conf/experiment/camvid_ablation.yaml`), so that all of them fit into an afternoon on
   one CPU core. What prevents overfitting, or needs long to learn, gains less here than in a long training.
 - The teacher of the distillation is ESPNet S2 of the first table, seed 0.
+- Changes that are not in a table yet, and second seeds, have not been trained.
 - Repeat it with `python -m benchmarks.ablation --data <path of CamVid>`; this page is written by the same script from
   `results/ablation.json`.
 """

@@ -64,9 +64,9 @@ def test_the_page_has_means_and_the_differences_of_each_seed(root: Path) -> None
     assert len(ablation.read()) == 4 and "private" not in ablation.STORED.read_text()
     page = ablation.page(ablation.read())
     # The standard deviation of 20 and 30 is sqrt(5**2 + 5**2) = 7.07, of 24 and 28 sqrt(2**2 + 2**2) = 2.83.
-    assert row(page, "baseline") == ["baseline", "", "25.0 ± 7.1", "", "2", "1.5"]
+    assert row(page, "baseline") == ["baseline", "", "25.0 ± 7.1", "", "2", "0.36 M", "1.00 G"]
     cells = row(page, "label smoothing")
-    assert cells[1:] == ["`loss.label_smoothing=0.1`", "26.0 ± 2.8", "+1.0 (+4.0, -2.0)", "2", "1.5"]
+    assert cells[1:] == ["`loss.label_smoothing=0.1`", "26.0 ± 2.8", "+1.0 (+4.0, -2.0)", "2", "0.36 M", "1.00 G"]
     assert "EMA |" not in page and "## ESPNet" not in page
 
 

@@ -141,7 +141,7 @@ def results_page(results: list[Result], published: list[dict[str, Any]], trials:
     return "\n".join(
         [
             INTRODUCTION.format(pilots=", ".join(pilots)),
-            f"## CamVid val\n\nAll in percent; ± is the standard deviation over seeds.\n\n{_table([head, *quality])}\n",
+            f"## CamVid val\n\nAll in percent; ± is the standard deviation over seeds, where there are several.\n\n{_table([head, *quality])}\n",
             f"IoU of each class:\n\n{_table([['recipe', *classes], *per_class])}\n",
             f"## Cost\n\n{_table([costs, *cost])}\n",
             "## Published\n\nCompare like with like: training split, pre-training and measured split differ.\n",
@@ -149,11 +149,12 @@ def results_page(results: list[Result], published: list[dict[str, Any]], trials:
             f"## Pictures\n\nPhotos of val, truth, {shown}.\n\n![Photos and masks](results.jpg)\n",
             "## Repeat it\n",
             "```",
-            *(f"python train_segmentation.py experiment={result.experiment}" for result in results),
+            *(f"python train_segmentation.py experiment={result.experiment} data.root=<path>" for result in results),
             "python -m tools.release checkpoint=experiments/<run>/checkpoints/last.pt output=<name>.pt",
             "python evaluate.py checkpoint=<name>.pt data.root=<path>",
             "```\n",
-            "The networks of `weights/` are such files: `python evaluate.py checkpoint=<name>` measures them.",
+            "The networks of `weights/` are such files: `enet_camvid` is that of `camvid_enet`, and so on.",
+            "`python evaluate.py checkpoint=<name> data.root=<path>` measures them.",
             "This page is written by `python -m benchmarks.results` from the files in `results/`.\n",
         ]
     )

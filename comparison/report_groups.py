@@ -9,7 +9,7 @@ from comparison.columns import data_set_of
 from comparison.groups import Group, differences, groups_of, reference_of
 from comparison.labels import LONGEST_NAME, shortened
 from comparison.runs import Run
-from comparison.tables import metric_of
+from comparison.tables import metric_of, unfinished_note
 
 if TYPE_CHECKING:
     from comparison.significance import Interval
@@ -24,7 +24,8 @@ def groups_data(
     sort: str | None,
     baseline: Run | None,
 ) -> dict[str, Any]:
-    """Return `groups`, each with its label and the places of its runs, and `differences`, one entry per data set.
+    """Return `groups`, each with its label and the places of its runs; `differences`, one entry per data set; and
+    `unfinished`, notes on unfinished runs in groups.
 
     Args:
         labels: of the runs.
@@ -36,12 +37,14 @@ def groups_data(
         by_data.setdefault(shortened(data_set_of(run), LONGEST_NAME), []).append(run)
     groups: list[dict[str, Any]] = []
     compared: list[dict[str, Any]] = []
+    unfinished: list[str] = []
     for name, members in by_data.items():
         single = [Group(labels[places[id(run)]], [run]) for run in members]
         found = groups_of(members, keys, group_by) if group_by else single
         first = len(groups)
         if group_by:
             groups += [{"label": group.label, "runs": [places[id(run)] for run in group.runs]} for group in found]
+            unfinished += [note] if (note := unfinished_note(found)) else []
         metric = metric_of(sort, columns)
         wanted = group_by or any(run is baseline for run in members)
         reference = reference_of(found, metric, baseline) if wanted else None
@@ -63,7 +66,7 @@ def groups_data(
             if each is not None
         ]
         compared.append({"data_set": name, "metric": metric, "reference": found[reference].label, "rows": rows})
-    return {"groups": groups, "differences": compared}
+    return {"groups": groups, "differences": compared, "unfinished": unfinished}
 
 
 def _ends(interval: Interval | None) -> list[float] | None:

@@ -20,7 +20,7 @@ from comparison.groups import (
 )
 from comparison.labels import short_names
 from comparison.rendering import rendered
-from comparison.runs import Run
+from comparison.runs import Run, number_or_none
 from comparison.table import Row, against, differing_keys, rows_of, sorted_by
 from utils.errors import UserError, did_you_mean
 from utils.tables import terminal_width
@@ -74,10 +74,17 @@ def tables_of(
         together += rows
         count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
         texts.append(rendered(rows, form, f"{title}: {count}" if len(by_data) > 1 else count, width=width))
+        unfinished = unfinished_note(groups) if group_by else ""
+        if unfinished and form in ("table", "markdown"):
+            texts.append(unfinished)
+        elif unfinished and form == "latex":
+            texts[-1] = f"% {' '.join(unfinished.split())}\n{texts[-1]}"
         if found and form in ("table", "markdown"):
             name = groups[reference or 0].label
             compared = difference_rows(groups, found, metric)
-            texts.append(rendered(compared, form, f"{metric}: differences to {name}", width=width) + f"\n{MARKS}")
+            blank = "\n" if form == "markdown" else ""  # without it, the line would be a row of the table
+            heading = f"{metric}: differences to {name}"
+            texts.append(f"{rendered(compared, form, heading, width=width)}\n{blank}{MARKS}")
         elif found and form == "latex":
             notes = [rf"$^{{*}}$/$^{{\dagger}}$: {metric} differs from {groups[reference or 0].label}; {MARKS}"]
             for group, each in zip(groups, found, strict=True):
@@ -98,6 +105,20 @@ def tables_of(
         hint = did_you_mean(sort, [*METRICS, *shown])
         raise UserError(f"sort={sort}: no such column; available: {', '.join([*METRICS, *shown])}{hint}")
     return "\n\n".join([*([rendered(together, form)] if form in ("csv", "json") else texts), *last])
+
+
+def unfinished_note(groups: Sequence[Group]) -> str:
+    """Return a line that names the unfinished runs whose scores count in groups; '' if all finished."""
+    counted = [run for group in groups for run in group.runs if number_or_none(run.best("val/miou")) is not None]
+    described = []
+    for run in counted:
+        if run.status != "finished":
+            epoch, epochs = number_or_none(run.row("last").get("epoch")), run.config.get("trainer.epochs")
+            described.append(f"{run.name} ({run.status}{f' after epoch {epoch:g} of {epochs}' if epoch else ''})")
+    if not described:
+        return ""
+    them = f"{len(described)} unfinished run{'s' if len(described) > 1 else ''}: {', '.join(described)}"
+    return f"the means include {them}; where='status=finished' leaves {'them' if len(described) > 1 else 'it'} out"
 
 
 def metric_of(sort: str | None, columns: Sequence[str] | None) -> str:

@@ -207,6 +207,8 @@ if (dataSets.length > 1) {
 byId("title").textContent = `Comparison of ${plural(runs.length, "run")}`;
 document.title = `${byId("title").textContent}: ${data.source}`;
 byId("summary").textContent = [`${data.source}, as of ${data.made}`, ...(dataSets.length === 1 && runs.some((run) => run.mIoU != null) ? [`best mIoU ${fixed(Math.max(...runs.map((run) => run.mIoU ?? 0)))}`] : [])].join(" · ");
+byId("unfinished").hidden = !data.unfinished.length;
+byId("unfinished").textContent = data.unfinished.join("\n");
 if (data.skipped.length) {
   const box = byId("skipped");
   box.hidden = false;

@@ -90,6 +90,30 @@ def test_the_reference_is_the_group_of_the_baseline(runs: list[Run]) -> None:
     assert "0.1-0" not in text
 
 
+def test_unfinished_runs_in_a_mean_are_named(runs: list[Run]) -> None:
+    note = (
+        "the means include 2 unfinished runs: 0.1-0 (interrupted after epoch 1 of 2), 0.2-1 (failed);"
+        " where='status=finished' leaves them out"
+    )
+    for form in ("table", "markdown", "latex"):
+        assert "unfinished" not in table(runs, form, group_by=["seed"])
+    change_summary(runs[0].path, status="interrupted", last={"epoch": 1})
+    change_summary(runs[4].path, status="failed")
+    change_summary(make_run(runs[0].path.parent / "0.2-3", None, optimizer__lr=0.2, seed=3), status="failed")
+    runs = runs_in(runs[0].path.parent)
+    assert f"\n\n{note}\n\n" in table(runs, group_by=["seed"], columns=["mIoU"])
+    assert f"|\n\n{note}\n\n|" in table(runs, "markdown", group_by=["seed"])
+    assert f"\n% {note}\n" in "\n" + table(runs, "latex", group_by=["seed"])
+    (line,) = gathered(runs, [], "", group_by=["seed"])[0]["unfinished"]  # the best run first
+    assert line.startswith("the means include 2 unfinished runs: 0.2-1 (failed), 0.1-0 (interrupted after epoch 1 ")
+    assert "unfinished" not in table(runs) and gathered(runs, [], "")[0]["unfinished"] == []
+
+
+def test_notes_of_markdown_are_not_rows(runs: list[Run]) -> None:
+    *_, row, blank, note = table(runs, "markdown", group_by=["seed"]).splitlines()
+    assert row.startswith("| ") and blank == "" and note.startswith("95 % intervals")
+
+
 def test_a_metric_of_an_evaluation(runs: list[Run]) -> None:
     for number, run in enumerate(runs):
         add_evaluation(run.path, "test", np.full((6, 3), 50 + number), np.full((6, 3), 100))

@@ -57,6 +57,13 @@ def lines(page: Page, chart: str = "curves-chart") -> list[dict[str, Any]]:
     return page.evaluate(f"document.getElementById('{chart}').data.filter((trace) => trace.name)")
 
 
+def test_unfinished_runs_in_groups_are_named(folder: Path, open_report: Any) -> None:
+    assert open_report(group_by=["seed"]).is_hidden("#unfinished")
+    change_summary(folder / "runs" / "0.1-0", status="interrupted", last={"epoch": 1})
+    text = open_report(group_by=["seed"]).inner_text("#unfinished")
+    assert "1 unfinished run: 0.1-0 (interrupted after epoch 1 of 2)" in text and "'status=finished' leaves it" in text
+
+
 def test_groups_are_means_with_their_deviation(open_report: Any) -> None:
     page = open_report(group_by=["seed"])
     assert page.inner_text("#mean-label") == "mean \u00b1 deviation over seed" and page.is_checked("#mean")

@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from cli.flags import check_flags
+from cli.flags import check_flags, check_plain_words
 from cli.run_words import like_words, resume_words
 from config.quoting import LISTS, as_typed, is_list, items_of, quote, quote_texts
 from config.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys
@@ -55,9 +55,10 @@ def hydra_words(given: list[str], config_name: str) -> list[str]:
 
     Raises:
         UserError: a word names no option of its group, a key names no run or sweep, a plugin is not installed, a flag
-            is unknown, or words exclude each other.
+            is unknown, a word has no key, or words exclude each other.
     """
     check_flags(given, config_name)
+    check_plain_words(given, config_name)
     given = [_with_square(_with_run_found(word)) for word in given]
     if config_name in PLAIN_MODEL:
         given = [re.sub(r"^([+~]*)model(?=[=.]|$)", rf"\1{PLAIN_MODEL[config_name]}", word) for word in given]

@@ -19,7 +19,7 @@ from cli.command_line import (
     value_of,
     with_new_keys,
 )
-from cli.flags import check_flags
+from cli.flags import check_flags, check_plain_words
 from config.current_run import output_folder, overrides
 from config.nodes import plain
 from config.quoting import as_typed, quote, quote_texts
@@ -185,6 +185,10 @@ def test_a_key_that_is_set_twice_is_reported(tmp_path: Path) -> None:
         ("train", "seed=1 -e 3", "-e 3: keys are set without dashes; pass trainer.epochs=3"),
         ("train", "-m --batch-size seed=1", "--batch-size: keys are set without dashes; pass data.batch_size=<value>"),
         ("train", "--data-root /x", "--data-root /x: keys are set without dashes; pass data.root=/x"),
+        ("train", "--optimizer.lr=0.1", "--optimizer.lr=0.1: keys are set without dashes; pass optimizer.lr=0.1"),
+        ("train", "--data.batch-size 4", "--data.batch-size 4: keys are set without dashes; pass data.batch_size=4"),
+        ("evaluate", "--data.root /x", "--data.root /x: keys are set without dashes; pass data.root=/x"),
+        ("train", "-pretrained", "-pretrained: keys are set without dashes; pass model.encoder_weights=imagenet"),
         ("train", "--pretrained", "--pretrained: keys are set without dashes; pass model.encoder_weights=imagenet"),
         ("benchmark", "--model unet", "--model unet: keys are set without dashes; pass model=unet"),
         ("compare", "--foo", "--foo: there is no such flag; keys are set as key=value, and --help lists them"),
@@ -195,9 +199,40 @@ def test_flags_of_other_programs(tmp_path: Path, config: str, words: str, messag
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("words", ["--cfg job", "--conf conf", "--mul seed=1", "-m", "-c job --resolve", "--help"])
+@pytest.mark.parametrize(
+    "words", ["--cfg job", "--conf conf", "--mul seed=1", "-m", "-c job --resolve", "--help", "-cjob", "-pdata"]
+)
 def test_flags_of_hydra(words: str) -> None:
     check_flags(words.split(), "train")
+    check_plain_words(words.split(), "train")
+
+
+@pytest.mark.parametrize(
+    ("config", "words", "message"),
+    [
+        ("infer", ["street.jpg"], "street.jpg: words are key=value; pass input=street.jpg"),
+        ("infer", ["my photo.jpg"], "my photo.jpg: words are key=value; pass 'input=my photo.jpg'"),
+        ("infer", ["format=overlay", "a.jpg", "b.jpg"], "a.jpg: words are key=value; pass input=a.jpg"),
+        ("infer", ["-cjob", "a.jpg"], "a.jpg: words are key=value; pass input=a.jpg"),
+        ("classify", ["dog.jpg"], "dog.jpg: words are key=value; pass input=dog.jpg"),
+        ("evaluate", ["own", "split=test"], "own: words are key=value; pass checkpoint=own"),
+        ("evaluate", ["model.pth"], "model.pth: words are key=value; pass checkpoint=model.pth"),
+        ("scan_labels", ["own"], "own: words are key=value; pass root=own"),
+        ("share", ["latest"], "latest: words are key=value; pass run=latest"),
+        ("compare", ["runs", "own"], "runs own: words are key=value; pass runs=own"),
+        ("benchmark", ["unet"], "unet: words are key=value; pass model=unet"),
+        ("check_data", ["camvid"], "camvid: words are key=value; pass data=camvid"),
+        ("train", ["optimizer.lr", "0.1"], "optimizer.lr 0.1: words are key=value; pass optimizer.lr=0.1"),
+        ("train", ["epochs", "3"], "epochs 3: words are key=value; pass trainer.epochs=3"),
+        ("train", ["seed", "model=enet"], "seed: words are key=value; pass seed=<value>"),
+        ("train", ["notes=a", "b"], "b: words are key=value; quote a value with spaces: 'notes=a b'"),
+        ("infer", ["input=a", "b.jpg"], "b.jpg: words are key=value; quote a value with spaces: 'input=a b.jpg'"),
+        ("train", ["camvid"], "camvid: words are key=value"),
+    ],
+)
+def test_words_without_a_key(tmp_path: Path, config: str, words: list[str], message: str) -> None:
+    (tmp_path / "model.pth").touch()
+    assert_refused(run_here(lambda cfg: None, config, *words, cwd=tmp_path), f"error: {message}\n")
 
 
 @pytest.mark.parametrize(

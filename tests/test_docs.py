@@ -7,6 +7,7 @@ import importlib
 import re
 import shlex
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_python_and_yaml_are_valid(page: str) -> None:
     for language, block in blocks(page):
         if language == "yaml":
             yaml.safe_load(block)
-        for node in ast.walk(ast.parse(block)) if language == "python" else ():
+        for node in ast.walk(ast.parse(textwrap.dedent(block))) if language == "python" else ():
             if isinstance(node, ast.ImportFrom):
                 module = importlib.import_module(str(node.module))
                 assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)

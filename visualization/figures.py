@@ -19,7 +19,7 @@ from matplotlib.transforms import Bbox
 from data.labels import IGNORE_INDEX, LabelSet
 from utils.files import atomic_write, make_folder
 from utils.text import one_line
-from visualization.fonts import drawn_class_names, drawn_text, use_found_fonts
+from visualization.fonts import drawn_class_names, drawn_text, drawn_title, use_found_fonts
 from visualization.overlay import tinted
 from visualization.sample_pictures import Predicted
 
@@ -84,7 +84,7 @@ def draw_confusion(confusion: np.ndarray, labels: LabelSet, title: str, path: Pa
     axes.tick_params(labelsize=10 if classes <= 32 else 7)
     axes.set_xlabel("predicted class", fontsize=11)
     axes.set_ylabel("true class", fontsize=11)
-    axes.set_title(drawn_text(title))
+    axes.set_title(drawn_title(title, size))
     figure.colorbar(image, ax=axes, label="% of the true class's pixels", shrink=0.8)
     _save(figure, path)
 
@@ -136,7 +136,7 @@ def draw_calibration(counts: np.ndarray, error: float, title: str, path: Path) -
     above.plot([0, 1], [0, 1], "--", color="C7", label="perfect calibration")
     above.set_ylim(0, 1)
     above.set_ylabel("accuracy")
-    above.set_title(drawn_text(f"{title}, expected calibration error {error:.4f}"))
+    above.set_title(drawn_title(f"{title}, expected calibration error {error:.4f}", 6))
     above.legend(loc="upper left")
     below.bar(middles[there], 100 * pixels[there] / pixels.sum(), width * 0.92, color="C7")
     below.set_xlim(0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import textwrap
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -45,6 +46,11 @@ def drawn_class_names(names: Sequence[str]) -> list[str]:
 def drawn_text(text: str) -> str:
     """Return a text that figures can show, with `?` for each character that no font has."""
     return text if font_for(text) else "".join(character if font_for(character) else "?" for character in text)
+
+
+def drawn_title(text: str, inches: float) -> str:
+    """Return a text in lines that fit above the axes of a figure of this width, as `drawn_text`."""
+    return "\n".join(textwrap.wrap(drawn_text(text), int(8.5 * inches)))
 
 
 def use_found_fonts(figure: Figure) -> None:

@@ -186,6 +186,19 @@ def test_photos_of_odd_shapes_make_figures_of_usual_size(tmp_path: Path, size: t
             assert picture.width * picture.height <= 1600 * 4000, path
 
 
+@pytest.mark.parametrize("classes", [2, 3, 12])
+def test_long_titles_are_not_cut_off(tmp_path: Path, classes: int) -> None:
+    title = "val_ensemble12-1c9d3f2e_root-WWW-1c9d3f2e_1024x2048_flip_multiscale_window512x512_overlap0.5"
+    labels = LabelSet(tuple(map(str, range(classes))), ((0, 0, 0),) * classes)
+    draw_calibration(np.ones((3, 4)), 0.0123, f"{title}: calibration", tmp_path / "calibration.png")
+    counts = np.eye(classes, dtype=np.int64)
+    draw_confusion(counts, labels, f"{title}: mIoU 0.5000, pixel accuracy 0.9000", tmp_path / "confusion.png")
+    for name in ("calibration", "confusion"):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            pixels = np.asarray(picture.convert("L"))
+        assert (pixels[:, [0, 1, 2, -3, -2, -1]] == 255).all(), name
+
+
 def test_any_number_of_pictures_fits_into_a_figure(tmp_path: Path) -> None:
     """A side of 2**16 pixels is too much for matplotlib."""
     one = sample(size=(60, 20))

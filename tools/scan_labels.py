@@ -68,6 +68,9 @@ def scan(cfg: DictConfig) -> None:
     rows = [["id", "class", "color", "outlines" if masks[0].endswith(".json") else "pixels", "masks"]]
     for value, (key, entry) in entries.items():
         rows.append([key, entry["class"], str(entry["color"]), f"{pixels[value] / total:.3%}", str(images[value])])
+    for value, key in ((255, "255"), ((255, 255, 255), "white")):
+        if value in pixels and value not in entries:
+            rows.append([key, "ignored", "", f"{pixels[value] / total:.3%}", str(images[value])])
     log.info("%s", table(rows, f"{len(masks) - len(broken)} masks of {root / layout.masks}"))
     if left_out:
         share = sum(pixels[value] for value in left_out) / total

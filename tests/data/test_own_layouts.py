@@ -232,6 +232,8 @@ class TestScan:
         labels = json.loads((tmp_path / "labels.json").read_text())
         assert list(labels) == ["0", "3", "7"]
         assert "25.000%" in done.stderr and f"{1 / 512:.3%}" in done.stderr
+        ignored = next(line for line in done.stderr.splitlines() if "ignored" in line)
+        assert [cell.strip() for cell in ignored.split("|")[1:-1]] == ["255", "ignored", "", "6.250%", "2"]
         assert Folder(str(tmp_path), "all").labels.names == tuple(entry["class"] for entry in labels.values())
         done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
         assert_refused(done, "labels.json exists already", "overwrite=true")
@@ -253,6 +255,7 @@ class TestScan:
         )
         done = run_here(scan, "scan_labels", *words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+        assert "ignored" not in done.stderr
         colors = [entry["color"] for entry in json.loads((tmp_path / "draft.json").read_text()).values()]
         assert colors[:2] == [[0, 0, 0], [0, 0, 200]]
 

@@ -13,6 +13,7 @@ if __name__ == "__main__":  # before the imports below, which may swallow except
     end_at_once()
 
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,7 @@ def described(error: Exception) -> str:
     if not isinstance(error, UserError):
         log.debug("traceback", exc_info=error)
         return f"{type(error).__name__}: {error}"
-    return " ".join(str(error).split("\n"))
+    return re.sub(r"\n(?=[A-Z])", ". ", str(error)).replace("\n", "; ")
 
 
 def as_nan(value: float | None) -> float:

@@ -176,6 +176,13 @@ def test_a_reason_that_all_runs_share_is_given_once(tmp_path: Path, runs: Path) 
     assert done.stderr.count("no split 'nigth'") == 1
 
 
+def test_a_reason_of_two_sentences_is_one_line(tmp_path: Path, runs: Path) -> None:
+    assert not (tmp_path / "camvid" / "test").exists()
+    done = evaluate_here("runs=runs/a", "split=test", "data.root=camvid", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "runs/a: CamVid was not found: there is no folder camvid/test. Get its SegNet version" in done.stderr
+
+
 def test_mistakes(tmp_path: Path, runs: Path) -> None:
     for words, fragment in (
         ([], "checkpoint is missing"),

@@ -117,8 +117,11 @@ class Layout(NamedTuple):
         """Return the layout of folders that may be absolute."""
         return cls(_below(root, images), _below(root, masks), mask_suffix)
 
-    def check(self, root: Path) -> None:
+    def check(self, root: Path, prefix: str = "data.") -> None:
         """Check that the folders are there, and that masks can be told from images.
+
+        Args:
+            prefix: of the keys in messages.
 
         Raises:
             UserError: they are not.
@@ -126,13 +129,13 @@ class Layout(NamedTuple):
         for folder in (self.images, self.masks):
             if not is_folder(root / folder):
                 raise NotThere(
-                    f"there is no folder {root / folder}\nPass data.root=<what holds images/, masks/ and labels.json>,"
-                    " or data.images= and data.masks= for other folders"
+                    f"there is no folder {root / folder}\nPass {prefix}root=<what holds images/ and masks/>, or"
+                    f" {prefix}images= and {prefix}masks= for other folders"
                 )
         if self.images == self.masks and not self.mask_suffix:
             raise UserError(
-                f"data.images and data.masks are both {root / self.masks}; pass how the names of masks end, such as"
-                " data.mask_suffix=_mask"
+                f"{prefix}images and {prefix}masks are both {root / self.masks}; pass how the names of masks end, such"
+                f" as {prefix}mask_suffix=_mask"
             )
 
     def folders(self, inside: str) -> tuple[str, str]:

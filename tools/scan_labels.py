@@ -43,7 +43,7 @@ def scan(cfg: DictConfig) -> None:
     if is_there(output) and not cfg.overwrite:
         raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
     layout = Layout.of(root, cfg.images, cfg.masks, cfg.mask_suffix)
-    layout.check(root)
+    layout.check(root, prefix="")
     splits = [f"/{path.name}" for path in layout.split_folders(root)] or [""]
     masks = sorted({path for inside in splits for paths in layout.files(root, inside)[1].values() for path in paths})
     if not masks:

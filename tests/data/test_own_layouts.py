@@ -275,7 +275,11 @@ class TestScan:
 
     def test_mistakes(self, tmp_path: Path) -> None:
         (tmp_path / "images").mkdir()
-        assert_refused(run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path), "there is no folder", "masks")
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        advice = "Pass root=<what holds images/ and masks/>, or images= and masks= for other folders"
+        assert_refused(done, f"there is no folder {tmp_path / 'masks'}", advice)
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", "masks=images", cwd=tmp_path)
+        assert_refused(done, "error: images and masks are both", "such as mask_suffix=_mask")
         (tmp_path / "masks").mkdir()
         assert_refused(
             run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path), "there are no masks", "mask_suffix="

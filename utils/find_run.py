@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from utils import torchrun
 from utils.bundled_weights import bundled_names
 from utils.errors import UserError
-from utils.paths import is_there, user_path
+from utils.paths import is_folder, is_there, user_path
 
 EXPERIMENTS = Path("experiments")
 LATEST = "latest"
@@ -20,6 +21,8 @@ LATEST = "latest"
 STAMP = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}_")
 TAKES_FILES = ("checkpoint", "distill.teacher")
 """Keys that also take a file, or the name of a network in `weights/`."""
+MARKS = ("config.yaml", ".hydra", "checkpoints", "summary.json", "multirun.yaml")
+"""What a run or sweep has in its folder, some of it from its start."""
 LISTED = 4
 """Folders or names that a message lists at most."""
 
@@ -52,14 +55,18 @@ def find_run(given: str, key: str) -> str:
 def find_runs(given: str, key: str) -> list[str]:
     """Return the paths of all runs and sweeps of a name, oldest first, or else of all whose names begin so.
 
-    What exists at the path itself counts more than names. For a key in `TAKES_FILES`, the name of a network in
+    A run, sweep, folder of runs or checkpoint file at the path itself counts more than names, and anything else there
+    more than the beginning of a name. For a key in `TAKES_FILES`, the name of a network in
     `weights/` is returned unchanged: for a run that is called so, pass its folder or more of its name.
 
     Args and raises as `find_run`, but several may match.
     """
     path = user_path(given, key)
     if is_there(path) or path == EXPERIMENTS:
-        return [given if path.is_absolute() else str(without_link(path))]
+        hidden = [] if _may_be_meant(path, key) else _inside(_named(path.parts[0]), path.parts[1:])
+        if hidden:
+            _note(f"{key}={given}: {path} is not a run, but {hidden[-1]} is")
+        return hidden or [given if path.is_absolute() else str(without_link(path))]
     if key in TAKES_FILES and given in bundled_names():
         runs = [str(folder) for folder in _folders() if _without_stamp(folder.name) == given]
         if runs:
@@ -68,19 +75,40 @@ def find_runs(given: str, key: str) -> list[str]:
     parts = path.parts[1:] if path.parts[:1] == (EXPERIMENTS.name,) else path.parts
     if path.is_absolute() or not parts or ".." in parts:
         raise UserError(_nothing_found(given, key, path.name))
-    if parts[0] == LATEST:
-        folders = [folder for folder in [without_link(EXPERIMENTS / LATEST)] if is_there(folder)]
-    else:
+    folders = _named(parts[0])
+    if not folders and parts[0] != LATEST:
         names = {folder: (folder.name, _without_stamp(folder.name)) for folder in _folders()}
-        folders = [folder for folder in names if parts[0] in names[folder]]
-        if not folders:
-            folders = [folder for folder in names if any(name.startswith(parts[0]) for name in names[folder])]
-    found = [str(inside) for folder in folders if is_there(inside := folder.joinpath(*parts[1:]))]
+        folders = [folder for folder in names if any(name.startswith(parts[0]) for name in names[folder])]
+    found = _inside(folders, parts[1:])
     if folders and str(folders[-1].joinpath(*parts[1:])) not in found:  # an older run is not taken instead
         raise UserError(f"{key}={given}: there is no {Path(*parts[1:])} in {folders[-1]}")
     if not found:
         raise UserError(_nothing_found(given, key, parts[0]))
     return found
+
+
+def _may_be_meant(path: Path, key: str) -> bool:
+    """Whether what exists at a path may be what is asked for, rather than a run in experiments/ of the same name."""
+    if path.is_absolute() or path.parts[:1] == (EXPERIMENTS.name,) or ".." in path.parts or not path.parts:
+        return True
+    if not is_folder(path):
+        return key in TAKES_FILES
+    with suppress(OSError):  # a folder that cannot be read holds no runs
+        folders = [path, *(entry for entry in path.iterdir() if entry.is_dir())]
+        return any(is_there(folder / mark) for folder in folders for mark in MARKS)
+    return False
+
+
+def _named(name: str) -> list[Path]:
+    """Return the folders in experiments/ whose name is this one, with or without its time, or the latest."""
+    if name == LATEST:
+        return [folder for folder in [without_link(EXPERIMENTS / LATEST)] if is_there(folder)]
+    return [folder for folder in _folders() if name in (folder.name, _without_stamp(folder.name))]
+
+
+def _inside(folders: list[Path], parts: Sequence[str]) -> list[str]:
+    """Return the paths of what lies in some folders, where it exists."""
+    return [str(inside) for folder in folders if is_there(inside := folder.joinpath(*parts))]
 
 
 def _note(text: str) -> None:

@@ -45,9 +45,41 @@ def test_names(given: str, expected: str) -> None:
     assert find_run(given, "resume") == expected
 
 
-def test_a_path_counts_more_than_a_name(tmp_path: Path) -> None:
-    (tmp_path / "dice").mkdir()
-    assert find_run("dice", "resume") == "dice"
+@pytest.mark.parametrize("inside", ["config.yaml", ".hydra", "checkpoints", "summary.json", "0/config.yaml"])
+def test_a_run_or_sweep_at_a_path_counts_more_than_a_name(
+    tmp_path: Path, inside: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dice" / inside).mkdir(parents=True)
+    for key in ("resume", "checkpoint", "runs"):
+        assert module.find_runs("dice", key) == ["dice"]
+    assert capsys.readouterr().err == ""
+
+
+def test_photos_do_not_hide_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "dice" / "images").mkdir(parents=True)
+    (tmp_path / "dice" / "images" / "0.png").touch()
+    for key in ("resume", "like", "run", "checkpoint", "runs"):
+        assert module.find_runs("dice", key) == [f"experiments/{FIRST}"]
+        assert capsys.readouterr().err == f"{key}=dice: dice is not a run, but experiments/{FIRST} is\n"
+    again = tmp_path / "experiments" / "2026-11-04_10-00-00-000001_dice"
+    again.mkdir()
+    assert find_run("dice", "resume") == f"experiments/{again.name}"
+    assert module.find_runs("dice", "runs") == [f"experiments/{FIRST}", f"experiments/{again.name}"]
+    for path in ("./dice/images", "dice/images", str(tmp_path / "dice")):  # of no run
+        assert find_run(path, "resume") == str(Path(path))
+    (tmp_path / "dic").mkdir()
+    assert find_run("dic", "resume") == "dic"  # only the whole name counts
+    (tmp_path / "latest").mkdir()
+    mark_latest(Path("experiments", SECOND))
+    assert find_run("latest", "resume") == f"experiments/{SECOND}"
+    (tmp_path / "experiments" / "dice").mkdir()
+    assert find_run("experiments/dice", "resume") == "experiments/dice"
+
+
+def test_a_file_hides_a_run_only_where_it_may_be_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "dice").touch()
+    assert find_run("dice", "checkpoint") == find_run("dice", "distill.teacher") == "dice"
+    assert find_run("dice", "resume") == find_run("dice", "run") == f"experiments/{FIRST}"
 
 
 def test_a_network_of_weights_counts_more_than_a_name(

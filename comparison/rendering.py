@@ -23,13 +23,19 @@ LATEX = str.maketrans(
 
 
 def rendered(
-    rows: Sequence[Row], form: TableFormat, title: str = "", signed: bool = False, width: int | None = None
+    rows: Sequence[Row],
+    form: TableFormat,
+    title: str = "",
+    signed: bool = False,
+    width: int | None = None,
+    short: bool = False,
 ) -> str:
     """Return the rows as text.
 
     Args:
         signed: show numbers after the second column with a sign.
         width: most characters per line of a `table`; columns that do not fit are listed below it.
+        short: leave columns with the same value in all rows out of a `latex` table; a comment lists them.
     """
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if not _is_hidden(name)]
     if form == "json":
@@ -46,7 +52,14 @@ def rendered(
     if form == "markdown":
         lines = [columns, ["---"] + ["--:"] * (len(columns) - 1), *cells]
         return "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
-    return _booktabs(rows, columns, cells)
+    if not short or len(rows) < 2:
+        return _booktabs(rows, columns, cells)
+    by_column = dict(zip(columns, zip(*cells, strict=True), strict=True))
+    same = {c: values[0] for c, values in by_column.items() if len(set(values)) == 1 and c != "name"}
+    cells = [[cell for c, cell in zip(columns, line, strict=True) if c not in same] for line in cells]
+    left_out = ", ".join(f"{column} {value}" for column, value in same.items() if value)
+    note = f"% the same in all rows: {' '.join(left_out.split())}\n" if left_out else ""
+    return note + _booktabs(rows, [column for column in columns if column not in same], cells)
 
 
 def _is_hidden(column: str) -> bool:
@@ -71,7 +84,9 @@ def _booktabs(rows: Sequence[Row], columns: Sequence[str], cells: Sequence[Seque
             marks = str(row.get(f"{column} marks") or "").replace("+", r"\dagger")
             drawn.append(f"{text}$^{{{marks}}}$" if marks else text)
         lines.append(" & ".join(drawn) + r" \\")
-    head = [r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}", r"\toprule"]
+    texts = {c for row in rows for c, value in row.items() if isinstance(value, str | bool | list | dict)}
+    sides = "".join("l" if column in texts else "r" for column in columns)
+    head = [r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{sides}}}", r"\toprule"]
     return "\n".join([*head, lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"])
 
 

@@ -73,7 +73,8 @@ def tables_of(
         rows = sorted_by(rows, sort) if sort is not None and _has(rows, sort) else rows
         together += rows
         count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
-        texts.append(rendered(rows, form, f"{title}: {count}" if len(by_data) > 1 else count, width=width))
+        heading = f"{title}: {count}" if len(by_data) > 1 else count
+        texts.append(rendered(rows, form, heading, width=width, short=columns is None))
         unfinished = unfinished_note(groups) if group_by else ""
         if unfinished and form in ("table", "markdown"):
             texts.append(unfinished)
@@ -86,7 +87,7 @@ def tables_of(
             heading = f"{metric}: differences to {name}"
             texts.append(f"{rendered(compared, form, heading, width=width)}\n{blank}{MARKS}")
         elif found and form == "latex":
-            notes = [rf"$^{{*}}$/$^{{\dagger}}$: {metric} differs from {groups[reference or 0].label}; {MARKS}"]
+            notes = [f"{metric}: compared with {groups[reference or 0].label}; {MARKS.replace('+', 'dagger')}"]
             for group, each in zip(groups, found, strict=True):
                 why = [note for note in (each.seeds_note, each.photos_note) if note] if each is not None else []
                 notes += [f"{group.label}: {'; '.join(why)}"] if why else []

@@ -128,6 +128,22 @@ def test_latex(runs: list[Run]) -> None:
     assert first == r"ENet, lr 0.1 & 3 & 0.5167 $\pm$ 0.0153$^{*\dagger}$ \\"
     assert second == r"ENet, lr 0.2 & 3 & \textbf{0.6133} $\pm$ 0.0153 \\"
     assert all(line.startswith(("%", "\\", "group")) for line in head)
+    assert r"\begin{tabular}{lrr}" in head
+    notes = [line for line in head if line.startswith("%")]
+    assert "* over seeds (Welch), dagger over photos" in notes[0] and not any("+" in line for line in notes)
+
+
+def test_latex_leaves_out_columns_that_are_the_same_in_all_rows(runs: list[Run]) -> None:
+    change_summary(runs[5].path, status="failed")
+    runs = runs_in(runs[0].path.parent)
+    lines = table(runs, "latex", group_by=["seed"]).splitlines()
+    assert r"optimizer.lr & mIoU & status \\" in lines and r"\begin{tabular}{rrl}" in lines
+    (same,) = [line for line in lines if line.startswith("% the same in all rows: ")]
+    values = same.partition(": ")[2].split(", ")
+    assert {"n 3", "model ENet", "data Synthetic", "parameters 0.36 M"} <= set(values)
+    asked = table(runs, "latex", group_by=["seed"], columns=["model", "mIoU", "parameters"])
+    assert r"group & n & model & mIoU & parameters \\" in asked and r"\begin{tabular}{lrlrr}" in asked
+    assert "the same" not in asked and "the same" not in table(runs[:1], "latex")
 
 
 def test_grouped_by_several_keys_and_by_options(tmp_path: Path) -> None:

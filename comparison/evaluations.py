@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import zipfile
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparison.reading import read_text
-from comparison.runs import Run, as_number
+from comparison.runs import SWEEP, Run, as_number
 
 if TYPE_CHECKING:
     from comparison.significance import Counts
@@ -81,6 +84,26 @@ def counts_of(run: Run, stem: str) -> Counts | None:
 def validation_of(run: Run) -> str:
     """Return the name of the evaluation of a run's own validation split."""
     return "fold" if run.config.get("data.folds") else str(run.config.get("data.val_split", "val"))
+
+
+def command_to_measure(runs: Sequence[Run], metric: str) -> str:
+    """Return the command that measures those runs that lack the photos' pixels for a mIoU; '' if there are none.
+
+    Runs without a checkpoint are left out, as are evaluations with settings that their name does not tell.
+    """
+    stem = metric.rpartition("/")[0]
+    lacking = [run for run in runs if counts_of(run, stem or validation_of(run)) is None]
+    lacking = [run for run in lacking if os.path.exists(run.path / "checkpoints" / "best.pt")]  # noqa: PTH110
+    split = "" if all(stem in ("", validation_of(run)) for run in lacking) else stem
+    if not lacking or not metric.endswith(("mIoU", "/miou")) or (split and not split.isalpha()):
+        return ""
+    parents = {run.path.parent for run in lacking}
+    if len(lacking) > 1 and len(parents) == 1 and os.path.exists(lacking[0].path.parent / SWEEP):  # noqa: PTH110
+        given = str(parents.pop())
+    else:
+        given = ",".join(str(run.path) for run in lacking)
+    words = [f"runs=[{given}]" if "," in given else f"runs={given}", *([f"split={split}"] if split else [])]
+    return shlex.join(["python", "evaluate.py", *words])
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from comparison.columns import METRICS, is_score
+from comparison.evaluations import command_to_measure
 from comparison.groups import (
     FOLD,
     Difference,
@@ -85,7 +86,9 @@ def tables_of(
             compared = difference_rows(groups, found, metric)
             blank = "\n" if form == "markdown" else ""  # without it, the line would be a row of the table
             heading = f"{metric}: differences to {name}"
-            texts.append(f"{rendered(compared, form, heading, width=width)}\n{blank}{MARKS}")
+            command = command_to_measure([run for group in groups for run in group.runs], metric)
+            missing = f"\n{blank}to measure what is missing: {command}" if command else ""
+            texts.append(f"{rendered(compared, form, heading, width=width)}\n{blank}{MARKS}{missing}")
         elif found and form == "latex":
             notes = [f"{metric}: compared with {groups[reference or 0].label}; {MARKS.replace('+', 'dagger')}"]
             for group, each in zip(groups, found, strict=True):

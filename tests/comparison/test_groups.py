@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from comparison.evaluations import command_to_measure
 from comparison.groups import grouped, groups_of
 from comparison.report_data import gathered
 from comparison.runs import Run, read_runs
@@ -65,6 +66,26 @@ def test_why_there_is_no_interval(runs: list[Run]) -> None:
     assert "measured on different photos" in table(runs, group_by=["seed"])
     change_summary(runs[0].path, best=None)
     assert "differences" not in table(runs_in(runs[0].path.parent)[:2], group_by=["seed"])
+
+
+def test_the_command_that_measures_what_is_not_measured(runs: list[Run]) -> None:
+    lacking = [runs[0], runs[4]]
+    for run in lacking:
+        (run.path / "evaluation" / "val_counts.npz").unlink()
+    assert "python evaluate.py" not in table(runs, group_by=["seed"])  # without a checkpoint they cannot be measured
+    for run in runs:
+        (run.path / "checkpoints").mkdir()
+        (run.path / "checkpoints" / "best.pt").touch()
+    command = f"python evaluate.py 'runs=[{lacking[0].path},{lacking[1].path}]'"
+    text = table(runs, group_by=["seed"])
+    assert text.endswith(f"(paired bootstrap)\nto measure what is missing: {command}")
+    assert f"(paired bootstrap)\n\nto measure what is missing: {command}" in table(runs, "markdown", group_by=["seed"])
+    assert command_to_measure(runs[:1], "mIoU") == f"python evaluate.py runs={runs[0].path}"
+    assert command_to_measure(runs[:1], "test/miou") == f"python evaluate.py runs={runs[0].path} split=test"
+    assert command_to_measure(runs, "val_flip/miou") == command_to_measure(runs, "Dice") == ""
+    assert command_to_measure(runs[1:4], "mIoU") == ""
+    (runs[0].path.parent / "multirun.yaml").touch()
+    assert table(runs, group_by=["seed"]).endswith(f": python evaluate.py runs={runs[0].path.parent}")
 
 
 def test_few_photos_are_too_few_to_tell(runs: list[Run]) -> None:

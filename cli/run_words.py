@@ -57,7 +57,8 @@ def like_words(words: list[str], like: str) -> list[str]:
             replaced.append(group)
             config.pop(group, None)
     kept = [f"+{word}" if word.partition("=")[0] in replaced else word for word in words]
-    node = literal(config) | {"hydra": {"runtime": {"choices": {k: v for k, v in choices.items() if "/" not in k}}}}
+    options = {group: option for group, option in choices.items() if "/" not in group}
+    node = literal(config | {"hydra": {"runtime": {"choices": options}}})
     ConfigStore.instance().store(RUN_CONFIG, node)
     return ["--config-name", "resume", *kept]
 

@@ -135,6 +135,14 @@ def test_a_config_that_would_run_code_is_refused(tmp_path: Path, finished_run: P
     assert_refused(run_here(lambda cfg: None, "train", "like=evil", cwd=tmp_path), "os.system", "beside like=")
 
 
+def test_options_are_not_interpolated(tmp_path: Path, finished_run: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "config.yaml").write_text((finished_run / "config.yaml").read_text())
+    (tmp_path / "odd" / "summary.json").write_text(json.dumps({"options": {"model": "${oc.env:HOME}"}}))
+    ((_, options),) = composed("like=odd", cwd=tmp_path)
+    assert options["model"] == "${oc.env:HOME}"
+
+
 @pytest.mark.parametrize("trainer", [{}, {"trainer": None}])
 def test_a_config_without_trainer(tmp_path: Path, finished_run: Path, trainer: dict[str, Any]) -> None:
     config = yaml.safe_load((finished_run / "config.yaml").read_text())

@@ -141,7 +141,8 @@ def results_page(results: list[Result], published: list[dict[str, Any]], trials:
     return "\n".join(
         [
             INTRODUCTION.format(pilots=", ".join(pilots)),
-            f"## CamVid val\n\nAll in percent; ± is the standard deviation over seeds, where there are several.\n\n{_table([head, *quality])}\n",
+            "## CamVid val\n\nAll in percent; ± is the standard deviation over seeds, where there are several.\n",
+            _table([head, *quality]) + "\n",
             f"IoU of each class:\n\n{_table([['recipe', *classes], *per_class])}\n",
             f"## Cost\n\n{_table([costs, *cost])}\n",
             "## Published\n\nCompare like with like: training split, pre-training and measured split differ.\n",

@@ -37,7 +37,8 @@ Read this page to know how well the networks segment CamVid, how that was measur
 - A final run trains on `train` (367 photos) for a fixed number of epochs. Its result is the moving average of the
   weights after the last epoch, in half precision, as stored in `weights/`. No epoch is picked.
 - Three networks with Lite0 were compared on `dev` after 6 epochs at 180x240 (mIoU of one seed each: {pilots}).
-  Their crops came from photos twice as large as those of `dev`, so these figures say little. Beyond that, learning rates, epochs and augmentation are first guesses: there was no search.
+  Their crops came from photos twice as large as those of `dev`, so these figures say little. Beyond that, learning
+  rates, epochs and augmentation are first guesses: there was no search.
 - The number of seeds is in the table of costs. With one seed, differences of one or two points mean little.
 - The whole photo is predicted at 360x480, at a single scale, without flips.
 - ms per image: forward pass of one photo, one thread.

@@ -89,7 +89,10 @@ def keep(run: Path, evaluation: Path, name: str) -> None:
     """Store in `results/` what the pages need of a run and of the evaluation of its final weights."""
     summary, measured = (json.loads(path.read_text()) for path in (run / "summary.json", evaluation))
     stored = {key: summary[key] for key in OF_RUN}
-    stored["overrides"] = [word for word in stored["overrides"] if not word.startswith("data.root=")]
+    stored["overrides"] = _portable(stored["overrides"])
+    for continuation in summary.get("continuations", []):
+        if words := _portable(continuation["words"]):  # without any, it resumed an interrupted training as it was
+            stored.setdefault("continuations", []).append({"after_epoch": continuation["after_epoch"], "words": words})
     stored["evaluation"] = {key: measured[key] for key in OF_EVALUATION}
     stored["evaluation"]["iou"] = measured["classes"]["iou"]
     path = RESULTS / name / f"seed{summary['seed']}.json"
@@ -173,7 +176,7 @@ def card(result: Result) -> str:
             [
                 f"# {name}\n",
                 f"{run['parameters'] / 1e6:.2f} M parameters, for street scenes, 11 classes, 360x480.\n",
-                f"- Trained by `python train_segmentation.py {' '.join(run['overrides'])}`, seed {run['seed']},"
+                f"- Trained by {_trained(run)}, seed {run['seed']},"
                 f" {measured['epoch']} epochs; the weights are the moving average after the last one, as float16.",
                 "- Data: CamVid, split `train`, 367 photos. Licence of the data: CC BY-NC 4.0, not for commercial use.",
                 f"- Machine: {_machine(run)}, {run['seconds'] / 3600:.1f} hours.",
@@ -221,6 +224,21 @@ def _table(rows: list[list[str]]) -> str:
     """Return a Markdown table; the first row is the header."""
     lines = [rows[0], ["---", *("--:" for _ in rows[0][1:])], *rows[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _portable(words: list[str]) -> list[str]:
+    """Return overrides without those that name a path of the machine."""
+    return [word for word in words if not word.startswith(("data.root=", "resume="))]
+
+
+def _trained(run: dict[str, Any]) -> str:
+    """Return the commands that trained a network."""
+    commands = [f"`python train_segmentation.py {' '.join(run['overrides'])}`"]
+    for continuation in run.get("continuations", []):
+        words = " ".join(continuation["words"])
+        after = continuation["after_epoch"]
+        commands.append(f"after epoch {after} `python train_segmentation.py resume=experiments/<run> {words}`")
+    return ", then ".join(commands)
 
 
 def _at(value: Any, keys: tuple[str, ...]) -> float:

@@ -85,6 +85,24 @@ def test_a_run_is_stored_without_paths_of_the_machine(stored: Path) -> None:
     assert json.loads(text) == run(3, 0.5) | {"overrides": ["seed=3"]}
 
 
+def test_a_card_says_how_a_training_was_continued(stored: Path) -> None:
+    folder = stored.parent / "continued"
+    folder.mkdir(exist_ok=True)
+    summary = run(0, 0.5)
+    measured = summary.pop("evaluation")
+    measured["classes"] = {"iou": measured.pop("iou")}
+    interrupted = {"after_epoch": 12, "epochs": 30, "words": ["resume=experiments/x", "data.root=/home/me"]}
+    longer = {"after_epoch": 30, "epochs": 90, "words": ["resume=experiments/x", "trainer.epochs=90"]}
+    (folder / "summary.json").write_text(json.dumps(summary | {"continuations": [interrupted, longer]}))
+    (folder / "val.json").write_text(json.dumps(measured))
+    results.keep(folder, folder / "val.json", "camvid_longer")
+    text = results.card(next(result for result in results.read_results() if result.experiment == "camvid_longer"))
+    assert (
+        "Trained by `python train_segmentation.py experiment=camvid_small`, then after epoch 30"
+        " `python train_segmentation.py resume=experiments/<run> trainer.epochs=90`, seed 0, 90 epochs" in text
+    )
+
+
 def test_the_pages_of_this_project_are_those_of_its_results() -> None:
     found = results.read_results()
     assert (results.DOCS / "results.md").read_text() == results.results_page(found, *results.tables())

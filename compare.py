@@ -23,6 +23,7 @@ from cli.launch import launch
 from utils.errors import UserError
 from utils.flat import listed
 from utils.paths import user_path
+from utils.text import plural
 
 log = logging.getLogger("compare")
 
@@ -79,7 +80,9 @@ def chosen_run(runs: list[Any], baseline: str) -> Any:
     for run in runs:
         if run.path.resolve() == wanted:
             return run
-    raise UserError(f"baseline={baseline}: none of the {len(runs)} runs compared; pass one, such as {runs[0].path}")
+    raise UserError(
+        f"baseline={baseline}: not among the {plural(len(runs), 'run')} compared; pass one, such as {runs[0].path}"
+    )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from cli.launch import launch
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
+from utils.text import plural
 
 if TYPE_CHECKING:
     import torch
@@ -122,13 +123,13 @@ def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
         if run.path in found
     ]
     if rows:
-        title = f"{len(rows)} runs, {known} of them measured before"
+        title = f"{plural(len(rows), 'run')}, {known} of them measured before"
         log.info("%s", table([["run", "split", "mIoU", "Dice", "pixel accuracy", "boundary IoU"], *rows], title))
     if broken:
         reasons = [f"{run.path}: {broken[run.path]}" for run in runs if run.path in broken]
         if len(broken) > 1 and len(set(broken.values())) == 1:
             reasons = list(broken.values())[:1]
-        raise PartlyFailed("\n".join([f"{len(broken)} of {len(runs)} runs could not be measured:", *reasons]))
+        raise PartlyFailed("\n".join([f"{len(broken)} of {plural(len(runs), 'run')} could not be measured:", *reasons]))
 
 
 def shared_samples(plan: Any) -> Any:

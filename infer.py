@@ -24,6 +24,7 @@ from config.nodes import build_network, prediction_options
 from utils.errors import PartlyFailed, UserError
 from utils.flat import listed
 from utils.paths import is_file, is_folder, is_there, user_path
+from utils.text import plural
 
 if TYPE_CHECKING:
     from inference.predictor import Predictor
@@ -47,7 +48,7 @@ def infer(cfg: DictConfig) -> None:
     existing = [path for photo in photos for path in photo.outputs.values() if is_there(path)]
     if cfg.skip_existing:
         photos = still_to_write(photos)
-        log.info("%d of %d images have their outputs already", total - len(photos), total)
+        log.info("outputs exist already for %d of %s", total - len(photos), plural(total, "image"))
     elif existing and not cfg.overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise UserError(
@@ -85,7 +86,7 @@ def infer(cfg: DictConfig) -> None:
         log.info("wrote %s", place)
     if broken:
         reasons = [str(error) for error in broken]
-        raise PartlyFailed("\n".join([f"{len(broken)} of {len(photos)} images could not be read:", *reasons]))
+        raise PartlyFailed("\n".join([f"{len(broken)} of {plural(len(photos), 'image')} could not be read:", *reasons]))
 
 
 def infer_video(cfg: DictConfig, formats: list[str]) -> None:
@@ -110,7 +111,7 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
         if not predictor.bands.is_rgb:
             raise UserError(
                 f"input={cfg.input}: a video has red, green and blue of 8 bits, and the network takes photos of"
-                f" {predictor.bands.channels} channels; pass such photos"
+                f" {plural(predictor.bands.channels, 'channel')}; pass such photos"
             )
         clock, shares = ImageClock(predictor), Counter[str]()
 

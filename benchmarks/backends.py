@@ -24,6 +24,7 @@ from models.enet import ENet
 from models.espnet import ESPNet
 from utils.memory import keep_freed_memory
 from utils.tables import table
+from utils.text import plural
 
 SIZE, ROUNDS = (512, 512), 15
 LABELS = Synthetic.labels
@@ -68,7 +69,12 @@ def in_onnx(model: nn.Module) -> OnnxModel:
 
 
 def main() -> None:
-    print(table(compared(), f"1 x {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads, default memory allocation"))
+    print(
+        table(
+            compared(),
+            f"1 x {SIZE[0]}x{SIZE[1]}, {plural(torch.get_num_threads(), 'thread')}, default memory allocation",
+        )
+    )
     keep_freed_memory()
     torch._dynamo.reset()
     print(table(compared(), "with keep_freed_memory, as in infer.py and the Trainer"))

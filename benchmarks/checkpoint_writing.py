@@ -17,6 +17,7 @@ from engine.checkpoint import save_checkpoint
 from engine.checkpoint_writer import CheckpointWriter
 from utils.memory import keep_freed_memory
 from utils.tables import table
+from utils.text import plural
 
 CHANNELS, LAYERS, ROUNDS = 256, 34, 9
 
@@ -56,7 +57,7 @@ def main() -> None:
         ["CheckpointWriter", f"{milliseconds(blocked)} (at most {milliseconds(max(waits))})"],
         ["CheckpointWriter / synchronous", f"{blocked / whole:.3f}"],
     ]
-    print(table(rows, f"a checkpoint, {torch.get_num_threads()} threads"))
+    print(table(rows, f"a checkpoint, {plural(torch.get_num_threads(), 'thread')}"))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from benchmarks.timing import seconds
 from models.efficientdet_seg import EfficientDetSeg
 from utils.memory import memory
 from utils.tables import table
+from utils.text import plural
 
 SHAPE, CLASSES = (2, 3, 512, 512), 21
 
@@ -37,7 +38,7 @@ def main() -> None:
     rows = [["model.checkpointing", "time of a step", "extra peak memory"]]
     rows += [[f, f"{t:.1f} s", f"{p / 2**20:.0f} MiB"] for f, (t, p) in zip(("false", "true"), found, strict=True)]
     rows += [["true / false", f"{other_time / time:.2f}", f"{other_peak / peak:.2f}"]]
-    print(table(rows, f"EfficientDet-D4, {SHAPE}, {torch.get_num_threads()} threads"))
+    print(table(rows, f"EfficientDet-D4, {SHAPE}, {plural(torch.get_num_threads(), 'thread')}"))
 
 
 if __name__ == "__main__":

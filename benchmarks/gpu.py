@@ -30,6 +30,7 @@ from engine.trainer import Trainer
 from engine.training_step import Components
 from losses.combinations import ce_iou
 from utils.tables import table
+from utils.text import plural
 
 CLASSES = 11
 LABELS = LabelSet(tuple(str(i) for i in range(CLASSES)), tuple((i, i, i) for i in range(CLASSES)))
@@ -191,7 +192,11 @@ def loop(work: Work, cache: str, budget: float) -> list[str]:
 def main() -> None:
     smoke = "--smoke" in sys.argv
     work, budget = (SMOKE, 0.1) if smoke else (WORK, 0.6)
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    name = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {plural(torch.get_num_threads(), 'thread')}"
+    )
     header = ["network", "batch", "precision", "network, images/s", "step, images/s", "loss", "metric", "peak GiB"]
     rows = [parts(each, amp, budget) for each in work for amp in ("off", "bf16")]
     print(table([header, *rows], f"forward and backward on {name}"), flush=True)

@@ -29,6 +29,7 @@ from inference.predictor import Predictor
 from models.enet import ENet
 from utils.memory import keep_freed_memory
 from utils.tables import table
+from utils.text import plural
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE, PHOTO, PHOTOS, STEPS, ROUNDS, STARTS, HUGE = (512, 512), (480, 640), 200, 60, 5, 5, 20_000
@@ -46,7 +47,7 @@ def main() -> None:
     print(
         f"{HUGE}x{HUGE} through windows of {SIZE[0]}x{SIZE[1]} to a mask and an overlay: {peak / 2**30:.2f} GiB at most"
     )
-    print(table(rows, f"ENet, {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads"))
+    print(table(rows, f"ENet, {SIZE[0]}x{SIZE[1]}, {plural(torch.get_num_threads(), 'thread')}"))
 
 
 def write_checkpoint(path: Path) -> Path:

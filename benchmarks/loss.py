@@ -22,6 +22,7 @@ from losses.combinations import ce_iou, soft_iou
 from losses.weighted_sum import WeightedSum
 from utils.memory import memory
 from utils.tables import table
+from utils.text import plural
 
 SHAPE = (4, 21, 512, 512)
 ROUNDS = 7
@@ -110,7 +111,7 @@ def compare(name: str) -> None:
                 ["ours / usual", f"{times['ours'] / times['usual']:.2f}", f"{peaks['ours'] / peaks['usual']:.2f}"],
                 ["ours, channels_last / contiguous", f"{times['ours, channels_last'] / times['ours']:.2f}", ""],
             ],
-            f"{SHAPE}, {torch.get_num_threads()} threads",
+            f"{SHAPE}, {plural(torch.get_num_threads(), 'thread')}",
         )
     )
     print(f"largest difference of the gradients: {difference:.1e} of the largest gradient\n")

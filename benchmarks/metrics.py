@@ -12,6 +12,7 @@ from benchmarks.timing import interleaved, milliseconds
 from data.labels import IGNORE_INDEX
 from engine.metrics import add_to_confusion
 from utils.tables import table
+from utils.text import plural
 
 SHAPE, CLASSES = (4, 512, 512), 19
 ROUNDS = 25
@@ -42,7 +43,7 @@ def main() -> None:
                 *([name, milliseconds(value)] for name, value in times.items()),
                 ["scikit-learn / ours", f"{times['scikit-learn'] / times['ours']:.1f}"],
             ],
-            f"{SHAPE}, {torch.get_num_threads()} threads",
+            f"{SHAPE}, {plural(torch.get_num_threads(), 'thread')}",
         )
     )
 

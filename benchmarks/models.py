@@ -18,6 +18,7 @@ from benchmarks.timing import interleaved, milliseconds
 from models.deeplabv3plus import DeepLabV3Plus
 from models.encoders import EfficientNetEncoder
 from utils.tables import table
+from utils.text import plural
 
 SIZE, CLASSES, ROUNDS = (512, 512), 19, 15
 
@@ -64,7 +65,7 @@ def main() -> None:
         times = interleaved(rivals, ROUNDS)
         ratio = f"{times['ours'] / times['theirs']:.2f}"
         rows.append([name, milliseconds(times["ours"]), milliseconds(times["theirs"]), ratio])
-    print(table(rows, f"1 x {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads"))
+    print(table(rows, f"1 x {SIZE[0]}x{SIZE[1]}, {plural(torch.get_num_threads(), 'thread')}"))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from utils.loggers import Logger, NoLogger, TensorBoard
 from utils.memory import keep_freed_memory
 from utils.run_folder import RunFolder
 from utils.tables import table
+from utils.text import plural
 
 SIZE, BATCH_SIZE = (96, 128), 8  # the size is that of conf/data/synthetic.yaml
 STEPS, WARMUP, EPOCHS = 10, 1, 20
@@ -149,7 +150,7 @@ def main() -> None:
     for name, medians in found.items():
         bare, trainer = medians["bare loop"], medians["Trainer"]
         rows.append([name, milliseconds(bare), milliseconds(trainer), f"{trainer / bare:.3f}"])
-    print(table(rows, f"{BATCH_SIZE} x {size[0]}x{size[1]}, {torch.get_num_threads()} threads"))
+    print(table(rows, f"{BATCH_SIZE} x {size[0]}x{size[1]}, {plural(torch.get_num_threads(), 'thread')}"))
 
 
 if __name__ == "__main__":

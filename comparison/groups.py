@@ -13,6 +13,7 @@ from comparison.labels import short_names
 from comparison.runs import Run, number_or_none
 from comparison.table import Row, rows_of
 from utils.errors import UserError, did_you_mean
+from utils.text import plural
 
 if TYPE_CHECKING:
     from comparison.significance import Counts, Interval
@@ -222,7 +223,7 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
     seeds = over_seeds(*values) if value is not None else None
     fewest = min(map(len, values))
     what = "seed" if list(group_by) == ["seed"] else "run"
-    few = "" if fewest >= FEWEST_RUNS else f"{fewest} {what}{'s' * (fewest != 1)}: too few to tell"
+    few = "" if fewest >= FEWEST_RUNS else f"{plural(fewest, what)}: too few to tell"
     if not metric.endswith(("mIoU", "/miou")):
         return Difference(value, seeds, few, None, "only of mIoU")
     counts = [_photos(each, metric, group_by) for each in (group, reference)]
@@ -233,7 +234,7 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
     sizes = {len(run.names) for run in (*counts[0], *counts[1])}
     note = "" if photos else "measured on different photos"
     if len(sizes) == 1 and (size := sizes.pop()) < FEWEST_PHOTOS:
-        note = f"{size} photo{'s' * (size != 1)}: too few to tell"
+        note = f"{plural(size, 'photo')}: too few to tell"
     return Difference(value, seeds, few, photos, note)
 
 

@@ -25,6 +25,7 @@ from comparison.runs import Run, number_or_none
 from comparison.table import Row, against, differing_keys, rows_of, sorted_by
 from utils.errors import UserError, did_you_mean
 from utils.tables import terminal_width
+from utils.text import plural
 from utils.value_types import TableFormat
 
 MARKS = "95 % intervals without 0 are marked: * over seeds (Welch), + over photos (paired bootstrap)"
@@ -73,7 +74,7 @@ def tables_of(
                     row[f"{metric} marks"] = each.marks
         rows = sorted_by(rows, sort) if sort is not None and _has(rows, sort) else rows
         together += rows
-        count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+        count = plural(len(runs), "run")
         heading = f"{title}: {count}" if len(by_data) > 1 else count
         texts.append(rendered(rows, form, heading, width=width, short=columns is None))
         unfinished = unfinished_note(groups) if group_by else ""
@@ -121,7 +122,7 @@ def unfinished_note(groups: Sequence[Group]) -> str:
             described.append(f"{run.name} ({run.status}{f' after epoch {epoch:g} of {epochs}' if epoch else ''})")
     if not described:
         return ""
-    them = f"{len(described)} unfinished run{'s' if len(described) > 1 else ''}: {', '.join(described)}"
+    them = f"{plural(len(described), 'unfinished run')}: {', '.join(described)}"
     return f"the means include {them}; where='status=finished' leaves {'them' if len(described) > 1 else 'it'} out"
 
 

@@ -18,6 +18,7 @@ from utils.errors import UserError, did_you_mean
 from utils.flat import flattened
 from utils.groups import CONF
 from utils.signatures import UnknownTarget, names_in, signature_of
+from utils.text import plural
 from utils.value_types import requirement, wrong_value
 
 GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "trainer", "logger")
@@ -241,8 +242,8 @@ def _check_normalization(loader: Config, channels: int, origin: Origin) -> None:
         if values is not None and (loader.get(partner) is None or len(values) != channels):
             place = origin.place(f"data.{key}")
             raise UserError(
-                f"data.{key}={shown(values)} {place}: pass data.mean and data.std with {channels} numbers each, one per"
-                " channel, for values from 0 to 1"
+                f"data.{key}={shown(values)} {place}: pass data.mean and data.std with"
+                f" {plural(channels, 'number')} each, one per channel, for values from 0 to 1"
             )
 
 

@@ -20,6 +20,7 @@ from data.bands import RGB, Bands
 from data.labels import IGNORE_INDEX
 from data.samples import SegmentationDataset, check_pixels
 from utils.errors import UserError
+from utils.text import plural
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ def try_augmentation(
     """
     names = left_out(augmentation, samples.bands)
     if names:
-        log.info("photos of %d channels are not RGB: %s left out", samples.bands.channels, ", ".join(names))
+        log.info("photos of %s are not RGB: %s left out", plural(samples.bands.channels, "channel"), ", ".join(names))
     image, mask, name = samples[0]
     known = {*range(len(samples.labels)), IGNORE_INDEX}
     for draw in range(draws):

@@ -17,6 +17,7 @@ from data import tiff
 from data.images import check_whole, decode, read_content, read_image
 from utils.checked import shown
 from utils.errors import Unreadable, UserError
+from utils.text import plural
 
 MOST_CHANNELS = 512
 """OpenCV's limit."""
@@ -63,8 +64,8 @@ class Bands(NamedTuple):
         values = _decoded(encoded, path) if tiff.read_facts(encoded) is None else _values_of_tiff(encoded, path)
         if values.shape[2] != self.channels:
             raise Unreadable(
-                f"{path}: has {values.shape[2]} channels, and {self.channels} are expected; pass photos of"
-                f" {self.channels} channels, or train with data.channels={values.shape[2]}"
+                f"{path}: has {plural(values.shape[2], 'channel')}, expected {self.channels}; pass photos of"
+                f" {plural(self.channels, 'channel')}, or train with data.channels={values.shape[2]}"
             )
         if values.dtype.kind not in "uif":
             raise Unreadable(f"{path}: its values are {values.dtype}; save it with integers or floats")

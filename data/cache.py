@@ -26,6 +26,7 @@ import tifffile
 from data.resized import ResizedSamples
 from data.samples import Sample, SegmentationDataset, View
 from utils.errors import UserError
+from utils.text import plural
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class InMemory:
             free = min(free, shutil.disk_usage(SHARED_MEMORY).free)
         room = "memory (in a container, see its --shm-size)"
         _check_room("ram", total, free, room)
-        log.info("data.cache=ram keeps %d samples in %.2f GB of memory", samples, total / 1e9)
+        log.info("data.cache=ram keeps %s in %.2f GB of memory", plural(samples, "sample"), total / 1e9)
         self.memory = SharedMemory(create=True, size=total + 4 * samples)
         weakref.finalize(self, _unlink, self.memory, os.getpid())
         if SHARED_MEMORY.is_dir():
@@ -140,8 +141,8 @@ class OnDisk:
         self._open()
         missing = int((self.marks == 0).sum())
         log.info(
-            "data.cache=disk: %d samples, %.2f GB, in %s%s",
-            *(len(samples), total / 1e9, self.folder, f"; {missing} to be added" if missing else ""),
+            "data.cache=disk: %s, %.2f GB, in %s%s",
+            *(plural(len(samples), "sample"), total / 1e9, self.folder, f"; {missing} to be added" if missing else ""),
         )
 
     def _open(self) -> None:

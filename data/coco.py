@@ -23,7 +23,7 @@ from data.samples import Sample, SegmentationDataset
 from data.voc import LABELS as VOC_LABELS
 from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable, UserError
 from utils.paths import files_below, is_file, is_folder, user_path
-from utils.text import one_line
+from utils.text import one_line, plural
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,9 @@ class COCO(SegmentationDataset):
         self._train_ids = train_ids((name for _, name in index.categories), self.labels)
         if index.left_out:
             left_out = sum(count for count, _ in index.left_out.values())
-            log.warning("%s: %d annotations are left out: %s", annotations, left_out, left_out_text(index.left_out))
+            log.warning(
+                "%s: left out %s: %s", annotations, plural(left_out, "annotation"), left_out_text(index.left_out)
+            )
         self._names, self._sizes, self._regions = index.names, index.sizes, index.regions
         found = photos_below(self.root / self._folder, index.names)
         places = sorted(found)

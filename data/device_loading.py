@@ -31,6 +31,7 @@ from data.samples import SegmentationDataset
 from data.sampling import RareClasses
 from data.workers import WatchedSamples, shared, worker_options
 from utils.errors import UserError
+from utils.text import plural
 
 
 class DeviceSamples:
@@ -55,8 +56,8 @@ class DeviceSamples:
             free, _ = torch.cuda.mem_get_info(device)
             if needed > 0.8 * free:
                 raise UserError(
-                    f"data.cache=device: {len(samples)} samples take {needed / 1e9:.2f} GB, and {device} has"
-                    f" {free / 1e9:.2f} GB free; pass data.cache=ram, or a smaller data.image_size"
+                    f"data.cache=device needs {needed / 1e9:.2f} GB for {plural(len(samples), 'sample')}, and {device}"
+                    f" has {free / 1e9:.2f} GB free; pass data.cache=ram, or a smaller data.image_size"
                 )
         images = torch.empty(len(samples), height, width, 3, dtype=torch.uint8, device=device)
         self.masks: list[Tensor] = []

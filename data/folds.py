@@ -10,6 +10,7 @@ import numpy as np
 from data.samples import SegmentationDataset, View
 from data.statistics import class_counts
 from utils.errors import UserError
+from utils.text import plural
 
 FOLD, OTHER_FOLDS = "fold", "other_folds"
 """The splits of a cross-validation: the part that validates, and the rest, which trains."""
@@ -32,7 +33,9 @@ def fold_of(
         UserError: a fold would be empty, or as `groups_of`.
     """
     if len(dataset) < folds:
-        raise UserError(f"data.folds={folds}: there are only {len(dataset)} samples; pass a smaller data.folds")
+        raise UserError(
+            f"data.folds={folds}: the split has only {plural(len(dataset), 'sample')}; pass a smaller data.folds"
+        )
     if group_by is None:
         numbers = stratified(class_counts(dataset) > 0, folds, seed)
     else:
@@ -42,7 +45,7 @@ def fold_of(
             some = ", ".join(found[:SHOWN]) + (" ..." if len(found) > SHOWN else "")
             way_out = f"data.folds={len(found)}" if len(found) > 1 else "another pattern"
             raise UserError(
-                f"data.group_by={group_by}: {len(found)} group{'s' * (len(found) > 1)} ({some}) cannot fill"
+                f"data.group_by={group_by}: {plural(len(found), 'group')} ({some}) cannot fill"
                 f" {folds} folds; pass {way_out}"
             )
         numbers = by_group(groups, folds)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from utils.errors import UnknownId
-from utils.text import one_line
+from utils.text import one_line, plural
 
 Color = tuple[int, int, int]
 """Red, green, blue; 0 to 255."""
@@ -47,9 +47,9 @@ class LabelSet:
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(one_line(name) for name in self.names))
         if len(self.names) != len(self.colors):
-            raise ValueError(f"{len(self.names)} class names but {len(self.colors)} colours")
+            raise ValueError(f"{plural(len(self.names), 'class name')} but {plural(len(self.colors), 'colour')}")
         if self.ids is not None and len(self.ids) != len(self.names):
-            raise ValueError(f"{len(self.names)} class names but {len(self.ids)} ids")
+            raise ValueError(f"{plural(len(self.names), 'class name')} but {plural(len(self.ids), 'id')}")
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"class names repeat: {', '.join(self.names)}")
         if not 1 <= len(self.names) <= IGNORE_INDEX:

@@ -20,6 +20,7 @@ from data.parts import GREY, Window, png_with_rows
 from data.quiet import quiet
 from utils.errors import UnknownId, Unreadable
 from utils.paths import read_bytes
+from utils.text import plural
 
 ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B")  # of Pillow's: pictures with one number per pixel
 COLOR_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "LA", "La", "PA")
@@ -177,7 +178,7 @@ def ids_of_colors(
     color = int(strange[0])
     raise UnknownId(
         f"{path}: the mask has the colour ({color >> 16}, {color >> 8 & 255}, {color & 255}),"
-        f" which is of no class, in {strange.size} pixels"
+        f" which is of no class, in {plural(strange.size, 'pixel')}"
         + ("; data.color_tolerance takes such colours for the nearest" if tolerance is not None else "")
     )
 

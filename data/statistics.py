@@ -15,6 +15,7 @@ from data.cache import cache_home, fingerprint
 from data.labels import IGNORE_INDEX, LabelSet
 from data.samples import SegmentationDataset
 from utils.files import atomic_write
+from utils.text import plural
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def class_fault(
         single: whether one class is enough.
     """
     there = np.flatnonzero(pixels[:, : len(labels)].sum(0))
-    masks = f"{len(pixels)} mask{'s' * (len(pixels) > 1)}"
+    masks = plural(len(pixels), "mask")
     if not there.size:
         return (
             f"the split '{split}' has no labelled pixel: nothing but 255, which is ignored, in {masks}\n"
@@ -158,5 +159,5 @@ def _about_ignored(pixels: np.ndarray, labels_file: Path | None) -> str:
     masks = int((pixels[:, IGNORE_INDEX] > 0).sum())
     if not masks or labels_file is None:
         return ""
-    where = f"{masks} mask{'s' * (masks > 1)}"
+    where = plural(masks, "mask")
     return f"; 255 (or white) occurs in {where} and is ignored: name it in {labels_file} if it is a class"

@@ -25,6 +25,7 @@ from engine.training_step import Components
 from utils.errors import Pruned
 from utils.interruption import Interrupted, StopRequest, WaitEnded
 from utils.tables import epoch_line, epoch_table
+from utils.text import plural
 
 if TYPE_CHECKING:
     from engine.trainer import Trainer
@@ -233,7 +234,7 @@ class TrainingLoop:
         patience = self.options.early_stopping
         if patience is None or self.progress.best_epoch == 0 or since < patience:
             return False
-        log.info("no better %s in %d epochs: stopped early", self.options.monitor, since)
+        log.info("no better %s in %s: stopped early", self.options.monitor, plural(since, "epoch"))
         return True
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from itertools import accumulate, combinations_with_replacement
 
 import numpy as np
 
+from utils.text import plural
+
 DIVERGED = 4.0
 """The test ends when the average of the last losses is so many times that of the start. (The lowest loss so far is no
 reference, since it is random with small batches. Ending too late costs a few steps, ending too early the result.)"""
@@ -64,7 +66,10 @@ def suggestion(rates: Sequence[float], losses: Sequence[float]) -> tuple[int | N
     steps, half = len(rates), max(round(0.15 * len(rates)), 2)
     whole = len(losses) - 2 * half  # windows that are complete
     if whole < 1:
-        return None, f"the loss diverged within {len(losses)} steps: pass a smaller min_lr={rates[0] / 100:.2g}"
+        return (
+            None,
+            f"the loss diverged within {plural(len(losses), 'step')}: pass a smaller min_lr={rates[0] / 100:.2g}",
+        )
     curve = smoothed(losses, steps)
     lowest = int(curve.argmin())
     enough = max(CLEAR * float(np.median(np.abs(np.diff(losses)))), 0.001 * curve[0])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from utils.errors import UserError
+from utils.text import plural
 
 
 class OutOfMemory(UserError):
@@ -42,8 +43,8 @@ def explain_out_of_memory(
                 )
             ways.append("model.checkpointing=true if the model has it")
         raise OutOfMemory(
-            f"out of memory on {device} with batches of {batch_size} images of {image_size[0]}x{image_size[1]};"
-            f" pass {', or '.join([*ways, 'a smaller data.image_size'])}"
+            f"out of memory on {device} with batches of {plural(batch_size, 'image')} of"
+            f" {image_size[0]}x{image_size[1]}; pass {', or '.join([*ways, 'a smaller data.image_size'])}"
         ) from error
 
 

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 import psutil
 import torch
 
+from utils.text import plural
+
 SECONDS = 0.3
 """How long the load of the machine is measured."""
 ALMOST_FREE = 0.7
@@ -87,7 +89,7 @@ def adapt_threads(last: Load) -> Load:
     before = torch.get_num_threads()
     found = _threads_for(len(_cores(psutil.cpu_count() or 1)) - others)
     if found != before:
-        log.info("other programs use %.1f cores: %d threads instead of %d", others, found, before)
+        log.info("other programs use %.1f cores: %s instead of %d", others, plural(found, "thread"), before)
         torch.set_num_threads(found)
     return now
 

@@ -15,6 +15,7 @@ from export.facts import DAMAGED, Facts
 from utils.checked import shown
 from utils.errors import UserError
 from utils.paths import is_file
+from utils.text import plural
 
 
 class OnnxModel(nn.Module):
@@ -69,7 +70,8 @@ class OnnxModel(nn.Module):
             raise UserError(f"{self.path}: ONNX Runtime cannot run it ({reason}); {DAMAGED}") from error
         if logits.ndim != 4 or logits.shape[:2] != (len(images), len(self.facts.labels)):
             raise UserError(
-                f"{self.path}: returns {logits.shape}, not logits of {len(self.facts.labels)} classes; {DAMAGED}"
+                f"{self.path}: returns {logits.shape}, not logits of"
+                f" {plural(len(self.facts.labels), 'class', 'classes')}; {DAMAGED}"
             )
         if not np.isfinite(logits).all():  # the file has no checksums
             raise UserError(f"{self.path}: returns NaN or infinite logits; {DAMAGED}")

@@ -13,6 +13,7 @@ from data.images import IMAGE_SUFFIXES
 from data.pairs import read_list
 from utils.errors import UserError
 from utils.paths import SYSTEM_FOLDERS, files_below, is_folder
+from utils.text import plural
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def described(files: Sequence[Path], before: str = "") -> str:
         reader = "; pip install pillow-heif to read them" if kind in (".heic", ".heif") else ""
         parts.append(f"{len(paths)} {kind} ({'such as ' if len(paths) > 1 else ''}{paths[0].name}{reader})")
     more = [f"{len(parts) - 8} more kinds"] if len(parts) > 9 else []
-    total = f"{len(files)} other file{'s' if len(files) > 1 else ''}"
+    total = plural(len(files), "other file")
     return f"{before}{total}: {', '.join([*(parts[:8] if more else parts), *more])}" if files else ""
 
 

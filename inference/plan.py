@@ -17,6 +17,7 @@ from inference.pipeline import BUDGET
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.paths import is_file, is_folder, is_there, user_path
+from utils.text import plural
 from utils.value_types import PictureFormat
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def without_results_beside(paths: list[Path]) -> list[Path]:
     photos = [path for path in paths if path not in written]
     if len(photos) < len(paths):
         first = next(path for path in paths if path in written)
-        log.info("skipped %d earlier results beside their photos, such as %s", len(paths) - len(photos), first.name)
+        log.info("skipped %s beside photos, such as %s", plural(len(paths) - len(photos), "earlier result"), first.name)
     return photos
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from models.encoders import Encoder
 from models.weight_files import misfits, read_weights, with_input_channels
 from utils.errors import UserError
+from utils.text import plural
 
 log = logging.getLogger(__name__)
 
@@ -110,12 +111,14 @@ def load_fitting_weights(model: nn.Module, weights: str) -> None:
     state = with_input_channels(state, own)
     fitting = {key: state[key] for key in own if key in state and not misfits({key: own[key]}, {key: state[key]})}
     if not fitting:
-        raise UserError(f"model.weights={weights}: none of its {len(state)} tensors fits {type(model).__name__}")
+        raise UserError(
+            f"model.weights={weights}: none of its {plural(len(state), 'tensor')} fits {type(model).__name__}"
+        )
     model.load_state_dict(fitting, strict=False)
     _set_statistics(model, mean, std)
     kept = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
     unused = [key for key in state if key not in fitting]
-    log.info("loaded %d of %d tensors from %s", len(fitting), len(own), weights)
+    log.info("loaded %d of %s from %s", len(fitting), plural(len(own), "tensor"), weights)
     log.info("layers that keep their initial values: %s", _layers(kept))
     log.info("layers of the file that were not used: %s", _layers(unused))
 

@@ -17,6 +17,7 @@ from runs.data_building import Splits, build_splits, image_size_of, loaders
 from runs.resuming import OpenRun, check_resumable, check_same_samples, threads_of
 from utils.errors import UserError
 from utils.paths import user_path
+from utils.text import plural
 
 if TYPE_CHECKING:
     from torch import nn
@@ -147,7 +148,10 @@ def build_loss(cfg: DictConfig, train_samples: SegmentationDataset) -> WeightedS
         weights = formula(distributed.once_per_machine(lambda: count_pixels(train_samples)))
         log.info("class weights: %s", ", ".join(f"{n} {w:.3g}" for n, w in zip(names, weights, strict=True)))
     if weights is not None and len(weights) != len(names):
-        raise UserError(f"loss.class_weights: {len(weights)} weights for {len(names)} classes: {', '.join(names)}")
+        raise UserError(
+            f"loss.class_weights: {plural(len(weights), 'weight')} for {plural(len(names), 'class', 'classes')}:"
+            f" {', '.join(names)}"
+        )
     loss = build(cfg.loss, "loss", **({} if weights is None else {"class_weights": list(weights)}))
     try_loss(loss, len(names))
     return loss
@@ -178,8 +182,9 @@ def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationD
     known, labels, channels = checkpoint["labels"]["names"], dataset.labels, len(checkpoint["normalization"]["mean"])
     if channels != dataset.bands.channels:
         raise UserError(
-            f"distill.teacher={node['teacher']}: it takes photos of {channels} channels, and the data have"
-            f" {dataset.bands.channels}; pass a teacher trained on photos of {dataset.bands.channels} channels"
+            f"distill.teacher={node['teacher']}: it takes photos of {plural(channels, 'channel')}, and the data have"
+            f" {dataset.bands.channels}; pass a teacher trained on photos of"
+            f" {plural(dataset.bands.channels, 'channel')}"
         )
     if list(known) != list(labels.names):
         raise UserError(

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from config.nodes import build, build_dataset, training_split, validation_split
 from utils.errors import UserError
+from utils.text import plural
 
 if TYPE_CHECKING:
     import torch
@@ -47,9 +48,9 @@ def build_splits(cfg: DictConfig) -> Splits:
     both = sum(file in trained_on for i in range(len(splits.validation)) for file in splits.validation.files(i)[:1])
     if both:
         log.warning(
-            "%d of the %d validation samples (data.val_split=%s) are trained on (data.train_split=%s): their scores say"
+            "the training split (data.train_split=%s) holds %d of %s (data.val_split=%s), whose scores say"
             " nothing about other photos",
-            *(both, len(splits.validation), validation, training),
+            *(training, both, plural(len(splits.validation), "validation sample"), validation),
         )
     return splits
 

@@ -15,6 +15,7 @@ from evaluation.names import is_same_place
 from utils.checked import shown
 from utils.errors import UserError
 from utils.paths import user_path
+from utils.text import plural
 from utils.trusted import check_targets, plain_copy, trusted_class
 
 log = logging.getLogger("evaluate")
@@ -116,22 +117,22 @@ def log_subset(cfg: DictConfig, node: dict[str, Any], split: str, samples: int, 
     """
     if _by_share(node, split):
         log.info(
-            "split=%s: %d photos of %s, a share chosen by their names (data.val_share=%g); split=%s measures all",
+            "split=%s: %s of %s, a share chosen by their names (data.val_share=%g); split=%s measures all",
             split,
-            in_split,
+            plural(in_split, "photo"),
             node["root"],
             node["val_share"],
             ALL,
         )
     elif split == ALL and not cfg.split:
         log.info(
-            "%s has no lists or folders for its splits, so all %d photos are measured; split=%s measures a share",
+            "%s has no lists or folders for its splits, so all photos are measured (%d); split=%s measures a share",
             node["root"],
             in_split,
             node["val_split"],
         )
     if samples < in_split and not any(word.lstrip("+").startswith("data.limit=") for word in overrides()):
-        log.info("data.limit=%d: the first %d of %d samples, as in the run", samples, samples, in_split)
+        log.info("data.limit=%d: the first %d of %s, as in the run", samples, samples, plural(in_split, "sample"))
 
 
 def _by_share(node: dict[str, Any], split: str) -> bool:
@@ -156,8 +157,8 @@ def check_channels(known: int, present: int) -> None:
     """
     if known != present:
         raise UserError(
-            f"the network takes photos of {known} channels and the data set has {present}; choose data of {known}"
-            f" channels, as those that the network was trained for"
+            f"the network takes photos of {plural(known, 'channel')} and the data set has {present}; choose data"
+            f" of {plural(known, 'channel')}, as those that the network was trained for"
         )
 
 
@@ -170,7 +171,7 @@ def check_classes(known: list[str], present: list[str]) -> None:
     if known != present:
         different = [name for name in [*known, *present] if (name in known) != (name in present)]
         raise UserError(
-            f"the network has {len(known)} classes and the data set has {len(present)}; they differ in"
-            f" {', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''};"
+            f"the network has {plural(len(known), 'class', 'classes')} and the data set has {len(present)}; they differ"
+            f" in {', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''};"
             " choose data with the classes that the network was trained for"
         )

@@ -44,6 +44,7 @@ from runs.evaluated_data import (
 )
 from utils.errors import DataFault, UserError
 from utils.paths import user_path
+from utils.text import plural
 
 log = logging.getLogger("evaluate")
 
@@ -139,7 +140,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
         different=different_parts(node, usual_node(node, own, first)),
         **options,
     )
-    title = f"{split}{where}, {count} samples, {who}{how}"
+    title = f"{split}{where}, {plural(count, 'sample')}, {who}{how}"
     amp = (first["config"].get("trainer") or {}).get("amp")
     return Measurement(list(checkpoints), node, split, dataset, count, folder, stem, title, amp, facts)
 

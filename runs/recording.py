@@ -17,6 +17,7 @@ from config.nodes import plain
 from runs.resuming import OpenRun, resume_command, threads_to_record
 from runs.session import note_training
 from utils.find_run import mark_latest
+from utils.text import plural
 from utils.trusted import read_plain
 
 if TYPE_CHECKING:
@@ -116,18 +117,23 @@ def _announce(cfg: DictConfig, run: OpenRun, training: Training) -> None:
     model, splits = training.components.model, training.splits
     log.info("run folder: %s", run.folder.path)
     log.info(
-        "%s, %s parameters, %d training and %d validation samples, %s",
+        "%s, %s parameters, %d training and %s, %s",
         type(model).__name__,
         f"{training.parameters:,}",
         len(splits.train),
-        len(splits.validation),
+        plural(len(splits.validation), "validation sample"),
         training.trainer.device,
     )
     normalization = normalization_of(model)
     if normalization != IMAGENET:
         log.info("images are normalised as the weights need: mean %s, std %s", normalization.mean, normalization.std)
     if run.checkpoint is not None:
-        log.info("resumed after epoch %d, step %d, of %d epochs", run.checkpoint["epoch"], run.step, cfg.trainer.epochs)
+        log.info(
+            "resumed after epoch %d, step %d, of %s",
+            run.checkpoint["epoch"],
+            run.step,
+            plural(cfg.trainer.epochs, "epoch"),
+        )
         before = read_plain(run.folder.path / "config.yaml").get("trainer", {}).get("epochs")
         if before not in (None, cfg.trainer.epochs):
             log.info("%s", _schedule_ahead(before, cfg.trainer.epochs, run, training))
@@ -144,8 +150,8 @@ def _schedule_ahead(before: int, epochs: int, run: OpenRun, training: Training) 
     ]
     was = f", after {last:.2g}" if isinstance(last, int | float) else ""
     return (
-        f"trainer.epochs was {before}: the schedule is computed anew over {epochs} epochs, so the learning rate goes on"
-        f" with {rates[0]:.2g}{was}, and ends with {rates[1]:.2g}"
+        f"trainer.epochs was {before}: the schedule is computed anew over {plural(epochs, 'epoch')}, so the learning"
+        f" rate goes on with {rates[0]:.2g}{was}, and ends with {rates[1]:.2g}"
     )
 
 

@@ -17,6 +17,7 @@ from utils import torchrun
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
 from utils.run_folder import RunFolder
+from utils.text import plural
 from utils.trusted import read_plain
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def open_run(cfg: DictConfig) -> OpenRun:
         checkpoint = _checkpoint_to_resume(cfg, folder)
     if checkpoint is None or not _is_finished(cfg, folder, checkpoint):
         return OpenRun(folder, checkpoint)
-    log.info("%s is finished: %d epochs. Raise trainer.epochs to train on.", folder.path, checkpoint["epoch"])
+    log.info("%s is finished: %s. Raise trainer.epochs to train on.", folder.path, plural(checkpoint["epoch"], "epoch"))
     return OpenRun(folder, checkpoint, finished=float(checkpoint["training"]["progress"]["best"]))
 
 
@@ -136,7 +137,7 @@ def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
     for split, samples in (("train", splits.train), ("validation", splits.validation)):
         was, there = recorded.get(split) or {}, fingerprint(samples)
         if was.get("samples") != there["samples"]:
-            counts = f"{there['samples']} {split} samples, and {was.get('samples')} when the run began"
+            counts = f"{plural(there['samples'], f'{split} sample')}, and {was.get('samples')} when the run began"
             raise UserError(f"{place}: {counts}; {remedy}")
         if was.get("names", there["names"]) != there["names"]:
             raise UserError(f"{place}: the {split} split has other samples than when the run began; {remedy}")
@@ -175,7 +176,9 @@ def _is_finished(cfg: DictConfig, run: RunFolder, checkpoint: dict[str, Any]) ->
     if done > cfg.trainer.epochs and in_sweep() and run.read_summary().get("resumed"):
         return True  # it was continued by itself
     if done > cfg.trainer.epochs:
-        raise UserError(f"trainer.epochs={cfg.trainer.epochs}: {run.path} has trained for {done} epochs already")
+        raise UserError(
+            f"trainer.epochs={cfg.trainer.epochs}: {run.path} has trained for {plural(done, 'epoch')} already"
+        )
     return done == cfg.trainer.epochs and run.read_summary().get("status") == "finished"
 
 

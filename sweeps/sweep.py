@@ -13,6 +13,7 @@ from sweeps.words import SWEEP_MAY_CHANGE
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
 from utils.run_folder import RunFolder
+from utils.text import plural
 from utils.trusted import read_plain
 
 REFUSED = "refused.txt"
@@ -104,13 +105,13 @@ def summary(folder: Path, complete: bool) -> str:
             reasons.setdefault(error.splitlines()[0] if error else "see its train.log", []).append(job)
     for reason, jobs in reasons.items():
         short = reason if len(reason) <= 200 else reason[:197] + "..."
-        lines.append(f"job{'s' if len(jobs) > 1 else ''} {', '.join(jobs)} failed: {short}")
+        lines.append(f"job{'s' * (len(jobs) > 1)} {', '.join(jobs)} failed: {short}")
     lines += [f"job {line}" for line in _refused(folder)]
     if complete and is_finished(folder):
         pruned = sum(status == "pruned" for status, _ in states.values())
         which = f", {pruned} of them pruned" if pruned else ""
         command = f"python compare.py {shlex.quote(f'runs={folder}')}"
-        lines.append(f"all {len(states)} finished{which}; compare them: {command}")
+        lines.append(f"{'all ' * (len(states) > 1)}{plural(len(states), 'job')} finished{which}; compare: {command}")
     else:
         word = shlex.quote(f"sweep={folder}")
         lines.append(f"run what is missing or unfinished: python train_segmentation.py --multirun {word}")

@@ -141,7 +141,7 @@ def test_crops_padding_and_a_cache(run: Path, tmp_path: Path) -> None:
 def test_photos_of_other_channels_are_refused(run: Path, tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "rgb.png")
     done = run_here(infer, "infer", f"checkpoint={run}", f"input={tmp_path / 'rgb.png'}", cwd=tmp_path)
-    assert_refused(done, "rgb.png: has 3 channels, and 5 are expected; pass photos of 5 channels")
+    assert_refused(done, "rgb.png: has 3 channels, expected 5; pass photos of 5 channels")
     done = run_here(
         evaluate,
         "evaluate",
@@ -164,9 +164,7 @@ def test_mistakes_in_training(run: Path, tmp_path: Path) -> None:
         assert not list(tmp_path.glob("experiments/*"))
 
     refused([], "0.tif: it has 5 bands", "data.channels=5 data.value_range=[low,high]")
-    refused(
-        ["data.channels=7", "data.value_range=[0,1]"], "0.tif: has 5 channels, and 7 are expected", "data.channels=5"
-    )
+    refused(["data.channels=7", "data.value_range=[0,1]"], "0.tif: has 5 channels, expected 7", "data.channels=5")
     refused(["data.channels=5"], "0.tif: its values are uint16, not bytes", "data.value_range=[low,high]")
     refused([*WORDS[:2], "data.preview_bands=[1,2,6]"], "data.preview_bands=[1, 2, 6]", "from 1 to data.channels=5")
     refused([*WORDS, "data.cache=device"], "data.cache=device", "data.cache=ram")
@@ -187,7 +185,7 @@ def test_a_folder_of_mixed_channels_is_named_file_by_file(tmp_path: Path) -> Non
     root = make_bands(tmp_path / "data", lambda index: bands(index, 4 if index % 3 == 1 else BANDS))
     words = ("data=folder", f"data.root={root}", *WORDS)
     done = run_here(train, "train", *words, *TINY, cwd=tmp_path)
-    assert_refused(done, "1.tif: has 4 channels, and 5 are expected")
+    assert_refused(done, "1.tif: has 4 channels, expected 5")
     done = run_here(check, "check_data", *words, cwd=tmp_path)
     assert done.returncode == 1
     assert all(f"{index}.tif: has 4 channels" in done.stderr for index in (1, 4)), done.stderr

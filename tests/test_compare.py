@@ -110,7 +110,7 @@ def test_mistakes(tmp_path: Path, finished_run: Path) -> None:
         (["runs=nowhere/*"], "runs=nowhere/*: there is no run"),
         (["sort=val/mio"], "did you mean 'val/miou'"),
         (["baseline=experiments/two"], "baseline=experiments/two: there is no such run\nthe newest runs are one"),
-        (["baseline=experiments"], "baseline=experiments: none of the 1 runs compared; pass one"),
+        (["baseline=experiments"], "baseline=experiments: not among the 1 run compared; pass one"),
         (["watch=true", "runs=nowhere"], "runs=nowhere: there is no such run"),
         (["group_by=optimizer.l"], "did you mean 'optimizer.lr'"),
         (["format=html"], "format=html"),

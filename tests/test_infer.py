@@ -181,7 +181,7 @@ def test_photos_that_are_none(tmp_path: Path, finished_run: Path, content: bytes
     (tmp_path / "folder").mkdir()
     path.rename(tmp_path / "folder" / "x.jpg")
     done = run(f"checkpoint={finished_run}", "input=folder", cwd=tmp_path)
-    assert done.returncode == 1 and "1 of 1 images could not be read" in done.stderr
+    assert done.returncode == 1 and "1 of 1 image could not be read" in done.stderr
     assert not (tmp_path / "m.png").exists()
 
 
@@ -231,7 +231,7 @@ def test_a_folder_goes_on_where_it_was_stopped(tmp_path: Path, finished_run: Pat
     refused = run(*words, cwd=tmp_path)
     assert refused.returncode == 2 and "(and 1 more)" in refused.stderr and "skip_existing=true" in refused.stderr
     done = run(*words, "skip_existing=true", cwd=tmp_path)
-    assert done.returncode == 0 and "2 of 3 images have their outputs already" in done.stderr
+    assert done.returncode == 0 and "outputs exist already for 2 of 3 images" in done.stderr
     assert masks[1].exists() and before == {path: path.stat().st_mtime_ns for path in before}
     assert run(*words, "skip_existing=true", cwd=tmp_path).returncode == 0  # nothing left to do
 
@@ -260,7 +260,7 @@ def test_a_pattern_is_gone_on_with(tmp_path: Path, finished_run: Path, photo: Pa
     words = [f"checkpoint={finished_run}", "input=g/*.png"]
     assert run(*words, cwd=tmp_path).returncode == 0
     again = run(*words, "skip_existing=true", cwd=tmp_path)
-    assert again.returncode == 0 and "1 of 1 images have their outputs already" in again.stderr, again.stderr
+    assert again.returncode == 0 and "outputs exist already for 1 of 1 image\n" in again.stderr, again.stderr
     assert sorted(path.name for path in (tmp_path / "g").iterdir()) == ["a.png", "a_mask.png", "a_overlay.png"]
 
 

@@ -182,7 +182,7 @@ def test_a_search_prunes_jobs_in_other_processes(tmp_path: Path) -> None:
     assert column(done.stdout, "optimizer.lr") == ["0.03", "0.03", "1e-09"]
     assert [s["last"]["epoch"] for s in summaries(sweep)] == [3, 3, 2]  # the first epoch is the warm-up
     assert (sweep / "2" / "checkpoints" / "last.pt").exists()
-    assert "Traceback" not in done.stderr and "all 3 finished, 1 of them pruned" in done.stdout
+    assert "Traceback" not in done.stderr and "all 3 jobs finished, 1 of them pruned" in done.stdout
     found = yaml.safe_load((sweep / "optimization_results.yaml").read_text())
     assert found["best_params"] == {"optimizer.lr": "0.03"}
 

@@ -29,6 +29,7 @@ from utils.files import make_writable
 from utils.flat import listed
 from utils.groups import CONF, option, options
 from utils.paths import is_there, png_path
+from utils.text import plural
 from utils.value_types import Backend, BenchmarkColumn
 
 log = logging.getLogger("benchmark")
@@ -178,7 +179,7 @@ def cases_of(cfg: DictConfig, entries: Sequence[Entry]) -> tuple[list[Case], str
         for backend in (in_onnx if network.is_onnx else listed(cfg.backends))
         for batch_size in listed(cfg.batch_size)
     ]
-    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {plural(threads, 'thread')}"
     return cases, f"{name}, amp={cfg.amp}"
 
 

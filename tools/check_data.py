@@ -24,6 +24,7 @@ from config.nodes import build_dataset, dataset_class, plain, training_split, va
 from utils.errors import DataFault, NotThere, PartlyFailed, UserError
 from utils.files import atomic_write, make_writable
 from utils.paths import user_path
+from utils.text import plural
 
 if TYPE_CHECKING:
     from data.inspection import SplitFacts
@@ -59,7 +60,7 @@ def check(cfg: DictConfig) -> None:
         panels = spread_samples(dataset, length, cfg.pictures)
         if panels:
             path = folder / f"{split.replace('/', '_')}.png"
-            draw_sheet(panels, dataset.labels, f"{split}: {len(facts[split].names)} samples", path)
+            draw_sheet(panels, dataset.labels, f"{split}: {plural(len(facts[split].names), 'sample')}", path)
             log.info("wrote %s", path)
 
     found = findings(facts, datasets, {training_split(cfg.data), validation_split(cfg.data)}) | broken
@@ -114,7 +115,7 @@ def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | Non
 
     pixels = facts.pixels[:, : len(labels)]
     if not pixels.any():
-        log.info("%s: %d samples, none with a labelled pixel", split, len(facts.names))
+        log.info("%s: %s, none with a labelled pixel", split, plural(len(facts.names), "sample"))
         return
     total = facts.pixels.sum()
     rows = [["class", "images", "pixels", "weight (enet)", "weight (median_frequency)"]]
@@ -124,7 +125,7 @@ def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | Non
     rows.append(
         ["(ignored)", str((facts.pixels[:, 255] > 0).sum()), f"{facts.pixels[:, 255].sum() / total:.3%}", "", ""]
     )
-    log.info("%s", table(rows, f"{split}, {len(facts.names)} samples"))
+    log.info("%s", table(rows, f"{split}, {plural(len(facts.names), 'sample')}"))
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (facts.mean, facts.std))
     channels = "red, green, blue" if len(facts.mean) == 3 else "each channel"
     log.info("mean of %s: %s; standard deviation: %s", channels, mean, std)

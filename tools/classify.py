@@ -20,7 +20,7 @@ from cli.launch import launch
 from utils.checked import read_json
 from utils.errors import PartlyFailed, Unreadable, UserError
 from utils.paths import is_folder, user_path
-from utils.text import cleaned, one_line
+from utils.text import cleaned, one_line, plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,7 @@ def classify(cfg: DictConfig) -> None:
     if cfg.format == "json":
         print(json.dumps(answers, indent=2, ensure_ascii=False))
     if broken:
-        raise PartlyFailed("\n".join([f"{len(broken)} of {len(paths)} images could not be read:", *broken]))
+        raise PartlyFailed("\n".join([f"{len(broken)} of {plural(len(paths), 'image')} could not be read:", *broken]))
 
 
 def central_square(image: np.ndarray, size: int) -> np.ndarray:

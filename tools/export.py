@@ -26,6 +26,7 @@ from utils.errors import PartlyFailed, UserError
 from utils.files import atomic_write, make_writable
 from utils.paths import is_file, is_folder, is_there, user_path
 from utils.run_folder import run_of
+from utils.text import plural
 
 if TYPE_CHECKING:
     from torch import nn
@@ -185,7 +186,7 @@ def quantized(plain: bytes, facts: Facts, training: ResizedSamples, count: int) 
         return (image if facts.preprocessing else facts.normalization(image.permute(0, 3, 1, 2))).contiguous().numpy()
 
     chosen = evenly_spread(len(training), count)
-    log.info("calibrating on %d training samples", len(chosen))
+    log.info("calibrating on %s", plural(len(chosen), "training sample"))
     small = dataclasses.replace(facts, quantized="int8")
     return with_texts(quantize_onnx(plain, map(inputs, chosen)), small.to_texts()), small
 
@@ -242,7 +243,7 @@ def show_cost(model: nn.Module, plain: bytes, output: Path, facts: Facts, valida
     ):
         rows.append([name, f"{score:.4f}", f"{seconds * 1000:.1f} ms", f"{size / 1e6:.2f} MB"])
     rows.append(["difference", f"{scores[1] - scores[0]:+.4f}", f"{times[1] / times[0]:.2f} x", ""])
-    log.info("%d validation samples:\n%s", len(validation), table(rows))
+    log.info("%s:\n%s", plural(len(validation), "validation sample"), table(rows))
 
 
 def miou(model: nn.Module, normalization: Any, validation: ResizedSamples) -> float:

@@ -19,6 +19,7 @@ from config.nodes import build, build_dataset, training_split
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.paths import png_path
+from utils.text import plural
 
 log = logging.getLogger("preview_augmentation")
 
@@ -38,7 +39,7 @@ def preview(cfg: DictConfig) -> None:
     dataset = build_dataset(cfg.data, training_split(cfg.data))
     samples = ResizedSamples(dataset, size, masks=True, limit=cfg.data.limit, fit=cfg.data.get("fit", "stretch"))
     if cfg.index >= len(samples):
-        raise UserError(f"index={cfg.index}: the split has {len(samples)} samples, counted from 0")
+        raise UserError(f"index={cfg.index}: the split has {plural(len(samples), 'sample')}, counted from 0")
     if isinstance(augmentation, Mixing):
         augmentation.check_labels(samples.labels)
     make_writable(path.parent)

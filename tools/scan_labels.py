@@ -23,6 +23,7 @@ from cli.launch import launch
 from utils.errors import DataFault, PartlyFailed, Unreadable, UserError
 from utils.files import atomic_write, make_writable
 from utils.paths import is_there, user_path
+from utils.text import plural
 
 log = logging.getLogger("scan_labels")
 
@@ -71,7 +72,7 @@ def scan(cfg: DictConfig) -> None:
     for value, key in ((255, "255"), ((255, 255, 255), "white")):
         if value in pixels and value not in entries:
             rows.append([key, "ignored", "", f"{pixels[value] / total:.3%}", str(images[value])])
-    log.info("%s", table(rows, f"{len(masks) - len(broken)} masks of {root / layout.masks}"))
+    log.info("%s", table(rows, f"{plural(len(masks) - len(broken), 'mask')} of {root / layout.masks}"))
     if left_out:
         share = sum(pixels[value] for value in left_out) / total
         log.info(
@@ -84,7 +85,7 @@ def scan(cfg: DictConfig) -> None:
         file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
     log.info("wrote %s; replace the names of the classes by yours", output)
     if broken:
-        raise PartlyFailed("\n".join([f"{len(broken)} of {len(masks)} masks could not be read:", *broken]))
+        raise PartlyFailed("\n".join([f"{len(broken)} of {plural(len(masks), 'mask')} could not be read:", *broken]))
 
 
 def values_in(path: Path) -> Counter[Any]:

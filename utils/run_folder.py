@@ -22,6 +22,7 @@ from utils.files import atomic_write, make_folder
 from utils.interruption import Interrupted
 from utils.paths import is_file, is_folder
 from utils.processes import is_gone, this_process
+from utils.text import plural
 
 NEW_SUMMARY = "restore it, or delete it to resume without it"
 NEW_METRICS = "fix it, or delete it to resume without the rows before"
@@ -144,7 +145,7 @@ class RunFolder:
     @staticmethod
     def _row(head: Sequence[str], cells: Sequence[str], place: str) -> dict[str, float]:
         if len(cells) != len(head):
-            raise UserError(f"{place}: {len(cells)} cells where line 1 has {len(head)}; {NEW_METRICS}")
+            raise UserError(f"{place}: {plural(len(cells), 'cell')} where line 1 has {len(head)}; {NEW_METRICS}")
         row = {}
         for column, cell in zip(head, cells, strict=True):
             try:

@@ -16,3 +16,12 @@ def cleaned(text: str) -> str:
 def one_line(text: str) -> str:
     r"""Escape control characters, and line feeds as `\n`."""
     return cleaned(text).replace("\n", r"\n")
+
+
+def plural(count: int, noun: str, several: str | None = None) -> str:
+    """Return `1 run` or `2 runs`.
+
+    Args:
+        several: the plural of a noun that takes more than an `s`.
+    """
+    return f"{count} {noun if count == 1 else several or f'{noun}s'}"

@@ -16,6 +16,8 @@ from matplotlib.font_manager import FontProperties, findSystemFonts, fontManager
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
+from utils.text import plural
+
 matplotlib.rcParams["text.parse_math"] = False  # names of files and classes may contain $
 
 log = logging.getLogger(__name__)
@@ -36,9 +38,9 @@ def drawn_class_names(names: Sequence[str]) -> list[str]:
         if missing and not _warned:
             _warned = True
             log.warning(
-                "pictures show numbers instead of %d class names, such as %s: no installed font has their characters;"
+                "pictures show numbers instead of %s, such as %s: no installed font has their characters;"
                 " install one that has, such as Noto Sans (CJK)",
-                *(len(missing), missing[0]),
+                *(plural(len(missing), "class name"), missing[0]),
             )
     return [name if font_for(name) else f"class {i}" for i, name in enumerate(names)]
 

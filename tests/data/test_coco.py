@@ -279,7 +279,7 @@ def test_what_cannot_be_used_is_left_out_with_one_warning(tmp_path: Path, caplog
     (record,) = caplog.records
     _, _, text = record.getMessage().partition("instances_train2017.json: ")
     assert text == (
-        "10 annotations are left out: 3 without an outline (such as annotation 10 of 000000000001.jpg),"
+        "left out 10 annotations: 3 without an outline (such as annotation 10 of 000000000001.jpg),"
         " 1 with fewer than 3 points (such as annotation 12 of 000000000002.jpg),"
         " 2 of photos that are not listed (such as annotation 13),"
         " 1 of categories that are not listed (such as annotation 14),"

@@ -134,7 +134,7 @@ def test_divisions_that_are_not_possible() -> None:
         fold_of(dataset, "fold", 3, 0, "_")
     with pytest.raises(UserError, match=r"group_by=x: finds nothing in the name a_1.png"):
         fold_of(dataset, "fold", 3, 0, "x")
-    with pytest.raises(UserError, match=r"folds=4: there are only 3 samples"):
+    with pytest.raises(UserError, match=r"folds=4: the split has only 3 samples"):
         fold_of(dataset, "fold", 4, 0)
 
 
@@ -233,7 +233,7 @@ def test_validation_samples_that_are_trained_on_are_reported(tmp_path: Path) -> 
     words = (*WORDS, f"data.root={root}", "data.train_split=all", "data.val_split=val")
     done = run_here(train, "train", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "samples (data.val_split=val) are trained on (data.train_split=all)" in done.stderr
+    assert "(data.val_split=val), whose scores say nothing" in done.stderr
 
 
 def test_a_mask_that_was_damaged_since_is_named(tmp_path: Path) -> None:

@@ -286,7 +286,7 @@ class TestScan:
         )
         (tmp_path / "masks" / "a.png").write_bytes(b"no")
         done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
-        assert done.returncode == 1 and "1 of 1 masks could not be read" in done.stderr
+        assert done.returncode == 1 and "1 of 1 mask could not be read" in done.stderr
 
 
 def test_a_run_on_masks_beside_images(tmp_path: Path) -> None:

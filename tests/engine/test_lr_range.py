@@ -131,7 +131,7 @@ def test_noise_alone_is_no_fall(steps: int) -> None:
     [
         (random_losses(100) + np.linspace(0, 1, 100) ** 2, ["does not fall clearly", "min_lr=1e-08"]),  # only rises
         ([3.0] * 3 + [50.0, 500.0], ["diverged within 5 steps", "min_lr=1e-08"]),
-        ([3.0], ["diverged within 1 steps", "min_lr=1e-08"]),
+        ([3.0], ["diverged within 1 step:", "min_lr=1e-08"]),
         (falling(rising_rates(1e-6, 1.0, 100), 1.0), ["still falls", "max_lr=10"]),
         (falling(rising_rates(1e-6, 1.0, 100), 0.3), ["still falls", "max_lr=10"]),
         (falling(rising_rates(1e-6, 1.0, 100), 1e-6), ["falls fastest at the smallest", "min_lr=1e-08"]),

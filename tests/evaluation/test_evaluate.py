@@ -262,7 +262,7 @@ def test_data_of_another_set_with_the_same_classes(tmp_path: Path) -> None:
     assert_refused(evaluate_here(*words, cwd=tmp_path), "21 classes", "has 81", "aeroplane, motorbike, sofa")
     done = evaluate_here(*words, "data.classes=21", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "val of coco, 1 samples" in done.stderr  # the others show none of VOC's
+    assert "val of coco, 1 sample," in done.stderr  # the others show none of VOC's
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_folder_that_is_not_the_runs_is_measured_whole_and_beside(tmp_path: Pa
         assert done.returncode == 0, done.stderr
         if words:
             root = words[0].partition("=")[2]
-            line = f"{root} has no lists or folders for its splits, so all 10 photos are measured; split=val measures"
+            line = f"{root} has no lists or folders for its splits, so all photos are measured (10); split=val measures"
             assert sum(line in said for said in done.stderr.splitlines()) == 1
             assert f"all of {root}, 10 samples" in done.stderr
     found = measured(tmp_path / "net_evaluation")

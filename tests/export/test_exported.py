@@ -138,7 +138,7 @@ def test_odd_texts_of_an_exported_file(change: dict[str, str], words: str) -> No
             lambda proto: proto.graph.initializer[0].CopyFrom(spoilt(proto.graph.initializer[0])),
             "NaN or infinite logits",
         ),
-        (lambda proto: renamed(proto, "labels", {"names": ["a"], "colors": [[0, 0, 0]]}), "not logits of 1 classes"),
+        (lambda proto: renamed(proto, "labels", {"names": ["a"], "colors": [[0, 0, 0]]}), "not logits of 1 class;"),
     ],
 )
 def test_an_onnx_file_that_gives_no_logits(tmp_path: Path, damage: Callable[[Any], object], words: str) -> None:

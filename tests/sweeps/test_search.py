@@ -90,7 +90,7 @@ def test_it_finds_the_best_and_goes_on_where_it_was_stopped(tmp_path: Path) -> N
     done = run_here(task, "train", "--multirun", f"sweep={parts}", "hydra.sweeper.n_trials=13", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert rates(parts)[:11] == drawn[:11] and len(rates(parts)) == 13
-    assert "all 13 finished" in done.stdout
+    assert "all 13 jobs finished" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_jobs_below_the_median_are_pruned(tmp_path: Path) -> None:
         if not worse:
             finished.append(rate)
     pruned = 7 - len(finished)
-    assert pruned > 0 and f"all 7 finished, {pruned} of them pruned" in done.stdout
+    assert pruned > 0 and f"all 7 jobs finished, {pruned} of them pruned" in done.stdout
     assert done.stdout.count(" pruned |") == pruned and done.stdout.count(" finished |") == len(finished)
     found = yaml.safe_load((sweep / "optimization_results.yaml").read_text())
     assert found["best_params"]["optimizer.lr"] == max(rates(sweep))

@@ -192,7 +192,7 @@ def test_absent_classes_and_images_without_labels_are_no_faults(tmp_path: Path) 
     (root / "val.txt").write_text("photo 4\n")
     words = ["data=folder", f"data.root={root}", "splits=[val]", "pictures=1"]
     done = check_here(*words, "data.val_split=train", cwd=tmp_path)
-    assert done.returncode == 0 and "val: 1 samples, none with a labelled pixel\n" in done.stderr, done.stderr
+    assert done.returncode == 0 and "val: 1 sample, none with a labelled pixel\n" in done.stderr, done.stderr
     assert check_here(*words, "output=o", cwd=tmp_path).returncode == 1  # nothing could be measured on it
     (line,) = findings(tmp_path / "o")["labels"]
     assert "'val' has no labelled pixel: nothing but 255, which is ignored, in 1 mask" in line

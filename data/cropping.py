@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 
 import albumentations as A
@@ -17,8 +18,13 @@ from data.parts import Window
 from data.samples import SegmentationDataset
 from utils.errors import UserError
 
+log = logging.getLogger(__name__)
+
 TRIES = 10
 """Positions that are tried to keep to `max_class_share`, as in MMSegmentation."""
+
+PHOTOS_LOOKED_AT = 16
+"""Photos whose sizes decide on a warning: to read the size of each would take long in a large data set."""
 
 
 class RandomCrop(Augmentation):
@@ -114,21 +120,33 @@ class RandomCrop(Augmentation):
 
     def _too_large(self, size: tuple[int, ...], scale: float, name: str = "a photo") -> str:
         needed = max(side / length for side, length in zip(self.crop_size, size, strict=True))
+        ways = ["a smaller data.crop_size", f"augmentation.scale_range {'to' if self.pad else 'from'} {needed:.2f}"]
+        if not self.pad:
+            ways.insert(0, "augmentation.pad=true")
         return (
             f"data.crop_size={list(self.crop_size)}: larger than {name} of {size[0]}x{size[1]} scaled by {scale:.2g};"
-            f" pass augmentation.pad=true, a smaller data.crop_size, or augmentation.scale_range from {needed:.2f}"
+            f" pass {', '.join(ways[:-1])}, or {ways[-1]}"
         )
 
+    def _exceeds(self, size: tuple[int, int], scale: float) -> bool:
+        """Whether the crop is larger than a photo of a size (H, W) that is scaled so."""
+        return any(round(side / scale) > length for side, length in zip(self.crop_size, size, strict=True))
+
     def check_fits(self, samples: SegmentationDataset) -> None:
-        """Check that no crop can be larger than a scaled photo, unless it would be padded.
+        """Check that no crop can be larger than a scaled photo, or, with padding, warn if all are.
 
         Raises:
             UserError: names the first photo that is too small.
         """
-        smallest = self.scale_range[0]
-        for index in range(0 if self.pad else len(samples)):
+        smallest, largest = self.scale_range
+        if self.pad:
+            some = range(min(len(samples), PHOTOS_LOOKED_AT))
+            if some and all(self._exceeds(samples.size(index), largest) for index in some):
+                log.warning("%s; every crop is padded", self._too_large(samples.size(0), largest, samples.name(0)))
+            return
+        for index in range(len(samples)):
             size = samples.size(index)
-            if any(round(side / smallest) > length for side, length in zip(self.crop_size, size, strict=True)):
+            if self._exceeds(size, smallest):
                 raise UserError(self._too_large(size, smallest, samples.name(index)))
 
 

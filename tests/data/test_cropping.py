@@ -199,10 +199,18 @@ def test_crops_of_a_data_set_that_changes_what_it_reads(root: Path) -> None:
 def test_without_padding_every_photo_must_be_large_enough(root: Path) -> None:
     samples = checked_samples(VOC(str(root), "train"), "train", None, masks=True)
     RandomCrop(crop_size=(64, 72), scale_range=(1, 2), pad=False).check_fits(samples)
-    RandomCrop(crop_size=(640, 720)).check_fits(samples)
     crop = RandomCrop(crop_size=(64, 72), scale_range=(0.5, 2), pad=False)
     with pytest.raises(UserError, match=r"crop_size=\[64, 72\]: larger than .*000000.jpg of 64x96 .* from 1\.00"):
         crop.check_fits(samples)
+
+
+def test_with_padding_a_crop_that_no_photo_fills_is_warned_of(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    samples = checked_samples(VOC(str(root), "train"), "train", None, masks=True)
+    RandomCrop(crop_size=(128, 192), scale_range=(0.5, 2)).check_fits(samples)
+    assert not caplog.messages
+    RandomCrop(crop_size=(640, 720)).check_fits(samples)  # of 64x96
+    (message,) = caplog.messages
+    assert "data.crop_size=[640, 720]: larger than " in message and "scale_range to 10.00; every crop" in message
 
 
 WORDS = ("data=voc", "augmentation=crop", "trainer.epochs=1", *TINY)

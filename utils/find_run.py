@@ -19,6 +19,8 @@ EXPERIMENTS = Path("experiments")
 LATEST = "latest"
 """Name of the link to the run or sweep that was started last. Where links cannot be made, a file with its name."""
 STAMP = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}_")
+OF_SWEEP = "_sweep"
+"""End of the name of a sweep's folder, after the `name` of its jobs."""
 TAKES_FILES = ("checkpoint", "distill.teacher")
 """Keys that also take a file, or the name of a network in `weights/`."""
 MARKS = ("config.yaml", ".hydra", "checkpoints", "summary.json", "multirun.yaml")
@@ -31,8 +33,9 @@ def find_run(given: str, key: str) -> str:
     """Return the path of a run or sweep from its path, name, or the beginning of its name.
 
     The name of a folder in experiments/ counts with and without its time: `dice` is `2026-11-28_13-35-49-000000_dice`.
-    Of several runs of the same name it is the newest, which a note on stderr says. More parts, such as the number of a
-    job, may follow.
+    Of several runs of the same name it is the newest, which a note on stderr says. `dice` is also the sweep
+    `dice_sweep`: beside a run of the same name, only `sweep=` and `resume=` leave no doubt which is meant. More parts,
+    such as the number of a job, may follow.
 
     Args:
         given: as typed.
@@ -42,6 +45,8 @@ def find_run(given: str, key: str) -> str:
         UserError: nothing matches, or the beginning of several names.
     """
     found = find_runs(given, key)
+    if key in ("resume", "sweep"):
+        found = [path for path in found if path.endswith(OF_SWEEP) == (key == "sweep")] or found
     if len(found) == 1:
         return found[0]
     if len({_without_stamp(Path(path).parts[1]) for path in found}) > 1:
@@ -80,7 +85,8 @@ def find_runs(given: str, key: str) -> list[str]:
         names = {folder: (folder.name, _without_stamp(folder.name)) for folder in _folders()}
         folders = [folder for folder in names if any(name.startswith(parts[0]) for name in names[folder])]
     found = _inside(folders, parts[1:])
-    if folders and str(folders[-1].joinpath(*parts[1:])) not in found:  # an older run is not taken instead
+    newest = {_without_stamp(folder.name): folder for folder in folders}
+    if folders and not _inside([*newest.values()], parts[1:]):  # an older run is not taken instead
         raise UserError(f"{key}={given}: there is no {Path(*parts[1:])} in {folders[-1]}")
     if not found:
         raise UserError(_nothing_found(given, key, parts[0]))
@@ -103,7 +109,7 @@ def _named(name: str) -> list[Path]:
     """Return the folders in experiments/ whose name is this one, with or without its time, or the latest."""
     if name == LATEST:
         return [folder for folder in [without_link(EXPERIMENTS / LATEST)] if is_there(folder)]
-    return [folder for folder in _folders() if name in (folder.name, _without_stamp(folder.name))]
+    return [folder for folder in _folders() if name in _names(folder)]
 
 
 def _inside(folders: list[Path], parts: Sequence[str]) -> list[str]:
@@ -123,6 +129,12 @@ def _folders() -> list[Path]:
         return []
     folders = [entry for entry in EXPERIMENTS.iterdir() if entry.is_dir() and not entry.is_symlink()]
     return sorted(folders, key=lambda folder: (STAMP.match(folder.name) is not None, folder.name))
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    """Return the names of a folder in experiments/: with and without its time, and that of the jobs of a sweep."""
+    name = _without_stamp(folder.name)
+    return folder.name, name, name.removesuffix(OF_SWEEP)
 
 
 def _without_stamp(name: str) -> str:

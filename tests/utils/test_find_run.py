@@ -159,6 +159,21 @@ def test_the_newest_of_several_with_the_same_name(experiments: Path, capsys: pyt
     assert module.find_runs("dic", "runs") == [f"experiments/{FIRST}", f"experiments/{SECOND}", again]
 
 
+def test_a_sweep_and_a_run_of_the_same_name(experiments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep, run = (f"experiments/2026-11-0{day}_10-00-00-000001_{name}" for day, name in ((5, "lr_sweep"), (6, "lr")))
+    Path(sweep, "0").mkdir(parents=True)
+    assert find_run("lr", "checkpoint") == find_run("lr_sweep", "checkpoint") == sweep
+    Path(run, "figures").mkdir(parents=True)  # as like=lr makes it
+    for key in ("checkpoint", "like", "run", "baseline"):
+        (message,) = message_of("lr", key)
+        assert message == f"{key}=lr: 2 folders match: {sweep}, {run}; pass more of the name"
+    assert find_run("lr_sweep", "like") == find_run("lr", "sweep") == sweep
+    assert find_run("lr", "resume") == find_run("2026-11-06", "like") == run  # a sweep is not resumed by resume=
+    assert find_run("lr/0", "checkpoint") == f"{sweep}/0" and find_run("lr/figures", "checkpoint") == f"{run}/figures"
+    assert module.find_runs("lr", "runs") == [sweep, run]
+    assert capsys.readouterr().err == ""
+
+
 def test_several_are_listed_in_a_line() -> None:
     with pytest.raises(UserError) as found:
         find_run("2026", "checkpoint")

@@ -14,6 +14,8 @@ from utils.value_types import TableFormat
 
 WEIGHTIEST = ("name", "job", "class", "n", "mIoU", "status", "model")
 """Columns that a narrow table keeps first, followed by the keys in which runs differ."""
+ALWAYS = {"name", "job", "class", "n", "mIoU", "status"}
+"""Of these, those that it keeps even with the same value in all rows."""
 LIGHTEST = ("data", "epoch", "Dice", "seconds", "parameters", "images/s", "MACs")
 """Columns that it keeps after those; columns with the same value in all rows come last."""
 LATEX = str.maketrans(
@@ -100,7 +102,7 @@ def _fitted(rows: Sequence[Sequence[str]], title: str, width: int | None) -> str
     same = {column for column, cells in zip(columns, zip(*rows[1:], strict=True), strict=True) if len(set(cells)) == 1}
 
     def lightness(column: str) -> tuple[bool, int]:
-        return column in same - set(WEIGHTIEST[:4]) and len(rows) > 2, places.get(column, places["a key"])
+        return column in same - ALWAYS and len(rows) > 2, places.get(column, places["a key"])
 
     kept, used = set[str](), 1  # one border
     for column in sorted(columns, key=lightness):
@@ -109,7 +111,7 @@ def _fitted(rows: Sequence[Sequence[str]], title: str, width: int | None) -> str
             used += needed[column]
     lines = [[cell for column, cell in zip(columns, row, strict=True) if column in kept] for row in rows]
     missing = ", ".join(column for column in columns if column not in kept)
-    note = f"columns that do not fit: {missing}; see them in a wider terminal, or with format=csv or report=report.html"
+    note = f"columns that do not fit: {missing}; columns=[...] chooses, format=csv and report=report.html have all"
     return f"{table(lines, title)}\n{note}" if missing else table(lines, title)
 
 

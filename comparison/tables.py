@@ -24,7 +24,7 @@ from comparison.rendering import rendered
 from comparison.runs import Run, number_or_none
 from comparison.table import Row, against, differing_keys, rows_of, sorted_by
 from utils.errors import UserError, did_you_mean
-from utils.tables import terminal_width
+from utils.tables import WITHOUT_TERMINAL, terminal_width
 from utils.text import plural
 from utils.value_types import TableFormat
 
@@ -56,6 +56,7 @@ def tables_of(
     texts: list[str] = []
     last: list[str] = []
     width, known = terminal_width(), list[str]()
+    width_of_runs = WITHOUT_TERMINAL if width is None and columns is None else width
     every = [run for runs in by_data.values() for run in runs]
     check_group_by(every, group_by)
     for title, runs in by_data.items():
@@ -76,7 +77,7 @@ def tables_of(
         together += rows
         count = plural(len(runs), "run")
         heading = f"{title}: {count}" if len(by_data) > 1 else count
-        texts.append(rendered(rows, form, heading, width=width, short=columns is None))
+        texts.append(rendered(rows, form, heading, width=width_of_runs, short=columns is None))
         unfinished = unfinished_note(groups) if group_by else ""
         if unfinished and form in ("table", "markdown"):
             texts.append(unfinished)

@@ -85,7 +85,7 @@ def summary(folder: Path, complete: bool) -> str:
     from comparison.rendering import rendered
     from comparison.runs import read_runs
     from comparison.table import differing_keys, rows_of
-    from utils.tables import terminal_width
+    from utils.tables import WITHOUT_TERMINAL, terminal_width
 
     runs, _ = read_runs([folder])
     states = _states(folder)
@@ -98,7 +98,7 @@ def summary(folder: Path, complete: bool) -> str:
             for key in hidden:
                 del row[key]
         rows = [{"job": row.pop("name"), **row} for row in rows]
-        lines.append(rendered(rows, "table", folder.name, width=terminal_width()))
+        lines.append(rendered(rows, "table", folder.name, width=terminal_width() or WITHOUT_TERMINAL))
     reasons: dict[str, list[str]] = {}
     for job, (status, error) in states.items():
         if status == "failed":

@@ -73,6 +73,24 @@ def test_a_report_is_written_beside_the_table(tmp_path: Path, finished_run: Path
     assert {entry.name for entry in tmp_path.iterdir()} == {path.name, "experiments"}
 
 
+def test_without_a_terminal_a_table_has_lines_of_usual_length(tmp_path: Path) -> None:
+    keys = [f"option_{place}" for place in range(12)]
+    for run in (1, 2):
+        make_run(tmp_path / "experiments" / f"run_{run}", run / 10, **{f"model__{key}": run for key in keys})
+    done = run_here(compare, "compare", cwd=tmp_path)
+    *lines, note = done.stdout.splitlines()
+    assert len({len(line) for line in lines}) == 1 and 140 < len(lines[0]) <= 160
+    assert [line.split()[1] for line in lines if "finished" in line] == ["run_1", "run_2"]
+    left_out = note.removeprefix("columns that do not fit: ").partition(";")[0].split(", ")
+    head = [cell.strip() for cell in lines[1].split("|")[1:-1]]
+    assert "model.option_11" in left_out and not set(head) & set(left_out)
+    assert {"name", "mIoU", "status", "model.option_0"} <= set(head)
+    done = run_here(compare, "compare", "format=csv", cwd=tmp_path)
+    assert set(next(csv.reader(done.stdout.splitlines()))) == {*head, *left_out}
+    done = run_here(compare, "compare", f"columns=[{','.join(f'model.{key}' for key in keys)}]", cwd=tmp_path)
+    assert "| model.option_11 |" in done.stdout and "do not fit" not in done.stdout
+
+
 def test_in_a_terminal_a_table_is_as_wide_as_that(tmp_path: Path) -> None:
     for name, rate in (("one", 0.1), ("two", 0.2)):
         make_run(tmp_path / "experiments" / name, optimizer__lr=rate)

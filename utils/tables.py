@@ -31,6 +31,10 @@ def _cleaned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[cleaned(cell) for cell in row] for row in rows]
 
 
+WITHOUT_TERMINAL = 160
+"""Width in characters of a table with many columns in a file or pipe."""
+
+
 def terminal_width() -> int | None:
     """Return the width of the terminal in characters; None if stdout is not a terminal."""
     return shutil.get_terminal_size((0, 0)).columns or None if sys.stdout.isatty() else None

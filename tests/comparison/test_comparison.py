@@ -184,7 +184,7 @@ def test_a_narrow_table_leaves_out_what_it_has_no_room_for(tmp_path: Path) -> No
         head = [cell.strip() for cell in drawn[1].split("|")[1:-1]]
         missing = [column for column in rows[0] if column not in head]
         assert head == [column for column in rows[0] if column in head] and head[0] == "name"
-        assert told.startswith(f"columns that do not fit: {', '.join(missing)}; see them in a wider terminal, ")
+        assert told.startswith(f"columns that do not fit: {', '.join(missing)}; columns=[...] chooses, ")
         room = width - len(drawn[0])  # a column that has none is wider than what is left
         assert all(needed[column] > room for column in missing)
         seen.add(tuple(key in head for key in keys))

@@ -6,14 +6,9 @@ temporary folder.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import logging
 import os
-import re
 import shutil
-import ssl
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,9 +18,11 @@ from tempfile import TemporaryDirectory
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from torchvision.datasets.utils import calculate_md5
 from tqdm import tqdm
 
 from utils.errors import UserError
+from utils.files import make_folder
 
 try:
     import fcntl
@@ -40,69 +37,6 @@ PAUSE = 3.0
 """Seconds between two attempts."""
 TIMEOUT = 60.0
 """Seconds for which a server may be silent."""
-
-_BROKEN = (URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def download(url: str, file: Path, md5: str) -> None:
-    """Download a URL to a file, continuing where an earlier attempt or process stopped.
-
-    Args:
-        file: not downloaded if it exists; its hash is checked all the same.
-        md5: of the whole file, in lower-case hexadecimal digits.
-
-    Raises:
-        UserError: it cannot be downloaded, there is no room for it, or it has another hash.
-    """
-    part = file.with_name(f"{file.name}.part")
-    try:
-        if file.exists():
-            if (found := _md5(file)) != md5:
-                raise UserError(f"{file}: not the file at {url} (its md5 is {found}, not {md5}); delete it")
-            return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _fetch_persistently(url, part, file)
-        if (found := _md5(part)) != md5:
-            part.unlink()
-            raise UserError(
-                f"{url}: what came is damaged (its md5 is {found}, not {md5}) and was deleted;"
-                f" try again, or put the right file at {file}"
-            )
-        part.replace(file)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read or written ({error.strerror or error})") from error
-
-
-def extract(archive: Path, folder: Path) -> None:
-    """Unpack a .tar, .tgz, .tar.gz or .zip into a folder, all or nothing of it.
-
-    Folders that exist keep what else is in them; files that exist are replaced.
-
-    Raises:
-        UserError: the archive is damaged or would write outside the folder, or the folder cannot be written.
-    """
-    if not hasattr(tarfile, "data_filter"):
-        raise UserError("unpacking safely takes Python 3.10.12, 3.11.4 or a later one")
-    log.info("extracting %s", archive)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".extracting-*"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        # Inside the folder, which may be another disk: moving must not become copying.
-        with TemporaryDirectory(prefix=".extracting-", dir=folder) as temporary:
-            if archive.suffix == ".zip":
-                shutil.unpack_archive(archive, temporary)
-            else:
-                with tarfile.open(archive) as tar:
-                    tar.extractall(temporary, filter="data")
-                    _check_end(tar)
-            _merge(Path(temporary), folder)
-    except Exception as error:  # what damaged bytes raise is not documented, and much
-        if isinstance(error, OSError) and error.errno:  # the system's own, not one that is about the content
-            raise UserError(f"{archive}: cannot be unpacked into {folder} ({error.strerror})") from error
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{archive}: a damaged archive ({reason}); delete it and try again") from error
 
 
 def fetch_archive(url: str, md5: str, folder: Path, is_there: Callable[[], bool]) -> None:
@@ -119,7 +53,8 @@ def fetch_archive(url: str, md5: str, folder: Path, is_there: Callable[[], bool]
     if is_there():
         return
     archive = folder / url.rpartition("/")[2]
-    with _alone_in(folder):
+    make_folder(folder)
+    with _locked(folder):
         if not is_there():
             download(url, archive, md5)
             extract(archive, folder)
@@ -127,122 +62,129 @@ def fetch_archive(url: str, md5: str, folder: Path, is_there: Callable[[], bool]
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Wait until no other process holds the lock of this folder, and hold it. It ends with the process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        place = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         if fcntl is not None:
-            fcntl.flock(place, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(place)
+        os.close(descriptor)
+
+
+def download(url: str, file: Path, md5: str) -> None:
+    """Download a URL to a file, continuing where an earlier attempt or process stopped.
+
+    Args:
+        file: not downloaded if it exists; its hash is checked all the same.
+        md5: of the whole file, in lower-case hexadecimal digits.
+
+    Raises:
+        UserError: it cannot be downloaded, there is no room for it, or it has another hash.
+    """
+    part = file.with_name(f"{file.name}.part")
+    try:
+        if file.exists():
+            if (found := calculate_md5(file)) != md5:
+                raise UserError(f"{file}: not the file at {url} (its md5 is {found}, not {md5}); delete it")
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _fetch_persistently(url, part, file)
+        if (found := calculate_md5(part)) != md5:
+            part.unlink()
+            raise UserError(
+                f"{url}: the download is damaged (its md5 is {found}, not {md5}) and was deleted;"
+                f" try again, or put the right file at {file}"
+            )
+        part.replace(file)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read or written ({error.strerror or error})") from error
 
 
 def _fetch_persistently(url: str, part: Path, file: Path) -> None:
-    """Download until all is there, or `ATTEMPTS` attempts in a row bring nothing new."""
+    """Download until the file is complete, or `ATTEMPTS` attempts in a row bring nothing new."""
     furthest, vain = _size(part), 0
     while True:
         try:
             return _fetch(url, part, file)
-        except _BROKEN as error:
-            there = _size(part)
+        except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
+            size = _size(part)
             # Compared with the furthest: a server without Range starts again each time, perhaps forever.
-            vain = 0 if there > furthest else vain + 1
-            furthest = max(furthest, there)
+            vain = 0 if size > furthest else vain + 1
+            furthest = max(furthest, size)
             reason = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
             if isinstance(error, HTTPError) and error.code < 500 and error.code != 429:  # it will not change its mind
                 raise UserError(f"{url} cannot be downloaded ({reason}); put the file at {file} by hand") from error
             if vain >= ATTEMPTS:
                 raise UserError(
-                    f"{url} cannot be downloaded ({reason}); {_in_words(there)} of it are here, and the same"
+                    f"{url} cannot be downloaded ({reason}); {_bytes(size)} of it are here, and the same"
                     f" command continues from there; or put the file at {file} by hand"
                 ) from error
-            log.warning("%s: %s; trying again from %s on", file.name, reason, _in_words(there))
+            log.warning("%s: %s; trying again from %s on", file.name, reason, _bytes(size))
         time.sleep(PAUSE)
 
 
 def _fetch(url: str, part: Path, file: Path) -> None:
     """Add to `part` what it lacks; start again if the server does not support Range."""
-    there = _size(part)
+    start = _size(part)
     try:
-        response = urlopen(Request(url, headers={"Range": f"bytes={there}-"} if there else {}), timeout=TIMEOUT)
+        response = urlopen(Request(url, headers={"Range": f"bytes={start}-"} if start else {}), timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
-        if there and error.code == 416:  # nothing is lacking, or `part` is something else: its hash will tell
+        if start and error.code == 416:  # `part` is complete, or something else, which its hash will show
             return
         raise
     with response:
-        start = 0
-        if response.status == 206:
-            given = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-            start = int(given[1]) if given else -1
-        if start not in (0, there):
-            part.unlink(missing_ok=True)
-            raise ConnectionError(f"the server was asked for bytes from {there} on and gave others")
-        total = None if response.length is None else start + response.length
-        free = shutil.disk_usage(part.parent).free + there - start  # what is downloaded again makes room first
-        if total is not None and total - start > free:
-            raise _no_room(file, total - start, free)
-        name = file.name
-        bar = tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, leave=False, delay=1, disable=None)
-        try:
-            with bar, part.open("ab" if start else "wb") as out:
-                # `read` would wait for all of a chunk, and lose what it has if the connection breaks.
-                while chunk := response.read1(1 << 18):
-                    out.write(chunk)
-                    bar.update(len(chunk))
-        except OSError as error:
-            if error.errno not in _FULL or total is None:
-                raise
-            raise _no_room(file, total - _size(part), shutil.disk_usage(part.parent).free) from error
+        free = shutil.disk_usage(part.parent).free
+        if response.status != 206:  # all of it: what there is will be overwritten
+            free, start = free + start, 0
+        needed = response.length
+        if needed is not None and needed > free:
+            raise UserError(
+                f"{file}: needs {_bytes(needed)} more on its disk, and {_bytes(free)} are free; make room and run the"
+                " same command again"
+            )
+        total = None if needed is None else start + needed
+        bar = tqdm(None, file.name, total, unit="B", unit_scale=True, initial=start, leave=False, delay=1, disable=None)
+        with bar, part.open("ab" if start else "wb") as out:
+            # `read` would wait for all of a chunk, and lose what it has if the connection breaks.
+            while chunk := response.read1(1 << 18):
+                out.write(chunk)
+                bar.update(len(chunk))
     if total is not None and _size(part) < total:
         raise ConnectionError("the connection broke off")
-
-
-def _no_room(file: Path, needed: int, free: int) -> UserError:
-    return UserError(
-        f"{file}: needs {_in_words(needed)} more on its disk, and {_in_words(free)} are free; make room and run the"
-        " same command again"
-    )
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _in_words(size: int) -> str:
+def _bytes(size: int) -> str:
     return tqdm.format_sizeof(size, "B")
 
 
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+def extract(archive: Path, folder: Path) -> None:
+    """Unpack an archive whose hash is known into a folder, all or nothing of it.
 
+    Folders that exist keep what else is in them; files that exist are replaced.
 
-def _check_end(tar: tarfile.TarFile) -> None:
-    """Raise an error if files are missing: `tarfile` takes a damaged header for the end."""
-    content = tar.fileobj
-    assert content is not None
-    content.seek(tar.offset + 512)  # where it is by now; the first of the blocks of zeros at the end is read
-    block = content.read(512)
-    if len(block) < 512 or any(block):
-        raise tarfile.ReadError("it breaks off amid its files")
-    while content.read(1 << 20):  # up to the checksum at the end of a .gz
-        pass
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    log.info("extracting %s", archive)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".extracting-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        # Inside the folder, which may be another disk: moving must not become copying.
+        with TemporaryDirectory(prefix=".extracting-", dir=folder) as temporary:
+            shutil.unpack_archive(archive, temporary)
+            _merge(Path(temporary), folder)
+    except OSError as error:
+        raise UserError(f"{archive}: cannot be unpacked into {folder} ({error.strerror or error})") from error
 
 
 def _merge(source: Path, target: Path) -> None:
     """Move what is in one folder into another, parts of which may be on other disks."""
-    for entry in list(source.iterdir()):
-        goal = target / entry.name
-        if entry.is_dir() and not entry.is_symlink() and goal.is_dir():
-            _merge(entry, goal)
-        else:
-            shutil.move(entry, goal)
+    shutil.copytree(source, target, symlinks=True, copy_function=shutil.move, dirs_exist_ok=True)

@@ -11,11 +11,12 @@ import shutil
 import sys
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import parent_process, resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ import tifffile
 from data.resized import ResizedSamples
 from data.samples import Sample, SegmentationDataset, View
 from utils.errors import UserError
+from utils.files import atomic_path
 from utils.text import plural
 
 log = logging.getLogger(__name__)
@@ -160,6 +162,28 @@ class OnDisk:
 def cache_home() -> Path:
     """Return the folder for files that can be made again."""
     return Path(os.environ.get("SEGMENTATION_DATA", "datasets"), ".cache")
+
+
+def kept_arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return arrays that are kept in `cache_home()`; make them if they are not there, or damaged.
+
+    Args:
+        name: of the file, without suffix, in which a hash tells all that the arrays depend on.
+    """
+    path = cache_home() / f"{name}.npz"
+    try:
+        with np.load(path) as kept:
+            return dict(kept)
+    except (OSError, ValueError, EOFError, BadZipFile):
+        pass
+    arrays = make()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+    except (OSError, UserError) as error:
+        log.info("%s cannot be kept, so the next start will take as long (%s)", path, error)
+    return arrays
 
 
 def checksum(slot: np.ndarray) -> int:

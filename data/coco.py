@@ -94,7 +94,7 @@ class COCO(SegmentationDataset):
                 "%s: left out %s: %s", annotations, plural(left_out, "annotation"), left_out_text(index.left_out)
             )
         self._names, self._sizes, self._regions = index.names, index.sizes, index.regions
-        found = photos_below(self.root / self._folder, index.names)
+        found = photos_below(self.root / self._folder, list(index.names))
         places = sorted(found)
         if classes == 21:
             painted = [train_id is not None for train_id in self._train_ids]

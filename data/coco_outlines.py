@@ -6,8 +6,8 @@ process. So everything is checked before it gets there.
 
 from __future__ import annotations
 
-import math
 import reprlib
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,8 +18,8 @@ Outline = list[list[float]] | dict[str, Any]
 """Polygons (x1, y1, x2, y2, ...) in pixels, or run lengths {"size": [height, width], "counts": ...}: numbers, or text
 as pycocotools compresses them."""
 
-FURTHEST = 1e9
-"""Pixels; points further away are moved to here, so that their differences are exact."""
+FURTHEST = 1e5
+"""Pixels; points farther away are moved to here, since pycocotools takes memory for each pixel along an edge."""
 
 
 class NothingToPaint(Exception):
@@ -58,12 +58,9 @@ def _check_polygon(polygon: Any) -> None:
         raise ValueError(f"its polygon {reprlib.repr(polygon)} is not a list of numbers")
     if len(polygon) % 2:
         raise ValueError(f"its polygon has {len(polygon)} numbers, expected pairs of x and y")
-    try:
-        strange = [value for value in polygon if not math.isfinite(value)]
-    except OverflowError:  # a whole number beyond all floats
-        raise ValueError("its polygon has a coordinate of more than 300 digits") from None
+    strange = [value for value in polygon if not abs(value) <= sys.float_info.max]
     if strange:
-        raise ValueError(f"its polygon has the coordinate {strange[0]}")
+        raise ValueError(f"its polygon has the coordinate {reprlib.repr(strange[0])}")
 
 
 def _checked_run_lengths(segmentation: dict[str, Any], height: int, width: int) -> Outline:
@@ -127,39 +124,11 @@ def paint(regions: Iterable[tuple[int, Outline]], height: int, width: int) -> np
     mask = np.zeros((height, width), np.uint8)
     for label, outline in regions:
         if isinstance(outline, list):
-            polygons = [part for part in (clipped(polygon, height, width) for polygon in outline) if part]
-            if not polygons:
-                continue
-            encoded = rle.merge(rle.frPyObjects(polygons, height, width))
+            polygons = [np.clip(np.array(polygon, float), -FURTHEST, FURTHEST) for polygon in outline]
+            encoded = rle.merge(rle.frPyObjects([polygon.tolist() for polygon in polygons], height, width))
         elif isinstance(outline["counts"], list):
             encoded = rle.frPyObjects(outline, height, width)
         else:
             encoded = outline
         mask[rle.decode(encoded).astype(bool)] = label
     return mask
-
-
-def clipped(polygon: list[float], height: int, width: int) -> list[float]:
-    """What of a polygon lies within three photos' height and width around the photo; [] if nothing.
-
-    pycocotools takes memory for each pixel along an edge, and clips to the photo itself what is left. Sutherland and
-    Hodgman 1974, "Reentrant polygon clipping".
-    """
-    xs, ys = polygon[0::2], polygon[1::2]
-    if min(xs) >= -width and max(xs) <= 2 * width and min(ys) >= -height and max(ys) <= 2 * height:
-        return polygon
-    points = np.array(polygon, float).reshape(-1, 2).clip(-FURTHEST, FURTHEST).tolist()
-    for axis, size in ((0, width), (1, height)):
-        for bound, sign in ((-size, 1), (2 * size, -1)):
-            kept = []
-            for here, there in zip(points, points[1:] + points[:1], strict=True):
-                inside = sign * (here[axis] - bound) >= 0
-                if inside:
-                    kept.append(here)
-                if inside != (sign * (there[axis] - bound) >= 0):
-                    share = (bound - here[axis]) / (there[axis] - here[axis])
-                    crossing = [a + share * (b - a) for a, b in zip(here, there, strict=True)]
-                    crossing[axis] = bound
-                    kept.append(crossing)
-            points = kept
-    return [value for point in points for value in point] if len(points) >= 3 else []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import overload
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 
-class PackedStrings(Sequence[str]):
+class PackedStrings:
     """Strings in one array of bytes.
 
     Reading an element of an ordinary list writes its reference count, and thereby copies the memory page in each
@@ -20,7 +19,7 @@ class PackedStrings(Sequence[str]):
     """
 
     def __init__(self, strings: Iterable[str]) -> None:
-        encoded = [string.encode("utf-8", "surrogateescape") for string in strings]
+        encoded = [string.encode("utf-8", "surrogatepass") for string in strings]
         self.bytes = np.frombuffer(b"".join(encoded), np.uint8)
         self.ends = np.cumsum([len(string) for string in encoded], dtype=np.int64)
 
@@ -34,17 +33,11 @@ class PackedStrings(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __iter__(self) -> Iterator[str]:
+        return (self[index] for index in range(len(self)))
 
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
+    def __getitem__(self, index: int) -> str:
+        if not 0 <= index < len(self):
             raise IndexError(f"string {index} of {len(self)}")
-        index %= len(self)
         start = self.ends[index - 1] if index else 0
-        return self.bytes[start : self.ends[index]].tobytes().decode("utf-8", "surrogateescape")
+        return self.bytes[start : self.ends[index]].tobytes().decode("utf-8", "surrogatepass")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,13 +10,10 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from data.cache import cache_home, fingerprint
+from data.cache import fingerprint, kept_arrays
 from data.labels import IGNORE_INDEX, LabelSet
 from data.samples import SegmentationDataset
-from utils.files import atomic_write
 from utils.text import plural
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -47,21 +43,8 @@ def class_counts(dataset: SegmentationDataset) -> np.ndarray:
     Raises:
         DataFault: a mask is damaged.
     """
-    path = cache_home() / f"classes-{fingerprint(dataset)}.npy"
-    try:
-        kept = np.load(path)
-        if kept.shape == (len(dataset), len(dataset.labels)):
-            return kept
-    except (OSError, ValueError, EOFError):  # not there, or damaged
-        pass
-    counts = _counted(dataset, range(len(dataset)))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as file:
-            np.save(file, counts)
-    except OSError as error:
-        log.info("the counts of the classes are not kept: %s cannot be written (%s)", path, error.strerror)
-    return counts
+    name = f"classes-{fingerprint(dataset)}"
+    return kept_arrays(name, lambda: {"counts": _counted(dataset, range(len(dataset)))})["counts"]
 
 
 def _counted(dataset: SegmentationDataset, indices: Sequence[int]) -> np.ndarray:

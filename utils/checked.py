@@ -45,8 +45,12 @@ def check_schema(kind: type[FileSchema], value: Any, place: object, remedy: str)
         raise UserError(f"{place}: {f'{key}: ' if key else ''}{wish}; {remedy}") from error
 
 
-def read_text(path: Path, remedy: str) -> str:
+def read_text(path: Path, remedy: str, largest: float = LARGEST) -> str:
     """Return the text of a file in UTF-8, with or without a byte order mark.
+
+    Args:
+        remedy: what the user can do, at the end of messages.
+        largest: how many bytes the file may have.
 
     Raises:
         UserError: it cannot be read, is too large, or is not UTF-8.
@@ -54,7 +58,7 @@ def read_text(path: Path, remedy: str) -> str:
     try:
         refuse_special(path)
         size = path.stat().st_size
-        if size > LARGEST:
+        if size > largest:
             raise UserError(f"{path}: {size / 1e6:.0f} MB is too large for such a file; {remedy}")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -63,13 +67,13 @@ def read_text(path: Path, remedy: str) -> str:
         raise UserError(f"{path}: not a text in UTF-8; {remedy}") from error
 
 
-def read_json(path: Path, remedy: str) -> Any:
-    """Return the content of a JSON file.
+def read_json(path: Path, remedy: str, largest: float = LARGEST) -> Any:
+    """Return the content of a JSON file. Arguments as `read_text`.
 
     Raises:
         UserError: it cannot be read, or a line is not valid JSON.
     """
-    text = read_text(path, remedy)
+    text = read_text(path, remedy, largest)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
-from data.coco_outlines import NothingToPaint, area, checked_outline, clipped, paint, unpacked_counts
+from data.coco_outlines import NothingToPaint, area, checked_outline, paint, unpacked_counts
 from tests.data.layouts import run_lengths
 
 HEIGHT, WIDTH = 64, 80
@@ -85,7 +85,7 @@ ALL = HEIGHT * WIDTH
         ([[10, 10, 40, math.nan, 40, 30]], "the coordinate nan"),
         ([[10, 10, 40, 10, 40, math.inf]], "the coordinate inf"),
         ([[-math.inf, 10, 40, 10, 40, 30]], "the coordinate -inf"),
-        ([[10, 10, 40, 10**400, 40, 30]], "300 digits"),
+        ([[10, 10, 40, 10**400, 40, 30]], "the coordinate 1000000"),
         ([[10, 10, 40, 10, 40, 30, 10]], "7 numbers"),
         ([[math.nan, 1, 2, 3]], "the coordinate nan"),
         ([["10", 10, 40, 10, 40, 30]], "not a list of numbers"),
@@ -131,9 +131,6 @@ def test_far_points_are_clipped_without_a_change_within_the_photo() -> None:
     for _ in range(60):
         points = rng.uniform(-400, 400, (rng.integers(3, 8), 2))
         points[0] = rng.uniform(0, 64, 2)  # one within the photo
-        part = clipped(points.ravel().tolist(), HEIGHT, WIDTH)
-        if part:
-            assert min(part) >= -WIDTH and max(part) <= 2 * WIDTH
         # Shifted, so that all of it lies on the canvas.
         whole = rle.decode(rle.merge(rle.frPyObjects([(points + 400).ravel().tolist()], 800, 800)))
         at = slice(400, 400 + HEIGHT), slice(400, 400 + WIDTH)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GroupKFold
 
-from data import statistics as module
+from data import cache
 from data.camvid import CamVid
 from data.folds import by_group, fold_of, groups_of, stratified
 from data.labels import LabelSet
@@ -146,12 +146,12 @@ def test_classes_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(class_counts(VOC(str(tmp_path / "voc"), "train")), known)
     monkeypatch.undo()
     monkeypatch.setenv("SEGMENTATION_DATA", str(tmp_path))
-    (kept,) = (tmp_path / ".cache").glob("classes-*.npy")
+    (kept,) = (tmp_path / ".cache").glob("classes-*.npz")
     kept.write_bytes(kept.read_bytes()[:50])  # damaged
     np.testing.assert_array_equal(class_counts(dataset), known)
     np.testing.assert_array_equal(class_counts(View(dataset, [2, 0])), known[[2, 0]])
     kept.unlink()
-    monkeypatch.setattr(module, "cache_home", lambda: tmp_path / "voc" / "VOCdevkit" / "VOC2012" / "nowhere.txt" / "x")
+    monkeypatch.setattr(cache, "cache_home", lambda: tmp_path / "voc" / "VOCdevkit" / "VOC2012" / "nowhere.txt" / "x")
     (tmp_path / "voc" / "VOCdevkit" / "VOC2012" / "nowhere.txt").touch()
     np.testing.assert_array_equal(class_counts(dataset), known)  # counted, though not kept
 

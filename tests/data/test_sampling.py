@@ -129,4 +129,4 @@ def test_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("data=voc", f"data.root={make_voc(tmp_path / 'voc')}", "data.sampling=rare_class", "trainer.epochs=1")
     done = run_here(train, "train", *words, *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(runs_in(tmp_path)) == 1 and list((tmp_path / ".cache").glob("classes-*.npy"))
+    assert len(runs_in(tmp_path)) == 1 and list((tmp_path / ".cache").glob("classes-*.npz"))

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-from PIL import Image
 
 from data.cityscapes_labels import CLASSES, LABELS, MISC
-from utils.errors import SizeMismatch, UnknownId, Unreadable
-from utils.paths import read_bytes
+from data.masks import read_mask
+from utils.errors import SizeMismatch, UnknownId
+from utils.paths import is_there
 
 AVERAGE_SIZE = {
     "person": 3462.4756337644,
@@ -74,11 +73,11 @@ class CityscapesScores:
             UnknownId: they name an instance of a label that has none.
         """
         path = self._instances(index)
-        ids = read_instance_ids(path)
         self._samples += 1
-        if ids is None:
+        if not is_there(path):
             self._missing += 1
             return
+        ids = read_mask(path)
         if ids.shape != prediction.shape:
             raise SizeMismatch(
                 f"{path}: the instance ids are {ids.shape[1]}x{ids.shape[0]},"
@@ -119,31 +118,10 @@ class CityscapesScores:
         return {**results, **means, **things, **groups}
 
 
-def read_instance_ids(path: str) -> np.ndarray | None:
-    """The ids of `*_instanceIds.png` as integers (H, W), or None if there is no such file.
-
-    An id is label id * 1000 + number for an instance, and only the label id for a region without instances.
-
-    Raises:
-        Unreadable: the file is empty, truncated, or a colour picture.
-    """
-    try:
-        with Image.open(io.BytesIO(read_bytes(path))) as picture:
-            ids = np.asarray(picture)
-    except FileNotFoundError:
-        return None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise Unreadable(
-            f"{path}: the instance ids cannot be read ({getattr(error, 'strerror', None) or error})"
-        ) from error
-    if ids.ndim != 2:
-        raise Unreadable(f"{path}: the instance ids have {ids.shape[2]} channels; expected one channel of 16 bits")
-    return ids
-
-
 def _predicted_on_instances(ids: np.ndarray, prediction: np.ndarray, path: str) -> Iterator[tuple[int, np.ndarray]]:
     """Train id and counts int64 (20,) of what was predicted, for each instance of a class.
 
+    An id is label id * 1000 + number for an instance, and only the label id for a region without instances.
     Regions whose objects are not distinguished, "groups", have ids below 1000. They are no instances and count only in
     the confusion matrix.
     """

@@ -62,40 +62,36 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a file to write, and rename it to `path` when all of it is on disk. Readers never see half a file.
 
     Raises:
+        UserError: as `atomic_path`.
+    """
+    # By rank, so that a process that was killed leaves no file that the next one does not replace.
+    with atomic_path(path, torchrun.rank()) as temporary, temporary.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def atomic_path(path: Path, number: int | None = None) -> Iterator[Path]:
+    """Yield a temporary path to write to, and rename its file to `path` when it is complete.
+
+    Unlike `atomic_write` it does not wait for the disk, so that a power failure may lose the file.
+
+    Args:
+        number: part of the temporary name; None is the id of this process.
+
+    Raises:
         UserError: the disk is full, the folder is gone ...; a file that was at `path` is kept.
     """
-    temporary = _temporary(path, torchrun.rank())  # several processes may write it
+    temporary = _temporary(path, os.getpid() if number is None else number)
     try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.replace(path)
     except OSError as error:
         if not path.parent.is_dir():
             raise UserError(f"{path.parent} is gone: it was moved or deleted while it was being written to") from error
         kept = "; the one before is kept" if path.exists() else ""
-        raise UserError(f"{path}: cannot be written ({error.strerror}){kept}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to, and rename its file to `path` when it is complete.
-
-    Unlike `atomic_write` it does not wait for the disk, so that a power failure may lose the file.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    temporary = _temporary(path, os.getpid())
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}){kept}") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -78,8 +78,8 @@ def is_there(path: str | Path) -> bool:
     return _mode(path, _shortened(str(path))) is not None
 
 
-def refuse_special(path: str | Path) -> None:
-    """Refuse named pipes, sockets and devices, because opening them may block.
+def refuse_special(path: str | Path) -> int:
+    """Return the mode of a file or folder; refuse named pipes, sockets and devices, because opening them may block.
 
     Raises:
         OSError: it is one, or cannot be accessed; `strerror` is the reason.
@@ -87,10 +87,11 @@ def refuse_special(path: str | Path) -> None:
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - Path is too slow for 100,000 files
     except ValueError as error:
-        raise OSError(errno.EINVAL, str(error), str(path)) from error
+        raise OSError(errno.EINVAL, f"not a path ({error})", str(path)) from error
     special = SPECIAL.get(stat.S_IFMT(mode))
     if special:
         raise OSError(errno.EINVAL, f"it is {special}, not a file", str(path))
+    return mode
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -138,18 +139,12 @@ def files_below(folder: str | Path) -> list[str]:
 def _mode(path: str | Path, name: str) -> int | None:
     """Return the mode of a file or folder; None if there is nothing."""
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - as above
+        return refuse_special(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         hint = "; use a shorter one" if error.errno == errno.ENAMETOOLONG else ""
         raise UserError(f"{name}: {error.strerror}{hint}") from error
-    except ValueError as error:
-        raise UserError(f"{name}: not a path ({error})") from error
-    special = SPECIAL.get(stat.S_IFMT(mode))
-    if special:
-        raise UserError(f"{name}: it is {special}; pass a file or a folder")
-    return mode
 
 
 def _shortened(text: str) -> str:

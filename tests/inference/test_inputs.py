@@ -97,5 +97,5 @@ def test_pipes_are_refused(tmp_path: Path) -> None:
     for given in (tmp_path / "a.jpg", tmp_path / "list.txt"):
         if given.suffix == ".txt":
             os.mkfifo(given)
-        with pytest.raises(UserError, match="it is a named pipe; pass a file or a folder"):
+        with pytest.raises(UserError, match="it is a named pipe, not a file"):
             plan_photos(str(given), None, ["mask"])

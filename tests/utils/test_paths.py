@@ -52,7 +52,7 @@ def test_a_user_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         pytest.param("李" * 90 + "/a.jpg", "File name too long", id="270 bytes"),
         ("a\0b", r"a\\x00b: not a path \(embedded null byte\)"),
         ("loop/a", "Too many levels of symbolic links"),
-        ("pipe", "it is a named pipe; pass a file or a folder"),
+        ("pipe", "it is a named pipe, not a file"),
         ("link to pipe", "it is a named pipe"),
         ("/dev/null", "it is a device"),
         ("socket", "it is a socket"),

@@ -33,37 +33,21 @@ class Logger(Protocol):
             config: the resolved config in plain containers.
             options: the chosen option of each group.
         """
-        ...
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log values by name after an optimiser step. The first name tells kinds of values apart."""
-        ...
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """Log a picture, uint8 (H, W, 3) RGB, after an optimiser step."""
-        ...
 
     def close(self, status: str) -> None:
         """End the run and write what is pending; `status` is `finished`, `pruned`, `failed` or `interrupted`."""
-        ...
 
 
-class NoLogger:
+class NoLogger(Logger):
     """A logger that does nothing."""
 
     pictures = False
 
     def __init__(self, folder: str = "", first_step: int = 0) -> None:
-        pass
-
-    def begin(self, name: str, notes: str | None, config: dict[str, Any], options: Mapping[str, str | None]) -> None:
-        pass
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        pass
-
-    def picture(self, name: str, image: np.ndarray, step: int) -> None:
-        pass
-
-    def close(self, status: str) -> None:
         pass

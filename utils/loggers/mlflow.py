@@ -115,7 +115,9 @@ class MLflow:
 
             for name in ("mlflow", "alembic"):  # which log every table of a new database
                 logging.getLogger(name).setLevel(logging.WARNING)
-            _make_folder_of(self._tracking_uri)
+            database = _database(self._tracking_uri)
+            if database is not None:
+                database.parent.mkdir(parents=True, exist_ok=True)
             client = MlflowClient(tracking_uri=self._tracking_uri)
             if self._service.run_id is not None and not self._resume(client, self._service.run_id):
                 self._service.forget()
@@ -143,7 +145,8 @@ class MLflow:
 
         experiment = client.get_experiment_by_name(self._experiment_name)
         if experiment is None:
-            artifacts = _artifacts_of(self._tracking_uri)
+            database = _database(self._tracking_uri)  # pictures go beside a local one; None leaves it to the server
+            artifacts = (database.parent / "mlflow_artifacts").absolute().as_uri() if database else None
             experiment_id = client.create_experiment(self._experiment_name, artifact_location=artifacts)
         else:
             experiment_id = experiment.experiment_id
@@ -163,15 +166,3 @@ def _key(name: str) -> str:
 def _database(tracking_uri: str) -> Path | None:
     """Return the file of a local database."""
     return Path(tracking_uri.removeprefix("sqlite:///")) if tracking_uri.startswith("sqlite:///") else None
-
-
-def _make_folder_of(tracking_uri: str) -> None:
-    database = _database(tracking_uri)
-    if database is not None:
-        database.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _artifacts_of(tracking_uri: str) -> str | None:
-    """Return the place for pictures beside a local database; None leaves it to the server."""
-    database = _database(tracking_uri)
-    return None if database is None else (database.parent / "mlflow_artifacts").absolute().as_uri()

@@ -70,23 +70,16 @@ class Service:
         try:
             send()
         except Exception as error:  # a client of a service may raise anything
-            self._warn(error)
+            if not self._warned:
+                reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
+                log.warning(
+                    "%s failed: %s\nthe training continues without it; metrics.csv has all numbers", self._name, reason
+                )
+            self._warned = True
             self._again = time.monotonic() + PAUSE
             return False
         self._again = 0.0
         return True
-
-    def _warn(self, error: Exception) -> None:
-        """Warn once that the service has failed."""
-        reason = next(iter(str(error).splitlines()), "")
-        if not self._warned:
-            log.warning(
-                "%s failed: %s: %.200s\nthe training continues without it; metrics.csv has all numbers",
-                self._name,
-                type(error).__name__,
-                reason,
-            )
-        self._warned = True
 
     def forget(self) -> None:
         """Start a new run there, because the service has deleted this one."""

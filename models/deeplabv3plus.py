@@ -18,10 +18,10 @@ from models.layers import (
     check_num_classes,
     check_share,
     conv_norm_act,
-    in_layout_of,
     resize,
     separable_norm_act,
 )
+from models.memory_layout import in_layout_of
 
 WIDTH, FINE = 256, 48  # channels of pyramid and decoder, and of the projected low-level features
 RATES = (6, 12, 18)  # at output stride 16

@@ -16,6 +16,7 @@ from efficientnet_pytorch import EfficientNet
 from efficientnet_pytorch.utils import round_repeats, url_map, url_map_advprop
 from torch import Tensor, nn
 
+from models.depthwise import DilatedDepthwise
 from models.efficientnet_lite import MEAN as LITE_MEAN
 from models.efficientnet_lite import SCALES, efficientnet_lite, packaged_weights
 from models.efficientnet_lite import STD as LITE_STD
@@ -231,18 +232,21 @@ def _replace_layers(module: nn.Module) -> None:
     """
     for name, child in module.named_children():
         if isinstance(child, nn.Conv2d):
-            kind = nn.Conv2d if child.stride[0] == 1 else SameConv2d
-            size, dilation = child.kernel_size[0], child.dilation[0]
-            conv = kind(
-                child.in_channels,
-                child.out_channels,
-                size,
-                stride=child.stride[0],
-                padding=dilation * (size // 2) if kind is nn.Conv2d else 0,
-                dilation=dilation,
-                groups=child.groups,
-                bias=child.bias is not None,
-            )
+            channels, size, dilation = child.in_channels, child.kernel_size[0], child.dilation[0]
+            has_bias, stays = child.bias is not None, child.stride[0] == 1
+            if stays and dilation > 1 and child.groups == channels:
+                conv: nn.Conv2d = DilatedDepthwise(channels, size, dilation, has_bias)
+            else:
+                conv = (nn.Conv2d if stays else SameConv2d)(
+                    channels,
+                    child.out_channels,
+                    size,
+                    stride=child.stride[0],
+                    padding=dilation * (size // 2) if stays else 0,
+                    dilation=dilation,
+                    groups=child.groups,
+                    bias=has_bias,
+                )
             setattr(module, name, conv)
         elif isinstance(child, nn.BatchNorm2d):
             setattr(module, name, BatchNorm(child.num_features, child.eps, child.momentum))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.depthwise import DilatedDepthwise
 from models.layers import (
     BatchNorm,
     auxiliary_head,
@@ -69,8 +70,7 @@ class FeatureFusion(nn.Module):
 
     def __init__(self, fine: int, deep: int, out_channels: int) -> None:
         super().__init__()
-        depthwise = nn.Conv2d(deep, deep, 3, padding=4, dilation=4, groups=deep, bias=False)
-        self.depthwise = nn.Sequential(depthwise, BatchNorm(deep), nn.ReLU(inplace=True))
+        self.depthwise = nn.Sequential(DilatedDepthwise(deep, 3, dilation=4), BatchNorm(deep), nn.ReLU(inplace=True))
         self.deep = nn.Sequential(nn.Conv2d(deep, out_channels, 1), BatchNorm(out_channels))
         self.fine = nn.Sequential(nn.Conv2d(fine, out_channels, 1), BatchNorm(out_channels))
         self.activation = nn.ReLU(inplace=True)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from models.depthwise import DilatedDepthwise
+from models.memory_layout import in_layout_of, is_channels_last, with_gradient_in_its_layout
 from utils.value_types import SMALLEST_SIDE
 
 
@@ -79,17 +81,18 @@ def conv_norm_act(
     )
 
 
-def separable_conv(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Depthwise 3x3 and pointwise convolution without biases: (N, C, H, W) -> (N, C', ceil(H / stride), ...)."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, in_channels, 3, stride, dilation, dilation, groups=in_channels, bias=False),
-        nn.Conv2d(in_channels, out_channels, 1, bias=False),
-    )
+def separable_conv(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
+    """Depthwise 3x3 and pointwise convolution without biases: (N, C, H, W) -> (N, C', H, W)."""
+    if dilation > 1:
+        depthwise: nn.Conv2d = DilatedDepthwise(in_channels, 3, dilation)
+    else:
+        depthwise = nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False)
+    return nn.Sequential(depthwise, nn.Conv2d(in_channels, out_channels, 1, bias=False))
 
 
-def separable_norm_act(in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+def separable_norm_act(in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
     """Separable 3x3 convolution, batch norm, ReLU."""
-    conv = separable_conv(in_channels, out_channels, stride, dilation)
+    conv = separable_conv(in_channels, out_channels, dilation)
     return nn.Sequential(conv, BatchNorm(out_channels), nn.ReLU(inplace=True))
 
 
@@ -114,22 +117,8 @@ def check_interpolation(interpolation: str) -> None:
 def resize(x: Tensor, like: Tensor, interpolation: Interpolation = "bilinear") -> Tensor:
     """Interpolate (N, C, h, w) to the height, width and memory layout of the tensor `like`."""
     corners = False if interpolation == "bilinear" else None
-    return in_layout_of(like, F.interpolate(x, size=like.shape[-2:], mode=interpolation, align_corners=corners))
-
-
-def in_layout_of(like: Tensor, x: Tensor) -> Tensor:
-    """Copy to channels_last if `like` is, and `x` is not.
-
-    `torch.cat` of maps of different layouts is contiguous, and would have to be converted as a whole.
-    """
-    return x.contiguous(memory_format=torch.channels_last) if is_channels_last(like) else x
-
-
-def is_channels_last(x: Tensor) -> bool:
-    """Whether (N, C, H, W) is stored pixel by pixel. False while exporting, where sizes are unknown."""
-    if torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
-        return False
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    resized = F.interpolate(x, size=like.shape[-2:], mode=interpolation, align_corners=corners)
+    return with_gradient_in_its_layout(in_layout_of(like, resized))
 
 
 def pool_to_bins(x: Tensor, bins: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import Doubling, MaxPool, MaxUnpool, PReLU, pad_to_even, pool_to_bins
+from models.layers import Doubling, MaxPool, MaxUnpool, PReLU, pad_to_even, pool_to_bins, resize
 from models.same_padding import SameConv2d
 
 SIZES = pytest.mark.parametrize("size", [(8, 8), (7, 9), (6, 11), (1, 1), (33, 2)], ids=lambda s: f"{s[0]}x{s[1]}")
@@ -157,3 +157,20 @@ def test_pooling_to_bins(size: tuple[int, int], bins: int, monkeypatch: pytest.M
     assert torch.equal(pool_to_bins(x, bins), F.adaptive_avg_pool2d(x, bins))
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
     torch.testing.assert_close(pool_to_bins(x, bins), F.adaptive_avg_pool2d(x, bins))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_resizing_keeps_the_layout_of_maps_and_gradients(layout: torch.memory_format) -> None:
+    """Whatever the layout of the gradient that the loss returns."""
+    x = torch.randn(2, 3, 4, 5).contiguous(memory_format=layout).requires_grad_()
+    like = torch.empty(2, 3, 16, 15).contiguous(memory_format=layout)
+    found, gradient = resize(x, like), torch.randn(2, 3, 16, 15)
+    found.backward(gradient)
+    given = x.detach().clone().contiguous().requires_grad_()
+    expected = F.interpolate(given, size=(16, 15), mode="bilinear", align_corners=False)
+    expected.backward(gradient)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(x.grad, given.grad)
+    assert x.grad is not None
+    assert found.is_contiguous(memory_format=layout)
+    assert x.grad.is_contiguous(memory_format=layout)

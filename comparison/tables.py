@@ -65,6 +65,9 @@ def tables_of(
         groups = groups_of(runs, keys, group_by) if group_by else _single(runs, keys)
         known += [name for row in rows for name in row]
         metric = metric_of(sort, columns)
+        if group_by and form in ("csv", "json"):
+            for row, group in zip(rows, groups, strict=True):
+                row["unfinished"] = ", ".join(unfinished_in(group))
         reference = reference_of(groups, metric, baseline) if group_by or baseline in runs else None
         found: list[Difference | None] = []
         if reference is not None and len(groups) > 1:
@@ -102,7 +105,9 @@ def tables_of(
                 rendered(fold_rows(groups), form, "IoU: mean over folds, and pooled", width=width),
                 *missing_folds(groups),
             ]
-        if baseline is not None and baseline in runs:
+        if (
+            baseline is not None and baseline in runs and form not in ("csv", "json")
+        ):  # which readers take for one table
             by_class = against(baseline, runs, short_names(runs, keys))
             title = "IoU of the baseline, and differences to it"
             last = [rendered(by_class, form, title, signed=True, width=width)]
@@ -115,16 +120,21 @@ def tables_of(
 
 def unfinished_note(groups: Sequence[Group]) -> str:
     """Return a line that names the unfinished runs whose scores count in groups; '' if all finished."""
-    counted = [run for group in groups for run in group.runs if number_or_none(run.best("val/miou")) is not None]
-    described = []
-    for run in counted:
-        if run.status != "finished":
-            epoch, epochs = number_or_none(run.row("last").get("epoch")), run.config.get("trainer.epochs")
-            described.append(f"{run.name} ({run.status}{f' after epoch {epoch:g} of {epochs}' if epoch else ''})")
+    described = [text for group in groups for text in unfinished_in(group)]
     if not described:
         return ""
     them = f"{plural(len(described), 'unfinished run')}: {', '.join(described)}"
     return f"the means include {them}; where='status=finished' leaves {'them' if len(described) > 1 else 'it'} out"
+
+
+def unfinished_in(group: Group) -> list[str]:
+    """Return name, status and last epoch of each unfinished run whose score counts in the mean of a group."""
+    described = []
+    for run in group.runs:
+        if run.status != "finished" and number_or_none(run.best("val/miou")) is not None:
+            epoch, epochs = number_or_none(run.row("last").get("epoch")), run.config.get("trainer.epochs")
+            described.append(f"{run.name} ({run.status}{f' after epoch {epoch:g} of {epochs}' if epoch else ''})")
+    return described
 
 
 def metric_of(sort: str | None, columns: Sequence[str] | None) -> str:

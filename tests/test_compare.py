@@ -117,7 +117,10 @@ def test_a_sweep_by_its_name_stands_for_its_runs_and_as_baseline_for_the_best(tm
     make_run(tmp_path / "experiments" / "2026-11-04_10-00-00-000001_other", 0.9)
     done = run_here(compare, "compare", "runs=rates", "baseline=rates", "format=csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader(done.stdout.partition("\n\n")[0].splitlines()))
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert [row["name"] for row in rows] == [
+        f"{sweep.name}/{job}" for job in range(3)
+    ]  # one table, which readers expect
     assert [float(row["difference in mIoU"]) for row in rows] == pytest.approx([-0.2, 0, -0.1])
     assert "baseline=experiments/" in done.stderr and "_sweep/1 is the best of its 3 runs" in done.stderr
 

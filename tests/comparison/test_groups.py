@@ -127,6 +127,13 @@ def test_unfinished_runs_in_a_mean_are_named(runs: list[Run]) -> None:
     assert f"\n% {note}\n" in "\n" + table(runs, "latex", group_by=["seed"])
     (line,) = gathered(runs, [], "", group_by=["seed"])[0]["unfinished"]  # the best run first
     assert line.startswith("the means include 2 unfinished runs: 0.2-1 (failed), 0.1-0 (interrupted after epoch 1 ")
+    for columns in (None, ["mIoU"]):
+        rows = json.loads(table(runs, "json", group_by=["seed"], columns=columns))
+        expected = ["0.1-0 (interrupted after epoch 1 of 2)", "0.2-1 (failed)"]
+        assert [row["unfinished"] for row in rows] == expected
+        lines = csv.DictReader(io.StringIO(table(runs, "csv", group_by=["seed"], columns=columns)))
+        assert [line["unfinished"] for line in lines] == expected
+    assert [row["unfinished"] for row in json.loads(table(runs[1:4], "json", group_by=["seed"]))] == ["", ""]
     assert "unfinished" not in table(runs) and gathered(runs, [], "")[0]["unfinished"] == []
 
 

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -125,8 +126,9 @@ _started: list[subprocess.Popen] = []
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind() -> Iterator[None]:
-    """Kill what a failed test has left running."""
-    yield
+    """Kill what a failed test has left running, and restore the environment, which decides what may be forked."""
+    with mock.patch.dict(os.environ):
+        yield
     while _started:
         process = _started.pop()
         if process.poll() is None:

@@ -46,7 +46,6 @@ def run_here(
     root, here, given = logging.getLogger(), Path.cwd(), sys.argv[1:]
     handlers, level = root.handlers[:], root.level
     answers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
-    full_error = os.environ.pop("HYDRA_FULL_ERROR", None)
     out, err = io.StringIO(), io.StringIO()
     code = None
     os.chdir(cwd)
@@ -55,6 +54,8 @@ def run_here(
     once = mock.patch.object(Hydra, "get_mode", lambda *_, **__: None)
     try:
         with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings(), once, ExitStack() as stack:
+            stack.enter_context(mock.patch.dict(os.environ))  # a sweep, for one, sets variables for its jobs
+            os.environ.pop("HYDRA_FULL_ERROR", None)
             for name in () if draws else FIGURES:
                 stack.enter_context(mock.patch(name, _blank))
             launch(task, config_name)
@@ -69,9 +70,6 @@ def run_here(
             signal.signal(number, answer)
         root.handlers[:] = handlers
         root.setLevel(level)
-        os.environ.pop("HYDRA_FULL_ERROR", None)
-        if full_error is not None:
-            os.environ["HYDRA_FULL_ERROR"] = full_error
     assert isinstance(code, int)
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.command_server import CommandServer
-from tests.conftest import CAN_FORK, run_command, start_command
+from tests.conftest import CAN_FORK, command_server, run_command, start_command
+from tests.in_process import run_here
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="commands are not forked here")
 
@@ -160,6 +161,14 @@ def test_what_libraries_read_when_they_are_imported_needs_a_process_of_its_own(
     assert run_command(*words, cwd=tmp_path, fresh=True).stdout.startswith("False ")
     monkeypatch.setenv(name, "3")
     assert run_command(*words, cwd=tmp_path).stdout == "False 3\n"
+
+
+def test_commands_are_forked_after_a_sweep_in_this_process(tmp_path: Path) -> None:
+    """It sets PYTHONPATH for its jobs."""
+    server = command_server(light=True)
+    seen: list[str] = []
+    run_here(lambda cfg: seen.append(os.environ["PYTHONPATH"]), "train", "--multirun", "seed=0", cwd=tmp_path)
+    assert seen and server.serves(os.environ)
 
 
 def test_a_light_command_reports_torch(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import shutil
 import sys
 import weakref
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import parent_process, resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -52,7 +52,7 @@ class CachedSamples(View):
 
     def __init__(self, samples: ResizedSamples, where: Literal["ram", "disk"]) -> None:
         super().__init__(samples)
-        self.samples, self.reads_parts = samples, False
+        self.reads_parts = False
         self._mask_sizes = np.array([samples.size(index) for index in range(len(samples))], np.int64).reshape(-1, 2)
         self._image_sizes = self._mask_sizes
         if samples.image_size is not None:
@@ -67,7 +67,7 @@ class CachedSamples(View):
         start, middle = self._ends[index - 1] if index else 0, self._image_bytes[index]
         slot = self._store.bytes[start : self._ends[index]]
         if self._store.marks[index] != checksum(slot):
-            sample = self.samples[index]
+            sample = self.dataset[index]
             pixels = np.ascontiguousarray(sample.image)
             slot[:middle], slot[middle:] = pixels.view(np.uint8).ravel(), sample.mask.ravel()
             self._store.marks[index] = checksum(slot)
@@ -206,15 +206,11 @@ def fingerprint(dataset: SegmentationDataset) -> str:
         digest.update(file.read_bytes())
     digest.update(repr((cv2.__version__, PIL.__version__, tifffile.__version__)).encode())
     digest.update(pickle.dumps(dataset, protocol=4))
-    for path in _files(dataset):
-        state = os.stat(path)  # noqa: PTH116 - of 100,000 files, Path takes longer than the system
-        digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _files(dataset: SegmentationDataset) -> Iterator[str]:
     for index in range(len(dataset)):
-        yield from dataset.files(index)
+        for path in dataset.files(index):
+            state = os.stat(path)  # noqa: PTH116 - of 100,000 files, Path takes longer than the system
+            digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def _check_room(where: str, needed: int, free: int, what: str) -> None:

@@ -12,7 +12,7 @@ from data.cache import CachedSamples
 from data.fitting import Fit
 from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
-from data.statistics import absent_classes, class_fault, in_threads
+from data.statistics import absent_classes, class_fault, evenly_spread, in_threads
 from utils.errors import Unreadable, UserError
 from utils.paths import refuse_special
 
@@ -99,9 +99,7 @@ def check_contents(dataset: SegmentationDataset, split: str, classes: int = 0) -
     if not dataset.files(0):
         return None
     length = len(dataset)
-    indices = list(range(length))
-    if length >= FULL_CHECK_BELOW:
-        indices = np.linspace(0, length - 1, SPOT_CHECKS).round().astype(int).tolist()
+    indices = evenly_spread(length, SPOT_CHECKS if length >= FULL_CHECK_BELOW else length)
     counts = _count(dataset, indices, split)
     for first in range(0, length if length >= FULL_CHECK_BELOW else 0, SPOT_CHECKS):
         if (counts[:, :255].sum(0) > 0).sum() >= classes:

@@ -47,6 +47,13 @@ LABELS = LabelSet(("background", *CATEGORIES.values()), voc_colors(81), (0, *CAT
 IN_VOC = {"airplane": "aeroplane", "motorcycle": "motorbike", "couch": "sofa", "tv": "tv monitor"}
 SPLITS = ("train", "val")
 BACKGROUND = "background"
+ADDRESS = "http://images.cocodataset.org"
+ARCHIVES = {
+    "annotations": ("annotations/annotations_trainval2017.zip", "f4bbac642086de4f52a3fdda2de5fa2c"),
+    "train2017": ("zips/train2017.zip", "cced6f7f71b7629ddf16f17bbcfab6b2"),
+    "val2017": ("zips/val2017.zip", "442b8da7639aecaf257c1dceb8ba8c80"),
+}
+"""Path and md5 of each archive, by the folder that it holds."""
 
 
 class COCO(SegmentationDataset):
@@ -76,8 +83,6 @@ class COCO(SegmentationDataset):
         self.root = user_path(root, "data.root")
         annotations, self._folder = self._place(pick(split, SPLITS, "COCO"))
         if download:
-            from data.coco_download import download_coco
-
             download_coco(self.root, split)
         for path in (annotations, self.root / self._folder):
             if not (is_file(path) if path == annotations else is_folder(path)):
@@ -185,6 +190,23 @@ class COCO(SegmentationDataset):
         """Height and width, as the annotations say."""
         height, width = self._sizes[self._places[index]].tolist()
         return height, width
+
+
+def download_coco(root: Path, split: str) -> None:
+    """Download the annotations and the photos of a split into `root`, unless they are there.
+
+    Raises:
+        UserError: they cannot be downloaded.
+    """
+    from data.download import fetch_archive  # slow to import
+
+    photos, outlines = root / f"{split}2017", root / "annotations" / f"instances_{split}2017.json"
+    for folder, is_there in (
+        ("annotations", outlines.is_file),
+        (photos.name, lambda: photos.is_dir() and any(photos.iterdir())),
+    ):
+        path, md5 = ARCHIVES[folder]
+        fetch_archive(f"{ADDRESS}/{path}", md5, root, is_there)
 
 
 def train_ids(categories: Iterable[str], labels: LabelSet) -> list[int | None]:

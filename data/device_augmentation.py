@@ -206,8 +206,8 @@ class _Color:
 
 
 def _jitter(images: Tensor, numbers: list[Tensor]) -> Tensor:
-    *factors, first, second, third, fourth = numbers
-    for place in (first, second, third, fourth):
+    factors, order = numbers[:4], numbers[4:]
+    for place in order:
         changed = images
         for kind, (change, factor) in enumerate(zip(JITTER, factors, strict=True)):
             changed = torch.where(place == kind, change(images, factor), changed)

@@ -60,8 +60,6 @@ def read_labels(path: Path) -> NamedIds:
         ignore = content.pop("ignore", [])
         entries: dict[int, Any] = {_id(key): value for key, value in content.items()}
         ids = sorted(entries)
-        if len(ids) < len(content):
-            raise ValueError("two keys are the same id")
         for i in ids:
             if not isinstance(entries[i], dict) or not {"class", "color"} <= entries[i].keys():
                 raise ValueError(f"id {i} is without 'class' or 'color'")
@@ -87,22 +85,15 @@ def read_labels(path: Path) -> NamedIds:
 def _labelmap(text: str) -> dict[str, Any]:
     """Convert CVAT's `labelmap.txt`: lines of label:red,green,blue:parts:actions, in the order of the ids."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    entries = [line.split(":") for line in lines]
-    wrong = next((line for line, entry in zip(lines, entries, strict=True) if len(entry) < 2), None)
-    if wrong is not None:
-        raise ValueError(f"'{wrong}' is not of the form label:red,green,blue::")
     return {
         str(i): {"class": name, "color": [int(part) for part in color.split(",")]}
-        for i, (name, color, *_) in enumerate(entries)
+        for i, (name, color, *_) in enumerate(line.split(":") for line in lines)
     }
 
 
 def _classes(text: str) -> dict[str, Any]:
     """Convert Roboflow's `_classes.csv`: lines of value and name, after a heading."""
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if row][1:]
-    wrong = next((row for row in rows if len(row) != 2), None)
-    if wrong is not None:
-        raise ValueError(f"{wrong} is not a value and a name")
     colors = voc_colors(256)
     return {value: {"class": name, "color": list(colors[_id(value) % 256])} for value, name in rows}
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+from pydantic import Field
 
 from data.labels import IGNORE_INDEX
-from utils.errors import UnknownId, Unreadable
-from utils.paths import read_bytes
+from utils.checked import FileSchema, check_schema, read_json
+from utils.errors import UnknownId, Unreadable, UserError
 
 BACKGROUND = ("_background_", "background")
 IGNORED = "__ignore__"
-FORM = '{"imageHeight": 480, "imageWidth": 640, "shapes": [{"label": "cat", "points": [[x, y], ...]}, ...]}'
+EXPECTED = 'expected {"imageHeight": 480, "imageWidth": 640, "shapes": [{"label": "cat", "points": [[x, y], ...]}]}'
+
+_Side = Annotated[int, Field(gt=0, lt=2**15)]
+
+
+class _Outlines(FileSchema):
+    imageHeight: _Side
+    imageWidth: _Side
+    shapes: list[Any]
 
 
 def read_outlines(path: str | Path, ids: Mapping[str, int]) -> np.ndarray:
@@ -53,7 +62,7 @@ def read_outlines(path: str | Path, ids: Mapping[str, int]) -> np.ndarray:
                 radius = float(np.hypot(edge[0] - x, edge[1] - y))
                 draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=known[label])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise Unreadable(f"{path}: not a file of labelme ({error!r}); expected {FORM}") from error
+        raise Unreadable(f"{path}: not a file of labelme ({error!r}); {EXPECTED}") from error
     return np.asarray(canvas).astype(np.uint16)
 
 
@@ -71,14 +80,8 @@ def labels_in(path: str | Path) -> list[str]:
 
 def _read(path: str | Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_bytes(path))
-    except OSError as error:
-        raise Unreadable(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{path}: not valid JSON; export it again") from error
-    sides = [content.get(key) for key in ("imageHeight", "imageWidth")] if isinstance(content, dict) else []
-    if not sides or not all(type(side) is int and 0 < side < 2**15 for side in sides):
-        raise Unreadable(f"{path}: not a file of labelme; expected {FORM}")
-    if not isinstance(content.get("shapes"), list):
-        raise Unreadable(f"{path}: not a file of labelme; expected {FORM}")
+        content = read_json(Path(path), EXPECTED, largest=math.inf)
+        check_schema(_Outlines, content, path, f"not a file of labelme; {EXPECTED}")
+    except UserError as error:
+        raise Unreadable(str(error)) from error
     return content

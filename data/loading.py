@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from data.augmentation import Augmentation, check_augmented
 from data.fitting import Fit
 from data.mixing import augmented_sample
-from data.samples import SegmentationDataset
+from data.samples import Sample, SegmentationDataset
 from data.sampling import RareClasses
 from data.workers import WatchedSamples, shared, worker_options
 
@@ -130,17 +130,6 @@ class _TrainingSamples(Dataset):
         return as_tensor(image), as_tensor(mask), name
 
 
-class _ValidationSamples(Dataset):
-    """Samples as they are."""
-
-    def __init__(self, samples: SegmentationDataset) -> None:
-        self.samples = samples
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
-        image, mask, name = self.samples[index]
-        return as_tensor(image), as_tensor(mask), name
-
-
 class TrainingLoader(DataLoader[TrainingBatch]):
     """Batches of augmented samples.
 
@@ -205,7 +194,7 @@ class ValidationLoader(DataLoader[ValidationBatch]):
         fit: Fit = "stretch",
     ) -> None:
         self.fit, self.samples, self.labels = fit, len(samples), samples.labels
-        self.watched = WatchedSamples(_ValidationSamples(samples), samples, num_workers)
+        self.watched = WatchedSamples(samples, samples, num_workers)
         super().__init__(
             self.watched,
             batch_sampler=InOrder(len(samples), batch_size, share),
@@ -219,10 +208,9 @@ def as_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels))
 
 
-def _stack(images: tuple[Tensor, ...]) -> Tensor:
-    """Images (H, W, C) -> (N, C, H, W) in the layout `channels_last`, in which they come and nothing need
-    be moved."""
-    return torch.stack(images).permute(0, 3, 1, 2)
+def _stack(images: Iterable[Tensor]) -> Tensor:
+    """Images (H, W, C) -> (N, C, H, W) in the layout `channels_last`, in which they come."""
+    return torch.stack(list(images)).permute(0, 3, 1, 2)
 
 
 def _collate_training(samples: list[tuple[Tensor, Tensor, str]]) -> TrainingBatch:
@@ -230,8 +218,8 @@ def _collate_training(samples: list[tuple[Tensor, Tensor, str]]) -> TrainingBatc
     return shared(TrainingBatch(_stack(images), torch.stack(masks), list(names)))
 
 
-def _collate_validation(fit: Fit, samples: list[tuple[Tensor, Tensor, str]]) -> ValidationBatch:
+def _collate_validation(fit: Fit, samples: list[Sample]) -> ValidationBatch:
     if not samples:
         return ValidationBatch(torch.empty(0, 3, 0, 0, dtype=torch.uint8), [], [])
     images, masks, names = zip(*samples, strict=True)
-    return shared(ValidationBatch(_stack(images), list(masks), list(names), fit))
+    return shared(ValidationBatch(_stack(map(as_tensor, images)), list(map(as_tensor, masks)), list(names), fit))

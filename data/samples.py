@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -46,6 +46,21 @@ def check_pixels(image: object, mask: object, place: str, remedy: str, bands: Ba
             raise UserError(f"{place} an {kind} {found}; {remedy}".replace("an mask", "a mask"))
     if image.shape[:2] != mask.shape:  # type: ignore[attr-defined]
         raise UserError(f"{place} an image {image.shape} and a mask {mask.shape}; they must be of one size")  # type: ignore[attr-defined]
+
+
+class BenchmarkScores(Protocol):
+    """Scores of a split that a data set defines itself."""
+
+    def add(self, index: int, prediction: np.ndarray) -> None:
+        """Add the prediction for a sample: train ids uint8 (H, W), at the size of its mask."""
+
+    def results(self, confusion: np.ndarray, ignored: np.ndarray) -> dict[str, float]:
+        """Return the scores by name.
+
+        Args:
+            confusion: int64 (C, C), row = truth.
+            ignored: int64 (C,), what was predicted where the truth is ignored.
+        """
 
 
 class SegmentationDataset(ABC):
@@ -118,6 +133,10 @@ class SegmentationDataset(ABC):
         height, width = self.mask(index).shape
         return height, width
 
+    def scores(self) -> BenchmarkScores | None:
+        """Return a collector of the scores that the benchmark of the data set defines itself, if it does."""
+        return None
+
 
 class View(SegmentationDataset):
     """Base of a data set that shows another one differently: resized, cached, or a part of it.
@@ -159,27 +178,3 @@ class View(SegmentationDataset):
 
     def size(self, index: int) -> tuple[int, int]:
         return self.dataset.size(self.indices[index])
-
-
-class BenchmarkScores(Protocol):
-    """Scores of a split that a data set defines itself."""
-
-    def add(self, index: int, prediction: np.ndarray) -> None:
-        """Add the prediction for a sample: train ids uint8 (H, W), at the size of its mask."""
-        ...
-
-    def results(self, confusion: np.ndarray, ignored: np.ndarray) -> dict[str, float]:
-        """Return the scores by name.
-
-        Args:
-            confusion: int64 (C, C), row = truth.
-            ignored: int64 (C,), what was predicted where the truth is ignored.
-        """
-        ...
-
-
-@runtime_checkable
-class HasScores(Protocol):
-    """A data set whose benchmark defines its own scores."""
-
-    def scores(self) -> BenchmarkScores: ...

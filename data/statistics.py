@@ -32,7 +32,7 @@ def count_pixels(dataset: SegmentationDataset, at_most: int = 1000) -> np.ndarra
 
     Of more than `at_most` images, so many are looked at, evenly spread.
     """
-    return _counted(dataset, _evenly_spread(len(dataset), at_most))
+    return _counted(dataset, evenly_spread(len(dataset), at_most))
 
 
 def class_counts(dataset: SegmentationDataset) -> np.ndarray:
@@ -77,7 +77,7 @@ def channel_statistics(
         image = dataset[index].image
         return image.shape[0] * image.shape[1], *channel_sums(image)
 
-    found = in_threads(sums, _evenly_spread(len(dataset), at_most), "statistics")
+    found = in_threads(sums, evenly_spread(len(dataset), at_most), "statistics")
     mean, std = mean_and_std(*(sum(part[1:], part[0]) for part in zip(*found, strict=True)))
     std[std < 1e-6] = 1
     return tuple(mean.tolist()), tuple(std.tolist())
@@ -89,7 +89,7 @@ def mean_and_std(pixels: int, sums: np.ndarray, squares: np.ndarray) -> tuple[np
     return mean, np.sqrt(np.maximum(squares / max(pixels, 1) - mean**2, 0))
 
 
-def _evenly_spread(length: int, at_most: int) -> list[int]:
+def evenly_spread(length: int, at_most: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(length, at_most)).round().astype(int)).tolist()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
@@ -89,17 +88,10 @@ def _handover_failed(reason: str) -> UserError:
         return UserError(f"{too_many_open_files()}, or pass data.num_workers=0")
     if any(sign in reason for sign in NO_SHARED_MEMORY):
         return UserError(
-            f"shared memory{_size_of_shared_memory()} is too small for the batches of the loader workers;"
+            "shared memory (/dev/shm) is too small for the batches of the loader workers;"
             " start the container with more (docker run --shm-size=8g), or pass data.num_workers=0"
         )
     return UserError(f"a loader worker could not hand over a batch ({reason}); pass data.num_workers=0")
-
-
-def _size_of_shared_memory() -> str:
-    try:
-        return f" (/dev/shm, {shutil.disk_usage('/dev/shm').total / 2**20:.0f} MiB)"
-    except OSError:
-        return ""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data.loading import ValidationLoader
-from data.samples import HasScores, SegmentationDataset
+from data.samples import SegmentationDataset
 from data.workers import explain_dead_workers, worker_count
 from engine.device import autocast_dtype
 from engine.evaluator import Evaluation, evaluate
@@ -54,7 +54,7 @@ def measure(
         after_batch: called with the number of images after each batch.
     """
     classes = len(dataset.labels)
-    benchmark = dataset.scores() if isinstance(dataset, HasScores) else None
+    benchmark = dataset.scores()
     details = Details(classes)
 
     def note(index: int, prediction: Tensor, truth: Tensor, scores: Tensor) -> None:

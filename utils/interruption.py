@@ -45,11 +45,7 @@ class Terminated(SystemExit):
         super().__init__(128 + signal.SIGTERM)
 
 
-def _nothing() -> None:
-    pass
-
-
-def end_at_once(clean_up: Callable[[], None] = _nothing) -> None:
+def end_at_once(clean_up: Callable[[], None] = lambda: None) -> None:
     """From now on, let Ctrl-C and SIGTERM end the process without an exception.
 
     Use it at the start and the end of a program: an exception during an import may be swallowed or replaced, or abort
@@ -77,7 +73,7 @@ def _end(number: int, clean_up: Callable[[], None]) -> NoReturn:
 
 
 def raise_between_imports(
-    clean_up: Callable[[], None] = _nothing, before_termination: Callable[[], None] = _nothing
+    clean_up: Callable[[], None] = lambda: None, before_termination: Callable[[], None] = lambda: None
 ) -> None:
     """From now on, let Ctrl-C raise KeyboardInterrupt, and SIGTERM raise Terminated.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from functools import cache
 from importlib.machinery import PathFinder
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,20 +91,11 @@ def _find(module: _Module, name: str, depth: int = 0) -> tuple[_Module, ast.Clas
             for alias in statement.names:
                 if alias.name != "*" and (alias.asname or alias.name) != name:
                     continue
-                source = _module(_absolute(module, statement))
+                source = _module(resolve_name("." * statement.level + (statement.module or ""), module.package))
                 found = source and _find(source, name if alias.name == "*" else alias.name, depth + 1)
                 if found:
                     return found
     return None
-
-
-def _absolute(module: _Module, statement: ast.ImportFrom) -> str:
-    """Return the absolute name of the module of a `from ... import`."""
-    if not statement.level:
-        return statement.module or ""
-    parents = module.package.split(".")
-    base = parents[: len(parents) - statement.level + 1]
-    return ".".join([*base, statement.module] if statement.module else base)
 
 
 def _signature(module: _Module, node: ast.ClassDef | ast.FunctionDef) -> Signature | None:

@@ -8,14 +8,14 @@ from hydra import compose, initialize_config_dir
 
 import data.download
 from config.nodes import build_dataset
-from data import coco_download
+from data import coco
 from data.coco import COCO
 from tests.conftest import ROOT
 from tests.data.archive_server import Server, files_below, interrupted, md5, packed
 from tests.data.layouts import make_coco
 from utils.errors import UserError
 
-ANNOTATIONS, TRAIN, VAL = (f"/{path}" for path, _ in coco_download.ARCHIVES.values())
+ANNOTATIONS, TRAIN, VAL = (f"/{path}" for path, _ in coco.ARCHIVES.values())
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(whole: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    archives = {folder: (path, packed(whole, folder, "zip")) for folder, (path, _) in coco_download.ARCHIVES.items()}
+    archives = {folder: (path, packed(whole, folder, "zip")) for folder, (path, _) in coco.ARCHIVES.items()}
     monkeypatch.setattr(data.download, "PAUSE", 0)
     with Server({f"/{path}": content for path, content in archives.values()}) as server:
-        monkeypatch.setattr(coco_download, "ADDRESS", server.url)
+        monkeypatch.setattr(coco, "ADDRESS", server.url)
         hashed = {folder: (path, md5(content)) for folder, (path, content) in archives.items()}
-        monkeypatch.setattr(coco_download, "ARCHIVES", hashed)
+        monkeypatch.setattr(coco, "ARCHIVES", hashed)
         yield server
 
 

@@ -107,7 +107,6 @@ def test_two_files_of_one_stem_are_a_fault(tmp_path: Path) -> None:
         ('{"%s": 0}' % ("1" * 5000), "not a file of labels"),
         ('{"%s": 0}' % ("\\n" * 5000), "not a file of labels"),
         ('{"\\u0663": {"class": "a", "color": [0, 0, 0]}}', "is no id"),
-        ('{"1": {"class": "a", "color": [0, 0, 0]}, "01": {"class": "b", "color": [0, 0, 1]}}', "the same id"),
         ('{"0": {"class": "a", "color": [0, 0, NaN]}}', "no colour"),
         ('{"0": {"class": "a", "color": [0, 0, 300]}}', "0 to 255"),
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "1": {"class": "b", "color": [0, 0, 0]}}', "the same colour"),

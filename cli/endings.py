@@ -6,7 +6,7 @@ import errno
 import logging
 from typing import NamedTuple
 
-from utils.errors import LostProcess, Occupied, PartlyFailed, Pruned, UserError, too_many_open_files
+from utils.errors import TOO_MANY_OPEN_FILES, LostProcess, Occupied, PartlyFailed, Pruned, UserError
 from utils.interruption import Interrupted, Terminated
 
 
@@ -61,7 +61,7 @@ def as_user_error(error: BaseException) -> BaseException:
     while cause is not None and id(cause) not in seen and not isinstance(cause, UserError):
         seen.add(id(cause))
         if isinstance(cause, OSError) and cause.errno in NO_FILE_HANDLES:
-            return UserError(too_many_open_files())
+            return UserError(TOO_MANY_OPEN_FILES)
         if isinstance(cause, OSError) and cause.errno in NO_SPACE:
             return UserError(f"{cause.filename or 'a file'}: cannot be written ({cause.strerror})")
         cause = cause.__cause__

@@ -32,14 +32,14 @@ CATEGORIES = {
 """The train ids of each of the 7 categories."""
 
 INSTANCE_CATEGORIES = [
-    name for name in CATEGORIES if all(label.instances for label in LABELS if label.category == name)
+    name for name in CATEGORIES if all(label.has_instances for label in LABELS if label.category == name)
 ]
 """Those whose labels all have instances: human and vehicle."""
 
 # By label id, the train id of its instances, or None where the benchmark ignores them.
 _TRAIN_IDS: dict[int, int | None] = {
-    **{label.id: None for label in LABELS if not label.evaluated},
-    **{label.id: i for i, label in enumerate(CLASSES) if label.instances},
+    **{label.id: None for label in LABELS if label.ignore_in_eval},
+    **{label.id: i for i, label in enumerate(CLASSES) if label.has_instances},
 }
 
 
@@ -109,7 +109,7 @@ class CityscapesScores:
         things = {
             f"iiou/{label.name}": _iiou(counts, [i], self._as_class)
             for i, label in enumerate(CLASSES)
-            if label.instances
+            if label.has_instances
         }
         groups = {
             f"iiou/category/{name}": _iiou(counts, CATEGORIES[name], self._as_category) for name in INSTANCE_CATEGORIES

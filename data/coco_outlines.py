@@ -1,7 +1,7 @@
 """Outlines of COCO annotations: what is right of them, and their pixels.
 
-pycocotools trusts its input: other counts leave memory uninitialised, and coordinates far away fill it or end the
-process. So everything is checked before it gets there.
+pycocotools trusts its input: coordinates far away fill the memory or end the process. So everything is checked before
+it gets there.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+import cv2
 import numpy as np
 from pycocotools import mask as rle
 
-Outline = list[list[float]] | dict[str, Any]
-"""Polygons (x1, y1, x2, y2, ...) in pixels, or run lengths {"size": [height, width], "counts": ...}: numbers, or text
-as pycocotools compresses them."""
+Outline = list[list[float]] | list[int]
+"""Polygons (x1, y1, x2, y2, ...) in pixels; or run lengths, column by column, the first outside."""
 
 FURTHEST = 1e5
 """Pixels; points farther away are moved to here, since pycocotools takes memory for each pixel along an edge."""
@@ -42,9 +42,7 @@ def checked_outline(segmentation: Any, height: int, width: int) -> Outline:
     if not isinstance(segmentation, list):
         raise ValueError(f"its segmentation is {reprlib.repr(segmentation)}, expected polygons or run lengths")
     nested = any(isinstance(part, list) for part in segmentation)
-    polygons = [part for part in (segmentation if nested else [segmentation]) if part != []]
-    for polygon in polygons:
-        _check_polygon(polygon)
+    polygons = [_checked_polygon(part) for part in (segmentation if nested else [segmentation]) if part != []]
     if not polygons:
         raise NothingToPaint("without an outline")
     polygons = [polygon for polygon in polygons if len(polygon) >= 6]
@@ -53,7 +51,7 @@ def checked_outline(segmentation: Any, height: int, width: int) -> Outline:
     return polygons
 
 
-def _check_polygon(polygon: Any) -> None:
+def _checked_polygon(polygon: Any) -> list[float]:
     if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
         raise ValueError(f"its polygon {reprlib.repr(polygon)} is not a list of numbers")
     if len(polygon) % 2:
@@ -61,27 +59,22 @@ def _check_polygon(polygon: Any) -> None:
     strange = [value for value in polygon if not abs(value) <= sys.float_info.max]
     if strange:
         raise ValueError(f"its polygon has the coordinate {reprlib.repr(strange[0])}")
+    return [min(max(value, -FURTHEST), FURTHEST) for value in polygon]
 
 
-def _checked_run_lengths(segmentation: dict[str, Any], height: int, width: int) -> Outline:
+def _checked_run_lengths(segmentation: dict[str, Any], height: int, width: int) -> list[int]:
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if size != [height, width]:
         raise ValueError(f"its run lengths are of the size {reprlib.repr(size)}, the photo of {[height, width]}")
     if isinstance(counts, str):
-        _check_counts(unpacked_counts(counts), height, width)
-        return {"size": size, "counts": counts}
+        counts = unpacked_counts(counts)
     if not isinstance(counts, list) or not all(type(c) in (int, float) and c == c // 1 for c in counts):
         raise ValueError(f"its run lengths are {reprlib.repr(counts)}, expected whole numbers or a text")
-    whole = [int(count) for count in counts]
-    _check_counts(whole, height, width)
-    return {"size": size, "counts": whole}
-
-
-def _check_counts(counts: list[int], height: int, width: int) -> None:
     if min(counts, default=0) < 0:
         raise ValueError(f"its run lengths have the negative count {min(counts)}")
     if sum(counts) != height * width:
         raise ValueError(f"its run lengths add up to {sum(counts)} pixels, the photo has {height * width}")
+    return [int(count) for count in counts]
 
 
 def unpacked_counts(text: str) -> list[int]:
@@ -109,26 +102,18 @@ def unpacked_counts(text: str) -> list[int]:
 
 def area(outline: Outline) -> float:
     """Pixels within a checked outline."""
-    if isinstance(outline, dict):
-        counts = outline["counts"]
-        return float(sum((unpacked_counts(counts) if isinstance(counts, str) else counts)[1::2]))
-    total = 0.0
-    for polygon in outline:
-        x, y = np.array(polygon, float).reshape(-1, 2).clip(-FURTHEST, FURTHEST).T
-        total += abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
-    return total
+    if not isinstance(outline[0], list):
+        return float(sum(outline[1::2]))
+    return sum(cv2.contourArea(np.array(polygon, np.float32).reshape(-1, 2)) for polygon in outline)
 
 
 def paint(regions: Iterable[tuple[int, Outline]], height: int, width: int) -> np.ndarray:
     """The mask uint8 (height, width) of regions (train id, checked outline), each over those before it."""
     mask = np.zeros((height, width), np.uint8)
     for label, outline in regions:
-        if isinstance(outline, list):
-            polygons = [np.clip(np.array(polygon, float), -FURTHEST, FURTHEST) for polygon in outline]
-            encoded = rle.merge(rle.frPyObjects([polygon.tolist() for polygon in polygons], height, width))
-        elif isinstance(outline["counts"], list):
-            encoded = rle.frPyObjects(outline, height, width)
+        if isinstance(outline[0], list):
+            inside = rle.decode(rle.merge(rle.frPyObjects(outline, height, width))).astype(bool)
         else:
-            encoded = outline
-        mask[rle.decode(encoded).astype(bool)] = label
+            inside = np.repeat(np.arange(len(outline)) % 2 == 1, outline).reshape(width, height).T
+        mask[inside] = label
     return mask

@@ -137,13 +137,8 @@ def _looked_up(raw: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 def voc_colors(count: int) -> tuple[Color, ...]:
     """The first colours of Pascal VOC's colour map: the bits of the index, dealt out to red, green and blue."""
-    colors = []
-    for index in range(count):
-        red = green = blue = 0
-        for place in range(8):
-            bits = index >> (3 * place)
-            red |= (bits & 1) << (7 - place)
-            green |= (bits >> 1 & 1) << (7 - place)
-            blue |= (bits >> 2 & 1) << (7 - place)
-        colors.append((red, green, blue))
-    return tuple(colors)
+    colors = np.zeros((count, 3), int)
+    for place in range(8):
+        bits = np.arange(count)[:, None] >> (3 * place + np.arange(3)) & 1
+        colors |= bits << (7 - place)
+    return tuple((red, green, blue) for red, green, blue in colors.tolist())

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from data.samples import SegmentationDataset
 from utils import torchrun
-from utils.errors import UserError, too_many_open_files
+from utils.errors import TOO_MANY_OPEN_FILES, UserError
 from utils.memory import keep_freed_memory
 
 Batch = TypeVar("Batch", bound=tuple)
@@ -85,7 +85,7 @@ def shared(batch: Batch) -> Batch:
 def _handover_failed(reason: str) -> UserError:
     """The error for a batch that did not get from a worker to the main process."""
     if any(sign in reason for sign in NO_FILE_HANDLES):
-        return UserError(f"{too_many_open_files()}, or pass data.num_workers=0")
+        return UserError(f"{TOO_MANY_OPEN_FILES}, or pass data.num_workers=0")
     if any(sign in reason for sign in NO_SHARED_MEMORY):
         return UserError(
             "shared memory (/dev/shm) is too small for the batches of the loader workers;"

@@ -29,7 +29,7 @@ ENDS = [
         "error: b.csv: cannot be written (No space left on d",
     ),
     (NO_SPACE, 2, "error: a file: cannot be written (No space left on device)\n"),
-    (OSError(errno.EMFILE, "Too many open files"), 2, "error: too many open files (the limit is "),
+    (OSError(errno.EMFILE, "Too many open files"), 2, "error: too many open files: raise the limit"),
     (RuntimeError("a mistake of ours"), 1, "error: failed\nTraceback"),
     (SystemExit(7), 1, "error: failed\nTraceback"),
 ]

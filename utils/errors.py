@@ -6,11 +6,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-try:
-    import resource
-except ImportError:  # not on Windows
-    resource = None  # type: ignore[assignment]
-
+TOO_MANY_OPEN_FILES = "too many open files: raise the limit with `ulimit -n 4096`"
 NOT_WORDS = re.compile(r"\[Errno -?\d+\] | (?:object )?at 0x[0-9a-fA-F]+(?=>)")
 """Parts of the messages of libraries that mean nothing to a user: error numbers and memory addresses."""
 
@@ -82,12 +78,6 @@ def without_addresses(message: str) -> str:
     becomes '<_io.BytesIO>'.
     """
     return NOT_WORDS.sub("", message)
-
-
-def too_many_open_files() -> str:
-    """Return a message: the limit of open files is reached, and how to raise it."""
-    limit = f" (the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})" if resource is not None else ""
-    return f"too many open files{limit}: raise the limit with `ulimit -n 4096`"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -39,7 +39,7 @@ def example(seed: int, classes: Literal[19, 20], absent: tuple[str, ...] = ()) -
     grid = rng.permutation(np.concatenate([np.arange(34), rng.integers(34, size=62)])).reshape(8, 12)
     absent_ids = [label.id for label in LABELS if label.name in absent]
     grid[np.isin(grid, absent_ids)] = 7
-    things = np.isin(grid, [label.id for label in LABELS if label.instances])
+    things = np.isin(grid, [label.id for label in LABELS if label.has_instances])
     alone = rng.random(grid.shape) < 0.75
     numbered = np.where(things & alone, grid * 1000 + rng.integers(3, size=grid.shape), grid)
     instances = np.kron(numbered, np.ones((8, 8), int)).astype(np.uint16)

@@ -147,8 +147,15 @@ def test_far_points_are_clipped_without_a_change_within_the_photo() -> None:
 def test_points_at_any_distance_take_no_memory(far: float) -> None:
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[10:30, 10:] = 1
-    outline = checked_outline([[10, 10, far, 10, far, 30, 10, 30]], HEIGHT, WIDTH)
-    np.testing.assert_array_equal(paint([(1, outline)], HEIGHT, WIDTH), expected)
-    assert paint([(1, [[-far, -far, far, -far, far, far, -far, far]])], HEIGHT, WIDTH).all()
-    assert not paint([(1, [[far, far, far, 2 * far, 2 * far, far]])], HEIGHT, WIDTH).any()
-    assert area(outline) > 0
+    outlines = [
+        checked_outline([polygon], HEIGHT, WIDTH)
+        for polygon in (
+            [10, 10, far, 10, far, 30, 10, 30],
+            [-far, -far, far, -far, far, far, -far, far],
+            [far, far, far, 2 * far, 2 * far, far],
+        )
+    ]
+    np.testing.assert_array_equal(paint([(1, outlines[0])], HEIGHT, WIDTH), expected)
+    assert paint([(1, outlines[1])], HEIGHT, WIDTH).all()
+    assert not paint([(1, outlines[2])], HEIGHT, WIDTH).any()
+    assert area(outlines[0]) > 0

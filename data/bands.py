@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from data import tiff
-from data.images import check_whole, decode, read_content, read_image
+from data.images import ORIENTATION, check_whole, decode, orientation, read_content, read_image, turned
 from utils.checked import shown
 from utils.errors import Unreadable, UserError
 from utils.text import plural
@@ -160,6 +160,7 @@ def _decoded(encoded: bytes, path: str | Path) -> np.ndarray:
     pixels = decode(encoded, path, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise Unreadable(f"{path}: not an image that can be read")
+    pixels = turned(pixels, orientation(encoded))  # OpenCV does so only when it converts to 8 bits and RGB
     if pixels.ndim == 2:
         return pixels[..., None]
     return pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]] if pixels.shape[2] > 2 else pixels
@@ -178,11 +179,14 @@ def _values_of_tiff(encoded: bytes, path: str | Path) -> np.ndarray:
                     f"{path}: its {len(pages)} pages are of several sizes or have several bands each; save the page"
                     " that is meant as a separate file, or one band per page"
                 )
+            tag = pages[0].tags.get(ORIENTATION)
             if len(pages) > 1:
-                return np.stack([page.asarray(maxworkers=1) for page in pages], axis=-1)
-            values = np.asarray(pages[0].asarray(maxworkers=1))
-            values = np.moveaxis(values, 0, -1) if pages[0].axes.startswith("S") else values
-            return values if values.ndim == 3 else values[..., None]
+                values = np.stack([page.asarray(maxworkers=1) for page in pages], axis=-1)
+            else:
+                values = np.asarray(pages[0].asarray(maxworkers=1))
+                values = np.moveaxis(values, 0, -1) if pages[0].axes.startswith("S") else values
+                values = values if values.ndim == 3 else values[..., None]
+            return turned(values, int(tag.value) if tag else 1)
     except Unreadable:
         raise
     except Exception as error:  # what damaged bytes raise is not documented, and much

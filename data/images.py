@@ -29,6 +29,7 @@ IMAGE_SUFFIXES = (
 )
 PILLOW_FORMATS = tuple(name for name in ("GIF", "HEIF", "AVIF") if name in Image.OPEN)
 """What Pillow decodes where OpenCV does not: the other formats it would try include some that run programs."""
+ORIENTATION = 274  # the EXIF tag, also of TIFFs
 LARGEST = 2**30  # pixels of a photo or mask; OpenCV's own limit
 # What the last bytes of a whole file hold; OpenCV fills up the rest of a truncated one in silence.
 _ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
@@ -151,8 +152,29 @@ def _is_truncated(encoded: bytes) -> bool:
     return False
 
 
-def stored_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of a picture, which is not decoded, before its EXIF orientation turns it.
+def orientation(encoded: bytes) -> int:
+    """The EXIF orientation of a photo or mask, 1 to 8; 1 if there is none, or the file is a TIFF."""
+    marks = (b"eXIf", b"Exif\0\0", b"EXIF")  # in PNG, JPEG and WebP
+    if encoded[:4] in tiff.MAGIC or not any(mark in encoded for mark in marks):
+        return 1
+    try:
+        with quiet(), Image.open(io.BytesIO(encoded)) as picture:
+            return int(picture.getexif().get(ORIENTATION, 1))
+    except Exception:  # what damaged bytes raise is not documented, and much
+        return 1
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn pixels (H, W, ...) as an EXIF orientation says."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    return pixels[rows, columns]
+
+
+def stored_size(path: str | Path, turned: bool = False) -> tuple[int, int]:
+    """Height and width of a picture, which is not decoded, before or after its EXIF orientation turns it.
 
     Raises:
         Unreadable: the file is missing or not a picture.
@@ -160,7 +182,8 @@ def stored_size(path: str | Path) -> tuple[int, int]:
     try:
         refuse_special(path)
         with Image.open(path) as picture:
-            return picture.height, picture.width
+            sideways = turned and "exif" in picture.info and picture.getexif().get(ORIENTATION, 1) >= 5
+            return (picture.width, picture.height) if sideways else (picture.height, picture.width)
     except UnidentifiedImageError as error:
         facts = tiff.read_facts(read_bytes(path))  # Pillow knows no TIFFs of several bands of 16 bits
         if facts is None:

@@ -6,6 +6,7 @@ Pillow decodes masks, since OpenCV turns the indices of a palette PNG into colou
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from data import tiff
-from data.images import LARGEST, encoded
-from data.labels import Color, LabelSet
+from data.images import LARGEST, encoded, orientation, turned
+from data.labels import IGNORE_INDEX, Color, LabelSet
 from data.parts import GREY, Window, png_with_rows
 from data.quiet import quiet
 from utils.errors import UnknownId, Unreadable
@@ -24,7 +25,8 @@ from utils.text import plural
 
 ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B")  # of Pillow's: pictures with one number per pixel
 COLOR_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "LA", "La", "PA")
-MASK_FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG", "PPM")
+MASK_FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
+LOSSY = "whose compression changes class ids; save the masks as PNG, from their source"
 _SCALES = {2: 85, 4: 17}  # bits -> what Pillow multiplies grey values by
 
 
@@ -55,7 +57,7 @@ def read_mask(
         if window is not None:
             encoded = png_with_rows(encoded, window.top + window.height, GREY) or encoded
         with quiet():
-            mask = _pixels_of_mask(encoded, colors)
+            mask = turned(_pixels_of_mask(encoded, colors, near), orientation(encoded))
     except FileNotFoundError as error:
         raise Unreadable(f"{path}: the mask is missing") from error
     except UnidentifiedImageError as error:
@@ -74,9 +76,11 @@ def read_mask(
     return mask.astype(np.uint8 if mask.max(initial=0) <= 255 else np.uint16)
 
 
-def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None) -> np.ndarray:
-    """Numbers (H, W), or colours uint8 (H, W, 3)."""
+def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None, near: float | None) -> np.ndarray:
+    """Numbers (H, W), or colours uint8 (H, W, 3), before the EXIF orientation of a PNG or WebP turns them."""
     facts, scale = tiff.read_facts(encoded), 1
+    if lossy := _lossy_kind(encoded, facts):
+        raise ValueError(f"it holds {lossy}, {LOSSY}")
     if facts is not None:
         reason = tiff.refusal(facts, encoded)
         if reason is None and facts.photometric == tiff.MIN_IS_WHITE and facts.bits > 1:
@@ -95,7 +99,7 @@ def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None) -> np.nd
         if picture.width * picture.height > LARGEST:
             raise ValueError(f"it has {picture.width}x{picture.height} pixels, more than {LARGEST:,}")
         if picture.mode == "P" and colors is not None:
-            return ids_of_palette(np.asarray(picture), picture.getpalette() or [], colors)
+            return ids_of_palette(np.asarray(picture), picture.getpalette() or [], colors, near)
         if picture.mode not in (*ID_MODES, *COLOR_MODES):
             raise ValueError(f"its pixels are neither ids nor red, green and blue, but {picture.mode}")
         if picture.mode in COLOR_MODES:
@@ -104,6 +108,17 @@ def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None) -> np.nd
     if facts is not None and facts.format == tiff.SIGNED and mask.dtype == np.uint8:
         return mask.view(np.int8)
     return mask // scale if scale > 1 else mask  # Pillow stretches grey values of 2 and 4 bits to 8
+
+
+def _lossy_kind(encoded: bytes, facts: tiff.TiffFacts | None) -> str | None:
+    """Return in words what in a mask's file has been compressed with loss, whatever the file is called."""
+    if encoded[:3] == b"\xff\xd8\xff" or (facts is not None and facts.jpeg):
+        return "a JPEG"
+    if encoded[:4] == b"RIFF":
+        chunks = [encoded.find(b"VP8 "), encoded.find(b"VP8L")]  # the pixels of a WebP, with and without loss
+        if chunks[0] > 0 and not 0 < chunks[1] < chunks[0]:
+            return "a lossy WebP"
+    return None
 
 
 def _colors_of_tiff(encoded: bytes, facts: tiff.TiffFacts) -> np.ndarray:
@@ -198,36 +213,59 @@ def pack_colors(picture: np.ndarray) -> np.ndarray:
     return red << 16 | green << 8 | blue
 
 
-def ids_of_palette(mask: np.ndarray, palette: Sequence[int], colors: Mapping[Color, int]) -> np.ndarray:
+def ids_of_palette(
+    mask: np.ndarray, palette: Sequence[int], colors: Mapping[Color, int], tolerance: float | None = None
+) -> np.ndarray:
     """Raw ids (H, W) of a palette picture.
 
-    These are its indices, whatever their colours, unless an index that occurs has the colour of another id: programs
-    that reduce the colours of a picture renumber them. The colours decide then, if each of them is known.
+    These are its indices, whatever their colours, unless the palette says otherwise: programs that reduce the colours
+    of a picture renumber them. If an index that occurs has the colour of another id, the colours decide, if each of
+    them is known. If all of them are grey, and ids, they are what the mask had as a grey picture.
 
     Args:
         mask: indices, uint8 (H, W).
         palette: red, green, blue of index 0, then of index 1 ...
         colors: raw id of each colour.
+        tolerance: as of `ids_of_colors`.
 
     Raises:
         ValueError: some indices have the colour of another id, others a colour of none.
     """
-    table = [tuple(palette[i : i + 3]) for i in range(0, len(palette) - 2, 3)]
-    ids = [colors.get((red, green, blue)) for red, green, blue in table]
-    if all(known is None or known == index for index, known in enumerate(ids)):
-        return mask
-    used = [index for index in np.unique(mask).tolist() if index < len(table)]
+    table = [(palette[i], palette[i + 1], palette[i + 2]) for i in range(0, len(palette) - 2, 3)]
+    counts = np.bincount(mask.ravel(), minlength=256)
+    used = [index for index in np.flatnonzero(counts).tolist() if index < len(table)]
+    ids = {index: _id_of(table[index], colors, tolerance) for index in used}
     other = [index for index in used if ids[index] not in (None, index)]
-    if not other or all(table[index] == (index,) * 3 for index in used):  # a ramp of grey says nothing
-        return mask
     strange = [index for index in used if ids[index] is None]
+    greys = {index: table[index][0] for index in used if len(set(table[index])) == 1}
+    if all(greys.get(index) == index for index in used):  # a ramp of grey says nothing
+        return mask
+    if strange and len(greys) == len(used) and {*greys.values()} <= {*colors.values(), IGNORE_INDEX}:
+        return _mapped(mask, greys)
+    if not other:
+        return mask
     if strange:
         raise ValueError(
             f"index {other[0]} of its palette has the colour of id {ids[other[0]]}, but index {strange[0]} a colour of"
             f" no class, {table[strange[0]]}; save it in grey, or correct the colours of the palette or the labels"
         )
-    largest = max(known or 0 for known in ids)
-    return np.array([known or 0 for known in ids], np.uint16 if largest > 255 else np.uint8)[mask]
+    return _mapped(mask, ids)
+
+
+def _id_of(color: Color, colors: Mapping[Color, int], tolerance: float | None) -> int | None:
+    """Return the raw id of a colour or, with a tolerance, of the nearest."""
+    if color in colors or not tolerance:
+        return colors.get(color)
+    nearest = min(colors, key=lambda known: math.dist(known, color))
+    return colors[nearest] if math.dist(nearest, color) <= tolerance else None
+
+
+def _mapped(mask: np.ndarray, ids: Mapping[int, int | None]) -> np.ndarray:
+    """Return the raw id of each index (H, W) of a palette."""
+    table = np.zeros(256, np.uint16 if max(known or 0 for known in ids.values()) > 255 else np.uint8)
+    for index, known in ids.items():
+        table[index] = known or 0
+    return table[mask]
 
 
 def eight_bits(mask: np.ndarray | None) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 from data.bands import RGB, Bands
 from data.images import IMAGE_SUFFIXES, check_whole, decode_image, read_content, stored_size
 from data.labels import Color, LabelSet, to_train_ids
-from data.masks import read_mask
+from data.masks import LOSSY, read_mask
 from data.packed_strings import PackedStrings
 from data.parts import Window, decode_part
 from data.samples import Sample, SegmentationDataset
@@ -26,8 +26,7 @@ from utils.paths import files_below, is_folder, read_bytes
 Pairs = list[tuple[str, str]]
 """(image, mask), relative to the root of the data set."""
 
-MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")  # without loss
-LOSSY = "whose compression changes class ids; save the masks as PNG, from their source"
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")  # lossy ones are refused when read
 AFFIXES = re.compile(
     r"^(?:images?|img|photo|masks?|labels?|gt|seg)[_\-. ]+"
     r"|[_\-. ]+(?:images?|img|photo|masks?|labels?|labelids|gt|seg|segmentation|annot|annotation)$"
@@ -125,7 +124,7 @@ class PairedFiles(SegmentationDataset):
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the mask without decoding it."""
-        return stored_size(self.files(index)[1])
+        return stored_size(self.files(index)[1], turned=True)
 
 
 def _other_size(image_path: str, mask_path: str, image: tuple[int, ...], mask: tuple[int, ...]) -> str:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from data.images import ORIENTATION
 from data.quiet import quiet
 
 WORTH = 0.95
@@ -33,8 +34,6 @@ REDUCED = {
 """OpenCV's flags for JPEGs at 1/8, 1/4 and 1/2 of their resolution; with IMREAD_COLOR_RGB, colours stay."""
 GAP = 2
 """How many times as large as needed a reduced JPEG is at least, as `reducing_gap` of Pillow's `thumbnail`."""
-ORIENTATION = 0x0112
-"""The EXIF tag."""
 
 
 class Window(NamedTuple):

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from data.images import IMAGE_SUFFIXES
-from data.pairs import LOSSY, MASK_SUFFIXES, aligned, near_misses, read_list
+from data.masks import LOSSY
+from data.pairs import MASK_SUFFIXES, aligned, near_misses, read_list
 from utils.errors import DataFault, MissingPair
 
 Files = dict[str, list[str]]

@@ -33,6 +33,7 @@ class TiffFacts(NamedTuple):
         extra: what the bands beyond the colours are: 0 unspecified, 1 and 2 alpha.
         planar: whether the bands are stored one after the other.
         pictures: how many there are, without smaller versions and masks of the first.
+        jpeg: whether the pixels are compressed as JPEGs, which changes them.
         end: the first byte behind the pixels.
     """
 
@@ -44,6 +45,7 @@ class TiffFacts(NamedTuple):
     extra: tuple[int, ...]
     planar: bool
     pictures: int
+    jpeg: bool
     end: int
 
     @property
@@ -79,6 +81,7 @@ def read_facts(encoded: bytes) -> TiffFacts | None:
                 extra=tuple(map(int, first.extrasamples)),
                 planar=first.samplesperpixel > 1 and first.planarconfig == 2,
                 pictures=len(pictures(file)),
+                jpeg=int(first.compression) in (6, 7),
                 end=max(ends, default=0),
             )
     except Exception:  # what damaged bytes raise is not documented, and much

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image, ImageOps
 
 from data.augmentation import Augmentation, left_out
 from data.bands import Bands, bands_of, checked_bands
@@ -52,6 +53,19 @@ def test_bytes_stay_bytes_with_alpha_as_a_channel(tmp_path: Path) -> None:
     stored = values(4, "uint8")
     write_tiff(tmp_path / "a.tif", stored, photometric=2, extra=[2])
     assert (Bands(4).read(tmp_path / "a.tif") == stored).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_photos_are_turned_by_their_orientation(tmp_path: Path, suffix: str, orientation: int) -> None:
+    picture = Image.fromarray(cv2.resize(values(3, "uint8", (4, 6)), (48, 40)))
+    picture.getexif()[274] = orientation
+    picture.save(tmp_path / f"a{suffix}", exif=picture.getexif(), quality=100)
+    found = Bands(3, (0.0, 255.0)).read(tmp_path / f"a{suffix}")
+    expected = np.asarray(ImageOps.exif_transpose(picture))
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=0 if suffix != ".jpg" else 30)
+    np.testing.assert_allclose(found, read_image(tmp_path / f"a{suffix}"), atol=0 if suffix != ".jpg" else 2)
 
 
 def test_values_that_are_no_numbers_become_the_lowest(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from data.images import read_image, resize_image, stored_size
 from data.labels import LabelSet, lookup_table, to_train_ids
 from data.masks import read_mask, resize_mask, write_mask
+from data.parts import Window
 from utils.errors import Unreadable, UserError
 
 RNG = np.random.default_rng(0)
@@ -206,6 +207,58 @@ def test_a_palette_that_was_numbered_anew_is_decoded_by_its_colours(tmp_path: Pa
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known), indices)
     write_palette(tmp_path / "a.gif", indices, [(i, i, i) for i in range(256)])
     np.testing.assert_array_equal(read_mask(tmp_path / "a.gif", {(0, 0, 0): 2, (1, 1, 1): 1}), indices)
+
+
+def test_a_grey_mask_that_became_a_palette_keeps_its_ids(tmp_path: Path) -> None:
+    known = {(128, 64, 128): 0, (70, 70, 70): 1, (0, 0, 142): 5}
+    ids = RNG.choice(np.array([0, 1, 5, 255], np.uint8), (20, 30))
+    Image.fromarray(ids).quantize(4).save(tmp_path / "a.png")
+    indices = np.asarray(Image.open(tmp_path / "a.png"))
+    assert Image.open(tmp_path / "a.png").mode == "P" and (indices != ids).any()
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known), ids)
+    # Greys that are not ids only show the indices.
+    write_palette(tmp_path / "a.png", ids % 2, [(0, 0, 0), (128, 128, 128)])
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known), ids % 2)
+
+
+def test_a_palette_of_nearly_the_colours(tmp_path: Path) -> None:
+    known = {(0, 0, 0): 0, (128, 0, 0): 1, (0, 128, 0): 2}
+    indices = RNG.integers(0, 3, (20, 30), np.uint8)
+    write_palette(tmp_path / "a.png", indices, [(127, 0, 0), (1, 126, 0), (1, 0, 0)])
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known, near=5), np.array([1, 2, 0])[indices])
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known), indices)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.png", {"format": "JPEG"}),
+        ("a.webp", {}),
+        ("b.webp", {"exif": b"Exif\0\0", "quality": 100}),
+        ("a.tif", {"compression": "jpeg"}),
+    ],
+)
+def test_masks_compressed_with_loss_are_refused_whatever_their_names(tmp_path: Path, name: str, options: dict) -> None:
+    ids = RNG.integers(0, 5, (24, 24), np.uint8)
+    Image.fromarray(ids).save(tmp_path / name, **options)
+    with pytest.raises(UserError, match=rf"{name}: .*compression changes class ids; save the masks as PNG"):
+        read_mask(tmp_path / name, {(0, 0, 0): 0})
+    Image.fromarray(np.dstack([ids] * 3)).save(tmp_path / "lossless.webp", lossless=True)
+    np.testing.assert_array_equal(read_mask(tmp_path / "lossless.webp"), ids)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_masks_are_turned_as_photos_are(tmp_path: Path, suffix: str, orientation: int) -> None:
+    ids = RNG.integers(0, 5, (20, 30), np.uint8)
+    picture = Image.fromarray(np.dstack([ids] * 3))
+    picture.getexif()[274] = orientation
+    picture.save(tmp_path / f"a{suffix}", exif=picture.getexif(), lossless=True)
+    expected = np.asarray(ImageOps.exif_transpose(picture))[..., 0]
+    np.testing.assert_array_equal(read_mask(tmp_path / f"a{suffix}"), expected)
+    assert stored_size(tmp_path / f"a{suffix}", turned=True) == expected.shape
+    assert stored_size(tmp_path / f"a{suffix}") == (20, 30)
+    np.testing.assert_array_equal(read_mask(tmp_path / f"a{suffix}", window=Window(2, 3, 8, 9)), expected[2:10, 3:12])
 
 
 def test_masks_of_any_size_are_read_without_a_word(tmp_path: Path) -> None:

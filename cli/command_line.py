@@ -71,6 +71,8 @@ def hydra_words(given: list[str], config_name: str) -> list[str]:
     elif is_sweep(given):
         given = with_plugin_defaults(with_new_keys(given, swept_groups(given)))
     words = quote_texts(flags_first(given), sweep=is_sweep(given))
+    if is_sweep(given):
+        check_repetitions(words)
     if config_name != "train":
         return words
     resumed, swept, like = (value_of(given, key) for key in ("resume", "sweep", "like"))
@@ -198,6 +200,24 @@ def check_options(words: list[str]) -> None:
             inside = isinstance(value, str) and not {"..", ""} & set(value.replace("\\", "/").split("/")[:-1])
             if value is not None and not inside:
                 raise UserError(f"{word}: pass {group}=<option>\navailable: {', '.join(options(group))}")
+
+
+def check_repetitions(words: list[str]) -> None:
+    """Check that no word of a sweep has a value twice.
+
+    Raises:
+        UserError: one does; names the value.
+    """
+    for word in words:
+        try:
+            override = OverridesParser.create().parse_override(word)
+            values = [(isinstance(value, bool), value) for value in values_of(override)]  # 1 is equal to true
+        except (HydraException, TypeError):
+            continue  # a flag, or reported by Hydra
+        twice = [place for place, value in enumerate(values) if value in values[place + 1 :]]
+        if twice:
+            value = list(override.sweep_string_iterator())[twice[0]]
+            raise UserError(f"{as_typed(word)}: {value} occurs twice, and would be trained twice; leave one out")
 
 
 def flags_first(words: list[str]) -> list[str]:

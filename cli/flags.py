@@ -48,6 +48,9 @@ def check_flags(words: list[str], config_name: str) -> None:
         if not equals and _is_plain(following):
             word, value = f"{word} {following}", following
         keys = _keys_for(flag.lstrip("-").replace("-", "_"), config_name)
+        letters = get_args_parser()._option_string_actions.get(flag[:2])
+        if not keys and letters is not None and letters.nargs == 0 and not flag.startswith("--"):
+            raise UserError(f"{word}: there is no such flag; write each by itself: {flag[:2]} -{word[2:]}")
         if not keys:
             raise UserError(f"{word}: there is no such flag; keys are set as key=value, and --help lists them")
         raise UserError(f"{word}: keys are set without dashes; pass {_assigned(keys, value)}")

@@ -191,6 +191,7 @@ def test_a_key_that_is_set_twice_is_reported(tmp_path: Path) -> None:
         ("train", "-pretrained", "-pretrained: keys are set without dashes; pass model.encoder_weights=imagenet"),
         ("train", "--pretrained", "--pretrained: keys are set without dashes; pass model.encoder_weights=imagenet"),
         ("benchmark", "--model unet", "--model unet: keys are set without dashes; pass model=unet"),
+        ("train", "-mcjob", "-mcjob: there is no such flag; write each by itself: -m -cjob"),
         ("compare", "--foo", "--foo: there is no such flag; keys are set as key=value, and --help lists them"),
     ],
 )
@@ -267,6 +268,30 @@ def test_keys_that_only_some_options_of_a_sweep_have_may_be_set() -> None:
     assert {"model", "data", "loss"} < swept_groups(["experiment=a,b", "seed=1,2"])
     assert "model" in swept_groups(["experiment='glob(*)'"])
     assert swept_groups(["optimizer.lr=0.1,0.2", "model=unet"]) == set()
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("seed=1,1", "1"),
+        ("seed=0,1,2,1", "1"),
+        ("optimizer.lr=0.1,1e-1", "0.1"),
+        ("loss=ce_dice,ce_iou,'ce_dice'", "ce_dice"),
+        ("seed=choice(3,3)", "3"),
+        ("data.image_size=[64,64],[64,64]", "[64,64]"),
+        ("+model.dropout=null,null", "null"),
+    ],
+)
+def test_a_value_that_a_sweep_has_twice(word: str, value: str, tmp_path: Path) -> None:
+    done = run_here(lambda cfg: None, "train", "--multirun", word, cwd=tmp_path)
+    assert_refused(done, f"{word}: {value} occurs twice, and would be trained twice; leave one out\n")
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_values_that_a_sweep_has_once() -> None:
+    for word in ("seed=1,2", "trainer.amp=1,true", "data.image_size=[64,64]", "seed=range(1,3)", "name=a,a"):
+        hydra_words(["-m", word], "train")
+    hydra_words(["data.crop_size=[64,64]"], "train")
 
 
 @pytest.mark.parametrize("word", ["hydra/launcher=joblib", "hydra/sweeper=optuna"])

@@ -86,9 +86,11 @@ class COCO(SegmentationDataset):
             download_coco(self.root, split)
         for path in (annotations, self.root / self._folder):
             if not (is_file(path) if path == annotations else is_folder(path)):
+                only_train = split != "train" and is_file(self._place("train")[0])
                 raise NotThere(
                     f"COCO 2017 was not found: there is no {path}\n"
                     f"Pass data.root=<what holds annotations/ and {self._folder}/>, or data.download=true"
+                    + ("; to validate on a part of 'train', pass data.folds=5 data.fold=0" if only_train else "")
                 )
         index = load_index(annotations)
         self.labels = self._label_set(index, split, classes)

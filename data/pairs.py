@@ -272,28 +272,3 @@ def read_list(path: Path, errors: Literal["strict", "surrogateescape"] = "strict
         reason = getattr(error, "strerror", None) or f"{error}; save it as UTF-8"
         raise UserError(f"{path}: the list cannot be read ({reason})") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def listed(root: Path, list_file: str, image: str, mask: str) -> tuple[Pairs, list[DataFault]]:
-    """The pairs that a text file names, one a line.
-
-    Args:
-        list_file, image, mask: paths relative to `root`; the last two with `{}` for what the line says.
-
-    Raises:
-        UserError: the list cannot be read, or is empty.
-    """
-    path = root / list_file
-    names = read_list(path)
-    if not names:
-        raise UserError(f"{path}: the list of the split is empty")
-    pairs: Pairs = []
-    faults: list[DataFault] = []
-    for name in names:
-        pair = image.format(name), mask.format(name)
-        gone = [file for file in pair if not os.path.isfile(f"{root}/{file}")]  # noqa: PTH113 - as above
-        if gone:
-            faults.append(MissingPair(f"{root / gone[0]}: there is no such file, but {path} lists {name}"))
-        else:
-            pairs.append(pair)
-    return pairs, faults

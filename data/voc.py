@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from data.labels import IGNORE_INDEX, LabelSet, lookup_table, voc_colors
-from data.pairs import PairedFiles, listed, pick
-from utils.errors import NotThere
-from utils.paths import is_there, user_path
+from data.pairs import PairedFiles, Pairs, pick, read_list
+from utils.errors import DataFault, MissingPair, NotThere, UserError
+from utils.paths import is_file, is_there, user_path
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table",
@@ -56,5 +56,39 @@ class VOC(PairedFiles):
                     f"VOC 2012 was not found: there is no {path}\n"
                     f"Pass data.root=<what holds {FOLDER.parent}/>, or data.download=true"
                 )
-        pairs, faults = listed(folder, list_file, "JPEGImages/{}.jpg", masks + "/{}.png")
+        pairs, faults = listed(folder, list_file, masks)
         super().__init__(folder, pairs, LABELS, TRAIN_IDS, COLORS, faults)
+
+
+def listed(folder: Path, list_file: str, masks: str) -> tuple[Pairs, list[DataFault]]:
+    """The photos and masks that the list of a split names, one photo a line.
+
+    A line is a name (`2007_000032`, also with its suffix), or the paths of photo and mask below the folder
+    (`/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png`), as in the lists of DeepLab for `train_aug`.
+
+    Args:
+        folder: `VOC2012/`.
+        list_file: relative to it.
+        masks: the folder in it with the masks of names.
+
+    Raises:
+        UserError: the list cannot be read, or is empty.
+    """
+    lines = read_list(folder / list_file)
+    if not lines:
+        raise UserError(f"{folder / list_file}: the list of the split is empty")
+    pairs: Pairs = []
+    faults: list[DataFault] = []
+    for line in dict.fromkeys(lines):
+        image, *rest = line.split()
+        name = Path(image).name.removesuffix(".jpg")
+        mask = rest[0].lstrip("/") if rest and "/" in rest[0] else f"{masks}/{name}.png"
+        pair = f"JPEGImages/{name}.jpg", mask
+        gone = [file for file in pair if not is_file(folder / file)]
+        if gone:
+            faults.append(
+                MissingPair(f"{folder / gone[0]}: there is no such file, but {folder / list_file} lists {line}")
+            )
+        else:
+            pairs.append(pair)
+    return pairs, faults

@@ -83,6 +83,9 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     make_coco(tmp_path)
     with pytest.raises(UserError, match="no split 'test'"):
         COCO(str(tmp_path), "test")
+    (tmp_path / "annotations" / "instances_val2017.json").rename(tmp_path / "val.json")
+    with pytest.raises(UserError, match=r"there is no .*instances_val2017.json\n.*pass data.folds=5 data.fold=0"):
+        COCO(str(tmp_path), "val")
     (tmp_path / "train2017" / "000000000002.jpg").unlink()
     dataset = COCO(str(tmp_path), "train")
     assert len(dataset) == 2

@@ -54,6 +54,25 @@ def test_the_colour_map_is_the_published_one() -> None:
     assert {i: colors[i] for i in published} == published
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/JPEGImages/{}.jpg /SegmentationClassAug/{}.png",
+        "JPEGImages/{}.jpg SegmentationClassAug/{}.png",
+        "{}.jpg",
+        "{}  1",
+    ],
+)
+def test_lists_of_other_programs(tmp_path: Path, line: str) -> None:
+    make_voc(tmp_path)
+    names = ["2007_000002", "2007_000000", "2007_000002"]
+    path = tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/train_aug.txt"
+    path.write_text("\n".join(line.format(name, name) for name in names))
+    found = VOC(str(tmp_path), "train_aug")
+    assert [found.name(i) for i in range(len(found))] == [f"JPEGImages/{name}.jpg" for name in names[:2]]
+    assert found.files(0)[1].endswith("/SegmentationClassAug/2007_000002.png") and not found.faults
+
+
 def test_a_list_may_have_blank_lines_and_windows_line_ends(tmp_path: Path) -> None:
     make_voc(tmp_path)
     lists = tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
 from pathlib import Path
@@ -11,15 +12,17 @@ import numpy as np
 
 from data.bands import checked_bands
 from data.images import IMAGE_SUFFIXES
-from data.label_files import LABELMAP, labels_path, read_labels
+from data.label_files import LABELMAP, LABELS, labels_path, read_labels
 from data.labelme import outlined_size, read_outlines
 from data.labels import IGNORE_INDEX, lookup_table
 from data.masks import read_mask
 from data.pairs import MASK_SUFFIXES, PairedFiles, aligned, files_by_stem, match, read_list
 from data.parts import Window
-from data.splits import Files, LineReader, held_out, listed_files
+from data.splits import Files, LineReader, held_out, listed_files, named_as, same_split
 from utils.errors import DataFault, NotThere, UserError
-from utils.paths import is_file, is_folder, user_path
+from utils.paths import is_folder, user_path
+
+log = logging.getLogger(__name__)
 
 ALL = "all"
 """The split of every photo, unless a list or folder has this name."""
@@ -30,8 +33,9 @@ class Folder(PairedFiles):
 
     A split is, in this order: what the list `<split>.txt` names (`data.splits.LineReader`); the files of
     `images/<split>/` and `masks/<split>/`; or, where no split has a folder and neither `train` nor `val` has a list, a
-    share of the files that no list names, which depends only on their names (`data.splits.held_out`). The split `all`
-    is every file of `images/` and `masks/`.
+    share of the files that no other list names, which depends only on their names (`data.splits.held_out`). The split
+    `all` is every file of `images/` and `masks/`. Lists and folders may have other names of a split
+    (`data.splits.SYNONYMS`), in any case.
 
     Args:
         root: holds `images/` and `masks/`, and `labels.json`.
@@ -76,16 +80,17 @@ class Folder(PairedFiles):
         place = user_path(root, "data.root")
         layout = Layout.of(place, images, masks, mask_suffix)
         layout.check(place)
-        path = user_path(labels, "data.labels") if labels else labels_path([place, *layout.split_folders(place)])
+        folders = [place, *(place / part.images for part in layout.splits(place))]
+        path = user_path(labels, "data.labels") if labels else labels_path(folders)
         named = read_labels(path)
         if color_tolerance < 0:
             raise UserError(f"data.color_tolerance={color_tolerance}: must be 0 or more")
         # Where 255 may be a class that was forgotten; who lists what to ignore knows of it.
         self.labels_file = path if named.ignored == (IGNORE_INDEX,) else None
         table = lookup_table({raw: i for i, raw in enumerate(named.ids)}, ignored=named.ignored)
-        inside = layout.inside(place, split)
-        found, truths, faults = _of_split(place, split, *layout.files(place, inside), layout, inside, val_share)
-        pairs, more = match(place, found, truths, layout.folders(inside))
+        part = layout.of_split(place, split)
+        found, truths, faults = _of_split(place, split, layout, part, path, val_share)
+        pairs, more = match(place, found, truths, (part or layout)[:2])
         super().__init__(place, pairs, named.labels, table, named.colors, [*faults, *more], bands)
         self._tolerance, self._ids = color_tolerance, dict(zip(named.labels.names, named.ids, strict=True))
 
@@ -138,33 +143,45 @@ class Layout(NamedTuple):
                 f" as {prefix}mask_suffix=_mask"
             )
 
-    def folders(self, inside: str) -> tuple[str, str]:
-        """Return the folders of images and masks of a split."""
-        return posixpath.normpath(f"{self.images}{inside}"), posixpath.normpath(f"{self.masks}{inside}")
+    def of_split(self, root: Path, split: str) -> Layout | None:
+        """Return the folders of a split inside those of images and masks; None if there are none."""
+        images, masks = (named_as(split, root / folder) for folder in (self.images, self.masks))
+        if images is None or masks is None:
+            return None
+        return Layout(_inside(self.images, images), _inside(self.masks, masks), self.mask_suffix)
 
-    def inside(self, root: Path, split: str) -> str:
-        """Return the folder of a split in those of images and masks, as `/train`; '' if there is none."""
-        names = (split, "valid") if split == "val" else (split,)  # as Roboflow calls it
-        there = [name for name in names if all(is_folder(root / folder) for folder in self.folders(f"/{name}"))]
-        return f"/{there[0]}" if there else ""
+    def splits(self, root: Path) -> list[Layout]:
+        """Return the folders of the usual splits, where Roboflow puts the names of the classes."""
+        found = [self.of_split(root, split) for split in Folder.splits]
+        return [layout for layout in found if layout is not None]
 
-    def split_folders(self, root: Path) -> list[Path]:
-        """Return the folders of images that belong to a split, where Roboflow puts the names of the classes."""
-        return [root / self.images / name for name in (*Folder.splits, "valid") if is_folder(root / self.images / name)]
+    def files(self, root: Path, labels: Path) -> tuple[Files, Files]:
+        """Return the images and the masks by their stems.
 
-    def files(self, root: Path, inside: str) -> tuple[Files, Files]:
-        """Return the images and the masks by their stems."""
-        images, masks = self.folders(inside)
+        Args:
+            labels: the labels file, which is no mask although outlines of labelme have the same suffix.
+        """
+        images, masks = self.images, self.masks
         ending, suffix = os.path.splitext(self.mask_suffix or "")  # noqa: PTH122 - not a path
         if ending.startswith("."):
             ending, suffix = "", ending
         truths = files_by_stem(root, masks, (suffix.lower(),) if suffix else MASK_SUFFIXES, ending)
+        names = {LABELS, labels.name}
+        truths = {
+            stem: kept
+            for stem, paths in truths.items()
+            if (kept := [path for path in paths if posixpath.basename(path) not in names])
+        }
         photos = files_by_stem(root, images, IMAGE_SUFFIXES)
         if images == masks:
             taken = {path for paths in truths.values() for path in paths}
             left = {stem: [path for path in paths if path not in taken] for stem, paths in photos.items()}
             photos = {stem: paths for stem, paths in left.items() if paths}
         return photos, truths
+
+
+def _inside(folder: str, name: str) -> str:
+    return posixpath.normpath(f"{folder}/{name}")
 
 
 def _below(root: Path, folder: str) -> str:
@@ -177,43 +194,71 @@ def _below(root: Path, folder: str) -> str:
 
 def is_by_share(root: Path, split: str, layout: Layout) -> bool:
     """Whether a share of the files, rather than a list or folders, decides which belong to a split."""
-    names = {"train", "val", split}
-    kinds = (layout.images, layout.masks)
-    divided = [name for name in (*Folder.splits, "valid") for kind in kinds if is_folder(root / kind / name)]
-    return names == {"train", "val"} and not divided and not any(is_file(root / f"{name}.txt") for name in names)
+    if same_split(split) not in ("train", "val"):
+        return False
+    divided = any(named_as(name, root / kind) for name in Folder.splits for kind in (layout.images, layout.masks))
+    return not divided and not any(named_as(name, root, ".txt") for name in ("train", "val"))
 
 
 def _of_split(
-    root: Path, split: str, images: Files, masks: Files, layout: Layout, inside: str, val_share: float
+    root: Path, split: str, layout: Layout, part: Layout | None, labels: Path, val_share: float
 ) -> tuple[Files, Files, list[DataFault]]:
     """Return the images and masks of a split by the stems of the images, and the faults of its list.
+
+    Args:
+        part: folders of the split inside those of `layout`.
 
     Raises:
         UserError: there is no such split, or a list cannot be read.
     """
-    own = root / f"{split}.txt"
-    folders = (layout.images, layout.masks)
-    if is_file(own):
-        return listed_files(own, LineReader(root, images, masks, inside, folders), layout.folders(inside)[0])
+    own = named_as(split, root, ".txt")
+    inside = part or layout
+    images, masks = inside.files(root, labels)
+    reader = LineReader(root, images, masks, layout[:2], inside[:2])
+    if own is not None:
+        return listed_files(root / own, reader, inside.images)
     masks = aligned(images, masks)
-    if inside or split == ALL:
+    if part or split == ALL:
         return images, masks, []
     if not is_by_share(root, split, layout):
+        folders = dict.fromkeys((_inside(layout.images, split), _inside(layout.masks, split)))
         raise NotThere(
             f"there is no split '{split}' in {root}: neither {split}.txt nor"
-            f" {' and '.join(f'{folder}/' for folder in dict.fromkeys(layout.folders(f'/{split}')))};"
+            f" {' and '.join(f'{folder}/' for folder in folders)};"
             f" the split '{ALL}' is every photo"
         )
-    lists = {path.stem: path for path in root.glob("[!.]*.txt") if not path.is_dir() and path.name != LABELMAP}
-    reader = LineReader(root, images, masks, folders=folders)
-    # Any .txt may be a list of another split; one in another encoding names files in that encoding, if at all.
-    elsewhere = [reader.find(line) for path in lists.values() for line in read_list(path, "surrogateescape")]
-    stems = {*images, *masks} - {pair.stem for pair in elsewhere if pair is not None}
+    stems = {*images, *masks}
+    elsewhere = _listed_elsewhere(reader, labels)
+    if elsewhere and stems <= set().union(*elsewhere.values()):
+        raise UserError(
+            f"{root}: no photo is left for '{split}', because {' and '.join(sorted(elsewhere))} list all of them; list"
+            " those for training in train.txt and those for validation in val.txt"
+        )
+    for name, named in elsewhere.items() if same_split(split) == "train" else ():
+        log.info("%s: left out of train and val: %d of %d photos", root / name, len(named & stems), len(stems))
+    stems = stems.difference(*elsewhere.values())
     if len(stems) == 1:
         raise UserError(
             f"{root}: one image cannot be divided into training and validation; list it in train.txt and val.txt to use"
             " it for both"
         )
     validating = held_out(stems, val_share) if stems else stems
-    chosen = validating if split == "val" else stems - validating
+    chosen = validating if same_split(split) == "val" else stems - validating
     return {k: v for k, v in images.items() if k in chosen}, {k: v for k, v in masks.items() if k in chosen}, []
+
+
+def _listed_elsewhere(reader: LineReader, labels: Path) -> dict[str, set[str]]:
+    """Return what each list of another split names, by the name of the list: any .txt that names some photos.
+
+    A list of all photos divides nothing and is left out, unless it is that of `test`.
+    """
+    found = {}
+    for path in sorted(reader.root.glob("[!.]*.[tT][xX][tT]")):
+        if path.is_dir() or path.name in (LABELMAP, labels.name):
+            continue
+        # One in another encoding names files in that encoding, if at all.
+        pairs = [reader.find(line) for line in read_list(path, "surrogateescape")]
+        stems = {pair.stem for pair in pairs if pair is not None}
+        if stems and (same_split(path.stem) == "test" or not stems >= reader.images.keys()):
+            found[path.name] = stems
+    return found

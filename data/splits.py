@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -13,10 +14,44 @@ from unicodedata import normalize
 from data.images import IMAGE_SUFFIXES
 from data.masks import LOSSY
 from data.pairs import MASK_SUFFIXES, aligned, near_misses, read_list
-from utils.errors import DataFault, MissingPair
+from utils.errors import DataFault, MissingPair, UserError
+from utils.paths import is_file, is_folder
+
+SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+"""Other names of the usual splits."""
 
 Files = dict[str, list[str]]
 """Paths relative to the root of a data set, by stem."""
+
+
+def same_split(name: str) -> str:
+    """Return the same text for all names of a split: `val` for `Val`, `valid` and `VALIDATION`."""
+    return SYNONYMS.get(name.casefold(), name.casefold())
+
+
+def named_as(split: str, folder: Path, suffix: str = "") -> str | None:
+    """Return the name of a split's folder inside a folder, or of its file with a suffix; None if there is none.
+
+    Raises:
+        UserError: two are there, or the folder cannot be read.
+    """
+    above, _, split = split.rpartition("/")
+    folder /= above
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - of 100,000 files, Path takes longer
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UserError(f"{folder}: the folder cannot be read ({error.strerror})") from error
+    found = []
+    for name in sorted(names):
+        stem, ending = os.path.splitext(name) if suffix else (name, "")  # noqa: PTH122 - a name only
+        if ending.lower() == suffix and same_split(stem) == same_split(split):
+            found += [name] if (is_file if suffix else is_folder)(folder / name) else []
+    if len(found) > 1:
+        one, other = (folder / name for name in found[:2])
+        raise UserError(f"{one} and {other}: which of them is the split '{split}'? Rename or remove one")
+    return posixpath.join(above, found[0]) if found else None
 
 
 class Pair(NamedTuple):
@@ -36,8 +71,8 @@ class LineReader:
     Args:
         root: of the data set.
         images, masks: what there is.
-        inside: the folder of the split below `images/` and `masks/`, as `/train`.
-        folders: other names of `images/` and `masks/`.
+        folders: of images and masks, below the root.
+        inside: of those, the folders of the split, such as `images/train`.
     """
 
     def __init__(
@@ -45,13 +80,13 @@ class LineReader:
         root: Path,
         images: Files,
         masks: Files,
-        inside: str = "",
-        folders: tuple[str, str] = ("images", "masks"),
+        folders: tuple[str, str],
+        inside: tuple[str, str],
     ) -> None:
         self.root, self.images, self.masks, self.by_image = root, images, masks, aligned(images, masks)
         above = (f"{os.path.abspath(root)}/", f"{root}/", "./")  # noqa: PTH100 - a link stays as it is typed
-        kinds = zip(("images", "masks"), folders, strict=True)
-        self.prefixes = {kind: (*above, f"{folder}{inside}/", f"{folder}/") for kind, folder in kinds}
+        kinds = zip(("images", "masks"), inside, folders, strict=True)
+        self.prefixes = {kind: (*above, f"{part}/", f"{folder}/") for kind, part, folder in kinds}
         self.above = above
 
     def find(self, line: str) -> Pair | None:

@@ -45,8 +45,8 @@ def scan(cfg: DictConfig) -> None:
         raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
     layout = Layout.of(root, cfg.images, cfg.masks, cfg.mask_suffix)
     layout.check(root, prefix="")
-    splits = [f"/{path.name}" for path in layout.split_folders(root)] or [""]
-    masks = sorted({path for inside in splits for paths in layout.files(root, inside)[1].values() for path in paths})
+    parts = layout.splits(root) or [layout]
+    masks = sorted({path for part in parts for paths in part.files(root, output)[1].values() for path in paths})
     if not masks:
         raise UserError(
             f"{root / layout.masks}: there are no masks; pass masks=<folder>, and mask_suffix=<how their names end>"

@@ -163,6 +163,18 @@ class TestLabelme:
         np.testing.assert_array_equal(found[ring > 3.5], expected[ring > 3.5])
         assert dataset.size(0) == (20, 30) and (dataset.mask(0) == found).all()
 
+    @pytest.mark.parametrize("labels", ["labels.json", "own.json"])
+    def test_the_labels_file_is_no_outline(self, tmp_path: Path, labels: str) -> None:
+        """Where tools.scan_labels writes it, and where data.labels says."""
+        self.write(tmp_path, [{"label": "road", "points": [[0, 0], [9, 0], [9, 9]]}])
+        words = [f"root={tmp_path}", "images=.", "masks=.", "mask_suffix=.json", f"output={tmp_path / labels}"]
+        for overwrite in ("false", "true"):
+            done = run_here(scan, "scan_labels", *words, f"overwrite={overwrite}", cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+        options = {"images": ".", "masks": ".", "mask_suffix": ".json", "labels": str(tmp_path / labels)}
+        dataset = Folder(str(tmp_path), "all", **options)  # type: ignore[arg-type]
+        assert len(dataset) == 1 and not dataset.faults and dataset.labels.names == ("background", "road")
+
     def test_mistakes(self, tmp_path: Path) -> None:
         write_labels(tmp_path / "own")
         self.write(tmp_path, [{"label": "car", "points": [[0, 0], [9, 0], [9, 9]]}])

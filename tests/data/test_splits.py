@@ -63,6 +63,65 @@ def test_two_columns_pair_any_names(tmp_path: Path) -> None:
     assert pairs(root) == [("images/left 1.png", "masks/0 1.png"), ("photos/x.jpg", "truth/x_y.png")]
 
 
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [("train", "valid"), ("Train", "Val"), ("training", "validation"), ("TRAINING", "Validation"), ("Training", "val")],
+)
+def test_the_names_of_splits(tmp_path: Path, train: str, val: str) -> None:
+    """In folders, which may differ for images and masks, and in lists; `data.train_split` has them, too."""
+    files = [
+        f"{kind}/{name}/{i}.png"
+        for i, name in enumerate((train, train, val, "Testing"))
+        for kind in ("images", "masks")
+    ]
+    root = make(tmp_path / "folders", *files, "images/extra/9.png", "masks/extra/9.png")
+    (root / "masks" / train).rename(root / "masks" / train.lower())
+    found = {
+        split: [image for image, _ in pairs(root, split)] for split in ("train", "Train", "val", "test", "validation")
+    }
+    expected = [f"images/{train}/0.png", f"images/{train}/1.png"]
+    assert found["train"] == found["Train"] == expected and found["test"] == ["images/Testing/3.png"]
+    assert found["val"] == found["validation"] == [f"images/{val}/2.png"]
+    root = numbered(tmp_path / "lists", 9)
+    (root / f"{train}.txt").write_text("000\n001\n")
+    (root / f"{val}.TXT").write_text("002\n")
+    assert [len(pairs(root, split)) for split in ("train", "training", "val", "VALID")] == [2, 2, 1, 1]
+    with pytest.raises(UserError, match="there is no split 'test'"):
+        pairs(root, "test")
+
+
+@pytest.mark.parametrize("names", [("val", "valid"), ("train", "training"), ("Test", "test")])
+def test_two_names_of_one_split(tmp_path: Path, names: tuple[str, str]) -> None:
+    root = make(tmp_path / "folders", *(f"{kind}/{name}/1.png" for kind in ("images", "masks") for name in names))
+    one, other = sorted(names)
+    for split in ("train", names[0]):
+        with pytest.raises(
+            UserError, match=rf"images/{one} and .*images/{other}: which of them .*Rename or remove one"
+        ):
+            Folder(str(root), split)
+    root = numbered(tmp_path / "lists", 5)
+    for name in names:
+        (root / f"{name}.txt").write_text("001\n")
+    with pytest.raises(UserError, match=rf"lists/{one}\.txt and .*lists/{other}\.txt: which of them"):
+        Folder(str(root), names[0])
+
+
+def test_lists_of_all_photos_divide_nothing(tmp_path: Path) -> None:
+    root = numbered(tmp_path, 10)
+    for name in ("files.txt", "images.txt", "trainval.TXT"):
+        (root / name).write_text("".join(f"{i:03}\n" for i in range(10)))
+    assert [len(pairs(root, split)) for split in ("train", "val")] == [8, 2]
+    assert len(pairs(root, "trainval")) == 10
+    (root / "test.txt").write_text("003\n")
+    assert len(pairs(root)) + len(pairs(root, "val")) == 9
+    for name, numbers in (("test.txt", range(10)), ("trainval.TXT", range(1, 10))):
+        (root / name).write_text("".join(f"{i:03}\n" for i in numbers))
+    with pytest.raises(
+        UserError, match=r"no photo is left for 'train', because test\.txt and trainval\.TXT list all .*train\.txt"
+    ):
+        pairs(root)
+
+
 def test_a_suffix_in_a_list_chooses_among_files_of_one_stem(tmp_path: Path) -> None:
     root = make(tmp_path, "images/1.png", "images/1.jpg", "masks/1.png")
     (root / "train.txt").write_text("1.jpg\n")

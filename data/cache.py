@@ -32,14 +32,15 @@ from utils.text import plural
 
 log = logging.getLogger(__name__)
 
+CHECKSUM = 4  # bytes
 SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small in a container
 
 
 class CachedSamples(View):
     """Samples that are read once; all processes that load fill and share one store.
 
-    A slot of the store holds the bytes of an image and then those of its mask. Its mark is their checksum, so that what
-    was only half written, by whatever cause, is written again; two processes that fill one slot write the same bytes.
+    A slot of the store holds a checksum, an image and its mask. What was only half written, by whatever cause, is
+    written again. Two processes that fill one slot write the same bytes.
 
     Args:
         samples: what to keep.
@@ -59,23 +60,26 @@ class CachedSamples(View):
             self._image_sizes = np.broadcast_to(np.array(samples.image_size, np.int64), self._mask_sizes.shape)
         dtype = np.dtype(self.bands.dtype)
         self._image_bytes = dtype.itemsize * self.bands.channels * self._image_sizes.prod(1)
-        self._ends = np.cumsum(self._image_bytes + self._mask_sizes.prod(1))
+        self._ends = np.cumsum(CHECKSUM + self._image_bytes + self._mask_sizes.prod(1))
         total = int(self._ends[-1])
-        self._store = InMemory(total, len(samples)) if where == "ram" else OnDisk(samples, total)
+        self._store = InMemory(total) if where == "ram" else OnDisk(total, fingerprint(samples))
+        size = f"{plural(len(samples), 'sample')}, {total / 1e9:.2f} GB"
+        log.info("data.cache=%s: %s, in %s", where, size, self._store)
 
     def __getitem__(self, index: int) -> Sample:
         start, middle = self._ends[index - 1] if index else 0, self._image_bytes[index]
         slot = self._store.bytes[start : self._ends[index]]
-        if self._store.marks[index] != checksum(slot):
+        pixels = slot[CHECKSUM:]
+        if slot[:CHECKSUM].tobytes() != checksum(pixels):
             sample = self.dataset[index]
-            pixels = np.ascontiguousarray(sample.image)
-            slot[:middle], slot[middle:] = pixels.view(np.uint8).ravel(), sample.mask.ravel()
-            self._store.marks[index] = checksum(slot)
+            pixels[:middle] = np.ascontiguousarray(sample.image).view(np.uint8).ravel()
+            pixels[middle:] = sample.mask.ravel()
+            slot[:CHECKSUM] = np.frombuffer(checksum(pixels), np.uint8)
             return sample
         # Copies, so that nothing that works in place can spoil what is kept.
-        image = slot[:middle].copy().view(self.bands.dtype)
+        image = pixels[:middle].copy().view(self.bands.dtype)
         image = image.reshape(*self._image_sizes[index], self.bands.channels)
-        return Sample(image, slot[middle:].reshape(self._mask_sizes[index]).copy(), self.name(index))
+        return Sample(image, pixels[middle:].reshape(self._mask_sizes[index]).copy(), self.name(index))
 
     def mask(self, index: int) -> np.ndarray:
         return self[index].mask
@@ -89,74 +93,63 @@ class InMemory:
     """A store in shared memory.
 
     Attributes:
-        bytes: what is kept, uint8.
-        marks: uint32, the checksum of each sample; 0 for one that is not there.
+        bytes: what is kept, uint8 (total,); zeros at first.
     """
 
-    def __init__(self, total: int, samples: int) -> None:
+    def __init__(self, total: int) -> None:
         free = psutil.virtual_memory().available
         if SHARED_MEMORY.is_dir():
             free = min(free, shutil.disk_usage(SHARED_MEMORY).free)
         room = "memory (in a container, see its --shm-size)"
         _check_room("ram", total, free, room)
-        log.info("data.cache=ram keeps %s in %.2f GB of memory", plural(samples, "sample"), total / 1e9)
-        self.memory = SharedMemory(create=True, size=total + 4 * samples)
+        self.memory = SharedMemory(create=True, size=total)
         weakref.finalize(self, _unlink, self.memory, os.getpid())
         if SHARED_MEMORY.is_dir():
             _reserve(SHARED_MEMORY / self.memory.name, "ram", total, room)
-        self._attach(samples)
+        self.bytes = np.ndarray(self.memory.size, np.uint8, self.memory.buf)
 
-    def _attach(self, samples: int) -> None:
-        self.marks = np.ndarray(samples, np.uint32, self.memory.buf)
-        self.bytes = np.ndarray(self.memory.size - 4 * samples, np.uint8, self.memory.buf, 4 * samples)
+    def __str__(self) -> str:
+        return "memory"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"memory": self.memory, "samples": len(self.marks)}
+        return {"memory": self.memory}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.memory = state["memory"]
         if parent_process() is None:  # a process that torchrun started: its tracker would delete what is another's
             resource_tracker.unregister(f"/{self.memory.name}", "shared_memory")
-        self._attach(state["samples"])
+        self.bytes = np.ndarray(self.memory.size, np.uint8, self.memory.buf)
 
 
 class OnDisk:
-    """A store in two files, in a folder named after all that shapes the samples; attributes as `InMemory`."""
+    """A store in a file named after all that shapes the samples; attributes as `InMemory`."""
 
-    def __init__(self, samples: ResizedSamples, total: int) -> None:
+    def __init__(self, total: int, name: str) -> None:
         home = cache_home()
-        self.folder = home / fingerprint(samples)
+        self.path, room = home / f"{name}.bin", f"space in {home}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for name, size in (("samples.bin", total), ("marks.bin", 4 * len(samples))):
-                path, room = self.folder / name, f"space in {home}"
-                kept = path.stat().st_blocks * 512 if path.exists() else 0
-                _check_room("disk", size - kept, shutil.disk_usage(self.folder).free, room)
-                with path.open("ab") as file:
-                    file.truncate(size)
-                _reserve(path, "disk", size, room)
+            home.mkdir(parents=True, exist_ok=True)
+            kept = self.path.stat().st_blocks * 512 if self.path.exists() else 0
+            _check_room("disk", total - kept, shutil.disk_usage(home).free, room)
+            with self.path.open("ab") as file:
+                file.truncate(total)
+            _reserve(self.path, "disk", total, room)
         except OSError as error:
             raise UserError(
-                f"data.cache=disk: {self.folder} cannot be written ({error.strerror});"
+                f"data.cache=disk: {self.path} cannot be written ({error.strerror});"
                 " set SEGMENTATION_DATA to a folder of yours, or pass data.cache=none"
             ) from error
-        self._open()
-        missing = int((self.marks == 0).sum())
-        log.info(
-            "data.cache=disk: %s, %.2f GB, in %s%s",
-            *(plural(len(samples), "sample"), total / 1e9, self.folder, f"; {missing} to be added" if missing else ""),
-        )
+        self.bytes = np.memmap(self.path, np.uint8, "r+")
 
-    def _open(self) -> None:
-        self.bytes = np.memmap(self.folder / "samples.bin", np.uint8, "r+")
-        self.marks = np.memmap(self.folder / "marks.bin", np.uint32, "r+")
+    def __str__(self) -> str:
+        return str(self.path)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder}  # a pickled memory map would be a copy of all
+        return {"path": self.path}  # a pickled memory map would be a copy of all
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.folder = state["folder"]
-        self._open()
+        self.path = state["path"]
+        self.bytes = np.memmap(self.path, np.uint8, "r+")
 
 
 def cache_home() -> Path:
@@ -186,9 +179,9 @@ def kept_arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[st
     return arrays
 
 
-def checksum(slot: np.ndarray) -> int:
-    """Return a checksum that is never 0, which marks a missing sample."""
-    return zlib.crc32(slot.data) or 1
+def checksum(pixels: np.ndarray) -> bytes:
+    """Return a checksum that is never 0, which is what an empty slot holds."""
+    return (zlib.crc32(pixels.data) or 1).to_bytes(CHECKSUM, "little")
 
 
 def fingerprint(dataset: SegmentationDataset) -> str:

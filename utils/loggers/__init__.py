@@ -44,10 +44,22 @@ class Logger(Protocol):
         """End the run and write what is pending; `status` is `finished`, `pruned`, `failed` or `interrupted`."""
 
 
-class NoLogger(Logger):
+class NoLogger:
     """A logger that does nothing."""
 
     pictures = False
 
     def __init__(self, folder: str = "", first_step: int = 0) -> None:
+        pass
+
+    def begin(self, name: str, notes: str | None, config: dict[str, Any], options: Mapping[str, str | None]) -> None:
+        pass
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        pass
+
+    def picture(self, name: str, image: np.ndarray, step: int) -> None:
+        pass
+
+    def close(self, status: str) -> None:
         pass

@@ -93,10 +93,11 @@ class Folder(PairedFiles):
         pairs, more = match(place, found, truths, (part or layout)[:2])
         super().__init__(place, pairs, named.labels, table, named.colors, [*faults, *more], bands)
         self._tolerance, self._ids = color_tolerance, dict(zip(named.labels.names, named.ids, strict=True))
+        self._ignored = named.ignored[0]
 
     def raw_mask(self, path: str, window: Window | None = None) -> np.ndarray:
         if path.endswith(".json"):
-            mask = read_outlines(path, self._ids)
+            mask = read_outlines(path, self._ids, self._ignored)
             return mask if window is None else window.of(mask)
         return read_mask(path, self._colors, self._tolerance, window)
 

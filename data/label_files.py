@@ -15,7 +15,7 @@ from utils.paths import is_file, read_bytes
 
 EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
 WHITE = (255, 255, 255)  # ignored, in masks of colours
-NO_CLASS = 65535  # stands for colours to ignore where 255 is a class and no other id is ignored
+NO_CLASS = 65535  # stands for what is to be ignored where 255 is a class and no other id is ignored
 LABELS, LABELMAP, CLASSES = "labels.json", "labelmap.txt", "_classes.csv"
 """The project's own format, CVAT's and Roboflow's."""
 
@@ -124,7 +124,7 @@ def _to_ignore(entries: Any, ids: list[int], colors: list[Color]) -> tuple[tuple
     if IGNORE_INDEX not in ids:
         ignored.append(IGNORE_INDEX)
         also += [] if WHITE in colors else [WHITE]
-    elif also and not ignored:
+    elif not ignored:
         ignored.append(NO_CLASS)
     # White goes with 255, other colours with the first id of the list.
     return tuple(ignored), {c: IGNORE_INDEX if c == WHITE and IGNORE_INDEX in ignored else ignored[0] for c in also}

@@ -131,6 +131,7 @@ def draft(pixels: Counter[Any]) -> tuple[dict[Any, tuple[str, dict[str, Any]]], 
     Ids and labels are in their order, colours with the most frequent first. 255 and white are ignored, and so have no
     entry, unless nothing but 0 (or black) occurs with them.
     """
+    from data.labelme import BACKGROUND
     from data.labels import voc_colors
 
     total, left_out = sum(pixels.values()), []
@@ -146,7 +147,7 @@ def draft(pixels: Counter[Any]) -> tuple[dict[Any, tuple[str, dict[str, Any]]], 
         colors = [value for value in colors if value not in set(left_out)]
     palette = voc_colors(256)
     if labels:
-        names = ["background", *(label for label in labels if label not in ("background", "_background_"))]
+        names = ["background", *(label for label in labels if label.lower() not in BACKGROUND)]
         return {n: (str(i), {"class": n, "color": list(palette[i])}) for i, n in enumerate(names)}, left_out
     if colors:
         return {c: (str(i), {"class": f"class {i}", "color": list(c)}) for i, c in enumerate(colors)}, left_out

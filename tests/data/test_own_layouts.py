@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,13 @@ LABELS = {"0": {"class": "field", "color": [0, 0, 0]}, "1": {"class": "road", "c
 def write_labels(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     (root / "labels.json").write_text(json.dumps(LABELS))
+
+
+def png(mask: np.ndarray) -> str:
+    """Return a mask as labelme keeps it."""
+    content = io.BytesIO()
+    Image.fromarray(mask).save(content, "PNG")
+    return base64.b64encode(content.getvalue()).decode()
 
 
 def masks_of(dataset: Folder) -> list[list[list[int]]]:
@@ -184,9 +194,72 @@ class TestLabelme:
             (tmp_path / "a.json").write_text(text)
             with pytest.raises(Unreadable, match=r"a\.json: .*not"):
                 self.dataset(tmp_path)[0]
-        self.write(tmp_path, [{"label": "road", "points": [["x", 0], [9, 0], [9, 9]]}])
-        with pytest.raises(Unreadable, match="not a file of labelme"):
+
+    @pytest.mark.parametrize(
+        ("shape", "message"),
+        [
+            ({"points": [["x", 0], [9, 0], [9, 9]]}, r"shapes\.1\.points\.0\.0: must be a number"),
+            *(
+                ({"points": [[value, 5], [25, 5], [25, 25]]}, rf"shapes\.1\.points\.0\.0: must be {words}")
+                for value, words in ((math.nan, "finite"), (math.inf, "finite"), (1e9, "at most 100,000"))
+            ),
+            ({"points": [[5, 5], [25, 5]]}, r"shapes\.1: a polygon of 2 points; correct or remove it"),
+            ({"points": []}, "a polygon of 0 points"),
+            ({"points": [[5]]}, r"shapes\.1\.points\.0: must have at least 2 values"),
+            ({"points": [[5, 5]], "shape_type": "rectangle"}, "a rectangle of 1 point;"),
+            ({"points": [[5, 5]] * 3, "shape_type": "circle"}, "a circle of 3 points"),
+            ({"points": [[5, 5], [9, 9]], "shape_type": "cuboid"}, r"shapes\.1: its shape_type cuboid is unknown"),
+            ({"points": [[5, 5], [9, 9]], "shape_type": "mask"}, r"shapes\.1: its mask is not a PNG in base64"),
+            (
+                {"points": [[5, 5], [9, 9]], "shape_type": "mask", "mask": png(np.ones((5, 4), np.uint8))},
+                "its mask has 4x5 pixels, the box of its points 5x5",
+            ),
+            ({"points": [[5, 5], [9, 9]], "label": ["road"]}, r"shapes\.1\.label: must be a string"),
+            ({"points": [[5, 5]], "shape_type": ["polygon"]}, r"shapes\.1\.shape_type"),
+        ],
+    )
+    def test_damaged_shapes(self, tmp_path: Path, shape: dict, message: str) -> None:
+        write_labels(tmp_path / "own")
+        self.write(tmp_path, [{"label": "road", "points": [[0, 0], [9, 0], [9, 9]]}, {"label": "road", **shape}])
+        with pytest.raises(Unreadable, match=r"a\.json: .*" + message):
             self.dataset(tmp_path)[0]
+
+    def test_masks_and_boxes(self, tmp_path: Path) -> None:
+        """A mask is a PNG for the box of its points, of which parts may be outside the photo."""
+        write_labels(tmp_path / "own")
+        part = np.random.default_rng(0).integers(0, 2, (6, 8)).astype(np.uint8)
+        shapes = [
+            {"label": "road", "shape_type": "mask", "points": [[3.0, 2.0], [10.0, 7.0]], "mask": png(part * 255)},
+            {"label": "road", "shape_type": "mask", "points": [[26, 17], [33, 22]], "mask": png(part)},
+            {"label": "road", "shape_type": "mask", "points": [[-4, 12], [3, 17]], "mask": png(part.astype(bool))},
+            {"label": "road", "shape_type": "rectangle", "points": [[12, 10], [15, 10], [15, 12], [12, 12]]},
+        ]
+        self.write(tmp_path, [{"label": "field", "points": [[-9, -9], [50, -9], [50, 50], [-9, 50]]}, *shapes])
+        expected = np.zeros((20, 30), int)
+        expected[2:8, 3:11] = part
+        expected[17:, 26:] = part[:3, :4]
+        expected[12:18, :4] = part[:, 4:]
+        expected[10:13, 12:16] = 1
+        np.testing.assert_array_equal(self.dataset(tmp_path)[0].mask, expected)
+
+    @pytest.mark.parametrize(
+        ("names", "background"),
+        [
+            ({"0": "Background", "1": "car"}, 0),
+            ({"3": "car", "9": "BG"}, 1),
+            ({"0": "car", "255": "tree"}, 255),  # ignored, although 255 is a class
+            ({"0": "car"}, 255),
+        ],
+    )
+    def test_what_is_in_no_outline(self, tmp_path: Path, names: dict[str, str], background: int) -> None:
+        (tmp_path / "own").mkdir()
+        labels = {key: {"class": name, "color": [int(key), 0, 0]} for key, name in names.items()}
+        (tmp_path / "own" / "labels.json").write_text(json.dumps(labels))
+        box = [[2, 3], [12, 3], [12, 15], [2, 15]]
+        self.write(tmp_path, [{"label": "car", "points": box}, {"label": "background", "points": box[:3]}])
+        found = self.dataset(tmp_path)[0].mask
+        assert set(np.unique(found)) == {background, list(names.values()).index("car")}
+        assert found[0, 0] == found[4, 11] == background and found[14, 3] != background
 
 
 def test_colours_of_smoothed_edges(tmp_path: Path) -> None:
@@ -272,7 +345,7 @@ class TestScan:
         assert colors[:2] == [[0, 0, 0], [0, 0, 200]]
 
     def test_labels_of_outlines(self, tmp_path: Path) -> None:
-        TestLabelme().write(tmp_path, [{"label": "tree", "points": []}, {"label": "car", "points": []}])
+        TestLabelme().write(tmp_path, [{"label": label, "points": []} for label in ("tree", "Background", "car")])
         words = (
             f"root={tmp_path}",
             "images=.",

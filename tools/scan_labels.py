@@ -12,6 +12,7 @@ if __name__ == "__main__":  # before the imports below, which may swallow except
 
 import json
 import logging
+import math
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -27,9 +28,8 @@ from utils.text import plural
 
 log = logging.getLogger("scan_labels")
 
-RARE = 1e-4
-"""Share of the pixels below which colours are left out of a draft if there are many: smoothed edges have thousands."""
-MANY = 64
+LISTED = 4
+"""Stray colours that a message lists."""
 
 
 def scan(cfg: DictConfig) -> None:
@@ -52,19 +52,19 @@ def scan(cfg: DictConfig) -> None:
             f"{root / layout.masks}: there are no masks; pass masks=<folder>, and mask_suffix=<how their names end>"
         )
     make_writable(output.parent)
-    pixels: Counter[Any] = Counter()
-    images: Counter[Any] = Counter()
+    pixels, inside, images = Counter[Any](), Counter[Any](), Counter[Any]()
     broken = []
     for path in tqdm(masks, unit="img", leave=False, dynamic_ncols=True, disable=None):
         try:
-            found = values_in(root / path)
+            found, within = values_in(root / path)
         except DataFault as fault:
             broken.append(str(fault))
             continue
         pixels.update(found)
+        inside.update(within)
         images.update(found.keys())
-    pixels, images = in_colors(pixels), in_colors(images)
-    entries, left_out = draft(pixels)
+    pixels, inside, images = in_colors(pixels, pixels), in_colors(inside, pixels), in_colors(images, pixels)
+    entries, left_out = draft(pixels, inside)
     total = max(sum(pixels.values()), 1)
     rows = [["id", "class", "color", "outlines" if masks[0].endswith(".json") else "pixels", "masks"]]
     for value, (key, entry) in entries.items():
@@ -75,10 +75,12 @@ def scan(cfg: DictConfig) -> None:
     log.info("%s", table(rows, f"{plural(len(masks) - len(broken), 'mask')} of {root / layout.masks}"))
     if left_out:
         share = sum(pixels[value] for value in left_out) / total
+        some = ", ".join(f"{value} {pixels[value] / total:.3%}" for value in left_out[:LISTED])
         log.info(
-            "left out: %d colours with %.2f %% of the pixels, which occur at smoothed edges; data.color_tolerance takes"
-            " them for the nearest of the others",
-            *(len(left_out), 100 * share),
+            "left out: %s with %.2f%% of the pixels, as at smoothed edges: %s%s; data.color_tolerance=%d takes each for"
+            " the nearest of the others",
+            *(plural(len(left_out), "colour"), 100 * share, some, " ..." if len(left_out) > LISTED else ""),
+            farthest(left_out, [*entries, (255, 255, 255)]),
         )
     lines = [f'  "{key}": {json.dumps(entry, ensure_ascii=False)}' for key, entry in entries.values()]
     with atomic_write(output) as file:
@@ -88,8 +90,10 @@ def scan(cfg: DictConfig) -> None:
         raise PartlyFailed("\n".join([f"{len(broken)} of {plural(len(masks), 'mask')} could not be read:", *broken]))
 
 
-def values_in(path: Path) -> Counter[Any]:
-    """Return the pixels of each id (int), colour (tuple) or label (str) in a mask; of labels, the outlines.
+def values_in(path: Path) -> tuple[Counter[Any], Counter[Any]]:
+    """Return the pixels of each id (int), colour (tuple) or label (str) in a mask, and those inside areas of it.
+
+    Of labels, the outlines are counted, and none as inside.
 
     Raises:
         DataFault: the mask cannot be read.
@@ -98,60 +102,69 @@ def values_in(path: Path) -> Counter[Any]:
     from PIL import Image
 
     from data.labelme import labels_in
-    from data.masks import COLOR_MODES, pack_colors, read_mask
+    from data.masks import COLOR_MODES, LOSSY, pack_colors, read_mask
+    from data.stray_colors import inside_areas
 
     if path.suffix.lower() == ".json":
-        return Counter(labels_in(path))
+        return Counter(labels_in(path)), Counter()
+    is_colored = False
     try:
         mask = read_mask(path)
-    except Unreadable:
+    except Unreadable as error:
         with suppress(OSError), Image.open(path) as picture:
-            if picture.mode in COLOR_MODES:
-                colors, counts = np.unique(pack_colors(np.asarray(picture.convert("RGB"))), return_counts=True)
-                triples = [(color >> 16, color >> 8 & 255, color & 255) for color in colors.tolist()]
-                return Counter(dict(zip(triples, counts.tolist(), strict=True)))
-        raise
-    values, counts = np.unique(mask, return_counts=True)
-    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+            if picture.mode in COLOR_MODES and LOSSY not in str(error):
+                mask, is_colored = pack_colors(np.asarray(picture.convert("RGB"))), True
+        if not is_colored:
+            raise
+    counted = []
+    for chosen in (mask, mask[1:-1, 1:-1][inside_areas(mask)]):
+        values, counts = (found.tolist() for found in np.unique(chosen, return_counts=True))
+        keys = [(color >> 16, color >> 8 & 255, color & 255) for color in values] if is_colored else values
+        counted.append(Counter(dict(zip(keys, counts, strict=True))))
+    return counted[0], counted[1]
 
 
-def in_colors(pixels: Counter[Any]) -> Counter[Any]:
-    """Return what occurs with ids as colours if there are colours: a mask that is grey throughout is read as ids."""
+def in_colors(counts: Counter[Any], pixels: Counter[Any]) -> Counter[Any]:
+    """Return counts of ids as of colours if `pixels` has colours: a mask that is grey throughout is read as ids."""
     if not any(isinstance(value, tuple) for value in pixels):
-        return pixels
+        return counts
     found: Counter[Any] = Counter()
-    for value, count in pixels.items():
+    for value, count in counts.items():
         found[(value,) * 3 if isinstance(value, int) else value] += count
     return found
 
 
-def draft(pixels: Counter[Any]) -> tuple[dict[Any, tuple[str, dict[str, Any]]], list[Any]]:
-    """Return the entries of labels.json by what occurs in masks, and the colours that are left out.
+def draft(pixels: Counter[Any], inside: Counter[Any]) -> tuple[dict[Any, tuple[str, dict[str, Any]]], list[Any]]:
+    """Return the entries of labels.json by what occurs in masks, and the stray colours, the most frequent first.
 
     Ids and labels are in their order, colours with the most frequent first. 255 and white are ignored, and so have no
     entry, unless nothing but 0 (or black) occurs with them.
     """
     from data.labelme import BACKGROUND
     from data.labels import voc_colors
+    from data.stray_colors import main_colors
 
-    total, left_out = sum(pixels.values()), []
     labels = sorted(value for value in pixels if isinstance(value, str) and not value.startswith("__"))
     ids = sorted(value for value in pixels if isinstance(value, int))
-    colors = [value for value, _ in pixels.most_common() if isinstance(value, tuple)]
+    found = {value: count for value, count in pixels.most_common() if isinstance(value, tuple)}
+    colors = main_colors(found, inside)
+    strays = [value for value in found if value not in {*colors, (255, 255, 255)}]
     if len(ids) > 2:
         ids = [value for value in ids if value != 255]
     if len(colors) > 2:
         colors = [value for value in colors if value != (255, 255, 255)]
-    if len(colors) > MANY:
-        left_out = [value for value in colors if pixels[value] < RARE * total]
-        colors = [value for value in colors if value not in set(left_out)]
     palette = voc_colors(256)
     if labels:
         names = ["background", *(label for label in labels if label.lower() not in BACKGROUND)]
-        return {n: (str(i), {"class": n, "color": list(palette[i])}) for i, n in enumerate(names)}, left_out
+        return {n: (str(i), {"class": n, "color": list(palette[i])}) for i, n in enumerate(names)}, strays
     if colors:
-        return {c: (str(i), {"class": f"class {i}", "color": list(c)}) for i, c in enumerate(colors)}, left_out
-    return {i: (str(i), {"class": f"class {i}", "color": list(palette[i % 256])}) for i in ids}, left_out
+        return {c: (str(i), {"class": f"class {i}", "color": list(c)}) for i, c in enumerate(colors)}, strays
+    return {i: (str(i), {"class": f"class {i}", "color": list(palette[i % 256])}) for i in ids}, strays
+
+
+def farthest(strays: list[Any], colors: list[Any]) -> int:
+    """Return the least tolerance that takes each stray colour for the nearest of some colours."""
+    return math.ceil(max(min(math.dist(stray, color) for color in colors) for stray in strays))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from data.folder import Folder
 from data.label_files import read_labels
@@ -323,6 +323,63 @@ class TestScan:
         done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
         assert_refused(done, "labels.json exists already", "overwrite=true")
 
+    @pytest.mark.parametrize("smoothed", ["bilinear", "blurred", "jpeg"])
+    def test_the_main_colours_of_smoothed_masks(self, smoothed: str, tmp_path: Path) -> None:
+        """The classes are those that were drawn, and the tolerance is the least that reads the masks."""
+        colors = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (64, 0, 0)]  # the last is between two others
+        for i in range(2):
+            write(tmp_path / "images" / f"{i}.jpg", photo(i, (96, 96)))
+            mask = Image.new("RGB", (96, 96))
+            draw = ImageDraw.Draw(mask)
+            for place, color in enumerate(colors[1:]):
+                x, y = 4 + 46 * (place % 2), 5 + 44 * (place // 2)
+                (draw.rectangle if place % 2 and smoothed != "jpeg" else draw.ellipse)(
+                    (x, y, x + 38, y + 35 + 3 * i), fill=color
+                )
+            if smoothed == "bilinear":
+                mask = mask.resize((48, 48), Image.Resampling.NEAREST).resize((96, 96), Image.Resampling.BILINEAR)
+            elif smoothed == "blurred":
+                mask = mask.filter(ImageFilter.GaussianBlur(0.7))
+            else:
+                mask.save(tmp_path / "noise.jpg", quality=90)  # and then as PNG: a JPEG itself is refused
+                mask = Image.open(tmp_path / "noise.jpg")
+            (tmp_path / "masks").mkdir(exist_ok=True)
+            mask.save(tmp_path / "masks" / f"{i}.png")
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found = [entry["color"] for entry in json.loads((tmp_path / "labels.json").read_text()).values()]
+        noise = 3 if smoothed == "jpeg" else 0
+        assert len(found) == len(colors)
+        assert all(min(np.abs(np.subtract(color, other)).max() for other in found) <= noise for color in colors)
+        line = next(line for line in done.stderr.splitlines() if line.startswith("left out: "))
+        pixels = np.concatenate(
+            [np.asarray(Image.open(tmp_path / "masks" / f"{i}.png")).reshape(-1, 3) for i in (0, 1)]
+        )
+        distances = np.linalg.norm(pixels[:, None] - np.array([*found, [255] * 3], float), axis=2).min(1)
+        strays = len({tuple(color) for color, far in zip(pixels.tolist(), distances, strict=True) if far > 0})
+        assert f"left out: {strays} colours with {np.mean(distances > 0):.2%} of the pixels" in line
+        needed = math.ceil(distances.max())
+        assert f"data.color_tolerance={needed} " in line
+        assert {*np.unique(Folder(str(tmp_path), "all", color_tolerance=needed)[0].mask)} == {0, 1, 2, 3, 4}
+        with pytest.raises(UnknownId):
+            [Folder(str(tmp_path), "all", color_tolerance=needed - 1)[i] for i in (0, 1)]
+
+    def test_thin_shapes_and_rare_colours_of_clean_masks(self, tmp_path: Path) -> None:
+        write(tmp_path / "images" / "0.jpg", photo(0, (64, 64)))
+        mask = np.zeros((64, 64, 3), np.uint8)
+        mask[:20], mask[40], mask[50, 7] = (0, 0, 200), (250, 170, 30), (0, 220, 0)
+        write(tmp_path / "masks" / "0.png", mask)
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        found = [entry["color"] for entry in json.loads((tmp_path / "labels.json").read_text()).values()]
+        assert found == [[0, 0, 0], [0, 0, 200], [250, 170, 30], [0, 220, 0]] and "left out" not in done.stderr
+
+    def test_a_jpeg_is_refused_as_in_training(self, tmp_path: Path) -> None:
+        write(tmp_path / "images" / "0.jpg", photo(0, (64, 64)))
+        (tmp_path / "masks").mkdir()
+        Image.fromarray(photo(1, (64, 64))).save(tmp_path / "masks" / "0.png", "JPEG")
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        assert done.returncode == 1 and "it holds a JPEG" in done.stderr and "1 of 1 mask" in done.stderr
+
     def test_colours_with_smoothed_edges(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
         mask = np.zeros((64, 64, 3), np.uint8)
@@ -342,7 +399,7 @@ class TestScan:
         assert done.returncode == 0, done.stderr
         assert "ignored" not in done.stderr
         colors = [entry["color"] for entry in json.loads((tmp_path / "draft.json").read_text()).values()]
-        assert colors[:2] == [[0, 0, 0], [0, 0, 200]]
+        assert colors == [[0, 0, 0], [0, 0, 200]]
 
     def test_labels_of_outlines(self, tmp_path: Path) -> None:
         TestLabelme().write(tmp_path, [{"label": label, "points": []} for label in ("tree", "Background", "car")])

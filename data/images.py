@@ -69,10 +69,7 @@ def read_content(path: str | Path) -> bytes:
     Raises:
         Unreadable: it is missing or empty.
     """
-    try:
-        encoded = read_bytes(path)
-    except OSError as error:
-        raise Unreadable(f"{path}: cannot be read ({error.strerror})") from error
+    encoded = read_bytes(path)
     if not encoded:
         raise Unreadable(f"{path}: the file is empty (0 bytes)")
     return encoded

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from data.labels import IGNORE_INDEX, Color, LabelSet, voc_colors
 from utils.checked import shown
 from utils.errors import UserError
-from utils.paths import is_file, read_bytes
+from utils.paths import is_file, is_there, read_bytes
 
 EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
 WHITE = (255, 255, 255)  # ignored, in masks of colours
@@ -52,8 +52,12 @@ def read_labels(path: Path) -> NamedIds:
     Raises:
         UserError: it is not there or not of that form.
     """
+    if not is_there(path):
+        draft = "python -m tools.scan_labels root=<folder> writes a draft"
+        raise UserError(f"{path}: there is no such file of labels; {draft}; expected {EXAMPLE}")
+    encoded = read_bytes(path)
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        text = encoded.decode("utf-8-sig")
         content = {".txt": _labelmap, ".csv": _classes}.get(path.suffix.lower(), json.loads)(text)
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}, not ids with names and colours")
@@ -74,10 +78,6 @@ def read_labels(path: Path) -> NamedIds:
         labels = LabelSet(tuple(entries[i]["class"] for i in ids), tuple(colors), own)
         ignored, ignored_colors = _to_ignore(ignore, ids, colors)
         return NamedIds(ids, labels, ignored, ignored_colors | dict(zip(colors, ids, strict=True)))
-    except OSError as error:
-        gone = isinstance(error, FileNotFoundError)
-        draft = "; python -m tools.scan_labels root=<folder> writes a draft" if gone else ""
-        raise UserError(f"{path}: the labels cannot be read ({error.strerror}){draft}; expected {EXAMPLE}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a file of labels ({shown(str(error), 200)}); expected {EXAMPLE}") from error
 

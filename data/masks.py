@@ -52,19 +52,16 @@ def read_mask(
             of its values are ids.
         UnknownId: a colour that `colors` does not have, or ids that 16 bits do not hold.
     """
+    encoded = read_bytes(path)
+    if window is not None:
+        encoded = png_with_rows(encoded, window.top + window.height, GREY) or encoded
     try:
-        encoded = read_bytes(path)
-        if window is not None:
-            encoded = png_with_rows(encoded, window.top + window.height, GREY) or encoded
         with quiet():
             mask = turned(_pixels_of_mask(encoded, colors, near), orientation(encoded))
-    except FileNotFoundError as error:
-        raise Unreadable(f"{path}: the mask is missing") from error
     except UnidentifiedImageError as error:
         raise Unreadable(f"{path}: the mask cannot be read (not a picture of a known format)") from error
     except Exception as error:  # what damaged bytes raise is not documented, and much
-        reason = getattr(error, "strerror", None) or error
-        raise Unreadable(f"{path}: the mask cannot be read ({reason})") from error
+        raise Unreadable(f"{path}: the mask cannot be read ({error})") from error
     if mask.ndim == 3:
         mask = ids_of_colors(mask, colors, path, near)
     if window is not None:

@@ -265,10 +265,9 @@ def read_list(path: Path, errors: Literal["strict", "surrogateescape"] = "strict
     Raises:
         UserError: it cannot be read.
     """
+    content = read_bytes(path)
     try:
-        content = read_bytes(path)
         text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", errors)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or f"{error}; save it as UTF-8"
-        raise UserError(f"{path}: the list cannot be read ({reason})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: the list cannot be read ({error}); save it as UTF-8") from error
     return [line.strip() for line in text.splitlines() if line.strip()]

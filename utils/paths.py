@@ -8,7 +8,7 @@ import stat
 from collections import deque
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.errors import Unreadable, UserError
 
 SYSTEM_FOLDERS = frozenset(
     {
@@ -95,9 +95,16 @@ def refuse_special(path: str | Path) -> int:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return the bytes of a file. Raises as `refuse_special`."""
-    refuse_special(path)
-    return Path(path).read_bytes()
+    """Return the bytes of a file.
+
+    Raises:
+        Unreadable: it is missing, special or cannot be accessed.
+    """
+    try:
+        refuse_special(path)
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def files_below(folder: str | Path) -> list[str]:

@@ -40,7 +40,7 @@ def test_right_run_lengths_are_painted(kind: str) -> None:
 
 def test_areas() -> None:
     assert area([[0.0, 0, 4, 0, 4, 3]]) == 6  # half of 4 x 3
-    assert area([[0.0, 0, 0, 3, 4, 3], [10, 10, 12, 10, 12, 12, 10, 12]]) == 6 + 4
+    assert area([[0.0, 0, 0, 3, 4, 3], [10.0, 10, 12, 10, 12, 12, 10, 12]]) == 6 + 4
 
 
 @pytest.mark.parametrize(

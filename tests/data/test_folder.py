@@ -89,7 +89,7 @@ def test_two_files_of_one_stem_are_a_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "cannot be read"),
+        (None, "no such file of labels"),
         ("{", "not a file of labels"),
         ('["a"]', "not a file of labels"),
         ('{"0": {"class": "a"}}', "'color'"),

@@ -287,7 +287,7 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.txt: it is a named pipe"):
         Folder(str(root), "train")
     (root / "train.txt").rename(root / "test.txt")
-    with pytest.raises(UserError, match=r"test\.txt: the list cannot be read \(it is a named pipe"):
+    with pytest.raises(UserError, match=r"test\.txt: cannot be read \(it is a named pipe"):
         Folder(str(root), "train")
     (root / "test.txt").unlink()
     (root / "labels.json").unlink()

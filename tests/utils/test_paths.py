@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.errors import UserError
+from utils.errors import Unreadable, UserError
 from utils.paths import files_below, is_file, is_folder, is_there, read_bytes, refuse_special, user_path
 
 
@@ -96,11 +96,11 @@ def test_without_permission(closed: Path) -> None:
 
 def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="it is a named pipe, not a file"):
+    with pytest.raises(Unreadable, match="it is a named pipe, not a file"):
         read_bytes(tmp_path / "pipe")
     with pytest.raises(OSError, match="it is a device, not a file"):
         refuse_special("/dev/zero")
-    with pytest.raises(OSError, match="null byte"):
+    with pytest.raises(Unreadable, match="null byte"):
         read_bytes("a\0b")
     (tmp_path / "file").write_bytes(b"12")
     assert read_bytes(tmp_path / "file") == b"12"

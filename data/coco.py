@@ -62,8 +62,9 @@ class COCO(SegmentationDataset):
     The `categories` of the annotations decide the classes. COCO's own are found by their names, whatever their ids.
     With other names among them, the classes are background and what the files of both splits name.
 
-    Larger regions are painted first, so that a cup stays visible on its table. Regions that stand for a crowd are
-    ignored (255), since what is in them was not outlined. Annotations that cannot be used are left out with a warning.
+    Larger regions are painted first, so that a cup stays visible on its table. Crowds (`iscrowd`) of COCO's categories
+    are ignored (255), since what is in them was not outlined; those of other categories are painted like other regions,
+    because CVAT marks all that was drawn with a brush so. Annotations that cannot be used are left out with a warning.
 
     Args:
         root: holds `annotations/`, `train2017/` and `val2017/`, or an export of CVAT or Roboflow.
@@ -99,6 +100,13 @@ class COCO(SegmentationDataset):
             left_out = sum(count for count, _ in index.left_out.values())
             log.warning(
                 "%s: left out %s: %s", annotations, plural(left_out, "annotation"), left_out_text(index.left_out)
+            )
+        self._ignores_crowds = self.labels in (LABELS, VOC_LABELS)
+        if index.crowds and self._ignores_crowds and dict(index.categories) != CATEGORIES:
+            log.warning(
+                "%s: ignored %s with iscrowd=1, as in COCO; set iscrowd to 0 if they are not crowds",
+                annotations,
+                plural(index.crowds, "annotation"),
             )
         self._names, self._sizes, self._regions = index.names, index.sizes, index.regions
         found = photos_below(self.root / self._folder, list(index.names))
@@ -177,7 +185,8 @@ class COCO(SegmentationDataset):
         for category, crowd, outline in json.loads(self._regions[place]):
             train_id = self._train_ids[category]
             if train_id is not None:
-                regions.append((self.labels.ignore_index if crowd else train_id, outline))
+                ignored = crowd and self._ignores_crowds
+                regions.append((self.labels.ignore_index if ignored else train_id, outline))
         return Sample(image, paint(regions, *image.shape[:2]), self.name(index))
 
     def name(self, index: int) -> str:

@@ -71,6 +71,7 @@ class Index(NamedTuple):
         categories: (id, name) of each category, in the order of the ids.
         left_out: what is odd -> how many annotations are left out for it, and the first of them.
         faults: (place of the photo, what is wrong with an annotation of it).
+        crowds: number of regions that are crowds.
     """
 
     names: PackedStrings
@@ -80,6 +81,7 @@ class Index(NamedTuple):
     categories: list[tuple[Id, str]]
     left_out: dict[str, tuple[int, str]]
     faults: list[tuple[int, str]]
+    crowds: int
 
 
 def load_index(annotations: Path) -> Index:
@@ -98,7 +100,7 @@ def load_index(annotations: Path) -> Index:
     def make() -> dict[str, np.ndarray]:
         log.info("reading %s, which takes a while the first time", annotations)
         index = make_index(annotations)
-        rest = json.dumps([index.categories, index.left_out, index.faults])
+        rest = json.dumps([index.categories, index.left_out, index.faults, index.crowds])
         return {
             "names": index.names.bytes,
             "name_ends": index.names.ends,
@@ -174,6 +176,7 @@ def make_index(annotations: Path) -> Index:
         categories,
         left_out,
         faults,
+        sum(crowd for some in regions for _, (_, crowd, _) in some),
     )
 
 

@@ -29,7 +29,7 @@ class NothingToPaint(Exception):
 def checked_outline(segmentation: Any, height: int, width: int) -> Outline:
     """The outline that the `segmentation` of an annotation gives, for a photo of height x width pixels.
 
-    Polygons of fewer than three points have no area and are dropped.
+    Polygons may be lists of pairs, [[x, y], ...]. Those of fewer than three points have no area and are dropped.
 
     Raises:
         NothingToPaint: nothing is left.
@@ -41,8 +41,9 @@ def checked_outline(segmentation: Any, height: int, width: int) -> Outline:
         raise NothingToPaint("without an outline")
     if not isinstance(segmentation, list):
         raise ValueError(f"its segmentation is {reprlib.repr(segmentation)}, expected polygons or run lengths")
-    nested = any(isinstance(part, list) for part in segmentation)
-    polygons = [_checked_polygon(part) for part in (segmentation if nested else [segmentation]) if part != []]
+    parts = [part for part in segmentation if part != []]
+    nested = any(isinstance(part, list) for part in parts) and not _is_of_pairs(parts)
+    polygons = [_checked_polygon(part) for part in (parts if nested or not parts else [parts])]
     if not polygons:
         raise NothingToPaint("without an outline")
     polygons = [polygon for polygon in polygons if len(polygon) >= 6]
@@ -51,7 +52,16 @@ def checked_outline(segmentation: Any, height: int, width: int) -> Outline:
     return polygons
 
 
+def _is_of_pairs(polygon: Any) -> bool:
+    return isinstance(polygon, list) and all(
+        isinstance(point, list) and len(point) == 2 and not any(isinstance(value, list) for value in point)
+        for point in polygon
+    )
+
+
 def _checked_polygon(polygon: Any) -> list[float]:
+    if _is_of_pairs(polygon):
+        polygon = [value for point in polygon for value in point]
     if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
         raise ValueError(f"its polygon {reprlib.repr(polygon)} is not a list of numbers")
     if len(polygon) % 2:

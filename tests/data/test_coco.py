@@ -13,7 +13,7 @@ from pycocotools.coco import COCO as Official
 import data.coco_index
 from data.coco import CATEGORIES, COCO, LABELS, photos_below, train_ids
 from data.voc import LABELS as VOC_LABELS
-from tests.data.layouts import SIZE, box, make_coco, photo, region, write
+from tests.data.layouts import SIZE, box, make_coco, photo, region, run_lengths, write
 from utils.errors import UserError
 
 REAL = Path(os.environ.get("COCO_ROOT", Path(__file__).resolve().parents[3] / "shared" / "data" / "coco"))
@@ -171,6 +171,18 @@ def test_categories_of_ones_own_are_the_classes(tmp_path: Path) -> None:
         COCO(str(tmp_path), "train", classes=21)
 
 
+def test_crowds_of_ones_own_categories_are_painted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As CVAT exports what was drawn with a brush."""
+    own_categories(tmp_path, OWN, OWN)
+    expected = COCO(str(tmp_path), "train")[0].mask
+    spot = np.zeros(SIZE, np.uint8, order="F")
+    spot[8:16, 8:16] = 1
+    brushed = {"iscrowd": 1, "segmentation": {"size": list(SIZE), "counts": run_lengths(spot)}}
+    change(tmp_path, "train", lambda content: content["annotations"][1].update(brushed))
+    np.testing.assert_array_equal(COCO(str(tmp_path), "train")[0].mask, expected)
+    assert expected[8, 8] == 1 and not caplog.records
+
+
 def test_splits_may_number_their_categories_differently(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     other = [{"id": 1, "name": "dent"}, {"id": 2, "name": "rust"}]
     own_categories(tmp_path, OWN, other)
@@ -274,13 +286,15 @@ def test_what_cannot_be_used_is_left_out_with_one_warning(tmp_path: Path, caplog
         None,
     ]
     change(tmp_path, "train", lambda content: content["annotations"].extend(odd))
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
         dataset = COCO(str(tmp_path), "train")
     assert dataset.faults == []
     for i in range(3):
         np.testing.assert_array_equal(dataset[i].mask, expected[i])
-    (record,) = caplog.records
-    _, _, text = record.getMessage().partition("instances_train2017.json: ")
+    left_out, crowds = (record.getMessage() for record in caplog.records)
+    assert "instances_train2017.json: ignored 1 annotation with iscrowd=1, as in COCO; set iscrowd to 0" in crowds
+    _, _, text = left_out.partition("instances_train2017.json: ")
     assert text == (
         "left out 10 annotations: 3 without an outline (such as annotation 10 of 000000000001.jpg),"
         " 1 with fewer than 3 points (such as annotation 12 of 000000000002.jpg),"

@@ -53,6 +53,8 @@ def test_areas() -> None:
         ([[10, 10, 40, 30]], "fewer than 3 points"),
         ([[10, 10], []], "fewer than 3 points"),
         ([10, 10, 40, 30], "fewer than 3 points"),
+        ([[10, 10], [40, 30]], "fewer than 3 points"),
+        ([[[10, 10], [40, 30]]], "fewer than 3 points"),
     ],
 )
 def test_what_has_no_area_is_nothing_to_paint(segmentation: Any, reason: str) -> None:
@@ -64,6 +66,15 @@ def test_parts_without_an_area_are_dropped_and_a_flat_list_is_one_polygon() -> N
     # Four numbers would be a box to pycocotools.
     assert checked_outline([[10, 10, 40, 30], SQUARE, []], HEIGHT, WIDTH) == [SQUARE]
     assert checked_outline(SQUARE, HEIGHT, WIDTH) == [SQUARE]
+
+
+def test_polygons_of_pairs() -> None:
+    pairs = [SQUARE[i : i + 2] for i in range(0, 8, 2)]
+    for segmentation in (pairs, [pairs], [*pairs, []]):
+        assert checked_outline(segmentation, HEIGHT, WIDTH) == [SQUARE]
+    triangle = [[1, 2], [3, 4], [5, 9]]
+    assert checked_outline([pairs, triangle, triangle[:2]], HEIGHT, WIDTH) == [SQUARE, [1, 2, 3, 4, 5, 9]]
+    assert checked_outline([pairs, SQUARE], HEIGHT, WIDTH) == [SQUARE, SQUARE]
 
 
 def text_of(*counts: int) -> dict[str, Any]:
@@ -90,7 +101,8 @@ ALL = HEIGHT * WIDTH
         ([[math.nan, 1, 2, 3]], "the coordinate nan"),
         ([["10", 10, 40, 10, 40, 30]], "not a list of numbers"),
         ([[True, 10, 40, 10, 40, 30]], "not a list of numbers"),
-        ([[[10, 10], [40, 10], [40, 30]]], "not a list of numbers"),
+        ([[[10, 10, 1], [40, 10, 1], [40, 30, 1]]], "not a list of numbers"),
+        ([[10, 10], [40, "x"], [40, 30]], "not a list of numbers"),
         ([SQUARE, 5], "not a list of numbers"),
         ([None], "not a list of numbers"),
         ("polygon", "expected polygons or run lengths"),

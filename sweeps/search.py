@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,11 +27,16 @@ from utils.errors import UserError
 from utils.run_folder import RunFolder, write_text
 
 if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
     from hydra_plugins.optuna_search import OptunaSearch
 
 log = logging.getLogger(__name__)
 
 RECORD, RESULTS = "study.log", "optimization_results.yaml"
+
+PAUSES = (0.1, 0.5, 2.0)
+"""Seconds before a database that cannot be used is tried again."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -133,13 +139,16 @@ def open_study(options: Mapping[str, Any], folder: Path, direction: str | None =
     Raises:
         UserError: the storage cannot be used, or the study has another direction.
     """
-    from optuna.storages import JournalStorage
+    from optuna.storages import JournalStorage, get_storage
     from optuna.storages.journal import JournalFileBackend
 
-    storage = options["storage"] or JournalStorage(JournalFileBackend(str(folder / RECORD)))
     name = options["study_name"] or "search"
     pruner = pruner_of(options)
     try:
+        if options["storage"] is None:
+            storage: BaseStorage = JournalStorage(JournalFileBackend(str(folder / RECORD)))
+        else:
+            storage = _while_others_create_it(lambda: get_storage(options["storage"]))
         if direction is None:
             return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
         study = optuna.create_study(
@@ -158,6 +167,18 @@ def open_study(options: Mapping[str, Any], folder: Path, direction: str | None =
             f" {direction}; pass another name"
         )
     return study
+
+
+def _while_others_create_it(connect: Callable[[], BaseStorage]) -> BaseStorage:
+    """Connect to a database, which fails while another process creates its tables."""
+    from sqlalchemy.exc import DBAPIError
+
+    for seconds in PAUSES:
+        try:
+            return connect()
+        except DBAPIError:
+            time.sleep(seconds)
+    return connect()
 
 
 def pruner_of(options: Mapping[str, Any]) -> optuna.pruners.BasePruner:

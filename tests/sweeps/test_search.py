@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from config.current_run import output_folder
 from config.nodes import plain
 from tests.conftest import CAN_SEARCH, runs_in
 from tests.in_process import assert_refused, run_here
-from utils.errors import Pruned
+from utils.errors import Pruned, UserError
 from utils.run_folder import RunFolder
 
 pytestmark = pytest.mark.skipif(not CAN_SEARCH, reason="requirements-sweep.txt is not installed")
@@ -214,6 +215,33 @@ def test_warmup_is_the_same_for_both_pruners(tmp_path: Path, pruner: str, warmup
         bad.report(0.1, epoch)
         ended += [epoch] if bad.should_prune() else []
     assert ended[0] == warmup
+
+
+def _begin_study(barrier: Any, answers: Any, database: Path) -> None:
+    from sweeps.search import open_study
+
+    options = OPTIONS | {"storage": f"sqlite:///{database}", "study_name": "s", "pruner": "none", "warmup_epochs": 1}
+    barrier.wait()
+    try:
+        answers.put(open_study(options, database.parent, "maximize")._study_id)
+    except UserError as error:
+        answers.put(str(error))
+
+
+def test_searches_that_create_one_database_at_once(tmp_path: Path) -> None:
+    import optuna.storages  # noqa: F401  (before the fork, so that the processes create it within milliseconds)
+
+    import sweeps.search  # noqa: F401
+
+    context = get_context("fork")
+    barrier, answers = context.Barrier(3), context.SimpleQueue()
+    arguments = (barrier, answers, tmp_path / "s.db")
+    processes = [context.Process(target=_begin_study, args=arguments) for _ in range(3)]
+    for process in processes:
+        process.start()
+    assert [answers.get() for _ in processes] == [1, 1, 1]
+    for process in processes:
+        process.join()
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])

@@ -36,8 +36,8 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
     try:
         # In float64 on the CPU: TF32 and 16 bits differ by more than a use of the output might.
         folded = copy.deepcopy(model).cpu().double()
-        expected = folded(images)
-        _fold(folded, _pairs(folded, images))
+        expected, pairs = _watched(folded, images)
+        _fold(folded, pairs)
         found = folded(images)
         is_same = found.shape == expected.shape and bool((found - expected).abs().max() <= 1e-6 * expected.abs().max())
         return folded.to(next(model.parameters())) if is_same else model
@@ -45,8 +45,8 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
         return model
 
 
-def _pairs(model: nn.Module, images: Tensor) -> list[tuple[Conv, nn.BatchNorm2d]]:
-    """Run a network to find each convolution that a batch norm follows."""
+def _watched(model: nn.Module, images: Tensor) -> tuple[Tensor, list[tuple[Conv, nn.BatchNorm2d]]]:
+    """Run a network. Return its output and each convolution that a batch norm follows."""
     calls: Counter[nn.Module] = Counter()
     made_by: dict[int, tuple[Conv, Tensor]] = {}  # by the id of a tensor, which is kept, so that no other gets it
     pairs: list[tuple[Conv, nn.BatchNorm2d]] = []
@@ -61,10 +61,10 @@ def _pairs(model: nn.Module, images: Tensor) -> list[tuple[Conv, nn.BatchNorm2d]
             made_by.pop(id(output), None)  # a dropout returns its input unless it is on; others may work in place
 
     hooks = [module.register_forward_hook(watch) for module in model.modules()]
-    model(images)
+    outputs = model(images)
     for hook in hooks:
         hook.remove()
-    return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]
+    return outputs, [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]
 
 
 def _fold(model: nn.Module, pairs: list[tuple[Conv, nn.BatchNorm2d]]) -> None:

@@ -4,8 +4,9 @@ A short command spends most of its time importing torch. A server imports it onc
 has its own session, working directory, environment, arguments and standard streams, and ends as any Python program
 does: with an exit code, a traceback, or by a signal.
 
-A fork differs from a new process in three ways: libraries were imported in the environment of the server; all commands
-of a server share one hash seed; the parent and the command line in `ps` are those of the server. Pass `fresh=True` to
+A fork differs from a new process in four ways: libraries were imported in the environment of the server; all commands
+of a server share one hash seed; the parent and the command line in `ps` are those of the server; Hydra does not look
+for `hydra.mode` in the config, for which it would compose it once more. Pass `fresh=True` to
 `tests.conftest.run_command` to test the start itself. A command with other environment variables, which libraries may
 read when imported, gets a new process anyway.
 """
@@ -181,6 +182,8 @@ def serve(requests: socket.socket, modules: Sequence[str], watched: Sequence[str
     for name in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    if "hydra.main" in sys.modules:
+        sys.modules["hydra._internal.hydra"].Hydra.get_mode = lambda *_, **__: None  # type: ignore[attr-defined]
     gc.collect()
     gc.freeze()  # a command's collections leave alone what it shares with this process
     threads = len(list(Path("/proc/self/task").iterdir()))

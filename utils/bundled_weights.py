@@ -19,8 +19,11 @@ def bundled_names() -> list[str]:
 def checkpoint_path(given: str | Path, key: str) -> Path:
     """Return the path of a checkpoint or run folder from a user: a path, or the name of a network in `weights/`.
 
+    A run folder of that name comes first, but not another file or folder, such as one of the network's predictions.
+
     Raises:
         UserError: as `utils.paths.user_path`.
     """
     path = user_path(given, key)
-    return FOLDER / f"{given}.pt" if str(given) in bundled_names() and not is_there(path) else path
+    is_name = str(given) in bundled_names() and not is_there(path / "checkpoints")
+    return FOLDER / f"{given}.pt" if is_name else path

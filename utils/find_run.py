@@ -60,19 +60,27 @@ def find_run(given: str, key: str) -> str:
 def find_runs(given: str, key: str) -> list[str]:
     """Return the paths of all runs and sweeps of a name, oldest first, or else of all whose names begin so.
 
-    A run, sweep, folder of runs or checkpoint file at the path itself counts more than names, and anything else there
-    more than the beginning of a name. For a key in `TAKES_FILES`, the name of a network in
-    `weights/` is returned unchanged: for a run that is called so, pass its folder or more of its name.
+    A run, sweep or folder of runs at the path itself counts more than names, and so does a file with a suffix, where
+    `key` takes files. Anything else there counts only more than the beginning of a name, unless the path is given as
+    `./<name>`. For a key in `TAKES_FILES`, the name of a network in `weights/` is returned unchanged: for a run that is
+    called so, pass its folder or more of its name.
 
     Args and raises as `find_run`, but several may match.
     """
     path = user_path(given, key)
-    if is_there(path) or path == EXPERIMENTS:
-        hidden = [] if _may_be_meant(path, key) else _inside(_named(path.parts[0]), path.parts[1:])
+    is_network = key in TAKES_FILES and str(path) in bundled_names()
+    if is_network and is_there(path) and given.startswith("."):
+        return [str(path.absolute())]
+    if (is_there(path) or path == EXPERIMENTS) and (not is_network or _may_be_meant(path, key)):
+        hidden = []
+        if not given.startswith(".") and not _may_be_meant(path, key):
+            hidden = _inside(_named(path.parts[0]), path.parts[1:])
         if hidden:
             _note(f"{key}={given}: {path} is not a run, but {hidden[-1]} is")
         return hidden or [given if path.is_absolute() else str(without_link(path))]
-    if key in TAKES_FILES and given in bundled_names():
+    if is_network:
+        if is_there(path):
+            _note(f"{key}={given}: the network of weights/; for what is here, pass ./{given}")
         runs = [str(folder) for folder in _folders() if _without_stamp(folder.name) == given]
         if runs:
             _note(f"{key}={given}: the network of weights/; for the run, pass {runs[-1]}")
@@ -98,7 +106,7 @@ def _may_be_meant(path: Path, key: str) -> bool:
     if path.is_absolute() or path.parts[:1] == (EXPERIMENTS.name,) or ".." in path.parts or not path.parts:
         return True
     if not is_folder(path):
-        return key in TAKES_FILES
+        return key in TAKES_FILES and path.suffix != ""
     with suppress(OSError):  # a folder that cannot be read holds no runs
         folders = [path, *(entry for entry in path.iterdir() if entry.is_dir())]
         return any(is_there(folder / mark) for folder in folders for mark in MARKS)

@@ -26,9 +26,14 @@ def test_names_lead_to_the_files(box: Path) -> None:
     assert checkpoint_path("a_net", "checkpoint") == box / "a_net.pt"
 
 
-def test_a_path_of_that_name_comes_first(box: Path) -> None:
+def test_only_a_run_folder_of_that_name_comes_first(box: Path) -> None:
+    Path("b_net").touch()
+    assert checkpoint_path("b_net", "checkpoint") == box / "b_net.pt"
     Path("a_net").mkdir()
+    assert checkpoint_path("a_net", "checkpoint") == box / "a_net.pt"
+    Path("a_net", "checkpoints").mkdir()
     assert checkpoint_path("a_net", "checkpoint") == Path("a_net")
+    assert checkpoint_path(Path("b_net").absolute(), "checkpoint") == Path("b_net").absolute()
 
 
 @pytest.mark.parametrize("given", ["c_net", "a_net.pt", "weights/a_net.pt", "../weights/a_net"])

@@ -76,10 +76,28 @@ def test_photos_do_not_hide_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert find_run("experiments/dice", "resume") == "experiments/dice"
 
 
-def test_a_file_hides_a_run_only_where_it_may_be_a_checkpoint(tmp_path: Path) -> None:
+def test_a_file_without_suffix_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "bundled_names", lambda: ["a_net"])
     (tmp_path / "dice").touch()
-    assert find_run("dice", "checkpoint") == find_run("dice", "distill.teacher") == "dice"
-    assert find_run("dice", "resume") == find_run("dice", "run") == f"experiments/{FIRST}"
+    (tmp_path / "dice.pt").touch()
+    for key in ("checkpoint", "distill.teacher", "resume", "run"):
+        assert find_run("dice", key) == f"experiments/{FIRST}"
+        assert capsys.readouterr().err == f"{key}=dice: dice is not a run, but experiments/{FIRST} is\n"
+    assert find_run("./dice", "checkpoint") == "dice" and find_run("dice.pt", "checkpoint") == "dice.pt"
+    assert find_run("dice.pt", "resume") == "dice.pt"
+    for make in (Path.touch, Path.mkdir):  # a file, and then a folder, such as of predictions of this network
+        make(tmp_path / "a_net")
+        assert capsys.readouterr().err == ""
+        assert find_run("a_net", "checkpoint") == "a_net"
+        assert capsys.readouterr().err == "checkpoint=a_net: the network of weights/; for what is here, pass ./a_net\n"
+        assert find_run("./a_net", "checkpoint") == str(tmp_path / "a_net")
+        assert find_run("a_net", "resume") == "a_net"  # which takes no network of weights/
+        if (tmp_path / "a_net").is_file():
+            (tmp_path / "a_net").unlink()
+    (tmp_path / "a_net" / "checkpoints").mkdir()
+    assert find_run("a_net", "checkpoint") == "a_net" and capsys.readouterr().err == ""
 
 
 def test_a_network_of_weights_counts_more_than_a_name(

@@ -31,7 +31,7 @@ from benchmarks.timing import interleaved
 from data.augmentation import Augmentation
 from data.cache import CachedSamples
 from data.camvid import CamVid
-from data.checking import check_dataset
+from data.checking import check_contents
 from data.cityscapes import Cityscapes
 from data.cityscapes_labels import LABELS, train_ids
 from data.cityscapes_pairs import CityscapesPairs, nearest_label
@@ -177,7 +177,7 @@ def long_list(folder: Path) -> tuple[float, float, float]:
 
     start = time.perf_counter()
     samples = ResizedSamples(VOC(str(folder), "train"), (32, 32), masks=True)
-    check_dataset(samples, "train")
+    check_contents(samples, "train")
     none = augmentation("none", (32, 32))
     loader = TrainingLoader(samples, none, image_size=(32, 32), batch_size=64, seed=0, num_workers=1)
     batches = iter(loader)

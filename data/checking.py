@@ -60,15 +60,6 @@ def checked_samples(
     return kept
 
 
-def check_dataset(dataset: SegmentationDataset, split: str) -> None:
-    """
-    Raises:
-        UserError: as `check_files` and `check_contents`.
-    """
-    check_files(dataset, split)
-    check_contents(dataset, split)
-
-
 def check_files(dataset: SegmentationDataset, split: str) -> None:
     """
     Raises:

@@ -38,9 +38,7 @@ SHOWN = 20  # findings of each kind on the console; the file lists all
 def check(cfg: DictConfig) -> None:
     """Inspect the splits, print their statistics, draw samples, and fail if something is wrong."""
     # Slow to import, so only here, where the config is known to be right.
-    from tqdm import tqdm
-
-    from data.inspection import inspect, summarise
+    from data.inspection import inspect
     from visualization.figures import draw_sheet
 
     option = chosen("data") or "data"
@@ -53,9 +51,7 @@ def check(cfg: DictConfig) -> None:
     facts: dict[str, SplitFacts] = {}
     for split, dataset in datasets.items():
         length = len(dataset) if cfg.data.limit is None else min(cfg.data.limit, len(dataset))
-        inspected = inspect(dataset, length)
-        bar = tqdm(inspected, split, length, unit="img", leave=False, dynamic_ncols=True, disable=None)
-        facts[split] = summarise(list(bar), list(dataset.faults))
+        facts[split] = inspect(dataset, split, length)
         describe(split, facts[split], dataset.labels, dataset.labels_file)
         panels = spread_samples(dataset, length, cfg.pictures)
         if panels:
@@ -132,7 +128,7 @@ def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | Non
     absent = absent_classes(facts.pixels, len(facts.pixels), labels, split, labels_file)
     if absent:
         log.info("%s", absent)
-    empty = facts.unlabelled()
+    empty = [name for name, counts in zip(facts.names, pixels, strict=True) if not counts.any()]
     if empty:
         log.info("images without a labelled pixel: %d, such as %s", len(empty), ", ".join(empty[:3]))
 

@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from data.camvid import CamVid, CamVidScores
-from data.checking import check_dataset
-from data.resized import ResizedSamples
+from data.checking import checked_samples
 from utils.errors import UserError
 
 REAL = Path(os.environ.get("CAMVID_ROOT", Path(__file__).resolve().parents[3] / "shared" / "data" / "camvid"))
@@ -29,7 +28,7 @@ def test_void_is_ignored_and_the_rest_keeps_its_id(camvid: Path) -> None:
 def test_the_real_one_pairs_up() -> None:
     train, val = CamVid(str(REAL), "train"), CamVid(str(REAL), "val")
     assert (len(train), len(val)) == (367, 101)
-    check_dataset(val, "val")
+    checked_samples(val, "val", None, masks=False)
     samples = [train[i] for i in range(0, 367, 20)]
     assert all(s.image.shape == (360, 480, 3) and s.mask.shape == (360, 480) for s in samples)
     above = np.bincount(np.concatenate([s.mask[:60].ravel() for s in samples]))
@@ -68,15 +67,15 @@ def test_what_is_wrong_is_named(camvid: Path) -> None:
         CamVid("/nowhere", "test")
     (camvid / "trainannot" / "002.png").unlink()
     with pytest.raises(UserError, match=r"002\.jpg: there is no mask"):
-        check_dataset(CamVid(str(camvid), "train"), "train")
+        checked_samples(CamVid(str(camvid), "train"), "train", None, masks=True)
     (camvid / "valannot" / "extra.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"extra\.png: there is no image"):
-        check_dataset(CamVid(str(camvid), "val"), "val")
+        checked_samples(CamVid(str(camvid), "val"), "val", None, masks=True)
     for folder in ("val", "valannot"):
         for path in (camvid / folder).iterdir():
             path.unlink()
     with pytest.raises(UserError, match="the split 'val' is empty"):
-        check_dataset(CamVid(str(camvid), "val"), "val")
+        checked_samples(CamVid(str(camvid), "val"), "val", None, masks=True)
 
 
 def test_the_two_ways_of_dealing_with_void() -> None:
@@ -93,7 +92,7 @@ def test_the_two_ways_of_dealing_with_void() -> None:
 
 def test_the_check_before_training_finds_each_broken_file(camvid: Path) -> None:
     dataset = CamVid(str(camvid), "train")
-    check_dataset(dataset, "train")
+    checked_samples(dataset, "train", None, masks=True)
     mask = camvid / "trainannot" / "003.png"
     good = mask.read_bytes()
     broken = {
@@ -103,12 +102,12 @@ def test_the_check_before_training_finds_each_broken_file(camvid: Path) -> None:
     for words, content in broken.items():
         Image.fromarray(content).save(mask)
         with pytest.raises(UserError, match=words):
-            check_dataset(dataset, "train")
-        check_dataset(ResizedSamples(dataset, (40, 48), masks=True, limit=3), "train")  # the first three are fine
+            checked_samples(dataset, "train", None, masks=True)
+        checked_samples(dataset, "train", (40, 48), masks=True, limit=3)  # the first three are fine
     mask.write_bytes(b"")
     with pytest.raises(UserError, match="empty"):
-        check_dataset(dataset, "train")
+        checked_samples(dataset, "train", None, masks=True)
     mask.write_bytes(good)
-    check_dataset(dataset, "train")
+    checked_samples(dataset, "train", None, masks=True)
     with pytest.raises(UserError, match="'train' is empty"):
-        check_dataset(ResizedSamples(dataset, (40, 48), masks=True, limit=0), "train")
+        checked_samples(dataset, "train", (40, 48), masks=True, limit=0)

@@ -9,7 +9,7 @@ from unicodedata import normalize
 import pytest
 from PIL import Image
 
-from data.checking import check_dataset
+from data.checking import checked_samples
 from data.folder import Folder
 from data.splits import held_out
 from utils.errors import Unreadable, UserError
@@ -304,7 +304,7 @@ def test_pipes_in_place_of_images_and_masks(tmp_path: Path) -> None:
         (root / kind / "train" / "1.png").unlink()
         os.mkfifo(root / kind / "train" / "1.png")
         with pytest.raises(Unreadable, match=rf"{kind}/train/1\.png: cannot be read \(it is a named pipe"):
-            check_dataset(Folder(str(root), "train"), "train")
+            checked_samples(Folder(str(root), "train"), "train", None, masks=True)
 
 
 def test_a_folder_called_as_a_list(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def tables(done: subprocess.CompletedProcess) -> dict[str, dict[str, list[str]]]
     """Split -> class -> cells of its row, as printed."""
     found: dict[str, dict[str, list[str]]] = {}
     for line in done.stderr.splitlines():
-        title = re.search(r"\+(\w+), \d+ samples", line)
+        title = re.search(r"\+(\w+), \d+ samples?", line)
         if title:
             rows = found.setdefault(title[1], {})
         if line.startswith("| "):

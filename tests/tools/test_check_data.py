@@ -254,7 +254,7 @@ def damaged_annotations(root: Path) -> None:
             make_coco,
             damaged_annotations,
             "unreadable",
-            "val2017.json: the annotations cannot be read",
+            "val2017.json: line 1: not valid JSON",
         ),
     ],
 )

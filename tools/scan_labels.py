@@ -14,22 +14,27 @@ import json
 import logging
 import math
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from cli.launch import launch
-from utils.errors import DataFault, PartlyFailed, Unreadable, UserError
+from utils.errors import DataFault, PartlyFailed, UserError
 from utils.files import atomic_write, make_writable
 from utils.paths import is_there, user_path
 from utils.text import plural
+
+if TYPE_CHECKING:
+    from data.folder import Layout
+    from data.labels import Color
 
 log = logging.getLogger("scan_labels")
 
 LISTED = 4
 """Stray colours that a message lists."""
+MOST_CLASSES = 255
+"""Ids that 8 bits hold, besides the ignored one."""
 
 
 def scan(cfg: DictConfig) -> None:
@@ -37,6 +42,7 @@ def scan(cfg: DictConfig) -> None:
     from tqdm import tqdm
 
     from data.folder import Layout
+    from data.masks import palette_of
     from utils.tables import table
 
     root = user_path(cfg.root, "root")
@@ -48,23 +54,26 @@ def scan(cfg: DictConfig) -> None:
     parts = layout.splits(root) or [layout]
     masks = sorted({path for part in parts for paths in part.files(root, output)[1].values() for path in paths})
     if not masks:
-        raise UserError(
-            f"{root / layout.masks}: there are no masks; pass masks=<folder>, and mask_suffix=<how their names end>"
-        )
+        raise UserError(f"{root / layout.masks}: there are no masks; {without_masks(root, layout)}")
     make_writable(output.parent)
+    palettes = [palette for path in masks if (palette := palette_of(root / path))]
+    palette = shared_palette(palettes) if palettes else []
     pixels, inside, images = Counter[Any](), Counter[Any](), Counter[Any]()
     broken = []
     for path in tqdm(masks, unit="img", leave=False, dynamic_ncols=True, disable=None):
         try:
-            found, within = values_in(root / path)
+            found, within = values_in(root / path, palettes_in_colors=palette is None)
         except DataFault as fault:
             broken.append(str(fault))
             continue
         pixels.update(found)
         inside.update(within)
         images.update(found.keys())
+    could_not = "\n".join([f"{len(broken)} of {plural(len(masks), 'mask')} could not be read:", *broken])
+    if len(broken) == len(masks):
+        raise PartlyFailed(could_not)
     pixels, inside, images = in_colors(pixels, pixels), in_colors(inside, pixels), in_colors(images, pixels)
-    entries, left_out = draft(pixels, inside)
+    entries, left_out = draft(pixels, inside, palette or [])
     total = max(sum(pixels.values()), 1)
     rows = [["id", "class", "color", "outlines" if masks[0].endswith(".json") else "pixels", "masks"]]
     for value, (key, entry) in entries.items():
@@ -87,10 +96,34 @@ def scan(cfg: DictConfig) -> None:
         file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
     log.info("wrote %s; replace the names of the classes by yours", output)
     if broken:
-        raise PartlyFailed("\n".join([f"{len(broken)} of {plural(len(masks), 'mask')} could not be read:", *broken]))
+        raise PartlyFailed(could_not)
 
 
-def values_in(path: Path) -> tuple[Counter[Any], Counter[Any]]:
+def without_masks(root: Path, layout: Layout) -> str:
+    """Return what to do where no mask was found."""
+    from data.images import IMAGE_SUFFIXES
+    from data.masks import LOSSY
+    from utils.paths import files_below
+
+    others = [path for path in files_below(root / layout.masks) if str(path).lower().endswith(IMAGE_SUFFIXES)]
+    if others and layout.masks != layout.images:
+        return f"found {others[0]}, {LOSSY}"
+    return "pass masks=<folder>, and mask_suffix=<how their names end>"
+
+
+def shared_palette(palettes: list[list[Color]]) -> list[Color] | None:
+    """Return the palette of all masks, whose indices are ids then; None if the colours tell the classes.
+
+    They do if one mask has another colour for an index, or if all are grey and not in order: programs that reduce the
+    colours of a picture number them anew.
+    """
+    longest = max(palettes, key=len)
+    greys = [color[0] for color in longest if len(set(color)) == 1]
+    renumbered = any(palette != longest[: len(palette)] for palette in palettes)
+    return None if renumbered or (len(greys) == len(longest) and greys != sorted(greys)) else longest
+
+
+def values_in(path: Path, palettes_in_colors: bool = False) -> tuple[Counter[Any], Counter[Any]]:
     """Return the pixels of each id (int), colour (tuple) or label (str) in a mask, and those inside areas of it.
 
     Of labels, the outlines are counted, and none as inside.
@@ -99,23 +132,23 @@ def values_in(path: Path) -> tuple[Counter[Any], Counter[Any]]:
         DataFault: the mask cannot be read.
     """
     import numpy as np
-    from PIL import Image
 
     from data.labelme import labels_in
-    from data.masks import COLOR_MODES, LOSSY, pack_colors, read_mask
+    from data.mask_colors import pack_colors
+    from data.masks import palette_of, read_pixels
     from data.stray_colors import inside_areas
 
     if path.suffix.lower() == ".json":
         return Counter(labels_in(path)), Counter()
-    is_colored = False
-    try:
-        mask = read_mask(path)
-    except Unreadable as error:
-        with suppress(OSError), Image.open(path) as picture:
-            if picture.mode in COLOR_MODES and LOSSY not in str(error):
-                mask, is_colored = pack_colors(np.asarray(picture.convert("RGB"))), True
-        if not is_colored:
-            raise
+    mask = read_pixels(path)
+    palette = palette_of(path) if palettes_in_colors else None
+    if palette:
+        mask = np.resize(np.array(palette, np.uint8), (256, 3))[mask]
+    is_colored = mask.ndim == 3
+    if is_colored and not palette and (mask == mask[..., :1]).all():
+        mask, is_colored = mask[..., 0], False
+    if is_colored:
+        mask = pack_colors(mask)
     counted = []
     for chosen in (mask, mask[1:-1, 1:-1][inside_areas(mask)]):
         values, counts = (found.tolist() for found in np.unique(chosen, return_counts=True))
@@ -134,11 +167,17 @@ def in_colors(counts: Counter[Any], pixels: Counter[Any]) -> Counter[Any]:
     return found
 
 
-def draft(pixels: Counter[Any], inside: Counter[Any]) -> tuple[dict[Any, tuple[str, dict[str, Any]]], list[Any]]:
+def draft(
+    pixels: Counter[Any], inside: Counter[Any], palette: list[Color]
+) -> tuple[dict[Any, tuple[str, dict[str, Any]]], list[Any]]:
     """Return the entries of labels.json by what occurs in masks, and the stray colours, the most frequent first.
 
     Ids and labels are in their order, colours with the most frequent first. 255 and white are ignored, and so have no
-    entry, unless nothing but 0 (or black) occurs with them.
+    entry, unless nothing but 0 (or black) occurs with them. Ids have the colours of the masks' palette, if it has a
+    different one for each.
+
+    Raises:
+        UserError: there are more than 255 ids.
     """
     from data.labelme import BACKGROUND
     from data.labels import voc_colors
@@ -153,13 +192,20 @@ def draft(pixels: Counter[Any], inside: Counter[Any]) -> tuple[dict[Any, tuple[s
         ids = [value for value in ids if value != 255]
     if len(colors) > 2:
         colors = [value for value in colors if value != (255, 255, 255)]
-    palette = voc_colors(256)
+    if len(ids) > MOST_CLASSES:
+        raise UserError(f"the masks have {len(ids)} ids, as of instances; a mask of classes has at most {MOST_CLASSES}")
+    usual = voc_colors(256)
     if labels:
         names = ["background", *(label for label in labels if label.lower() not in BACKGROUND)]
-        return {n: (str(i), {"class": n, "color": list(palette[i])}) for i, n in enumerate(names)}, strays
+        return {n: (str(i), {"class": n, "color": list(usual[i])}) for i, n in enumerate(names)}, strays
     if colors:
         return {c: (str(i), {"class": f"class {i}", "color": list(c)}) for i, c in enumerate(colors)}, strays
-    return {i: (str(i), {"class": f"class {i}", "color": list(palette[i % 256])}) for i in ids}, strays
+    own = [palette[i] for i in ids if i < len(palette)]
+    is_grey = all(len(set(color)) == 1 for color in own)
+    if len(set(own)) < len(ids) or is_grey:
+        own = [usual[i] if ids[-1] < 256 else usual[place] for place, i in enumerate(ids)]
+    named = zip(ids, own, strict=True)
+    return {i: (str(i), {"class": f"class {i}", "color": list(color)}) for i, color in named}, strays
 
 
 def farthest(strays: list[Any], colors: list[Any]) -> int:

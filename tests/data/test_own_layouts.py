@@ -16,6 +16,7 @@ from data.folder import Folder
 from data.label_files import read_labels
 from tests.conftest import TINY, runs_in
 from tests.data.layouts import blocks, photo, write
+from tests.data.tiff_files import write_tiff
 from tests.in_process import assert_refused, run_here
 from tools.scan_labels import scan
 from train_segmentation import train
@@ -372,6 +373,51 @@ class TestScan:
         done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
         found = [entry["color"] for entry in json.loads((tmp_path / "labels.json").read_text()).values()]
         assert found == [[0, 0, 0], [0, 0, 200], [250, 170, 30], [0, 220, 0]] and "left out" not in done.stderr
+
+    @pytest.mark.parametrize("renumbered", [False, True])
+    def test_palettes(self, renumbered: bool, tmp_path: Path) -> None:
+        """The colours of a palette that all masks share belong to its indices; else they tell the classes."""
+        colors = np.array([(70, 130, 180), (107, 142, 35), (220, 20, 60)], np.uint8)
+        truths = np.random.default_rng(0).integers(0, 3, (3, 16, 16), np.uint8)
+        for i, truth in enumerate(truths):
+            write(tmp_path / "images" / f"{i}.jpg", photo(i, (16, 16)))
+            order = np.roll(np.arange(3), i if renumbered else 1)  # index -> class
+            picture = Image.fromarray(np.argsort(order).astype(np.uint8)[truth])
+            picture.putpalette(colors[order].tobytes())
+            (tmp_path / "masks").mkdir(exist_ok=True)
+            picture.save(tmp_path / "masks" / f"{i}.png")
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        labels = json.loads((tmp_path / "labels.json").read_text())
+        assert sorted(entry["color"] for entry in labels.values()) == sorted(colors.tolist())
+        dataset = Folder(str(tmp_path), "all")
+        for i, truth in enumerate(truths):
+            shown = np.array([labels[str(n)]["color"] for n in range(3)])[dataset[i].mask]
+            np.testing.assert_array_equal(shown, colors[truth])
+
+    def test_nothing_is_written_if_no_mask_can_be_read_or_used(self, tmp_path: Path) -> None:
+        (tmp_path / "images").mkdir()
+        write(tmp_path / "masks" / "0.jpg", photo(0, (16, 16)))
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        assert_refused(done, "there are no masks; found 0.jpg, whose compression changes class ids")
+        Image.fromarray(np.zeros((16, 16), np.float32)).save(tmp_path / "masks" / "0.tif")
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        assert done.returncode == 1 and "1 of 1 mask could not be read" in done.stderr
+        Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).save(tmp_path / "masks" / "0.tif")
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        assert_refused(done, "the masks have 399 ids, as of instances")
+        assert not (tmp_path / "labels.json").exists()
+
+    def test_colours_of_sixteen_bits(self, tmp_path: Path) -> None:
+        mask = np.zeros((16, 16, 3), np.uint16)
+        mask[4:12, 4:12] = 200 * 257, 0, 257
+        (tmp_path / "masks").mkdir()
+        write_tiff(tmp_path / "masks" / "0.tif", mask, photometric=1, extra=[0, 0])
+        write(tmp_path / "images" / "0.jpg", photo(0, (16, 16)))
+        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found = [entry["color"] for entry in json.loads((tmp_path / "labels.json").read_text()).values()]
+        assert found == [[0, 0, 0], [200, 0, 1]]
 
     def test_a_jpeg_is_refused_as_in_training(self, tmp_path: Path) -> None:
         write(tmp_path / "images" / "0.jpg", photo(0, (64, 64)))

@@ -1,0 +1,133 @@
+"""Colours and palettes of masks, to ids."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.labels import IGNORE_INDEX, Color
+from utils.errors import UnknownId, Unreadable
+from utils.text import plural
+
+
+def ids_of_colors(
+    mask: np.ndarray, colors: Mapping[Color, int] | None, path: str | Path, tolerance: float | None = None
+) -> np.ndarray:
+    """Raw ids (H, W) of colours uint8 (H, W, 3).
+
+    Where a colour is of no class but all three channels are equal, these are the ids. With a tolerance they are ids
+    only if all of them are in `colors`; otherwise they are colours between black and white.
+
+    Args:
+        colors: raw id of each colour; None where masks hold no colours.
+        path: of the mask, for messages.
+        tolerance: largest distance of red, green and blue (Euclidean) at which another colour is taken for the nearest
+            known one; None if the user cannot set it.
+
+    Raises:
+        UnknownId: a colour that `colors` does not have.
+        Unreadable: different channels without `colors`.
+    """
+    known = {red << 16 | green << 8 | blue: index for (red, green, blue), index in (colors or {}).items()}
+    keys = np.array(sorted(known) or [-1], np.int32)
+    packed = pack_colors(mask)
+    places = np.searchsorted(keys, packed).clip(max=len(keys) - 1)
+    unknown = keys[places] != packed
+    is_grey = bool(unknown.any()) and bool((mask == mask[..., :1]).all())
+    if tolerance and known and unknown.any() and not (is_grey and set(np.unique(mask).tolist()) <= {*known.values()}):
+        found, where = np.unique(packed[unknown], return_inverse=True)
+        nearest, distances = _nearest_keys(found, keys)
+        near = (distances <= tolerance)[where]
+        places[unknown] = np.where(near, nearest[where], places[unknown])
+        unknown[unknown] = ~near
+    strange = packed[unknown]
+    if not strange.size:
+        return np.array([known[int(key)] for key in keys], np.uint16 if max(known.values()) > 255 else np.uint8)[places]
+    if is_grey:
+        return np.ascontiguousarray(mask[..., 0])
+    if colors is None:
+        raise Unreadable(f"{path}: the mask has {mask.shape[2]} channels; expected one channel of class ids")
+    color = int(strange[0])
+    raise UnknownId(
+        f"{path}: the mask has the colour ({color >> 16}, {color >> 8 & 255}, {color & 255}),"
+        f" which is of no class, in {plural(strange.size, 'pixel')}"
+        + ("; data.color_tolerance takes such colours for the nearest" if tolerance is not None else "")
+    )
+
+
+def _nearest_keys(found: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the place of the nearest key of each colour 0xRRGGBB, and its distance; int64 and float64 (N,)."""
+    from scipy.spatial import KDTree  # slow to import
+
+    one, other = (np.stack([c >> 16, c >> 8 & 255, c & 255], -1) for c in (found, keys))
+    distances, places = KDTree(other).query(one)
+    return places, distances
+
+
+def pack_colors(picture: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) -> int32 (H, W), 0xRRGGBB."""
+    red, green, blue = np.moveaxis(picture.astype(np.int32), -1, 0)
+    return red << 16 | green << 8 | blue
+
+
+def ids_of_palette(
+    mask: np.ndarray, palette: Sequence[int], colors: Mapping[Color, int], tolerance: float | None = None
+) -> np.ndarray:
+    """Raw ids (H, W) of a palette picture.
+
+    These are its indices, whatever their colours, unless the palette says otherwise: programs that reduce the colours
+    of a picture renumber them. If an index that occurs has the colour of another id, the colours decide, if each of
+    them is known. If all of them are grey, and ids, they are what the mask had as a grey picture.
+
+    Args:
+        mask: indices, uint8 (H, W).
+        palette: red, green, blue of index 0, then of index 1 ...
+        colors: raw id of each colour.
+        tolerance: as of `ids_of_colors`.
+
+    Raises:
+        ValueError: some indices have the colour of another id, others a colour of none.
+    """
+    table = color_table(palette)
+    counts = np.bincount(mask.ravel(), minlength=256)
+    used = [index for index in np.flatnonzero(counts).tolist() if index < len(table)]
+    ids = {index: _id_of(table[index], colors, tolerance) for index in used}
+    other = [index for index in used if ids[index] not in (None, index)]
+    strange = [index for index in used if ids[index] is None]
+    greys = {index: table[index][0] for index in used if len(set(table[index])) == 1}
+    if all(greys.get(index) == index for index in used):  # a ramp of grey says nothing
+        return mask
+    if strange and len(greys) == len(used) and {*greys.values()} <= {*colors.values(), IGNORE_INDEX}:
+        return _mapped(mask, greys)
+    if not other:
+        return mask
+    if strange:
+        raise ValueError(
+            f"index {other[0]} of its palette has the colour of id {ids[other[0]]}, but index {strange[0]} a colour of"
+            f" no class, {table[strange[0]]}; save it in grey, or correct the colours of the palette or the labels"
+        )
+    return _mapped(mask, ids)
+
+
+def _id_of(color: Color, colors: Mapping[Color, int], tolerance: float | None) -> int | None:
+    """Return the raw id of a colour or, with a tolerance, of the nearest."""
+    if color in colors or not tolerance:
+        return colors.get(color)
+    nearest = min(colors, key=lambda known: math.dist(known, color))
+    return colors[nearest] if math.dist(nearest, color) <= tolerance else None
+
+
+def _mapped(mask: np.ndarray, ids: Mapping[int, int | None]) -> np.ndarray:
+    """Return the raw id of each index (H, W) of a palette."""
+    table = np.zeros(256, np.uint16 if max(known or 0 for known in ids.values()) > 255 else np.uint8)
+    for index, known in ids.items():
+        table[index] = known or 0
+    return table[mask]
+
+
+def color_table(palette: Sequence[int]) -> list[Color]:
+    """Return red, green and blue of each index."""
+    return [(palette[i], palette[i + 1], palette[i + 2]) for i in range(0, len(palette) - 2, 3)]

@@ -23,7 +23,7 @@ from data.samples import Sample, SegmentationDataset
 from data.voc import LABELS as VOC_LABELS
 from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable, UserError
 from utils.paths import files_below, is_file, is_folder, user_path
-from utils.text import one_line, plural
+from utils.text import cleaned, one_line, plural
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class COCO(SegmentationDataset):
         self._elsewhere = {place: path for place, path in found.items() if path != index.names[place]}
         self._damaged = dict(reversed(index.faults))
         self.faults: list[DataFault] = [
-            MissingPair(f"{self.root / self._folder / name}: {annotations} lists it, but it is not there")
+            MissingPair(cleaned(f"{self.root / self._folder / name}: {annotations} lists it, but it is not there"))
             for place, name in enumerate(index.names)
             if place not in found
         ]

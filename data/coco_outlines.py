@@ -66,10 +66,11 @@ def _checked_polygon(polygon: Any) -> list[float]:
         raise ValueError(f"its polygon {reprlib.repr(polygon)} is not a list of numbers")
     if len(polygon) % 2:
         raise ValueError(f"its polygon has {len(polygon)} numbers, expected pairs of x and y")
-    strange = [value for value in polygon if not abs(value) <= sys.float_info.max]
-    if strange:
-        raise ValueError(f"its polygon has the coordinate {reprlib.repr(strange[0])}")
-    return [min(max(value, -FURTHEST), FURTHEST) for value in polygon]
+    far = [value for value in polygon if not abs(value) <= FURTHEST]
+    for value in far:
+        if not abs(value) <= sys.float_info.max:
+            raise ValueError(f"its polygon has the coordinate {reprlib.repr(value)}")
+    return [min(max(value, -FURTHEST), FURTHEST) for value in polygon] if far else polygon
 
 
 def _checked_run_lengths(segmentation: dict[str, Any], height: int, width: int) -> list[int]:

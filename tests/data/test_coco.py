@@ -77,6 +77,14 @@ def test_the_real_one_agrees_with_pycocotools() -> None:
         assert image.shape[:2] == mask.shape == dataset.size(i)
 
 
+@pytest.mark.parametrize("name", ["\ud800.jpg", "a\0b.jpg"])
+def test_a_name_that_no_file_can_have_is_a_fault(tmp_path: Path, name: str) -> None:
+    make_coco(tmp_path)
+    change(tmp_path, "train", lambda content: content["images"][0].update(file_name=name))
+    (fault,) = COCO(str(tmp_path), "train").faults
+    assert "lists it, but it is not there" in str(fault) and str(fault).isprintable()
+
+
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"COCO 2017 was not found.*\n.*data\.download=true"):
         COCO(str(tmp_path), "train")

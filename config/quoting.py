@@ -13,7 +13,7 @@ from utils.trusted import literal
 PATH_KEYS = frozenset(
     {
         *("input", "output", "checkpoint", "resume", "sweep", "like", "run", "runs", "baseline"),
-        *("report", "plot", "images"),
+        *("report", "plot", "images", "root"),
         *("weights", "labels", "data.root", "data.labels", "model.weights", "model.encoder_weights"),
         *("distill.teacher", "where"),
     }
@@ -27,8 +27,25 @@ FREE_TEXTS = frozenset({"name", "notes"})
 """Keys whose values are literal except for `${...}`, and for `choice(...)` in a sweep."""
 
 
+TEXTS = frozenset(
+    {
+        *("data.images", "data.masks", "data.mask_suffix", "masks", "mask_suffix"),
+        *("split", "splits", "data.train_split", "data.val_split", "data.group_by"),
+        *("trainer.monitor", "sort", "columns", "augmentation.classes"),
+        *("logger.project", "logger.entity", "logger.tags", "logger.experiment_name", "logger.tracking_uri"),
+    }
+)
+"""Other keys whose values are texts; a sweep may have several values, with commas between them."""
+
+TEXT_LISTS = frozenset({"split", "splits", "columns", "augmentation.classes", "logger.tags"})
+"""Of these keys, those that also take a list, `[a,b]`."""
+
+PART = re.compile(r"""\s*('[^']*'|"[^"]*"|(?:\[[^]]*]|\([^)]*\)|{[^}]*}|[^,])*?)\s*(?:,|$)""")
+"""What is between two commas: in quotes, or with brackets, which may hold commas."""
+
+
 def quote_texts(words: list[str], sweep: bool = False) -> list[str]:
-    """Quote the values of path keys and free texts; `null` stays null.
+    """Quote the values of paths and texts where Hydra would read another value; `null` stays null.
 
     Args:
         sweep: whether the words start a sweep.
@@ -43,8 +60,29 @@ def quote_texts(words: list[str], sweep: bool = False) -> list[str]:
             word = f"{key}={quote(value)}"
         elif equals and name in FREE_TEXTS and value != "null" and not (sweep and value.startswith("choice(")):
             word = f"{key}={quote(value, interpolate=True)}"
+        elif equals and name in TEXTS:
+            parts = _parts(value) if sweep or name in TEXT_LISTS else [value]
+            word = f"{key}={','.join(_quoted_part(part, name in TEXT_LISTS, sweep) for part in parts)}"
         quoted.append(word)
     return quoted
+
+
+def _parts(text: str) -> list[str]:
+    parts = [found[1] for found in PART.finditer(text)]
+    return parts[:-1] if len(parts) > 1 and not parts[-1] else parts
+
+
+def _quoted_part(text: str, may_be_list: bool, sweep: bool) -> str:
+    """Return one value of a text key, in quotes unless Hydra reads it as it is."""
+    if may_be_list and text.startswith("[") and text.endswith("]"):
+        return f"[{','.join(_quoted_part(item, False, False) for item in _parts(text[1:-1]))}]"
+    try:
+        override = OverridesParser.create().parse_override(f"key={text}")
+        if text == "null" or override.value() == text or (sweep and override.is_sweep_override()):
+            return text
+    except HydraException:
+        pass
+    return quote(_item(text), interpolate=True)
 
 
 def is_list(key: str, value: str) -> bool:
@@ -73,12 +111,15 @@ def as_typed(word: str) -> str:
     """Return a word without the quotes around a path or free text."""
     key = word.partition("=")[0]
     name = key.lstrip("+")
-    if name not in PATH_KEYS | FREE_TEXTS:
+    if name not in PATH_KEYS | FREE_TEXTS | TEXTS:
         return word
     try:
-        value = OverridesParser.create().parse_override(word).value()
+        override = OverridesParser.create().parse_override(word)
+        value = override.value()
     except HydraException:
         return word
+    if name in TEXT_LISTS and isinstance(value, list) and not override.is_sweep_override():
+        value = f"[{','.join(map(str, value))}]"
     if not isinstance(value, str):
         return word
     if name in PATH_KEYS:  # the opposite of `literal`

@@ -90,6 +90,53 @@ def test_only_paths_and_free_texts_are_quoted() -> None:
     assert quote_texts(["distill.teacher=a (1)"]) == ["distill.teacher='a (1)'"]
 
 
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        *(
+            (f"{key}={text}", text)
+            for key in ("data.images", "masks", "data.val_split", "trainer.monitor")
+            for text in TRICKY[:-1]
+        ),
+        *((f"root={text}", text) for text in ("größe [1], (2)", "null.d", "1e3", "true")),
+        *(
+            ("data.mask_suffix=_маска", "_маска"),
+            ("mask_suffix=null", None),
+            ("split=1", "1"),
+            ("sort=val/iou/猫", "val/iou/猫"),
+        ),
+        *(
+            ("logger.project=größe", "größe"),
+            ("data.group_by='^[^_]+'", "^[^_]+"),
+            ("data.group_by=^[^_]{1,2}", "^[^_]{1,2}"),
+        ),
+        *(("splits=[train,训练]", ["train", "训练"]), ("columns=[val/iou/it's, 'a,b']", ["val/iou/it's", "a,b"])),
+        *(
+            ("columns=val/iou/猫", "val/iou/猫"),
+            ("augmentation.classes=[]", []),
+            ("logger.tags=[lr 1e-3 (warm)]", ["lr 1e-3 (warm)"]),
+        ),
+    ],
+)
+def test_texts_arrive_as_they_were_typed(word: str, value: object) -> None:
+    assert OverridesParser.create().parse_override(quote_texts([word])[0]).value() == value
+
+
+def test_texts_in_a_sweep(tmp_path: Path) -> None:
+    """Several values, with commas between them, as of other keys."""
+    words = ["seed=1,2", "data.masks=маска,truth (1)", "data.train_split=choice(train,all)", "data.mask_suffix=null,_м"]
+    quoted = [
+        "seed=1,2",
+        "data.masks='маска',truth (1)",
+        "data.train_split=choice(train,all)",
+        "data.mask_suffix=null,'_м'",
+    ]
+    assert quote_texts(words, sweep=True) == quoted
+    seen: list[str] = []
+    done = run_here(lambda cfg: seen.append(cfg.data.masks), "train", "-m", "data=folder", words[1], cwd=tmp_path)
+    assert seen == ["маска", "truth (1)"], done.stderr
+
+
 FREE = [
     *("李明", "it's", "lr 1e-3 (warm)", "größe", "run#1", "1e-3", "a=b, c", "[x]", "{a: 1}", "é\tx", "007"),
     *("'quoted'", "true", "2024-01-01", "a\\'b\\", " spaced ", "choice(a,b)"),

@@ -324,6 +324,14 @@ class TestScan:
         done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
         assert_refused(done, "labels.json exists already", "overwrite=true")
 
+    def test_any_names_of_folders(self, tmp_path: Path) -> None:
+        root = tmp_path / "größe [1], (2)"
+        write(root / "图像" / "a.jpg", photo(0))
+        write(root / "маска(1)" / "a_м.png", blocks(0, [0, 1]))
+        words = [f"root={root}", "images=图像", "masks=маска(1)", "mask_suffix=_м"]
+        done = run_here(scan, "scan_labels", *words, cwd=tmp_path)
+        assert done.returncode == 0 and (root / "labels.json").is_file(), done.stderr
+
     @pytest.mark.parametrize("smoothed", ["bilinear", "blurred", "jpeg"])
     def test_the_main_colours_of_smoothed_masks(self, smoothed: str, tmp_path: Path) -> None:
         """The classes are those that were drawn, and the tolerance is the least that reads the masks."""

@@ -21,10 +21,10 @@ from utils.tables import table
 
 SCRIPT = Path(__file__).parent.parent / "train_segmentation.py"
 WORDS = (
-    *("trainer.epochs=5", "trainer.validate_every=5"),
-    *("data.limit=160", "data.batch_size=8", "data.num_workers=0", "logger=none"),
+    *("trainer.epochs=4", "trainer.validate_every=4"),
+    *("data.limit=320", "data.batch_size=8", "data.num_workers=0", "logger=none"),
 )
-ROUNDS = 3
+ROUNDS = 2
 
 
 def images_per_second(words: Sequence[str], environment: Mapping[str, str], launcher: Sequence[str] = ()) -> float:

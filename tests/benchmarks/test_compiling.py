@@ -15,17 +15,18 @@ from tests.benchmarks.printed import rows_of_table
 
 
 @pytest.mark.parametrize(
-    ("compiled", "ratio", "to_compile", "pays_off"),
+    ("compiled", "ratio", "rate", "to_compile", "pays_off"),
     [
         # 60 - 0.25 s to compile; an epoch of 10 steps saves 10 * 0.25 s: 59.75 / 2.5 epochs.
-        (0.25, "0.50", "60 s", "23.9 epochs"),
-        (0.5, "1.00", "60 s", "never"),
-        (1.0, "2.00", "59 s", "never"),
+        (0.25, "0.50", "16.0", "60 s", "23.9 epochs"),
+        (0.5, "1.00", "8.0", "60 s", "never"),
+        (1.0, "2.00", "4.0", "59 s", "never"),
     ],
 )
-def test_a_row(compiled: float, ratio: str, to_compile: str, pays_off: str) -> None:
-    row = compiling.row_of("enet", {"eager": 0.5, "compiled": compiled, "first": 60.0}, steps_per_epoch=10)
-    assert row == ["enet", "0.50 s", f"{compiled:.2f} s", ratio, to_compile, pays_off]
+def test_a_row(compiled: float, ratio: str, rate: str, to_compile: str, pays_off: str) -> None:
+    times = {"eager": 0.5, "compiled": compiled, "first": 60.0}
+    row = compiling.row_of("enet", times, batch=4, steps_per_epoch=10)
+    assert row == ["enet", "0.50 s", f"{compiled:.2f} s", ratio, rate, to_compile, pays_off]
 
 
 def test_cpu_time_counts_children(monkeypatch: pytest.MonkeyPatch) -> None:

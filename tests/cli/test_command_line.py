@@ -127,7 +127,7 @@ def test_texts_in_a_sweep(tmp_path: Path) -> None:
     words = ["seed=1,2", "data.masks=маска,truth (1)", "data.train_split=choice(train,all)", "data.mask_suffix=null,_м"]
     quoted = [
         "seed=1,2",
-        "data.masks='маска',truth (1)",
+        "data.masks='маска','truth (1)'",
         "data.train_split=choice(train,all)",
         "data.mask_suffix=null,'_м'",
     ]

@@ -1,14 +1,28 @@
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.models.tester import SLOW, ModelTester, build, noise, settled
+from models.bayesian_segnet import STAGES
+from tests.models.tester import SLOW, SLOW_FOR_VARIANTS, ModelTester, build, noise, settled
 
 
 class TestBayesianSegNet(ModelTester):
     name = "bayesian_segnet"
     parameters = (29_106_000, 29_694_000)
-    slow = SLOW | {"test_traced_gives_the_same", "test_bf16_autocast", "test_state_dict_round_trip"}
+    slow = SLOW_FOR_VARIANTS
+
+
+class TestNarrowBayesianSegNet(ModelTester):
+    """With a quarter of the channels, and so a sixteenth of the multiply-adds."""
+
+    name = "bayesian_segnet"
+    slow = SLOW
+
+    @pytest.fixture(autouse=True)
+    def narrow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stages = tuple(tuple(width // 4 for width in stage) for stage in STAGES)
+        monkeypatch.setattr("models.bayesian_segnet.STAGES", stages)
 
     def test_decoder_unpools_where_the_encoder_pooled(self) -> None:
         """What enters each decoder block is 0 but for the places of the encoder's maxima."""

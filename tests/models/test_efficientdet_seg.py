@@ -1,5 +1,6 @@
 import itertools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -65,10 +66,10 @@ class TestD7(EfficientDetTester):
     name = "efficientdet_d7_seg"
 
 
-@pytest.mark.parametrize("head", ["topdown", "p2"])
-def test_each_size_is_larger_than_the_one_before(head: Any) -> None:
+@pytest.mark.parametrize(("head", "compounds"), [("topdown", range(8)), ("p2", (0, 2, 4))])
+def test_each_size_is_larger_than_the_one_before(head: Any, compounds: Iterable[int]) -> None:
     found = []
-    for compound in range(8):
+    for compound in compounds:
         with torch.device("meta"):
             model = EfficientDetSeg(21, compound, head=head).eval()
         with FlopCounterMode(display=False) as counter, torch.no_grad():

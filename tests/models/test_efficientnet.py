@@ -42,7 +42,7 @@ def test_logits_equal_those_of_the_library(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     library = efficientnet_pytorch.EfficientNet.from_name(name.replace("_", "-"), image_size=None)
     library._fc.weight.data *= 30  # so that there is something to compare
-    theirs = settled(library, passes=30)
+    theirs = settled(library)
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
     ours = loaded(EfficientNet(name), str(tmp_path / "weights.pth")).eval()
     image = noise(1, 3, ours.image_size, ours.image_size)

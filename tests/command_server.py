@@ -183,7 +183,7 @@ def serve(requests: socket.socket, modules: Sequence[str], watched: Sequence[str
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     if "hydra.main" in sys.modules:
-        sys.modules["hydra._internal.hydra"].Hydra.get_mode = lambda *_, **__: None  # type: ignore[attr-defined]
+        sys.modules["hydra._internal.hydra"].Hydra.get_mode = lambda *_, **__: None
     gc.collect()
     gc.freeze()  # a command's collections leave alone what it shares with this process
     threads = len(list(Path("/proc/self/task").iterdir()))

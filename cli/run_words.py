@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def _run_folder(given: str, key: str) -> Path:
         if is_file(run / "0" / "config.yaml"):
             raise UserError(
                 f"{key}={given}: the folder of a sweep; pass one of its runs, such as {run / '0'}, or resume all of it"
-                f" with --multirun sweep={given}"
+                f" with --multirun {shlex.quote(f'sweep={given}')}"
             )
         raise UserError(f"{key}={given}: not a run folder: there is no config.yaml in it")
     return run

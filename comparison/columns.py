@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,7 +67,7 @@ def checked_columns(runs: Sequence[Run], columns: Sequence[str], option: str) ->
         known = {*OWN, *METRICS, *GROUPS, *(key for run in runs for key in (*run.config, *run.row("best")))}
         hint = did_you_mean(column, known)
         if slash and not hint and not any(stem in evaluations(run) for run in runs):
-            hint = f"; measure it first: python evaluate.py runs=<folder> split={stem}"
+            hint = f"; measure it first: python evaluate.py runs=<folder> {shlex.quote(f'split={stem}')}"
         raise UserError(f"{option}={column}: no run has this metric or key{hint}")
     return [METRICS.get(column, column) for column in columns]
 

@@ -102,7 +102,8 @@ def command_to_measure(runs: Sequence[Run], metric: str) -> str:
         given = str(parents.pop())
     else:
         given = ",".join(str(run.path) for run in lacking)
-    words = [f"runs=[{given}]" if "," in given else f"runs={given}", *([f"split={split}"] if split else [])]
+        given = f"[{given}]" if len(lacking) > 1 else given
+    words = [f"runs={given}", *([f"split={split}"] if split else [])]
     return shlex.join(["python", "evaluate.py", *words])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -71,7 +72,8 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
     finally:
         training.logger.close(run.folder.read_summary().get("status", "failed"))
     if not in_sweep():
-        log.info("masks for your own photos: python infer.py checkpoint=%s input=<photo or folder>", run.folder.path)
+        word = shlex.quote(f"checkpoint={run.folder.path}")
+        log.info("masks for your own photos: python infer.py %s input=<photo or folder>", word)
         if cfg.data.get("_target_") == "data.synthetic.Synthetic":
             log.info("for photos of real streets, with a network of weights/: python infer.py input=<photo or folder>")
 

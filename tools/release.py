@@ -11,6 +11,7 @@ if __name__ == "__main__":  # before the imports below, which may swallow except
     end_at_once()
 
 import logging
+import shlex
 
 from omegaconf import DictConfig
 
@@ -37,7 +38,7 @@ def release(cfg: DictConfig) -> None:
     checkpoint = released(load_checkpoint(cfg.checkpoint))
     save_checkpoint(output, checkpoint)
     log.info("wrote %s: %.1f MB, epoch %s", output, output.stat().st_size / 1e6, checkpoint.get("epoch"))
-    log.info("use it: python infer.py checkpoint=%s input=<photo or folder>", output)
+    log.info("use it: python infer.py %s input=<photo or folder>", shlex.quote(f"checkpoint={output}"))
 
 
 if __name__ == "__main__":

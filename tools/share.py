@@ -11,6 +11,7 @@ if __name__ == "__main__":  # before the imports below, which may swallow except
     end_at_once()
 
 import logging
+import shlex
 import tempfile
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
@@ -35,8 +36,8 @@ NOTE = """# {name}
 Get the program that trained it, unpack this file there, and run one of these:
 
 ```
-python infer.py checkpoint={name} input=<photo or folder>
-python evaluate.py checkpoint={name} data.root=<folder of the data set>
+python infer.py {checkpoint} input=<photo or folder>
+python evaluate.py {checkpoint} data.root=<folder of the data set>
 ```
 
 `report.html` has the learning curves, `config.yaml` the config, `metrics.csv` one row per epoch.
@@ -74,6 +75,7 @@ def share(cfg: DictConfig) -> None:
     environment = found.summary.get("environment") or {}
     note = NOTE.format(
         name=name,
+        checkpoint=shlex.quote(f"checkpoint={name}"),
         what=f"{found.option('model')} on {found.option('data')}, epoch {found.best_epoch}: validation mIoU"
         f" {number(found.best('val/miou'))}",
         commit=environment.get("git_commit") or "unknown",

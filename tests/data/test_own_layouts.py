@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -492,7 +493,10 @@ def test_a_run_on_masks_beside_images(tmp_path: Path) -> None:
         write(tmp_path / "set" / f"{i}_mask.png", blocks(i, [0, 1]))
     words = ["data=folder", f"data.root={tmp_path / 'set'}", "data.images=.", "data.masks=.", "data.mask_suffix=_mask"]
     tiny = [word for word in TINY if "image_size" not in word]
-    done = run_here(train, "train", *words, *tiny, "data.image_size=32", "trainer.epochs=1", cwd=tmp_path)
+    words += ["data.image_size=32", "trainer.epochs=1", "name=it's (1)"]
+    done = run_here(train, "train", *words, *tiny, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(tmp_path)
     assert "image_size:\n  - 32\n  - 32\n" in (run / "config.yaml").read_text()
+    (command,) = [line for line in done.stderr.splitlines() if "python infer.py" in line]
+    assert f"checkpoint={run.relative_to(tmp_path)}" in shlex.split(command)

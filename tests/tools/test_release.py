@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,12 @@ from tools.release import release
 
 @pytest.fixture(scope="module")
 def file(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("released") / "network.pt"
+    path = tmp_path_factory.mktemp("released") / "it's (1).pt"
     done = run_here(release, "release", f"checkpoint={finished_run}", f"output={path}", cwd=path.parent)
     assert done.returncode == 0, done.stderr
     assert f"wrote {path}" in done.stderr
+    (command,) = [line.partition("use it: ")[2] for line in done.stderr.splitlines() if "use it: " in line]
+    assert f"checkpoint={path}" in shlex.split(command)
     return path
 
 

@@ -19,36 +19,34 @@ from tools.share import share
 
 
 def test_it_is_used_from_an_empty_folder(tmp_path: Path, finished_run: Path) -> None:
-    copy, elsewhere = tmp_path / "runs" / "mine", tmp_path / "elsewhere"
+    name = "it's mine (1)"
+    copy, elsewhere = tmp_path / "runs" / name, tmp_path / "elsewhere"
     shutil.copytree(finished_run, copy)
     (copy / "code.diff").write_text("--- a\n")
     done = run_here(share, "share", f"run={copy}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     shutil.rmtree(copy)
     elsewhere.mkdir()
-    with zipfile.ZipFile(tmp_path / "mine.zip") as packed:
+    with zipfile.ZipFile(tmp_path / f"{name}.zip") as packed:
         assert packed.testzip() is None
         packed.extractall(elsewhere)
-    assert [path.name for path in elsewhere.iterdir()] == ["mine"]
-    for name in ("checkpoints/best.pt", "config.yaml", "metrics.csv", "summary.json", "code.diff"):
-        assert (elsewhere / "mine" / name).is_file(), name
-    assert len(list((elsewhere / "mine" / "figures").glob("*.png"))) == 3
-    assert "</html>" in (elsewhere / "mine" / "report.html").read_text()
-    assert not (elsewhere / "mine" / "checkpoints" / "last.pt").exists()
-    with (elsewhere / "mine" / "metrics.csv").open(newline="") as file:
+    assert [path.name for path in elsewhere.iterdir()] == [name]
+    for part in ("checkpoints/best.pt", "config.yaml", "metrics.csv", "summary.json", "code.diff"):
+        assert (elsewhere / name / part).is_file(), part
+    assert len(list((elsewhere / name / "figures").glob("*.png"))) == 3
+    assert "</html>" in (elsewhere / name / "report.html").read_text()
+    assert not (elsewhere / name / "checkpoints" / "last.pt").exists()
+    with (elsewhere / name / "metrics.csv").open(newline="") as file:
         best = max(float(row["val/miou"]) for row in csv.DictReader(file))
-    note = (elsewhere / "mine" / "README.md").read_text()
+    note = (elsewhere / name / "README.md").read_text()
     assert f"validation mIoU {best:.4f}" in note and "with the changes in `code.diff`" in note
 
     commands = [shlex.split(line) for line in note.splitlines() if line.startswith("python ")]
     assert [words[1] for words in commands] == ["infer.py", "evaluate.py"]
     photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     Image.fromarray(photo).save(elsewhere / "photo.png")
-    words = [
-        "input=photo.png" if word.startswith("input=") else word for word in shlex.split(" ".join(commands[0]))[2:]
-    ]
-    words = [word for word in words if "=" in word]
-    done = run_here(infer, "infer", *words, cwd=elsewhere)
+    words = [word for word in commands[0] if word.startswith("checkpoint=")]
+    done = run_here(infer, "infer", *words, "input=photo.png", cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     expected = Predictor.from_checkpoint(finished_run).predict(photo)
     assert np.array_equal(np.asarray(Image.open(elsewhere / "photo_mask.png")), expected)

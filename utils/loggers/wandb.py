@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -99,7 +100,7 @@ class WandB:
         if not self._service.attempt(lambda: start(self._mode)) and self._mode == "online":
             self._service.attempt(lambda: start("offline"), at_once=True)
         if self._run is not None:
-            offline = f"offline; upload it with: wandb sync {Path(self._run.dir).parent}"
+            offline = f"offline; upload it with: wandb sync {shlex.quote(str(Path(self._run.dir).parent))}"
             log.info("wandb: %s", offline if self._run.offline else self._run.url)
 
     def log(self, values: Mapping[str, float], step: int) -> None:

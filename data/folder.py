@@ -188,9 +188,10 @@ def _inside(folder: str, name: str) -> str:
 def _below(root: Path, folder: str) -> str:
     """Return a folder relative to the root, also one elsewhere."""
     given = user_path(folder, "data.images or data.masks")
-    return (
-        Path(os.path.relpath(given, root)).as_posix() if given.is_absolute() else posixpath.normpath(given.as_posix())
-    )
+    if not given.is_absolute():
+        return posixpath.normpath(given.as_posix())
+    inside = given.is_relative_to(root.absolute())  # else `..` begins where a link leads
+    return Path(os.path.relpath(given, root if inside else os.path.realpath(root))).as_posix()
 
 
 def is_by_share(root: Path, split: str, layout: Layout) -> bool:

@@ -7,6 +7,7 @@ import posixpath
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
@@ -66,7 +67,8 @@ class LineReader:
     """Find what the lines of a list name.
 
     A line is a stem, the name or path of an image, or the paths of an image and its mask, with a tab, comma, semicolon
-    or space between them. Paths are relative to the root, to its folders `images/` and `masks/`, or absolute.
+    or space between them. Paths are relative to the root, to its folders `images/` and `masks/`, or absolute. They may
+    have links before the name of the file. What is not below the root needs both paths.
 
     Args:
         root: of the data set.
@@ -85,8 +87,11 @@ class LineReader:
     ) -> None:
         self.root, self.images, self.masks, self.by_image = root, images, masks, aligned(images, masks)
         above = (f"{os.path.abspath(root)}/", f"{root}/", "./")  # noqa: PTH100 - a link stays as it is typed
-        kinds = zip(("images", "masks"), inside, folders, strict=True)
-        self.prefixes = {kind: (*above, f"{part}/", f"{folder}/") for kind, part, folder in kinds}
+        self.real, self._real_folder = os.path.realpath(root), lru_cache(1024)(os.path.realpath)
+        self.prefixes: dict[str, tuple[str, ...]] = {}
+        for kind, *both in zip(("images", "masks"), inside, folders, strict=True):
+            real = [f"{os.path.realpath(root / folder)}/" for folder in both]
+            self.prefixes[kind] = (*above, *real, f"{self.real}/", *(f"{folder}/" for folder in both))
         self.above = above
 
     def find(self, line: str) -> Pair | None:
@@ -96,21 +101,48 @@ class LineReader:
             return Pair(stem, _named(line, self.images.get(stem, [])), self.by_image.get(stem, []))
         for image, mask in _columns(line):
             stem, other = self._stem(image, "images", self.images), self._stem(mask, "masks", self.masks)
-            image, mask = _without(image, self.above), _without(mask, self.above)
+            image, mask = self._below(image), self._below(mask)
             if stem is not None and other is not None and (mask in self.masks[other] or not self._is_file(mask)):
                 return Pair(stem, _named(image, self.images[stem]), _named(mask, self.masks[other]))
             if self._is_file(image) and self._is_file(mask):
                 return Pair(stem or os.path.splitext(image)[0], [image], [mask])  # noqa: PTH122 - a path as text
         return None
 
+    def without_mask(self, line: str) -> str | None:
+        """Return the mask that a line lists for an image that is there, '' if it lists none; None without an image."""
+        if self._is_file(self._below(line)):
+            return ""
+        return next((mask for image, mask in _columns(line) if self._is_file(self._below(image))), None)
+
     def _is_file(self, path: str) -> bool:
         return not path.startswith("/") and os.path.isfile(f"{self.root}/{path}")  # noqa: PTH113 - never raises
 
+    def _below(self, path: str) -> str:
+        """Return a path relative to the root, which may begin with `../`."""
+        path = _without(path, self.above)
+        return os.path.relpath(self._resolved(path), self.real) if path.startswith("/") else path
+
+    def _resolved(self, path: str) -> str:
+        """Return an absolute path without links in its folders, or only in those below the root."""
+        if "\0" in path:
+            return path
+        folder, _, name = path.rpartition("/")
+        above, below = folder, name
+        while above:
+            if self._real_folder(above) == self.real:
+                return f"{self.real}/{below}"
+            above, _, last = above.rpartition("/")
+            below = f"{last}/{below}"
+        return posixpath.join(self._real_folder(folder or "/"), name)
+
     def _stem(self, text: str, kind: str, files: Files) -> str | None:
         text = normalize("NFC", text)
-        path = _without(text, self.prefixes[kind])
-        names = (text, os.path.splitext(text)[0], path, os.path.splitext(path)[0])  # noqa: PTH122 - as above
-        return next((name for name in names if name in files), None)
+        for given in (text, self._resolved(text)) if text.startswith("/") else (text,):
+            path = _without(given, self.prefixes[kind])
+            for name in (given, os.path.splitext(given)[0], path, os.path.splitext(path)[0]):  # noqa: PTH122 - as above
+                if name in files:
+                    return name
+        return None
 
 
 def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[Files, Files, list[DataFault]]:
@@ -143,6 +175,13 @@ def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[File
     if gone:
         hints = near_misses(reader.root, folder, IMAGE_SUFFIXES, list(gone.values()), [])
         for line, stem in sorted(gone.items()):
+            mask = reader.without_mask(line)
+            if mask is not None:
+                reason = (
+                    f"but there is no mask {mask}" if mask else "for which there is no mask; list it in the same line"
+                )
+                faults.append(MissingPair(f"{list_file} lists {line}, {reason}"))
+                continue
             hint = hints[stem] or "; a line is an image, or an image and its mask, as images/a.png masks/a.png"
             faults.append(MissingPair(f"{list_file} lists {line}, but there is no such file{hint}"))
     return images, masks, faults

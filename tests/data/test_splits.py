@@ -18,7 +18,7 @@ LABELS = {str(i): {"class": name, "color": [i, 0, 0]} for i, name in enumerate((
 
 
 def make(root: Path, *files: str) -> Path:
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     for folder in ("images", "masks"):
         (root / folder).mkdir(exist_ok=True)
     (root / "labels.json").write_text(json.dumps(LABELS))
@@ -120,6 +120,51 @@ def test_lists_of_all_photos_divide_nothing(tmp_path: Path) -> None:
         UserError, match=r"no photo is left for 'train', because test\.txt and trainval\.TXT list all .*train\.txt"
     ):
         pairs(root)
+
+
+def test_absolute_paths_through_links(tmp_path: Path) -> None:
+    """Of the root, of its folders, and in the list."""
+    real = make(tmp_path / "disk" / "set", "masks/a/1.png", "images/cam/2.png", "masks/cam/2.png")
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    (tmp_path / "photos" / "a" / "1.png").touch()
+    (real / "images" / "a").symlink_to(tmp_path / "photos" / "a")
+    link, other = tmp_path / "link", tmp_path / "disk" / "other"
+    link.symlink_to(real)
+    other.symlink_to(real)
+    first, second = ("images/a/1.png", "masks/a/1.png"), ("images/cam/2.png", "masks/cam/2.png")
+    for root, listed in ((link, real), (real, link), (link, other), (link, link)):
+        lines = [f"{listed}/images/cam/2.png", f"{listed}/images/a/1.png {listed}/masks/a/1.png"]
+        (real / "train.txt").write_text("\n".join(lines))
+        assert pairs(root) == [first, second]
+    (real / "images" / "a").unlink()
+    (real / "images").rename(tmp_path / "elsewhere")
+    (real / "images").symlink_to(tmp_path / "elsewhere")
+    for listed in (real / "images", tmp_path / "elsewhere"):
+        (real / "train.txt").write_text(f"{listed}/cam/2.png\n")
+        assert pairs(link) == [second]
+
+
+def test_absolute_paths_outside_the_root(tmp_path: Path) -> None:
+    make(tmp_path / "disk" / "set", "images/1.png", "masks/1.png")
+    other = make(tmp_path / "more" / "other", "images/1.png", "masks/1.png", "images/2.png", "masks/2.png")
+    root = tmp_path / "link"  # a link, so that its parent is not that of the folder
+    root.symlink_to(tmp_path / "disk" / "set")
+    (root / "train.txt").write_text(
+        f"{other}/images/1.png {other}/masks/1.png\n{other}/images/2.png,{other}/masks/2.png"
+    )
+    dataset = Folder(str(root), "train")
+    assert [Path(path).resolve() for i in range(2) for path in dataset.files(i)] == [
+        other / kind / f"{i}.png" for i in (1, 2) for kind in ("images", "masks")
+    ]
+    assert all(Path(path).is_file() for path in dataset.files(0)) and not dataset.faults
+    (root / "train.txt").write_text(f"{other}/images/1.png\n{other}/images/2.png {other}/masks/9.png\n{other}/\0 x")
+    found = " ".join(faults(root))
+    assert "other/images/1.png, for which there is no mask; list it in the same line" in found
+    assert "but there is no mask " in found and "masks/9.png" in found and "there is no such file" in found
+    (root / "train.txt").write_text("1")
+    (tmp_path / "disk" / "set" / "masks" / "1.png").unlink()
+    dataset = Folder(str(root), "train", masks=str(other / "masks"))
+    assert not dataset.faults and Path(dataset.files(0)[1]).resolve() == other / "masks" / "1.png"
 
 
 def test_a_suffix_in_a_list_chooses_among_files_of_one_stem(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,12 +59,14 @@ def read_labels(path: Path) -> NamedIds:
     encoded = read_bytes(path)
     try:
         text = encoded.decode("utf-8-sig")
-        content = {".txt": _labelmap, ".csv": _classes}.get(path.suffix.lower(), json.loads)(text)
+        content = {".txt": _labelmap, ".csv": _classes}.get(path.suffix.lower(), _json)(text)
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}, not ids with names and colours")
         ignore = content.pop("ignore", [])
         entries: dict[int, Any] = {_id(key): value for key, value in content.items()}
         ids = sorted(entries)
+        if len(ids) < len(content):
+            raise ValueError("two keys are the same id, such as 1 and 01")
         for i in ids:
             if not isinstance(entries[i], dict) or not {"class", "color"} <= entries[i].keys():
                 raise ValueError(f"id {i} is without 'class' or 'color'")
@@ -82,6 +85,18 @@ def read_labels(path: Path) -> NamedIds:
         raise UserError(f"{path}: not a file of labels ({shown(str(error), 200)}); expected {EXAMPLE}") from error
 
 
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_distinct)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a dictionary of pairs. Raises ValueError if a key occurs twice."""
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"'{twice[0]}' occurs twice")
+    return dict(pairs)
+
+
 def _labelmap(text: str) -> dict[str, Any]:
     """Convert CVAT's `labelmap.txt`: lines of label:red,green,blue:parts:actions, in the order of the ids."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -95,7 +110,7 @@ def _classes(text: str) -> dict[str, Any]:
     """Convert Roboflow's `_classes.csv`: lines of value and name, after a heading."""
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if row][1:]
     colors = voc_colors(256)
-    return {value: {"class": name, "color": list(colors[_id(value) % 256])} for value, name in rows}
+    return _distinct([(value, {"class": name, "color": list(colors[_id(value) % 256])}) for value, name in rows])
 
 
 def _id(key: str) -> int:

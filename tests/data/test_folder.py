@@ -110,6 +110,9 @@ def test_two_files_of_one_stem_are_a_fault(tmp_path: Path) -> None:
         ('{"0": {"class": "a", "color": [0, 0, NaN]}}', "no colour"),
         ('{"0": {"class": "a", "color": [0, 0, 300]}}', "0 to 255"),
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "1": {"class": "b", "color": [0, 0, 0]}}', "the same colour"),
+        ('{"0": {"class": "a", "color": [0, 0, 0]}, "0": {"class": "b", "color": [0, 0, 1]}}', "'0' occurs twice"),
+        ('{"0": {"class": "a", "class": "b", "color": [0, 0, 0]}}', "'class' occurs twice"),
+        ('{"1": {"class": "a", "color": [0, 0, 0]}, "01": {"class": "b", "color": [0, 0, 1]}}', "the same id"),
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "1": {"class": "a", "color": [0, 0, 1]}}', "repeat"),
     ],
 )

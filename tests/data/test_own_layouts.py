@@ -123,6 +123,7 @@ def test_an_export_of_cvat(tmp_path: Path) -> None:
         ("labelmap.txt", "car\n", r"labelmap\.txt: not a file of labels \(not enough values"),
         ("labelmap.txt", "car:1,2::\n", "three whole numbers"),
         ("_classes.csv", "Pixel Value, Class\n0, a, b\n", r"_classes\.csv: not a file of labels \(too many values"),
+        ("_classes.csv", "Pixel Value, Class\n1, a\n1, b\n", "'1' occurs twice"),
         ("_classes.csv", "Pixel Value, Class\nx, a\n", "'x' is no id"),
     ],
 )

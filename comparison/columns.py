@@ -116,7 +116,9 @@ def selected(runs: Sequence[Run], where: str | Sequence[str] | None) -> list[Run
     for condition in conditions:
         found = CONDITION.fullmatch(condition)
         if found is None:
-            raise UserError(f"where={condition}: must be <key>=<value>, or with !=, <, <=, > or >=, as 'data=folder'")
+            raise UserError(
+                f"where={condition}: must be <key>=<value>, or with !=, <, <=, > or >=; in quotes: 'optimizer.lr>0.001'"
+            )
         key, sign, wanted = (part.strip() for part in found.groups())
         checked_columns(runs, [key], "where")
         kept = [run for run in kept if _meets(value_of(run, key), sign, wanted)]

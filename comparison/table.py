@@ -9,7 +9,7 @@ from comparison.columns import GROUPS, METRICS, default_columns, higher_is_bette
 from comparison.runs import Run, number_or_none
 from utils.errors import UserError, did_you_mean
 
-NOT_COMPARED = {"name", "notes", "resume"}
+NOT_COMPARED = {"name", "notes", "resume", "trainer.threads"}
 Row = dict[str, Any]
 """Column -> text, number, or None if undefined. A mean is followed by its standard deviation under `<column> +-`;
 `n`, the number of runs averaged, by the number of runs in the group under `n of`."""

@@ -82,6 +82,13 @@ def test_sorting(tmp_path: Path) -> None:
         sorted_by(rows, "val/mio")
 
 
+def test_threads_separate_no_runs(tmp_path: Path) -> None:
+    """A run that was started with like= has the number of threads that the other found."""
+    make_run(tmp_path / "a", trainer__threads="auto", seed=0)
+    make_run(tmp_path / "b", trainer__threads=4, seed=1)
+    assert differing_keys(runs_in(tmp_path)) == ["seed"]
+
+
 def test_differences_to_a_baseline(tmp_path: Path) -> None:
     make_run(tmp_path / "a", 0.5)
     make_run(tmp_path / "b", 0.625)

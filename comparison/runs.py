@@ -18,7 +18,7 @@ from comparison.reading import read_json, read_text, read_yaml
 from utils.errors import UserError
 from utils.find_run import LATEST, without_link
 from utils.flat import flattened, listed
-from utils.paths import user_path
+from utils.paths import is_hidden, user_path
 from utils.processes import is_gone
 from utils.text import cleaned
 
@@ -197,8 +197,12 @@ def _runs_at(folder: Path, skipped: list[str]) -> list[Path]:
 
 
 def _runs_in(folder: Path, skipped: list[str], sweeps_too: bool = True) -> list[Path]:
-    """Return the folders of runs, including those without a summary, in a folder and in the sweeps in it."""
-    children = [child for child in folder.iterdir() if os.path.isdir(child)]  # noqa: PTH112 - never raises
+    """Return the folders of runs, including those without a summary, in a folder and in the sweeps in it.
+
+    Hidden folders in them are left out.
+    """
+    entries = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
+    children = [entry for entry in entries if os.path.isdir(entry)]  # noqa: PTH112 - never raises
     children = sorted((child for child in children if not (child.name == LATEST and child.is_symlink())), key=_place)
     is_sweep = _is_there(folder / SWEEP)
     if not sweeps_too and not is_sweep and not all(child.name.isdecimal() for child in children):

@@ -11,7 +11,7 @@ from typing import Any
 from config.checks import differences
 from sweeps.words import SWEEP_MAY_CHANGE
 from utils.errors import Occupied, UserError
-from utils.paths import is_there
+from utils.paths import is_hidden, is_there
 from utils.run_folder import RunFolder
 from utils.text import plural
 from utils.trusted import read_plain
@@ -134,7 +134,8 @@ def best_value(folder: RunFolder, metric: str) -> float:
 
 def _states(folder: Path) -> dict[str, tuple[str, str]]:
     """Return status and error of each job, in the order of their numbers."""
-    jobs = [job for job in folder.iterdir() if (job / ".hydra").is_dir() or (job / "summary.json").exists()]
+    folders = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
+    jobs = [job for job in folders if (job / ".hydra").is_dir() or (job / "summary.json").exists()]
     jobs.sort(key=lambda job: (int(job.name) if job.name.isdecimal() else math.inf, job.name))
     return {job.name: _state(job) for job in jobs}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from utils import torchrun
 from utils.bundled_weights import bundled_names
 from utils.errors import UserError
-from utils.paths import is_folder, is_there, user_path
+from utils.paths import is_folder, is_hidden, is_there, user_path
 
 EXPERIMENTS = Path("experiments")
 LATEST = "latest"
@@ -108,7 +108,7 @@ def _may_be_meant(path: Path, key: str) -> bool:
     if not is_folder(path):
         return key in TAKES_FILES and path.suffix != ""
     with suppress(OSError):  # a folder that cannot be read holds no runs
-        folders = [path, *(entry for entry in path.iterdir() if entry.is_dir())]
+        folders = [path, *(entry for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))]
         return any(is_there(folder / mark) for folder in folders for mark in MARKS)
     return False
 
@@ -135,7 +135,8 @@ def _folders() -> list[Path]:
     """Return the folders in experiments/, those without a time first, and then the oldest."""
     if not EXPERIMENTS.is_dir():
         return []
-    folders = [entry for entry in EXPERIMENTS.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    entries = [entry for entry in EXPERIMENTS.iterdir() if not is_hidden(entry.name)]
+    folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     return sorted(folders, key=lambda folder: (STAMP.match(folder.name) is not None, folder.name))
 
 

@@ -107,6 +107,11 @@ def read_bytes(path: str | Path) -> bytes:
         raise Unreadable(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or a folder that systems add."""
+    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
+
+
 def files_below(folder: str | Path) -> list[str]:
     """Return the paths of all files in a folder and its subfolders, relative to it, with `/`, sorted.
 

@@ -39,6 +39,12 @@ def test_a_folder_with_a_number_hides_no_other(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["2026-01-01_a_enet"]
 
 
+def test_hidden_folders_hold_no_runs(tmp_path: Path) -> None:
+    for name in ("a", ".trash_a", "@eaDir", ".trash/b", "sweep/0", "sweep/.0"):
+        make_run(tmp_path / name)
+    assert names_in(tmp_path) == ["a", "sweep/0"] and names_in(tmp_path / ".trash") == ["b"]
+
+
 def test_a_sweep_without_its_first_job(tmp_path: Path) -> None:
     for job in (10, 2):
         make_run(tmp_path / "with_record" / str(job))

@@ -45,6 +45,12 @@ def test_names(given: str, expected: str) -> None:
     assert find_run(given, "resume") == expected
 
 
+def test_hidden_folders_are_no_runs(experiments: Path) -> None:
+    (experiments / ".trash_old").mkdir()
+    with pytest.raises(UserError):
+        find_run(".trash", "resume")
+
+
 @pytest.mark.parametrize("inside", ["config.yaml", ".hydra", "checkpoints", "summary.json", "0/config.yaml"])
 def test_a_run_or_sweep_at_a_path_counts_more_than_a_name(
     tmp_path: Path, inside: str, capsys: pytest.CaptureFixture[str]

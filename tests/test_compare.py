@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,9 +75,9 @@ def test_a_report_is_written_beside_the_table(tmp_path: Path, finished_run: Path
 
 
 def test_without_a_terminal_a_table_has_lines_of_usual_length(tmp_path: Path) -> None:
-    keys = [f"option_{place}" for place in range(12)]
     for run in (1, 2):
-        make_run(tmp_path / "experiments" / f"run_{run}", run / 10, **{f"model__{key}": run for key in keys})
+        options: dict[str, Any] = {f"model__option_{place}": run for place in range(12)}
+        make_run(tmp_path / "experiments" / f"run_{run}", run / 10, **options)
     done = run_here(compare, "compare", cwd=tmp_path)
     *lines, note = done.stdout.splitlines()
     assert len({len(line) for line in lines}) == 1 and 140 < len(lines[0]) <= 160
@@ -87,7 +88,9 @@ def test_without_a_terminal_a_table_has_lines_of_usual_length(tmp_path: Path) ->
     assert {"name", "mIoU", "status", "model.option_0"} <= set(head)
     done = run_here(compare, "compare", "format=csv", cwd=tmp_path)
     assert set(next(csv.reader(done.stdout.splitlines()))) == {*head, *left_out}
-    done = run_here(compare, "compare", f"columns=[{','.join(f'model.{key}' for key in keys)}]", cwd=tmp_path)
+    done = run_here(
+        compare, "compare", f"columns=[{','.join(key.replace('__', '.') for key in options)}]", cwd=tmp_path
+    )
     assert "| model.option_11 |" in done.stdout and "do not fit" not in done.stdout
 
 

@@ -110,3 +110,9 @@ def test_an_unknown_key_suggests_the_full_one(tmp_path: Path, config: str, word:
         assert done.stderr.count("'") == 2 * len(suggested)
     else:
         assert "did you mean" not in done.stderr
+
+
+def test_a_group_that_a_command_does_not_have(tmp_path: Path) -> None:
+    """As in words that were copied from a training."""
+    done = run_here(lambda cfg: None, "find_lr", "model=enet", "logger=none", cwd=tmp_path)
+    assert_refused(done, "error: logger: this command has no such options; leave it out\n")

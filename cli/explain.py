@@ -42,9 +42,9 @@ def explain(error: BaseException) -> str:
     if "Multiple values for" in text:
         group = text.removeprefix("Multiple values for ").partition(".")[0]
         return f"{group}: an option is chosen already; pass {group}=<option> without a + to choose another one"
-    group = re.match(r"Could not override '([\w/]+)'", text)
-    if group is not None:
-        return f"{group[1]}: this command has no such options; leave it out"
+    unknown = re.match(r"Could not override '([\w/]+)'", text)
+    if unknown is not None:
+        return f"{unknown[1]}: this command has no such options; leave it out"
     if "Could not delete" in text:
         return f"{text} Leave out the word that begins with ~"
     if "Ambiguous value" in text:

@@ -20,6 +20,7 @@ from data.images import read_image
 from data.labels import LabelSet, voc_colors
 from data.pairs import pick
 from data.samples import Sample, SegmentationDataset
+from data.splits import named_as, same_split
 from data.voc import LABELS as VOC_LABELS
 from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable, UserError
 from utils.paths import files_below, is_file, is_folder, user_path
@@ -128,16 +129,22 @@ class COCO(SegmentationDataset):
         """The annotation file of a split, and the folder of its photos below the root: COCO's, or as tools export them.
 
         CVAT writes `annotations/instances_<split>.json` and `images/<split>/` (or `images/`), Roboflow
-        `<split>/_annotations.coco.json` among the photos, with `valid` for `val`.
+        `<split>/_annotations.coco.json` among the photos. Splits may have other names, such as `Validation`
+        (`data.splits.SYNONYMS`).
         """
         usual = self.root / "annotations" / f"instances_{split}2017.json"
-        for name in (split, "valid") if split == "val" else (split,):
-            cvat, roboflow = usual.with_name(f"instances_{name}.json"), self.root / name / "_annotations.coco.json"
-            if not is_file(usual) and is_file(cvat):
-                below = f"images/{name}"
-                return cvat, below if is_folder(self.root / below) else "images"
-            if not is_file(usual) and is_file(roboflow):
-                return roboflow, name
+        if is_file(usual):
+            return usual, f"{split}2017"
+        exports = sorted(usual.parent.glob("instances_*.json"))
+        cvat = [path for path in exports if same_split(path.stem.removeprefix("instances_")) == split]
+        if len(cvat) > 1:
+            raise UserError(f"{cvat[0]} and {cvat[1]}: which of them is the split '{split}'? Rename or remove one")
+        if cvat:
+            photos = named_as(split, self.root / "images")
+            return cvat[0], f"images/{photos}" if photos else "images"
+        roboflow = named_as(split, self.root)
+        if roboflow and is_file(self.root / roboflow / "_annotations.coco.json"):
+            return self.root / roboflow / "_annotations.coco.json", roboflow
         return usual, f"{split}2017"
 
     def _label_set(self, index: Index, split: str, classes: int) -> LabelSet:

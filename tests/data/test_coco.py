@@ -421,7 +421,7 @@ def exported(path: Path, photos: dict[str, int], categories: list[dict[str, Any]
     path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
 
 
-@pytest.mark.parametrize("tool", ["roboflow", "cvat", "cvat of one folder"])
+@pytest.mark.parametrize("tool", ["roboflow", "cvat", "cvat of one folder", "cvat's own names"])
 def test_exports_are_read_as_they_are(tmp_path: Path, tool: str) -> None:
     """Roboflow: the annotations among the photos, in valid/ too. CVAT: instances_<split>.json, images/ or below it."""
     categories = [{"id": 0, "name": "things"}, {"id": 1, "name": "dent"}, {"id": 2, "name": "rust"}]
@@ -432,6 +432,9 @@ def test_exports_are_read_as_they_are(tmp_path: Path, tool: str) -> None:
         else:
             folder = tmp_path / "images" / ("" if "one" in tool else split)
             annotations = tmp_path / "annotations" / f"instances_{split}.json"
+        if "own" in tool:
+            name = {"train": "Train", "val": "Validation"}[split]
+            folder, annotations = tmp_path / "images" / name, annotations.with_name(f"instances_{name}.json")
         write(folder / f"{split}_0.jpg", photo(0))
         exported(annotations, {f"{split}_0.jpg": category}, categories)
     for split, category in (("train", 2), ("val", 3)):

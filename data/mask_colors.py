@@ -50,11 +50,13 @@ def ids_of_colors(
         return np.ascontiguousarray(mask[..., 0])
     if colors is None:
         raise Unreadable(f"{path}: the mask has {mask.shape[2]} channels; expected one channel of class ids")
-    color = int(strange[0])
+    color, advice = int(strange[0]), ""
+    if tolerance is not None:
+        needed = math.ceil(_nearest_keys(np.unique(strange), keys)[1].max())
+        advice = f"; name it in the labels, or data.color_tolerance={needed} takes those of this mask for the nearest"
     raise UnknownId(
         f"{path}: the mask has the colour ({color >> 16}, {color >> 8 & 255}, {color & 255}),"
-        f" which is of no class, in {plural(strange.size, 'pixel')}"
-        + ("; data.color_tolerance takes such colours for the nearest" if tolerance is not None else "")
+        f" which is of no class, in {plural(strange.size, 'pixel')}" + advice
     )
 
 

@@ -283,9 +283,10 @@ def test_colours_of_smoothed_edges(tmp_path: Path) -> None:
     found = Folder(str(tmp_path), "all", color_tolerance=100)[0].mask
     np.testing.assert_array_equal(found, expected)
     assert 0 < (found == 1).sum() < 32 * 32
-    with pytest.raises(
-        UnknownId, match=r"which is of no class, in \d+ pixels; data\.color_tolerance takes such colours"
-    ):
+    needed = math.ceil(max(min(math.dist(pixel, color) for color in known) for pixel in smooth.reshape(-1, 3).tolist()))
+    assert needed > 20
+    advice = rf"in \d+ pixels; name it in the labels, or data\.color_tolerance={needed} takes those of this mask"
+    with pytest.raises(UnknownId, match=advice):
         Folder(str(tmp_path), "all", color_tolerance=20)[0]
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from models.depthwise import DilatedDepthwise
 from models.memory_layout import in_layout_of, is_channels_last, with_gradient_in_its_layout
+from utils.text import plural
 from utils.value_types import SMALLEST_SIDE
 
 
@@ -50,7 +51,7 @@ def check_images(images: Tensor, in_channels: int = 3) -> None:
     if channels != in_channels:
         hint = "images.expand(-1, 3, -1, -1) copies one" if channels == 1 else "images[:, :3] takes the first three"
         expected = f"3 (RGB); {hint}" if in_channels == 3 else f"{in_channels}; pass the channels of its training"
-        raise ValueError(f"images of {channels} channels: expected {expected}")
+        raise ValueError(f"images of {plural(channels, 'channel')}: expected {expected}")
     if height < SMALLEST_SIDE or width < SMALLEST_SIDE:
         raise ValueError(
             f"images of {height}x{width}: must be at least {SMALLEST_SIDE}x{SMALLEST_SIDE}; resize or pad them"

@@ -88,7 +88,7 @@ TABLE = [
     (summary(lambda s: s.update(resumed="often")), ["summary.json: resumed: "]),
     (summary(lambda s: s.update(options=None)), ["summary.json: options: "]),
     (summary(lambda s: s.update(seconds="12")), ["summary.json: seconds: must be a number, not '12'"]),
-    (appended("metrics.csv", "a note\n"), ["metrics.csv, line 4: 1 cells where line 1 has", "delete it"]),
+    (appended("metrics.csv", "a note\n"), ["metrics.csv, line 4: 1 cell where line 1 has", "delete it"]),
     (text("metrics.csv", (",", ";")), ["metrics.csv, line 1: the column epoch is missing; cells are separated by"]),
     (text("metrics.csv", ("val/miou", "val/mean")), ["metrics.csv, line 1: the column val/miou is missing"]),
     (text("metrics.csv", ("\n1,", "\nfirst,")), ["metrics.csv, line 2: epoch is 'first', not a number"]),

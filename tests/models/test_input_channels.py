@@ -106,7 +106,7 @@ def test_statistics_of_as_many_channels_are_taken(tmp_path: Path) -> None:
 
 
 def test_a_wrong_number_of_channels_is_named() -> None:
-    with pytest.raises(ValueError, match="images of 1 channels: expected 4; pass the channels of its training"):
+    with pytest.raises(ValueError, match="images of 1 channel: expected 4; pass the channels of its training"):
         check_images(torch.zeros(1, 1, 32, 32), 4)
 
 

@@ -320,7 +320,7 @@ class ModelTester:
         with torch.device("meta"):
             model = self.build()
         for shape, message in (
-            ((1, 1, 64, 64), r"1 channels: expected 3 \(RGB\)"),
+            ((1, 1, 64, 64), r"1 channel: expected 3 \(RGB\)"),
             ((1, 4, 64, 64), r"4 channels: expected 3 \(RGB\)"),
             ((3, 64, 64), r"expected \(N, 3, H, W\)"),
             ((1, 3, 31, 64), "31x64: must be at least 32x32"),

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from comparison.columns import data_set_of
-from comparison.groups import Group, differences, groups_of, reference_of
+from comparison.differences import differences, reference_of
+from comparison.groups import Group, groups_of
 from comparison.labels import LONGEST_NAME, shortened
 from comparison.runs import Run
 from comparison.tables import metric_of, unfinished_note

@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from comparison.columns import METRICS, is_score
+from comparison.differences import Difference, difference_rows, differences, reference_of
 from comparison.evaluations import command_to_measure
-from comparison.groups import (
-    FOLD,
-    Difference,
-    Group,
-    check_group_by,
-    difference_rows,
-    differences,
-    fold_rows,
-    grouped,
-    groups_of,
-    missing_folds,
-    reference_of,
-)
+from comparison.groups import FOLD, Group, check_group_by, fold_rows, grouped, groups_of, missing_folds
 from comparison.labels import short_names
 from comparison.rendering import rendered
 from comparison.runs import Run, number_or_none

@@ -33,6 +33,7 @@ def compare(cfg: DictConfig) -> None:
     from comparison.columns import checked_columns, data_set_of, selected
     from comparison.runs import found_runs
     from comparison.tables import tables_of
+    from utils.find_run import NEVER_STARTED
 
     if cfg.watch:
         from comparison.watch import watch
@@ -47,6 +48,8 @@ def compare(cfg: DictConfig) -> None:
     for reason in skipped:
         if runs or not reason.startswith(f"{cfg.runs}:"):  # the error below is about the folder itself
             log.warning("skipped %s", reason)
+    if not runs and [f"{cfg.runs}: {NEVER_STARTED}"] == skipped:
+        raise UserError(f"runs={skipped[0]}; start it again")
     if not runs:
         raise UserError(
             f"runs={cfg.runs}: there is no run; train one first, or pass a folder of runs, or a pattern such as"

@@ -8,14 +8,16 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from config.quoting import quote
+from config.quoting import as_typed, quote
 from config.schema import Train
 from sweeps.checkpoints import best_of_sweep
 from utils.checked import shown
 from utils.errors import UserError
+from utils.find_run import NEVER_STARTED, never_started
 from utils.groups import CONF
-from utils.paths import is_file, user_path
+from utils.paths import is_file, is_there, user_path
 from utils.run_folder import RunFolder
+from utils.text import one_line
 from utils.trusted import check_targets, literal, read_plain
 
 RUN_CONFIG = "run_config"
@@ -77,8 +79,22 @@ def _run_folder(given: str, key: str) -> Path:
                 f"{key}={given}: the folder of a sweep; pass one of its runs, such as {run / '0'}, or resume all of it"
                 f" with --multirun {shlex.quote(f'sweep={given}')}"
             )
+        if never_started(run):
+            raise UserError(f"{key}={given}: {NEVER_STARTED}; start it again{_command_of(run)}")
         raise UserError(f"{key}={given}: not a run folder: there is no config.yaml in it")
     return run
+
+
+def _command_of(run: Path) -> str:
+    """Return the command of a run by Hydra's record of it, as a further line; '' if there is none."""
+    try:
+        words = read_plain(run / ".hydra" / "overrides.yaml")
+    except UserError:
+        return ""
+    if not isinstance(words, list) or is_there(run.parent / "multirun.yaml"):  # a job needs the words of its sweep
+        return ""
+    typed = [as_typed(str(word).removeprefix("++")) for word in words]
+    return f":\n{one_line(shlex.join(['python', 'train_segmentation.py', *typed]))}"
 
 
 def config_of_run(run: Path, typed: list[str], key: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from comparison.reading import read_json, read_text, read_yaml
 from utils.errors import UserError
-from utils.find_run import LATEST, without_link
+from utils.find_run import LATEST, NEVER_STARTED, never_started, without_link
 from utils.flat import flattened, listed
 from utils.paths import is_hidden, user_path
 from utils.processes import is_gone
@@ -174,7 +174,8 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
             try:
                 summary = read_json(path / "summary.json")
             except FileNotFoundError:
-                skipped.append(f"{path}: not a run, or one that failed before it started (there is no summary.json)")
+                unknown = "not a run, or one that failed before it started (there is no summary.json)"
+                skipped.append(f"{path}: {NEVER_STARTED if never_started(path) else unknown}")
             except OSError as error:
                 skipped.append(f"{path}: its summary.json cannot be read ({error.strerror})")
             except ValueError:

@@ -128,6 +128,13 @@ def test_a_sweep_by_its_name_stands_for_its_runs_and_as_baseline_for_the_best(tm
     assert "baseline=experiments/" in done.stderr and "_sweep/1 is the best of its 3 runs" in done.stderr
 
 
+def test_a_run_killed_before_it_started(tmp_path: Path) -> None:
+    (tmp_path / "experiments" / "2026-11-03_10-00-00-000001_killed" / ".hydra").mkdir(parents=True)
+    done = run_here(compare, "compare", "runs=killed", cwd=tmp_path)
+    assert_refused(done, "runs=experiments/2026-11-03_10-00-00-000001_killed: it was ended before it started")
+    assert "skipped" not in done.stderr
+
+
 def test_mistakes(tmp_path: Path, finished_run: Path) -> None:
     shutil.copytree(finished_run, tmp_path / "experiments" / "one")
     for words, fragment in (

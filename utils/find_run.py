@@ -25,6 +25,7 @@ TAKES_FILES = ("checkpoint", "distill.teacher")
 """Keys that also take a file, or the name of a network in `weights/`."""
 MARKS = ("config.yaml", ".hydra", "checkpoints", "summary.json", "multirun.yaml")
 """What a run or sweep has in its folder, some of it from its start."""
+NEVER_STARTED = "it was ended before it started, or is still starting"
 LISTED = 4
 """Folders or names that a message lists at most."""
 
@@ -140,6 +141,11 @@ def _folders() -> list[Path]:
     return sorted(folders, key=lambda folder: (STAMP.match(folder.name) is not None, folder.name))
 
 
+def never_started(folder: Path) -> bool:
+    """Whether Hydra made this folder for a run that was killed before it wrote anything itself."""
+    return is_folder(folder / ".hydra") and not any(is_there(folder / mark) for mark in MARKS if mark != ".hydra")
+
+
 def _names(folder: Path) -> tuple[str, ...]:
     """Return the names of a folder in experiments/: with and without its time, and that of the jobs of a sweep."""
     name = _without_stamp(folder.name)
@@ -152,7 +158,8 @@ def _without_stamp(name: str) -> str:
 
 def _nothing_found(given: str, key: str, name: str) -> str:
     """Return a message with the names most like that of a run that does not exist, and those of the newest runs."""
-    newest = list(dict.fromkeys(_without_stamp(folder.name) for folder in reversed(_folders())))
+    started = [folder for folder in reversed(_folders()) if not never_started(folder)]
+    newest = list(dict.fromkeys(_without_stamp(folder.name) for folder in started))
     takes_files = key in TAKES_FILES
     known = [*newest, *(bundled_names() if takes_files else ())]
     alike = [other for other in known if len(name) > 2 and name.lower() in other.lower()]

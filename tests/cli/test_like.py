@@ -151,3 +151,14 @@ def test_a_config_without_trainer(tmp_path: Path, finished_run: Path, trainer: d
     (tmp_path / "damaged" / "config.yaml").write_text(yaml.safe_dump(config | trainer))
     (tmp_path / "damaged" / "summary.json").write_text(json.dumps({"environment": {"threads": 1}}))
     assert_refused(run_here(lambda cfg: None, "train", "like=damaged", cwd=tmp_path), "trainer")
+
+
+@pytest.mark.parametrize("key", ["resume", "like"])
+def test_a_run_killed_before_it_started(tmp_path: Path, key: str) -> None:
+    record = tmp_path / "experiments" / "2026-11-03_10-00-00-000001_killed" / ".hydra"
+    record.mkdir(parents=True)
+    done = run_here(train, "train", f"{key}=killed", cwd=tmp_path)
+    assert_refused(done, f"{key}=experiments/{record.parent.name}: it was ended before it started", "start it again\n")
+    (record / "overrides.yaml").write_text("- name='it is killed'\n- ++model=enet\n")
+    done = run_here(train, "train", f"{key}=killed", cwd=tmp_path)
+    assert_refused(done, "start it again:\npython train_segmentation.py 'name=it is killed' model=enet\n")

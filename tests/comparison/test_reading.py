@@ -78,6 +78,7 @@ def test_what_was_to_be_a_run_is_told(tmp_path: Path) -> None:
     names, reasons = left_out(tmp_path)
     assert names == ["good", "sweep/0"]
     assert set(reasons) == {"config", "hydra", "log", "1"}
+    assert reasons["hydra"] == "it was ended before it started, or is still starting"
     assert reasons["log"] == "not a run, or one that failed before it started (there is no summary.json)"
 
 

@@ -156,6 +156,15 @@ def test_a_run_that_does_not_exist(given: str, first: str) -> None:
     assert message_of(given) == [first, NEWEST]
 
 
+def test_a_run_killed_before_it_started_is_not_suggested(experiments: Path) -> None:
+    folder = experiments / "2026-11-09_10-00-00-000001_killed"
+    (folder / ".hydra").mkdir(parents=True)
+    assert message_of("killled") == ["resume=killled: there is no such run", NEWEST]
+    assert find_run("killed", "resume") == f"experiments/{folder.name}"  # so that what happened to it can be reported
+    (folder / "config.yaml").write_text("")
+    assert message_of("killled")[0].endswith("did you mean 'killed'?")
+
+
 def test_a_job_that_does_not_exist() -> None:
     assert message_of("sweep/7") == [f"resume=sweep/7: there is no 7 in experiments/{SWEEP}"]
 

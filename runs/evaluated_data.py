@@ -8,8 +8,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from config.current_run import chosen, overrides
-from config.nodes import option_node, plain, validation_split
+from config.nodes import build_dataset, option_node, plain, validation_split
 from config.validation import Origin, check_group
+from data.fingerprint import fingerprint
 from data.folder import ALL, Folder, Layout, is_by_share
 from evaluation.names import is_same_place
 from utils.checked import shown
@@ -99,17 +100,25 @@ def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, 
     return usual | {"image_size": list(checkpoint["image_size"]), "fit": own.get("fit", "stretch")}
 
 
-def usual_split(node: dict[str, Any], own: dict[str, Any]) -> str:
+def usual_split(node: dict[str, Any], own: dict[str, Any], validated_on: str | None) -> str:
     """Return the split to measure by default: the validation split of the run.
 
-    Of another folder that has no lists or folders for its splits, it is all photos.
+    Of another folder that has no lists or folders for its splits, it is all photos, unless the run's data were moved.
+
+    Args:
+        validated_on: `sha256` of the fingerprint of the run's validation samples.
     """
     split = validation_split(node)
-    return ALL if is_another(node, own) and _by_share(node, split) else split
+    if not is_another(node, own) or not _by_share(node, split):
+        return split
+    was_moved = validated_on is not None and fingerprint(build_dataset(node, split))["sha256"] == validated_on
+    return split if was_moved else ALL
 
 
-def log_subset(cfg: DictConfig, node: dict[str, Any], split: str, samples: int, in_split: int) -> None:
-    """Log a line if a part of the data is measured, or all of them, without the user's asking.
+def log_subset(
+    cfg: DictConfig, node: dict[str, Any], own: dict[str, Any], split: str, samples: int, in_split: int
+) -> None:
+    """Log a line if a part of the data is measured, or all of them without the user's asking or with those of training.
 
     Args:
         samples: number of samples to measure.
@@ -131,6 +140,8 @@ def log_subset(cfg: DictConfig, node: dict[str, Any], split: str, samples: int, 
             in_split,
             node["val_split"],
         )
+    elif split == ALL and not is_another(node, own):
+        log.info("split=%s: the photos that the run was trained on are among these %d", ALL, in_split)
     if samples < in_split and not any(word.lstrip("+").startswith("data.limit=") for word in overrides()):
         log.info("data.limit=%d: the first %d of %s, as in the run", samples, samples, plural(in_split, "sample"))
 

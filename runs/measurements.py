@@ -44,6 +44,7 @@ from runs.evaluated_data import (
 )
 from utils.errors import DataFault, UserError
 from utils.paths import user_path
+from utils.run_folder import RunFolder
 from utils.text import plural
 
 log = logging.getLogger("evaluate")
@@ -97,7 +98,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     loaded = [read_network(path) for path in checkpoints]
     first, own = loaded[0], run_node(loaded[0])
     node = data_node(cfg, first, own)
-    split = cfg.split or usual_split(node, own)
+    split = cfg.split or usual_split(node, own, _validated_on(checkpoints[0]))
     if len(loaded) > 1:
         _check_held_out(split, [run_node(checkpoint) for checkpoint in loaded])
     dataset = build_dataset(node, split)
@@ -105,7 +106,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     check_channels(len(first["normalization"]["mean"]), dataset.bands.channels)
     count = min(len(dataset), node["limit"] or len(dataset))
     if announce:
-        log_subset(cfg, node, split, count, len(dataset))
+        log_subset(cfg, node, own, split, count, len(dataset))
 
     options = prediction_options(cfg)
     tta, window = options["tta"], options["window"]
@@ -143,6 +144,13 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     title = f"{split}{where}, {plural(count, 'sample')}, {who}{how}"
     amp = (first["config"].get("trainer") or {}).get("amp")
     return Measurement(list(checkpoints), node, split, dataset, count, folder, stem, title, amp, facts)
+
+
+def _validated_on(checkpoint: str) -> str | None:
+    """Return the hash of the validation samples of a checkpoint's run; None if it lies in no run folder."""
+    folder = Path(checkpoint).parent.parent
+    recorded = RunFolder(folder).read_summary().get("samples") or {}
+    return (recorded.get("validation") or {}).get("sha256")
 
 
 def is_exported(path: str) -> bool:

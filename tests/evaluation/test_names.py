@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from config.validation import LOADER_KEYS
+from data.fingerprint import fingerprint
 from data.folder import Folder
 from evaluation.names import (
     LONGEST,
@@ -21,7 +23,7 @@ from evaluation.names import (
     file_stem,
     output_folder,
 )
-from tests.data.layouts import make_folder, photo
+from tests.data.layouts import make_folder, photo, write
 from tests.evaluation.networks import evaluate_here, write_network
 from tests.in_process import assert_refused
 
@@ -63,6 +65,23 @@ def test_a_folder_that_is_not_the_runs_is_measured_whole_and_beside(tmp_path: Pa
     assert all(name.startswith("all_root-photos-") for name in found)
 
 
+def test_the_moved_data_of_a_run_are_its_own(tmp_path: Path, network: Path) -> None:
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.pt"
+    checkpoint.parent.mkdir(parents=True)
+    shutil.copyfile(network, checkpoint)
+    validated = fingerprint(Folder(str(tmp_path / "own"), "val"))
+    (tmp_path / "run" / "summary.json").write_text(json.dumps({"samples": {"validation": validated}}))
+    (tmp_path / "own").rename(tmp_path / "moved")
+    for path in (tmp_path / "a/photos/images").iterdir():
+        write(path, photo(1, (24, 40)))
+    for path in (tmp_path / "a/photos/masks").iterdir():
+        write(path, np.zeros((24, 40), np.uint8))
+    done = evaluate_here("checkpoint=run/checkpoints/best.pt", "data.root=moved", cwd=tmp_path)
+    assert done.returncode == 0 and "val of moved, 2 samples" in done.stderr, done.stderr
+    done = evaluate_here("checkpoint=run/checkpoints/best.pt", "data.root=a/photos", cwd=tmp_path)
+    assert done.returncode == 0 and "all of a/photos, 10 samples" in done.stderr, done.stderr
+
+
 def test_a_share_is_named(tmp_path: Path, network: Path) -> None:
     """Two of ten photos are 20 %; the limit of the run's own data holds until another one is typed."""
     done = evaluate_here("checkpoint=net.pt", cwd=tmp_path)
@@ -72,6 +91,7 @@ def test_a_share_is_named(tmp_path: Path, network: Path) -> None:
     assert "split=val: 2 photos of a/photos, a share chosen" in done.stderr and "data.limit" not in done.stderr
     done = evaluate_here("checkpoint=net.pt", "split=all", "data.limit=null", cwd=tmp_path)
     assert done.returncode == 0 and "share" not in done.stderr, done.stderr
+    assert "split=all: the photos that the run was trained on are among these 10" in done.stderr
     found = measured(tmp_path / "net_evaluation")
     assert found.pop("val") < found.pop("all_limitNone") == ALL
     ((name, samples),) = found.items()

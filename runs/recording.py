@@ -130,15 +130,18 @@ def _announce(cfg: DictConfig, run: OpenRun, training: Training) -> None:
     if normalization != IMAGENET:
         log.info("images are normalised as the weights need: mean %s, std %s", normalization.mean, normalization.std)
     if run.checkpoint is not None:
-        log.info(
-            "resumed after epoch %d, step %d, of %s",
-            run.checkpoint["epoch"],
-            run.step,
-            plural(cfg.trainer.epochs, "epoch"),
-        )
+        log.info("resumed %s", resumed_at(run.checkpoint, cfg.trainer.epochs))
         before = read_plain(run.folder.path / "config.yaml").get("trainer", {}).get("epochs")
         if before not in (None, cfg.trainer.epochs):
             log.info("%s", _schedule_ahead(before, cfg.trainer.epochs, run, training))
+
+
+def resumed_at(checkpoint: dict[str, Any], epochs: int) -> str:
+    """Return where in the training a checkpoint was written."""
+    done, step = checkpoint["epoch"], checkpoint["training"]["progress"]["step"]
+    if checkpoint["training"]["progress"]["batch"] > 0:
+        return f"in epoch {done + 1} of {epochs}, after step {step}"
+    return f"after epoch {done} of {epochs}, step {step}"
 
 
 def _schedule_ahead(before: int, epochs: int, run: OpenRun, training: Training) -> str:

@@ -153,7 +153,7 @@ def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
     words = ["model=enet", f"resume={run}", "trainer.epochs=3", "data.num_workers=1"]
     more = run_here(train, "train", *words, cwd=tmp_path)
     assert more.returncode == 0, more.stderr
-    assert "resumed after epoch 2, step 4, of 3 epochs" in more.stderr
+    assert "resumed after epoch 2 of 3, step 4\n" in more.stderr
     resumed = json.loads((run / "summary.json").read_text())["resumed"]
     assert [words[-2:] for words in resumed] == [["trainer.epochs=3", "data.num_workers=1"]]
     # A warm-up of 2 of 6 steps, then 0.004 (1 - t) ** 0.9: step 4 has t = 2 / 4, and step 5 has t = 3 / 4.

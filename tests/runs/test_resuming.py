@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from runs.recording import resumed_at
 from runs.resuming import OpenRun, threads_of, threads_to_record
 from utils.run_folder import RunFolder
 
@@ -38,3 +39,16 @@ def test_a_run_with_several_numbers_of_threads_records_none(
     folder = RunFolder(tmp_path)
     folder.update_summary(environment=before)
     assert threads_to_record(OpenRun(folder, {} if resumed else None), 2) == expected
+
+
+@pytest.mark.parametrize(
+    ("epoch", "batch", "expected"),
+    [
+        (0, 4, "in epoch 1 of 3, after step 9"),
+        (1, 2, "in epoch 2 of 3, after step 9"),
+        (2, 0, "after epoch 2 of 3, step 9"),
+    ],
+)
+def test_where_a_run_resumes(epoch: int, batch: int, expected: str) -> None:
+    checkpoint = {"epoch": epoch, "training": {"progress": {"batch": batch, "step": 9}}}
+    assert resumed_at(checkpoint, 3) == expected

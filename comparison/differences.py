@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from comparison.columns import higher_is_better, shown, value_of
 from comparison.evaluations import counts_of, validation_of
-from comparison.groups import FOLD, Group, mean_and_deviation
+from comparison.groups import FOLD, Group, counted_runs, mean_and_deviation
 from comparison.runs import Run
 from comparison.table import Row
 from utils.text import plural
@@ -38,14 +38,20 @@ class Difference(NamedTuple):
 
 
 def reference_of(groups: Sequence[Group], metric: str, baseline: Run | None) -> int | None:
-    """Return the index of the group of the baseline, or else of the best group; None if no group has the metric."""
+    """Return the index of the group of the baseline, or else of the best group; None if no group has the metric.
+
+    The best is one whose runs all have the metric, if there is one.
+    """
     for index, group in enumerate(groups):
         if baseline is not None and any(run is baseline for run in group.runs):
             return index
-    means = [(mean, -index) for index, group in enumerate(groups) if (mean := _mean(group, metric)) is not None]
-    if not means:
-        return None
-    return -(max(means) if higher_is_better(metric) else min(means, key=lambda pair: (pair[0], -pair[1])))[1]
+    sign = 1 if higher_is_better(metric) else -1
+    ranks = [
+        (len(_values(group, metric)) >= len(counted_runs(group)), sign * mean, -index)
+        for index, group in enumerate(groups)
+        if (mean := _mean(group, metric)) is not None
+    ]
+    return -max(ranks)[2] if ranks else None
 
 
 def _values(group: Group, metric: str) -> list[float]:
@@ -75,10 +81,10 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
     few = "" if fewest >= FEWEST_RUNS else f"{plural(fewest, what)}: too few to tell"
     if not metric.endswith(("mIoU", "/miou")):
         return Difference(value, seeds, few, None, "only of mIoU")
+    for lacking, who in ((group, ""), (reference, "reference ")):
+        if unmeasured(lacking, metric):
+            return Difference(value, seeds, few, None, f"{who}{not_measured(metric)}")
     counts = [_photos(each, metric, group_by) for each in (group, reference)]
-    if not all(counts):
-        stem = metric.rpartition("/")[0]
-        return Difference(value, seeds, few, None, f"not measured{f' on {stem}' if stem else ''} by evaluate.py")
     photos = over_photos(counts[0], counts[1])
     sizes = {len(run.names) for run in (*counts[0], *counts[1])}
     note = "" if photos else "measured on different photos"
@@ -87,18 +93,34 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
     return Difference(value, seeds, few, photos, note)
 
 
-def _photos(group: Group, metric: str, group_by: Sequence[str]) -> list[Counts]:
-    """Return the counts of each run; runs that differ only in their fold count as one, with the photos of all folds.
+def not_measured(metric: str) -> str:
+    """Return a text that says that there are no pixels of photos for a mIoU."""
+    stem = metric.rpartition("/")[0]
+    return f"not measured{f' on {stem}' if stem else ''} by evaluate.py"
 
-    [] if a run has none.
-    """
+
+def unmeasured(group: Group, metric: str) -> list[Run]:
+    """Return the runs of a group, of those with an mIoU, that lack the pixels of photos for a mIoU."""
+    return [run for run in _measurable(group) if _counts(run, metric) is None]
+
+
+def _measurable(group: Group) -> list[Run]:
+    return counted_runs(group) or group.runs
+
+
+def _counts(run: Run, metric: str) -> Counts | None:
+    return counts_of(run, metric.rpartition("/")[0] or validation_of(run))
+
+
+def _photos(group: Group, metric: str, group_by: Sequence[str]) -> list[Counts]:
+    """Return the counts of each run; runs that differ only in their fold count as one, with the photos of all folds."""
     from comparison.significance import joined
 
     parts: dict[str, list[Counts]] = {}
-    for run in group.runs:
-        found = counts_of(run, metric.rpartition("/")[0] or validation_of(run))
+    for run in _measurable(group):
+        found = _counts(run, metric)
         if found is None:
-            return []
+            continue
         held_out = FOLD in group_by and run.config.get("data.folds") and metric == "mIoU"
         key = [value_of(run, other) for other in group_by if other != FOLD] if held_out else run.path
         parts.setdefault(shown([key]), []).append(found)
@@ -121,6 +143,8 @@ def difference_rows(groups: Sequence[Group], found: Sequence[Difference | None],
     for group, each in zip(groups, found, strict=True):
         mean = _mean(group, metric)
         row: Row = {"group": group.label, metric: mean}
+        if mean is not None and (known := len(_values(group, metric))) < (runs := len(counted_runs(group))):
+            row[f"{metric} (runs)"] = f"{known} of {runs}"
         if each is None:
             row |= {"difference": "reference", "95 % over seeds": "", "95 % over photos": ""}
         else:

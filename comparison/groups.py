@@ -65,8 +65,13 @@ def grouped(
     return [_group_row(group, keys, group_by, chosen, columns is not None) for group in groups_of(runs, keys, group_by)]
 
 
+def counted_runs(group: Group) -> list[Run]:
+    """Return the runs of a group that have an mIoU: others may have ended after a moment."""
+    return [run for run in group.runs if number_or_none(run.best("val/miou")) is not None]
+
+
 def _group_row(group: Group, keys: Sequence[str], group_by: Sequence[str], columns: Sequence[str], named: bool) -> Row:
-    counted = [run for run in group.runs if number_or_none(run.best("val/miou")) is not None]
+    counted = counted_runs(group)
     each = rows_of(counted or group.runs, keys, columns)
     row: Row = {"group": group.label} if named else {}
     row |= {"n": len(counted), "n of": len(group.runs)}
@@ -79,6 +84,8 @@ def _group_row(group: Group, keys: Sequence[str], group_by: Sequence[str], colum
         elif is_measure(column):
             if values:
                 row[column], row[f"{column} +-"] = mean_and_deviation(values)
+            if 0 < len(values) < len(each):
+                row[f"{column} (runs)"] = f"{len(values)} of {len(each)}"
         elif len({shown(member[column]) for member in each}) == 1:
             row[column] = each[0][column]
         elif not _belongs(column, group_by) or named:

@@ -39,7 +39,7 @@ def rendered(
         width: most characters per line of a `table`; columns that do not fit are listed below it.
         short: leave columns with the same value in all rows out of a `latex` table; a comment lists them.
     """
-    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if not _is_hidden(name)]
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if not is_part_of_cell(name)]
     if form == "json":
         return json.dumps(list(rows), indent=2, ensure_ascii=False)
     if form == "csv":
@@ -64,16 +64,19 @@ def rendered(
     return note + _booktabs(rows, [column for column in columns if column not in same], cells)
 
 
-def _is_hidden(column: str) -> bool:
+def is_part_of_cell(column: str) -> bool:
     """Whether a value of a row belongs to another column."""
-    return column == "n of" or column.endswith((" +-", " marks"))
+    return column == "n of" or column.endswith((" +-", " (runs)", " marks"))
 
 
 def _booktabs(rows: Sequence[Row], columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Return a LaTeX table with the best score of each column in bold, and the marks of significant differences."""
+    """Return a LaTeX table with the best score of each column in bold, and the marks of significant differences.
+
+    A mean that lacks some of its runs is no best score.
+    """
     best = {}
     for column in columns:
-        values = [row[column] for row in rows if isinstance(row.get(column), float)]
+        values = [row[column] for row in rows if isinstance(row.get(column), float) and not row.get(f"{column} (runs)")]
         if is_score(column) and len(set(values)) > 1 and "class" not in rows[0]:
             best[column] = (max if higher_is_better(column) else min)(values)
     lines = [" & ".join(map(_latex, columns)) + r" \\"]
@@ -81,7 +84,7 @@ def _booktabs(rows: Sequence[Row], columns: Sequence[str], cells: Sequence[Seque
         drawn = []
         for column, cell in zip(columns, line, strict=True):
             text = _latex(cell)
-            if column in best and row.get(column) == best[column]:
+            if column in best and row.get(column) == best[column] and not row.get(f"{column} (runs)"):
                 text = rf"\textbf{{{text.partition(' ')[0]}}}{text[len(text.partition(' ')[0]) :]}"
             marks = str(row.get(f"{column} marks") or "").replace("+", r"\dagger")
             drawn.append(f"{text}$^{{{marks}}}$" if marks else text)
@@ -116,7 +119,13 @@ def _fitted(rows: Sequence[Sequence[str]], title: str, width: int | None) -> str
 
 
 def _cell(row: Row, column: str, signed: bool, form: TableFormat) -> str:
-    """Return the text of a cell."""
+    """Return the text of a cell: the value, and of how many runs it is the mean if some lack one."""
+    runs = row.get(f"{column} (runs)")
+    text = _value(row, column, signed, form)
+    return f"{text} ({runs})" if runs else text
+
+
+def _value(row: Row, column: str, signed: bool, form: TableFormat) -> str:
     value = row.get(column)
     if column == "n" and value != row.get("n of", value):
         return f"{value} of {row['n of']}"

@@ -11,8 +11,11 @@ from utils.errors import UserError, did_you_mean
 
 NOT_COMPARED = {"name", "notes", "resume", "trainer.threads"}
 Row = dict[str, Any]
-"""Column -> text, number, or None if undefined. A mean is followed by its standard deviation under `<column> +-`;
-`n`, the number of runs averaged, by the number of runs in the group under `n of`."""
+"""Column -> text, number, or None if undefined.
+
+A mean is followed by its standard deviation under `<column> +-`, and, if some of the runs lack a value, by a text such
+as `1 of 2` under `<column> (runs)`; `n`, the number of runs averaged, by the number of runs in the group under `n of`.
+"""
 
 
 def differing_keys(runs: Sequence[Run]) -> list[str]:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from comparison.columns import METRICS, is_score
-from comparison.differences import Difference, difference_rows, differences, reference_of
+from comparison.differences import (
+    Difference,
+    difference_rows,
+    differences,
+    not_measured,
+    reference_of,
+    unmeasured,
+)
 from comparison.evaluations import command_to_measure
 from comparison.groups import FOLD, Group, check_group_by, fold_rows, grouped, groups_of, missing_folds
 from comparison.labels import short_names
-from comparison.rendering import rendered
+from comparison.rendering import is_part_of_cell, rendered
 from comparison.runs import Run, number_or_none
 from comparison.table import Row, against, differing_keys, rows_of, sorted_by
 from utils.errors import UserError, did_you_mean
@@ -75,19 +82,20 @@ def tables_of(
             texts.append(unfinished)
         elif unfinished and form == "latex":
             texts[-1] = f"% {' '.join(unfinished.split())}\n{texts[-1]}"
+        lacking = unmeasured_notes(groups, metric) if found and metric.endswith(("mIoU", "/miou")) else []
         if found and form in ("table", "markdown"):
             name = groups[reference or 0].label
             compared = difference_rows(groups, found, metric)
             blank = "\n" if form == "markdown" else ""  # without it, the line would be a row of the table
             heading = f"{metric}: differences to {name}"
-            command = command_to_measure([run for group in groups for run in group.runs], metric)
-            missing = f"\n{blank}to measure what is missing: {command}" if command else ""
+            missing = "".join(f"\n{blank}{line}" for line in lacking)
             texts.append(f"{rendered(compared, form, heading, width=width)}\n{blank}{MARKS}{missing}")
         elif found and form == "latex":
             notes = [f"{metric}: compared with {groups[reference or 0].label}; {MARKS.replace('+', 'dagger')}"]
             for group, each in zip(groups, found, strict=True):
                 why = [note for note in (each.seeds_note, each.photos_note) if note] if each is not None else []
                 notes += [f"{group.label}: {'; '.join(why)}"] if why else []
+            notes += lacking
             texts[-1] = "\n".join([*(f"% {' '.join(note.split())}" for note in notes), texts[-1]])
         if FOLD in group_by:
             texts += [
@@ -101,10 +109,28 @@ def tables_of(
             title = "IoU of the baseline, and differences to it"
             last = [rendered(by_class, form, title, signed=True, width=width)]
     if sort is not None and METRICS.get(sort, sort) not in known:
-        shown = [name for name in dict.fromkeys(known) if not name.endswith((" +-", " marks")) and name != "n of"]
+        shown = [name for name in dict.fromkeys(known) if not is_part_of_cell(name)]
         hint = did_you_mean(sort, [*METRICS, *shown])
         raise UserError(f"sort={sort}: no such column; available: {', '.join([*METRICS, *shown])}{hint}")
     return "\n\n".join([*([rendered(together, form)] if form in ("csv", "json") else texts), *last])
+
+
+def unmeasured_notes(groups: Sequence[Group], metric: str) -> list[str]:
+    """Return lines with the runs that lack the photos' pixels for a mIoU, by group, and the command to measure them.
+
+    [] if none lacks them.
+    """
+    named, lacking = [], list[Run]()
+    for group in groups:
+        runs = unmeasured(group, metric)
+        lacking += runs
+        names = [run.name for run in runs if run.name != group.label]
+        named += [f"{group.label} ({', '.join(names)})" if names else group.label] if runs else []
+    if not lacking:
+        return []
+    note = f"{not_measured(metric)}: {'; '.join(named)}"
+    command = command_to_measure(lacking, metric)
+    return [note, *([f"to measure what is missing: {command}"] if command else [])]
 
 
 def unfinished_note(groups: Sequence[Group]) -> str:

@@ -61,6 +61,9 @@ function counted(group) {
   return members.length ? { ...group, members } : group;
 }
 
+/** Whether all counted members have a value: a mean of some of them is not the best one. */
+const isComplete = (group, column) => counted(group).members.every((run) => column.value(run) != null);
+
 /** The mean of a column of numbers, else what all members have in common; null if there is neither. */
 function groupValue(group, column) {
   if (column.kind === "name") return group.label;
@@ -79,9 +82,10 @@ function groupRow(group) {
     const value = groupValue(group, column);
     if (!isNumber(column)) return element("td", { class: column.kind ?? null }, value == null ? "" : column.format ? column.format(value) : value);
     const found = average(counted(group), column.value);
+    const all = column.title === "mIoU" ? group.members.length : counted(group).members.length;
     const spread = found?.spread != null && column.format === fixed ? ` ± ${fixed(found.spread)}` : "";
-    const lacking = column.title === "mIoU" && found && found.n < group.members.length ? element("span", { class: "of" }, `${found.n} of ${group.members.length}`) : null;
-    return element("td", { class: value != null && value === bestOf(column).group ? "number best" : "number" }, (column.format ?? asText)(value) + spread, lacking);
+    const lacking = found && found.n < all ? element("span", { class: "of" }, `${found.n} of ${all}`) : null;
+    return element("td", { class: value != null && isComplete(group, column) && value === bestOf(column).group ? "number best" : "number" }, (column.format ?? asText)(value) + spread, lacking);
   });
   return element("tr", { class: "group", "data-group": group.place }, ...cells);
 }
@@ -116,7 +120,7 @@ function bestOf(column) {
   const known = (list) => list.filter((value) => value != null);
   column.bests ??= Object.fromEntries(dataSets.map((name) => [name, pick(known(runs.filter((run) => run.data_set === name).map(column.value)))]));
   const here = groups.filter((group) => group.members[0].data_set === dataSet);
-  return { ...column.bests, group: pick(known(here.map((group) => groupValue(group, column)))) };
+  return { ...column.bests, group: pick(known(here.filter((group) => isComplete(group, column)).map((group) => groupValue(group, column)))) };
 }
 
 const rows = runs.map((run) => rowOf(run));

@@ -68,6 +68,51 @@ def test_why_there_is_no_interval(runs: list[Run]) -> None:
     assert "differences" not in table(runs_in(runs[0].path.parent)[:2], group_by=["seed"])
 
 
+def test_a_mean_that_lacks_runs_says_so_and_is_not_the_best(runs: list[Run]) -> None:
+    """Of the second group, only one of three runs was measured on `all`; its single value is the highest."""
+    for run, share in zip(runs[:4], (40, 42, 44, 90), strict=True):
+        add_evaluation(run.path, "all", np.full((10, 3), share), np.full((10, 3), 100))
+    choices = {"group_by": ["seed"], "columns": ["optimizer.lr", "all/miou", "val/iou/sky"]}
+    text = table(runs, **choices)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert ["ENet, lr 0.1", "3", "0.1", "0.4200 +- 0.0200", "0.9000 +- 0.0000"] in rows
+    assert ["ENet, lr 0.2", "3", "0.2", "0.9000 (1 of 3)", "0.9000 +- 0.0000"] in rows
+    assert "| 0.9000 (1 of 3) |" in table(runs, "markdown", **choices)
+    assert "all/miou: differences to ENet, lr 0.1" in text  # the best of those that were measured
+    (difference,) = [row for row in rows if "+0.4800" in row]
+    assert difference[1:] == [
+        "0.9000 (1 of 3)",
+        "+0.4800",
+        "1 seed: too few to tell",
+        "not measured on all by evaluate.py",
+    ]
+    lacking = "not measured on all by evaluate.py: ENet, lr 0.2 (0.2-1, 0.2-2)"
+    assert text.endswith(f"\n{lacking}")  # there are no checkpoints
+    latex = table(runs, "latex", **choices)
+    assert r"& 0.9000 (1 of 3) &" in latex and r"\textbf" not in latex
+    assert f"\n% {lacking}\n" in latex
+    folder = runs[4].path / "checkpoints"
+    folder.mkdir()
+    (folder / "best.pt").touch()
+    command = f"to measure what is missing: python evaluate.py runs={runs[4].path} split=all"
+    assert f"\n% {command}\n" in table(runs, "latex", **choices) and table(runs, **choices).endswith(command)
+    first, second = csv.DictReader(io.StringIO(table(runs, "csv", **choices)))
+    assert (first["all/miou (runs)"], second["all/miou (runs)"]) == ("", "1 of 3")
+
+
+def test_the_reference_that_is_not_measured_is_named(runs: list[Run]) -> None:
+    (runs[5].path / "evaluation" / "val_counts.npz").unlink()
+    latex = table(runs, "latex", group_by=["seed"])
+    assert "\n% ENet, lr 0.1: reference not measured by evaluate.py\n" in latex
+    assert "\n% not measured by evaluate.py: ENet, lr 0.2 (0.2-2)\n" in latex
+
+
+def test_a_run_that_failed_at_once_needs_no_measurement(runs: list[Run]) -> None:
+    make_run(runs[0].path.parent / "0.1-3", None, optimizer__lr=0.1, seed=3)
+    text = table(runs_in(runs[0].path.parent), group_by=["seed"])
+    assert "not measured" not in text and " + |" in text and " (3 of" not in text
+
+
 def test_the_command_that_measures_what_is_not_measured(runs: list[Run]) -> None:
     lacking = [runs[0], runs[4]]
     for run in lacking:
@@ -78,8 +123,11 @@ def test_the_command_that_measures_what_is_not_measured(runs: list[Run]) -> None
         (run.path / "checkpoints" / "best.pt").touch()
     command = f"python evaluate.py 'runs=[{lacking[0].path},{lacking[1].path}]'"
     text = table(runs, group_by=["seed"])
-    assert text.endswith(f"(paired bootstrap)\nto measure what is missing: {command}")
-    assert f"(paired bootstrap)\n\nto measure what is missing: {command}" in table(runs, "markdown", group_by=["seed"])
+    named = "not measured by evaluate.py: ENet, lr 0.1 (0.1-0); ENet, lr 0.2 (0.2-1)"
+    assert text.endswith(f"(paired bootstrap)\n{named}\nto measure what is missing: {command}")
+    assert f"(paired bootstrap)\n\n{named}\n\nto measure what is missing: {command}" in table(
+        runs, "markdown", group_by=["seed"]
+    )
     assert command_to_measure(runs[:1], "mIoU") == f"python evaluate.py runs={runs[0].path}"
     assert command_to_measure(runs[:1], "test/miou") == f"python evaluate.py runs={runs[0].path} split=test"
     assert command_to_measure(runs, "val_flip/miou") == command_to_measure(runs, "Dice") == ""

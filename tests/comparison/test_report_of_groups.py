@@ -126,20 +126,29 @@ def test_the_interval_is_drawn(open_report: Any, folder: Path) -> None:
     add_evaluation(
         folder / "runs" / "0.1-0", "val", np.full((10, 3), 40) + np.arange(10)[:, None] % 5, np.full((10, 3), 100), 4
     )
-    shutil.rmtree(folder / "runs" / "0.1-2" / "evaluation")
+    shutil.rmtree(folder / "runs" / "0.1-2" / "evaluation")  # of the run that failed
     page = open_report(group_by=["seed"])
     assert page.inner_text("#differences-title") == "Differences in mIoU to ENet, lr 0.2"
     row = page.locator("#intervals tbody tr").inner_text().split("\t")
     assert row[:3] == ["ENet, lr 0.1", "-0.2000", "2 seeds: too few to tell"]
-    assert row[3] == "not measured by evaluate.py"  # the run that failed
-    change_summary(folder / "runs" / "0.1-2", status="gone")
-    runs, skipped = read_runs([path for path in (folder / "runs").iterdir() if path.name != "0.1-2"])
-    write_report(folder / "report.html", runs, skipped, "experiments", group_by=["seed"])
-    page.reload()
     page.wait_for_selector("#intervals tbody .clear")
     (bar,) = page.evaluate("document.getElementById('differences-chart').data.filter((trace) => trace.name)")
     assert bar["x"][1] == pytest.approx(0.41 - 0.6) and bar["x"][0] < bar["x"][1] < bar["x"][2] < 0
+    shutil.rmtree(folder / "runs" / "0.2-1" / "evaluation")
+    row = open_report(group_by=["seed"]).locator("#intervals tbody tr").inner_text().split("\t")
+    assert row[3] == "reference not measured by evaluate.py"
     assert open_report().is_hidden("#differences")
+
+
+def test_means_that_lack_runs_are_marked_and_not_the_best(open_report: Any, folder: Path) -> None:
+    for name, share in (("0.1-0", 40), ("0.1-1", 50), ("0.2-0", 90)):
+        add_evaluation(folder / "runs" / name, "all", np.full((10, 3), share), np.full((10, 3), 100), epoch=4)
+    page = open_report(group_by=["seed"])
+    titles = page.locator("#table thead th").all_inner_texts()
+    (place,) = [place for place, title in enumerate(titles) if title.startswith("all/miou")]
+    cells = [row.locator("th, td").nth(place) for row in page.locator("#table tbody tr.group").all()]
+    assert [cell.inner_text().split() for cell in cells] == [["0.9000", "1", "of", "2"], ["0.4500", "±", "0.0707"]]
+    assert ["best" in (cell.get_attribute("class") or "") for cell in cells] == [False, False]
 
 
 def test_one_data_set_at_a_time(tmp_path: Path, open_page: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import posixpath
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +21,12 @@ from data.pairs import MASK_SUFFIXES, PairedFiles, aligned, files_by_stem, match
 from data.parts import Window
 from data.splits import Files, LineReader, held_out, listed_files, named_as, same_split
 from utils.errors import DataFault, NotThere, UserError
-from utils.paths import is_folder, user_path
+from utils.paths import is_folder, is_hidden, user_path
 
 log = logging.getLogger(__name__)
 
+LISTED = 8
+"""Folders that a message lists at most."""
 ALL = "all"
 """The split of every photo, unless a list or folder has this name."""
 
@@ -134,15 +137,26 @@ class Layout(NamedTuple):
         """
         for folder in (self.images, self.masks):
             if not is_folder(root / folder):
-                raise NotThere(
-                    f"there is no folder {root / folder}\nPass {prefix}root=<what holds images/ and masks/>, or"
-                    f" {prefix}images= and {prefix}masks= for other folders"
-                )
+                raise NotThere(f"there is no folder {root / folder}\n{self._advice(root, prefix)}")
         if self.images == self.masks and not self.mask_suffix:
             raise UserError(
                 f"{prefix}images and {prefix}masks are both {root / self.masks}; pass how the names of masks end, such"
                 f" as {prefix}mask_suffix=_mask"
             )
+
+    def _advice(self, root: Path, prefix: str) -> str:
+        """Return what to pass where a folder is missing."""
+        needed = [f"{folder}/" for folder in (self.images, self.masks) if not folder.startswith(".")]
+        advice = f"Pass {prefix}root=<what holds {' and '.join(dict.fromkeys(needed)) or 'them'}>"
+        usual = [key for key in ("images", "masks") if getattr(self, key) == key]
+        if any(not is_folder(root / key) for key in usual):
+            keys = " and ".join(f"{prefix}{key}=" for key in usual)
+            advice += f", or {keys} for {'other folders' if len(usual) > 1 else 'another folder'}"
+        with suppress(OSError):  # such as where the root itself is missing
+            there = sorted(f"{entry.name}/" for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry.name))
+            if there:
+                advice += f"; {root} has {', '.join(there[:LISTED])}{', ...' if len(there) > LISTED else ''}"
+        return advice
 
     def of_split(self, root: Path, split: str) -> Layout | None:
         """Return the folders of a split inside those of images and masks; None if there are none."""

@@ -13,6 +13,7 @@ if __name__ == "__main__":  # before the imports below, which may swallow except
 import json
 import logging
 import math
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,7 @@ def scan(cfg: DictConfig) -> None:
         if value in pixels and value not in entries:
             rows.append([key, "ignored", "", f"{pixels[value] / total:.3%}", str(images[value])])
     log.info("%s", table(rows, f"{plural(len(masks) - len(broken), 'mask')} of {root / layout.masks}"))
+    tolerance = farthest(left_out, [*entries, (255, 255, 255)]) if left_out else 0
     if left_out:
         share = sum(pixels[value] for value in left_out) / total
         some = ", ".join(f"{value} {pixels[value] / total:.3%}" for value in left_out[:LISTED])
@@ -89,14 +91,30 @@ def scan(cfg: DictConfig) -> None:
             "left out: %s with %.2f%% of the pixels, as at smoothed edges: %s%s; data.color_tolerance=%d takes each for"
             " the nearest of the others",
             *(plural(len(left_out), "colour"), 100 * share, some, " ..." if len(left_out) > LISTED else ""),
-            farthest(left_out, [*entries, (255, 255, 255)]),
+            tolerance,
         )
     lines = [f'  "{key}": {json.dumps(entry, ensure_ascii=False)}' for key, entry in entries.values()]
     with atomic_write(output) as file:
         file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
-    log.info("wrote %s; replace the names of the classes by yours", output)
+    log.info("wrote %s; replace the names of the classes by yours, and check the data set:", output)
+    log.info("%s", check_command(cfg, output if output != root / "labels.json" else None, tolerance))
     if broken:
         raise PartlyFailed(could_not)
+
+
+def check_command(cfg: DictConfig, labels: Path | None, tolerance: int) -> str:
+    """Return the command that checks the data set.
+
+    Args:
+        labels: the labels file; None if it is found in the root.
+        tolerance: needed by the colours of the masks; 0 if every colour is that of a class.
+    """
+    words = [f"data.root={cfg.root}"]
+    usual = {"images": "images", "masks": "masks", "mask_suffix": None}
+    words += [f"data.{key}={cfg[key]}" for key, value in usual.items() if cfg[key] != value]
+    words += [f"data.labels={labels}"] if labels else []
+    words += [f"data.color_tolerance={tolerance}"] if tolerance else []
+    return shlex.join(["python", "-m", "tools.check_data", "data=folder", *words])
 
 
 def without_masks(root: Path, layout: Layout) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from data.folder import Folder
+from data.folder import Folder, Layout
 from data.label_files import read_labels
 from tests.conftest import TINY, runs_in
 from tests.data.layouts import blocks, photo, write
@@ -21,7 +21,7 @@ from tests.data.tiff_files import write_tiff
 from tests.in_process import assert_refused, run_here
 from tools.scan_labels import scan
 from train_segmentation import train
-from utils.errors import UnknownId, Unreadable, UserError
+from utils.errors import NotThere, UnknownId, Unreadable, UserError
 
 LABELS = {"0": {"class": "field", "color": [0, 0, 0]}, "1": {"class": "road", "color": [200, 0, 0]}}
 
@@ -78,7 +78,7 @@ def test_masks_in_a_folder_elsewhere(tmp_path: Path) -> None:
 
 def test_mistakes_in_folders(tmp_path: Path) -> None:
     write_labels(tmp_path)
-    with pytest.raises(UserError, match=r"no folder .*photos\n.*data\.images= and data\.masks="):
+    with pytest.raises(UserError, match=r"no folder .*photos\n.*<what holds photos/ and masks/>, or data\.masks="):
         Folder(str(tmp_path), "all", images="photos")
     (tmp_path / "set").mkdir()
     with pytest.raises(
@@ -384,6 +384,7 @@ class TestScan:
         done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
         found = [entry["color"] for entry in json.loads((tmp_path / "labels.json").read_text()).values()]
         assert found == [[0, 0, 0], [0, 0, 200], [250, 170, 30], [0, 220, 0]] and "left out" not in done.stderr
+        assert done.stderr.endswith(f"\npython -m tools.check_data data=folder data.root={tmp_path}\n")
 
     @pytest.mark.parametrize("renumbered", [False, True])
     def test_palettes(self, renumbered: bool, tmp_path: Path) -> None:
@@ -457,6 +458,10 @@ class TestScan:
         assert "ignored" not in done.stderr
         colors = [entry["color"] for entry in json.loads((tmp_path / "draft.json").read_text()).values()]
         assert colors == [[0, 0, 0], [0, 0, 200]]
+        tolerance = done.stderr.partition("data.color_tolerance=")[2].partition(" ")[0]
+        options = f"data.images=set data.masks=set data.mask_suffix=_mask data.labels={tmp_path / 'draft.json'}"
+        command = f"tools.check_data data=folder data.root={tmp_path} {options} data.color_tolerance={tolerance}"
+        assert done.stderr.endswith(f"\npython -m {command}\n")
 
     def test_labels_of_outlines(self, tmp_path: Path) -> None:
         TestLabelme().write(tmp_path, [{"label": label, "points": []} for label in ("tree", "Background", "car")])
@@ -477,6 +482,7 @@ class TestScan:
         done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
         advice = "Pass root=<what holds images/ and masks/>, or images= and masks= for other folders"
         assert_refused(done, f"there is no folder {tmp_path / 'masks'}", advice)
+        assert done.stderr.endswith(f"{advice}; {tmp_path} has images/\n")
         done = run_here(scan, "scan_labels", f"root={tmp_path}", "masks=images", cwd=tmp_path)
         assert_refused(done, "error: images and masks are both", "such as mask_suffix=_mask")
         (tmp_path / "masks").mkdir()
@@ -486,6 +492,34 @@ class TestScan:
         (tmp_path / "masks" / "a.png").write_bytes(b"no")
         done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
         assert done.returncode == 1 and "1 of 1 mask could not be read" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "advice"),
+    [
+        ("pics", "annotations", "Pass data.root=<what holds pics/ and annotations/>"),
+        (
+            "images",
+            "annotations",
+            "Pass data.root=<what holds images/ and annotations/>, or data.images= for another folder",
+        ),
+        (".", "annotations", "Pass data.root=<what holds annotations/>"),
+        (
+            "images",
+            "masks",
+            "Pass data.root=<what holds images/ and masks/>, or data.images= and data.masks= for other folders",
+        ),
+    ],
+)
+def test_folders_that_are_missing(tmp_path: Path, images: str, masks: str, advice: str) -> None:
+    with pytest.raises(NotThere) as moved:
+        Layout(images, masks).check(tmp_path / "moved")
+    assert str(moved.value).splitlines()[1] == advice
+    for name in ("b", "a", ".hidden"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(NotThere) as others:
+        Layout(images, masks).check(tmp_path)
+    assert str(others.value).splitlines()[1] == f"{advice}; {tmp_path} has a/, b/"
 
 
 def test_a_run_on_masks_beside_images(tmp_path: Path) -> None:

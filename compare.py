@@ -61,7 +61,10 @@ def compare(cfg: DictConfig) -> None:
         log.warning("%s", reason)
     baseline = chosen_run(runs, cfg.baseline) if cfg.baseline is not None else None
     group_by = listed(cfg.group_by)
-    columns = None if cfg.columns is None else checked_columns(runs, listed(cfg.columns), "columns")
+    columns = None
+    if cfg.columns is not None:  # groups always have a column `n`
+        asked = [name for name in listed(cfg.columns) if name not in ("group", "n") or not group_by]
+        columns = checked_columns(runs, asked, "columns")
     by_data: dict[str, list[Any]] = {}
     for run in runs:  # the scores of different data sets cannot be ranked
         by_data.setdefault(data_set_of(run), []).append(run)

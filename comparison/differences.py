@@ -101,10 +101,11 @@ def not_measured(metric: str) -> str:
 
 def unmeasured(group: Group, metric: str) -> list[Run]:
     """Return the runs of a group, of those with an mIoU, that lack the pixels of photos for a mIoU."""
-    return [run for run in _measurable(group) if _counts(run, metric) is None]
+    return [run for run in measurable(group) if _counts(run, metric) is None]
 
 
-def _measurable(group: Group) -> list[Run]:
+def measurable(group: Group) -> list[Run]:
+    """Return the runs of a group whose photos' pixels are compared."""
     return counted_runs(group) or group.runs
 
 
@@ -117,7 +118,7 @@ def _photos(group: Group, metric: str, group_by: Sequence[str]) -> list[Counts]:
     from comparison.significance import joined
 
     parts: dict[str, list[Counts]] = {}
-    for run in _measurable(group):
+    for run in measurable(group):
         found = _counts(run, metric)
         if found is None:
             continue

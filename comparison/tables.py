@@ -9,11 +9,12 @@ from comparison.differences import (
     Difference,
     difference_rows,
     differences,
+    measurable,
     not_measured,
     reference_of,
     unmeasured,
 )
-from comparison.evaluations import command_to_measure
+from comparison.evaluations import command_to_measure, counts_of, evaluations
 from comparison.groups import FOLD, Group, check_group_by, fold_rows, grouped, groups_of, missing_folds
 from comparison.labels import short_names
 from comparison.rendering import is_part_of_cell, rendered
@@ -129,6 +130,10 @@ def unmeasured_notes(groups: Sequence[Group], metric: str) -> list[str]:
     if not lacking:
         return []
     note = f"{not_measured(metric)}: {'; '.join(named)}"
+    runs = [run for group in groups for run in measurable(group)]
+    others = [stem for stem in evaluations(lacking[0]) if all(counts_of(run, stem) is not None for run in runs)]
+    if others and metric == "mIoU":
+        note += f"; {others[0]}/miou is: columns=[{others[0]}/miou] compares it"
     command = command_to_measure(lacking, metric)
     return [note, *([f"to measure what is missing: {command}"] if command else [])]
 

@@ -62,6 +62,16 @@ def test_damaged_files_of_runs_are_reported(tmp_path: Path) -> None:
     assert "good: its metrics.csv" not in done.stderr
 
 
+def test_groups_have_the_column_n_anyway(tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run(tmp_path / "experiments" / str(seed), 0.5, seed=seed)
+    words = ("columns=[model,val/miou,n]", "format=csv")
+    done = run_here(compare, "compare", *words, "group_by=seed", cwd=tmp_path)
+    (row,) = csv.DictReader(done.stdout.splitlines())
+    assert (row["n"], row["mIoU"]) == ("2", "0.5")
+    assert_refused(run_here(compare, "compare", *words, cwd=tmp_path), "columns=n: no run has this metric or key")
+
+
 def test_a_report_is_written_beside_the_table(tmp_path: Path, finished_run: Path) -> None:
     shutil.copytree(finished_run, tmp_path / "experiments" / "one")
     (tmp_path / "it's (1), mine.html").write_text("an older one")

@@ -107,6 +107,16 @@ def test_the_reference_that_is_not_measured_is_named(runs: list[Run]) -> None:
     assert "\n% not measured by evaluate.py: ENet, lr 0.2 (0.2-2)\n" in latex
 
 
+def test_what_is_measured_instead_is_named(runs: list[Run]) -> None:
+    for run in runs:
+        add_evaluation(run.path, "all", np.full((10, 3), 50), np.full((10, 3), 100))
+        (run.path / "evaluation" / "val_counts.npz").unlink()
+    assert "; all/miou is: columns=[all/miou] compares it" in table(runs, group_by=["seed"])
+    assert "evaluate.py" not in table(runs, group_by=["seed"], columns=["all/miou"])
+    (runs[5].path / "evaluation" / "all_counts.npz").unlink()
+    assert "columns=[" not in table(runs, group_by=["seed"])
+
+
 def test_a_run_that_failed_at_once_needs_no_measurement(runs: list[Run]) -> None:
     make_run(runs[0].path.parent / "0.1-3", None, optimizer__lr=0.1, seed=3)
     text = table(runs_in(runs[0].path.parent), group_by=["seed"])

@@ -56,13 +56,15 @@ def find(cfg: DictConfig) -> None:
             "trainer.freeze_encoder_epochs has no effect: the whole network is trained, as after these epochs;"
             " model.freeze_encoder=true suggests a rate for the first ones"
         )
-    rates, runs = rising_rates(cfg.min_lr, cfg.max_lr, cfg.steps), []
+    rates = rising_rates(cfg.min_lr, cfg.max_lr, cfg.steps)
+    runs: list[list[float]] = []
     for number in range(cfg.repeats):
         own = DictConfig({**cfg, "seed": (cfg.seed + number) % 2**32})
         seed_everything(own.seed)
         batches = training_loader(own, samples, trainer.device)
         model = trainer.prepare(new_model(own, samples))
-        loss = trainer.prepare(build_loss(own, samples))
+        if not runs:  # counts pixels, after whatever is wrong with the model has been reported
+            loss = trainer.prepare(build_loss(cfg, samples))
         optimizer = build_optimizer(own, model, trainer.parameters_of(model))
         configured = optimizer.param_groups[0]["lr"]
         model.train()
@@ -75,6 +77,8 @@ def find(cfg: DictConfig) -> None:
             explain_dead_workers([batches.watched]),
         ):
             runs.append(losses_at(rates, step, endless_windows(batches, accumulation)))
+        if cfg.repeats > 1:
+            log.info("run %d of %d done", number + 1, cfg.repeats)
     show(rates, runs, configured, f"{type(model).__name__}, {type(optimizer).__name__}, data={chosen('data')}", path)
 
 

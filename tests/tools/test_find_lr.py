@@ -131,6 +131,14 @@ def test_the_losses_are_those_of_the_real_network(tmp_path: Path, losses_drawn: 
     assert losses_drawn[0] == pytest.approx(expected, rel=1e-4)
 
 
+def test_each_repeat_is_reported_and_the_weights_of_classes_once(tmp_path: Path) -> None:
+    done = find_here("repeats=2", "steps=10", "loss.class_weights=enet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("class weights: ") == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("run ")]
+    assert lines == ["run 1 of 2 done", "run 2 of 2 done"]
+
+
 def test_steps_without_a_labelled_pixel_are_left_out() -> None:
     """They have no loss, and a loss of 0 would be the lowest of all."""
     batches = MagicMock(order=EpochBatches(5, 1, seed=0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from comparison.evaluations import evaluated, evaluations, validation_of
@@ -79,6 +79,14 @@ def default_columns(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
     place = own.index("mIoU") + 1
     numbers = [*own[1:place], *(f"{stem}/miou" for stem in sorted(stems)), *own[place:]]
     return list(dict.fromkeys(["name", "model", "data", *keys, *numbers]))
+
+
+def title_of(column: str, columns: Iterable[str]) -> str:
+    """Return the title of a column: `val/miou` for `mIoU` beside another mIoU, such as `test/miou`; also for Dice."""
+    for metric, name in METRICS.items():
+        if column == name and any(other.endswith(metric.removeprefix("val")) for other in columns):
+            return metric
+    return column
 
 
 def is_score(column: str) -> bool:

@@ -138,14 +138,14 @@ def differences(
     ]
 
 
-def difference_rows(groups: Sequence[Group], found: Sequence[Difference | None], metric: str) -> list[Row]:
-    """Return one row per group with its difference to the reference as texts."""
+def difference_rows(groups: Sequence[Group], found: Sequence[Difference | None], metric: str, title: str) -> list[Row]:
+    """Return one row per group with its difference to the reference as texts; `title` is that of the metric."""
     rows: list[Row] = []
     for group, each in zip(groups, found, strict=True):
         mean = _mean(group, metric)
-        row: Row = {"group": group.label, metric: mean}
+        row: Row = {"group": group.label, title: mean}
         if mean is not None and (known := len(_values(group, metric))) < (runs := len(counted_runs(group))):
-            row[f"{metric} (runs)"] = f"{known} of {runs}"
+            row[f"{title} (runs)"] = f"{known} of {runs}"
         if each is None:
             row |= {"difference": "reference", "95 % over seeds": "", "95 % over photos": ""}
         else:

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 
-from comparison.columns import higher_is_better, is_score, shown
+from comparison.columns import higher_is_better, is_score, shown, title_of
 from comparison.table import Row
 from utils.tables import column_widths, duration, table
 from utils.value_types import TableFormat
@@ -49,10 +49,11 @@ def rendered(
         writer.writerows({key: value if value is None else shown(value) for key, value in row.items()} for row in rows)
         return text.getvalue().rstrip("\n")
     cells = [[_cell(row, c, signed and i > 1, form) for i, c in enumerate(columns)] for row in rows]
+    columns, cells = _without_repeated_group(columns, cells)
     if form == "table":
-        return _fitted([columns, *cells], title, width)
+        return _fitted(columns, cells, title, width)
     if form == "markdown":
-        lines = [columns, ["---"] + ["--:"] * (len(columns) - 1), *cells]
+        lines = [[title_of(c, columns) for c in columns], ["---"] + ["--:"] * (len(columns) - 1), *cells]
         return "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
     if not short or len(rows) < 2:
         return _booktabs(rows, columns, cells)
@@ -69,6 +70,16 @@ def is_part_of_cell(column: str) -> bool:
     return column == "n of" or column.endswith((" +-", " (runs)", " marks"))
 
 
+def _without_repeated_group(columns: list[str], cells: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Put a column with the same texts, such as `model`, in the place of the column `group`."""
+    if columns[:1] == ["group"]:
+        for place in range(1, len(columns)):
+            if all(line[0] == line[place] for line in cells):
+                order = [place, *(other for other in range(1, len(columns)) if other != place)]
+                return [columns[i] for i in order], [[line[i] for i in order] for line in cells]
+    return columns, cells
+
+
 def _booktabs(rows: Sequence[Row], columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """Return a LaTeX table with the best score of each column in bold, and the marks of significant differences.
 
@@ -79,7 +90,7 @@ def _booktabs(rows: Sequence[Row], columns: Sequence[str], cells: Sequence[Seque
         values = [row[column] for row in rows if isinstance(row.get(column), float) and not row.get(f"{column} (runs)")]
         if is_score(column) and len(set(values)) > 1 and "class" not in rows[0]:
             best[column] = (max if higher_is_better(column) else min)(values)
-    lines = [" & ".join(map(_latex, columns)) + r" \\"]
+    lines = [" & ".join(_latex(title_of(column, columns)) for column in columns) + r" \\"]
     for row, line in zip(rows, cells, strict=True):
         drawn = []
         for column, cell in zip(columns, line, strict=True):
@@ -95,14 +106,15 @@ def _booktabs(rows: Sequence[Row], columns: Sequence[str], cells: Sequence[Seque
     return "\n".join([*head, lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"])
 
 
-def _fitted(rows: Sequence[Sequence[str]], title: str, width: int | None) -> str:
+def _fitted(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str, width: int | None) -> str:
     """Return a table of at most this width, without the least important columns."""
-    columns = rows[0]
+    titles = [title_of(column, columns) for column in columns]
+    rows = [titles, *cells]
     needed = dict(zip(columns, column_widths(rows), strict=True))
     if width is None or sum(needed.values()) < width:
         return table(rows, title)
     places = {column: place for place, column in enumerate([*WEIGHTIEST, "a key", *LIGHTEST])}
-    same = {column for column, cells in zip(columns, zip(*rows[1:], strict=True), strict=True) if len(set(cells)) == 1}
+    same = {column for column, texts in zip(columns, zip(*cells, strict=True), strict=True) if len(set(texts)) == 1}
 
     def lightness(column: str) -> tuple[bool, int]:
         return column in same - ALWAYS and len(rows) > 2, places.get(column, places["a key"])
@@ -113,7 +125,7 @@ def _fitted(rows: Sequence[Sequence[str]], title: str, width: int | None) -> str
             kept.add(column)
             used += needed[column]
     lines = [[cell for column, cell in zip(columns, row, strict=True) if column in kept] for row in rows]
-    missing = ", ".join(column for column in columns if column not in kept)
+    missing = ", ".join(name for column, name in zip(columns, titles, strict=True) if column not in kept)
     note = f"columns that do not fit: {missing}; columns=[...] chooses, format=csv and report=report.html have all"
     return f"{table(lines, title)}\n{note}" if missing else table(lines, title)
 

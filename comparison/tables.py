@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from comparison.columns import METRICS, is_score
+from comparison.columns import METRICS, is_score, title_of
 from comparison.differences import (
     Difference,
     difference_rows,
@@ -84,15 +84,16 @@ def tables_of(
         elif unfinished and form == "latex":
             texts[-1] = f"% {' '.join(unfinished.split())}\n{texts[-1]}"
         lacking = unmeasured_notes(groups, metric) if found and metric.endswith(("mIoU", "/miou")) else []
+        called = title_of(metric, rows[0])
         if found and form in ("table", "markdown"):
             name = groups[reference or 0].label
-            compared = difference_rows(groups, found, metric)
+            compared = difference_rows(groups, found, metric, called)
             blank = "\n" if form == "markdown" else ""  # without it, the line would be a row of the table
-            heading = f"{metric}: differences to {name}"
+            heading = f"{called}: differences to {name}"
             missing = "".join(f"\n{blank}{line}" for line in lacking)
             texts.append(f"{rendered(compared, form, heading, width=width)}\n{blank}{MARKS}{missing}")
         elif found and form == "latex":
-            notes = [f"{metric}: compared with {groups[reference or 0].label}; {MARKS.replace('+', 'dagger')}"]
+            notes = [f"{called}: compared with {groups[reference or 0].label}; {MARKS.replace('+', 'dagger')}"]
             for group, each in zip(groups, found, strict=True):
                 why = [note for note in (each.seeds_note, each.photos_note) if note] if each is not None else []
                 notes += [f"{group.label}: {'; '.join(why)}"] if why else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -217,6 +218,37 @@ def test_latex(runs: list[Run]) -> None:
     assert r"\begin{tabular}{lrr}" in head
     notes = [line for line in head if line.startswith("%")]
     assert "* over seeds (Welch), dagger over photos" in notes[0] and not any("+" in line for line in notes)
+
+
+def test_titles_tell_columns_apart(tmp_path: Path) -> None:
+    for model, miou in (("enet", 0.5), ("unet", 0.6)):
+        for seed in range(2):
+            options = {"model": model, "data": "camvid"}
+            run = make_run(tmp_path / f"{model}{seed}", miou, options, seed=seed, model={"_target_": model})
+            add_evaluation(run, "all", np.full((10, 3), 50 + seed), np.full((10, 3), 100))
+    runs = runs_in(tmp_path)
+    choices = {"group_by": ["seed"], "columns": ["model", "mIoU", "all/miou"]}
+    latex = table(runs, "latex", **choices)
+    assert "\n" + r"model & n & val/miou & all/miou \\" in latex and "\nenet & 2 & 0.5000" in latex
+    assert "% val/miou: compared with unet;" in latex and r"\begin{tabular}{lrrr}" in latex
+    assert table(runs, "markdown", **choices).startswith("| model | n | val/miou | all/miou |")
+    text = table(runs, **choices)
+    assert (
+        re.search(r"\| model \| n \| +val/miou \| +all/miou \|", text)
+        and "val/miou: differences to unet" in text
+        and "mIoU" not in text
+    )
+    rows = json.loads(table(runs, "json", **choices))
+    assert [(row["group"], row["model"], row["mIoU"]) for row in rows] == [("enet", "enet", 0.5), ("unet", "unet", 0.6)]
+    assert "| mIoU " in table(runs, group_by=["seed"], columns=["mIoU"])
+
+
+def test_one_run_has_no_deviation_and_equal_runs_have_one_of_zero(tmp_path: Path) -> None:
+    for rate, seeds in ((0.1, 1), (0.2, 2)):
+        for seed in range(seeds):
+            make_run(tmp_path / f"{rate}-{seed}", 0.5, optimizer__lr=rate, seed=seed)
+    latex = table(runs_in(tmp_path), "latex", group_by=["seed"], columns=["mIoU"])
+    assert r"ENet, lr 0.1 & 1 & 0.5000 \\" in latex and r"ENet, lr 0.2 & 2 & 0.5000 $\pm$ 0.0000 \\" in latex
 
 
 def test_latex_leaves_out_columns_that_are_the_same_in_all_rows(runs: list[Run]) -> None:

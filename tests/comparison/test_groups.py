@@ -240,7 +240,7 @@ def test_titles_tell_columns_apart(tmp_path: Path) -> None:
     )
     rows = json.loads(table(runs, "json", **choices))
     assert [(row["group"], row["model"], row["mIoU"]) for row in rows] == [("enet", "enet", 0.5), ("unet", "unet", 0.6)]
-    assert "| mIoU " in table(runs, group_by=["seed"], columns=["mIoU"])
+    assert " mIoU |" in table(runs, group_by=["seed"], columns=["mIoU"])
 
 
 def test_one_run_has_no_deviation_and_equal_runs_have_one_of_zero(tmp_path: Path) -> None:

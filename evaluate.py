@@ -14,6 +14,8 @@ if __name__ == "__main__":  # before the imports below, which may swallow except
 
 import logging
 import re
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from omegaconf import DictConfig
 from cli.launch import launch
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
+from utils.interruption import Terminated
 from utils.text import plural
 
 if TYPE_CHECKING:
@@ -97,7 +100,8 @@ def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
     groups: dict[str, list[Path]] = {}
     for path, plan in plans.items():
         groups.setdefault(plan.samples_key, []).append(path)
-    with progress(cfg.split or "evaluating", sum(plan.length for plan in plans.values())) as bar:
+    total = sum(plan.length for plan in plans.values())
+    with progress(cfg.split or "evaluating", total) as bar, keeping_measured(found, len(runs)):
         end = 0
         for paths in groups.values():
             samples = None
@@ -113,6 +117,9 @@ def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
                     measured = measure(predictor, plan.dataset, samples, plan.node, plan.amp, bar.update)
                     write_results(plan.folder, plan.stem, plan.facts, measured, plan.dataset, predictor)
                     found[path] = plan.facts | as_dict(plan.dataset.labels.names, measured)
+                    if bar.disable:  # not in a terminal
+                        miou = number(as_nan(found[path]["miou"]))
+                        log.info("%s: mIoU %s (%d of %d)", path, miou, len(found) + len(broken), len(runs))
                 except Exception as error:
                     broken[path] = described(error)
                     bar.update(end - bar.n)
@@ -130,6 +137,16 @@ def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
         if len(broken) > 1 and len(set(broken.values())) == 1:
             reasons = list(broken.values())[:1]
         raise PartlyFailed("\n".join([f"{len(broken)} of {plural(len(runs), 'run')} could not be measured:", *reasons]))
+
+
+@contextmanager
+def keeping_measured(found: Sized, count: int) -> Iterator[None]:
+    """Say at Ctrl-C or SIGTERM that the runs measured so far, of `count`, are not measured again."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated):
+        log.warning("%d of %s measured and kept; the same command measures the rest", len(found), plural(count, "run"))
+        raise
 
 
 def shared_samples(plan: Any) -> Any:

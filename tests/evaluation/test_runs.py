@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 from data.camvid import CamVid
 from data.labels import LabelSet
+from evaluation.measuring import measure
 from infer import infer
 from inference.predictor import Predictor
 from tests.comparison.folders import make_run
@@ -95,8 +97,31 @@ def test_all_are_measured_and_a_broken_one_is_named(
         expected = miou(tmp_path, Predictor.from_checkpoint(runs / name))
         assert found[name]["miou"] == pytest.approx(expected)
         assert re.search(rf"\| {name} +\| +val \| {expected:.4f} \|", done.stderr)
+        assert re.search(rf"^runs/{name}: mIoU {expected:.4f} \([123] of 4\)$", done.stderr, re.MULTILINE)
     assert abs(found["a"]["miou"] - found["b"]["miou"]) > 1e-3
     assert found["a"]["weights"] == found["c"]["weights"] != found["b"]["weights"]
+
+
+def test_what_is_measured_is_kept_when_it_is_interrupted(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(runs / "broken")
+    begun: list[int] = []
+
+    def interrupted(*arguments: Any) -> Any:
+        begun.append(1)
+        if len(begun) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return measure(*arguments)
+
+    monkeypatch.setattr("evaluation.measuring.measure", interrupted)
+    done = evaluate_here("runs=runs", "split=val", cwd=tmp_path)
+    assert done.returncode == 143
+    expected = "1 of 3 runs measured and kept; the same command measures the rest\n"
+    assert expected in done.stderr and done.stderr.splitlines()[-1].endswith("terminated"), done.stderr
+    done = evaluate_here("runs=runs", "split=val", cwd=tmp_path)
+    assert done.returncode == 0 and "3 runs, 1 of them measured before" in done.stderr
+    assert len(begun) == 4
 
 
 def test_what_is_measured_is_not_measured_again(tmp_path: Path, runs: Path) -> None:

@@ -104,13 +104,29 @@ def higher_is_better(column: str) -> bool:
     return column.endswith((*METRICS.values(), "images/s")) or HIGHER.search(column) is not None
 
 
-def data_set_of(run: Run) -> str:
-    """Return what the data of a run are called; runs of different data sets are not ranked in one table."""
-    name = run.option("data")
-    if run.config.get("data._target_") == "data.folder.Folder":
-        name = f"{name} {run.config.get('data.root')}"
-    classes = run.config.get("data.classes")
-    return name if classes is None else f"{name}, {shown(classes)} classes"
+def data_sets_of(runs: Iterable[Run]) -> list[str]:
+    """Return what the data of each run are called; runs of different data sets are not ranked in one table.
+
+    Folders with the same validation samples, such as one that was moved, are called as the first of them.
+    """
+    names = []
+    first: dict[tuple[Any, ...], str] = {}
+    for run in runs:
+        name, classes = run.option("data"), run.config.get("data.classes")
+        labels = "" if classes is None else f", {shown(classes)} classes"
+        if run.config.get("data._target_") == "data.folder.Folder":
+            folder = f"{name} {run.config.get('data.root')}"
+            samples = samples_of(run, "validation")
+            name = first.setdefault((name, labels, samples), folder) if samples else folder
+        names.append(name + labels)
+    return names
+
+
+def samples_of(run: Run, split: str) -> str:
+    """Return the fingerprint of the samples of `train` or `validation`, which names no folder; '' if unknown."""
+    splits = run.summary.get("samples")
+    found = splits.get(split) if isinstance(splits, dict) else None
+    return str(found.get("sha256") or "") if isinstance(found, dict) else ""
 
 
 def selected(runs: Sequence[Run], where: str | Sequence[str] | None) -> list[Run]:

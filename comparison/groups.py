@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from comparison.columns import GROUPS, default_columns, is_measure, shown, value_of
+from comparison.columns import GROUPS, default_columns, is_measure, samples_of, shown, value_of
 from comparison.figures import confusion
 from comparison.labels import short_names
 from comparison.runs import Run, number_or_none
@@ -44,9 +44,15 @@ def groups_of(runs: Sequence[Run], keys: Sequence[str], group_by: Sequence[str])
     others = [key for key in ("model", "data", *keys) if not _belongs(key, group_by)]
     alike: dict[str, list[Run]] = {}
     for run in runs:
-        alike.setdefault(shown([value_of(run, key) for key in others]), []).append(run)
+        alike.setdefault(shown([_identity(run, key) for key in others]), []).append(run)
     labels = short_names([members[0] for members in alike.values()], [key for key in others if key in keys])
     return [Group(label, members) for label, members in zip(labels, alike.values(), strict=True)]
+
+
+def _identity(run: Run, key: str) -> Any:
+    """Return a value that tells runs apart: for the folder of the data, what is in it, as it may have been moved."""
+    samples = [samples_of(run, split) for split in ("train", "validation")] if key == "data.root" else []
+    return samples if samples and all(samples) else value_of(run, key)
 
 
 def _belongs(key: str, group_by: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from comparison.columns import OWN, data_set_of, default_columns, higher_is_better, is_score
+from comparison.columns import OWN, data_sets_of, default_columns, higher_is_better, is_score
 from comparison.curves import curves, thinning
 from comparison.figures import confusion, pictures
 from comparison.labels import LONGEST_NAME, short_names, shortened, text_or_none
@@ -51,7 +51,8 @@ def gathered(
     every, longest = thinning(runs), max(TEXTS // max(2 * len(runs), 1), 200)
     cells = 0
     entries = []
-    for run, name, row in zip(runs, names, rows_of(runs, keys, [*OWN, *keys, *more]), strict=True):
+    rows = rows_of(runs, keys, [*OWN, *keys, *more])
+    for run, name, row, data_set in zip(runs, names, rows, data_sets_of(runs), strict=True):
         counts = confusion(run)
         cells += len(counts["classes"]) ** 2 if counts else 0
         entry = {
@@ -65,7 +66,7 @@ def gathered(
             "error": text_or_none(run.summary.get("error"), longest),
             "model": row["model"],
             "data": row["data"],
-            "data_set": shortened(data_set_of(run), LONGEST_NAME),
+            "data_set": shortened(data_set, LONGEST_NAME),
             "values": {key: shortened(row[key], longest) for key in (*keys, *more)},
             "config": {k: shortened(v, longest) for k, v in run.config.items() if k not in common}
             if run.config

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from comparison.columns import data_set_of
+from comparison.columns import data_sets_of
 from comparison.differences import differences, reference_of
 from comparison.groups import Group, groups_of
 from comparison.labels import LONGEST_NAME, shortened
@@ -34,8 +34,8 @@ def groups_data(
     """
     places = {id(run): place for place, run in enumerate(runs)}
     by_data: dict[str, list[Run]] = {}
-    for run in runs:
-        by_data.setdefault(shortened(data_set_of(run), LONGEST_NAME), []).append(run)
+    for run, data_set in zip(runs, data_sets_of(runs), strict=True):
+        by_data.setdefault(shortened(data_set, LONGEST_NAME), []).append(run)
     groups: list[dict[str, Any]] = []
     compared: list[dict[str, Any]] = []
     unfinished: list[str] = []

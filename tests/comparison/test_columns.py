@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comparison.columns import checked_columns, data_set_of, higher_is_better, selected, value_of
+from comparison.columns import checked_columns, data_sets_of, higher_is_better, selected, value_of
 from comparison.evaluations import counts_of, evaluated, evaluations
+from comparison.groups import groups_of
 from comparison.rendering import rendered
+from comparison.report_data import gathered
 from comparison.runs import Run, read_runs
-from comparison.table import rows_of, sorted_by
+from comparison.table import differing_keys, rows_of, sorted_by
 from comparison.tables import tables_of
-from tests.comparison.folders import add_evaluation, make_run
+from tests.comparison.folders import add_evaluation, change_summary, make_run
 from utils.errors import UserError
 
 UNIONS = np.full((4, 3), 10)
@@ -113,8 +115,9 @@ def test_data_sets_have_tables_of_their_own(tmp_path: Path) -> None:
     make_run(tmp_path / "c", 0.6, data={**folder, "root": "x"})
     make_run(tmp_path / "d", 0.5, data={**folder, "root": "y"})
     by_data: dict[str, list[Run]] = {}
-    for run in runs_in(tmp_path):
-        by_data.setdefault(data_set_of(run), []).append(run)
+    runs = runs_in(tmp_path)
+    for run, name in zip(runs, data_sets_of(runs), strict=True):
+        by_data.setdefault(name, []).append(run)
     assert list(by_data) == ["Synthetic", "Folder x", "Folder y"]
     parts = tables_of(by_data, "table", sort="val/miou").split("\n\n")
     assert [part.splitlines()[0].strip("+-") for part in parts] == [
@@ -125,6 +128,29 @@ def test_data_sets_have_tables_of_their_own(tmp_path: Path) -> None:
     assert parts[1].index("| c ") < parts[1].index("| b ")
     rows = json.loads(tables_of(by_data, "json", sort="val/miou"))
     assert [row["name"] for row in rows] == ["a", "c", "b", "d"]
+
+
+def test_a_folder_that_was_moved_is_the_same_data_set(tmp_path: Path) -> None:
+    """By the samples: those of c are others, although its folder is called as that of b; d has none on record."""
+    places = {
+        "a": ("x", "1", "1"),
+        "b": ("y", "1", "1"),
+        "c": ("y", "2", "2"),
+        "d": ("y", "", ""),
+        "e": ("z", "3", "1"),
+    }
+    for seed, (name, (root, train, validation)) in enumerate(places.items()):
+        data = {"_target_": "data.folder.Folder", "image_size": [96, 128], "root": root}
+        run = make_run(tmp_path / name, 0.5, data=data, seed=seed)
+        if train:
+            change_summary(run, samples={"train": {"sha256": train}, "validation": {"sha256": validation}})
+    runs = runs_in(tmp_path)
+    assert data_sets_of(runs) == ["Folder x", "Folder x", "Folder y", "Folder y", "Folder x"]
+    entries = gathered(runs, [], "")[0]["runs"]
+    assert {entry["run"]: entry["data_set"] for entry in entries} == dict(zip("abcde", data_sets_of(runs), strict=True))
+    together = [runs[0], runs[1], runs[4]]  # e was trained on other samples
+    groups = groups_of(together, differing_keys(together), ["seed"])
+    assert [[run.name for run in group.runs] for group in groups] == [["a", "b"], ["e"]]
 
 
 def test_values(runs: list[Run]) -> None:

@@ -33,15 +33,17 @@ NOTE = """# {name}
 
 {what}
 
-Get the program that trained it, unpack this file there, and run one of these:
+The program that trained it is the repository "Efficient segmentation", with `train_segmentation.py`, `infer.py` and
+`evaluate.py`, {version}. Unpack this file in its folder, and run one of these there:
 
 ```
 python infer.py {checkpoint} input=<photo or folder>
 python evaluate.py {checkpoint} data.root=<folder of the data set>
+python train_segmentation.py {like} data.root=<folder of the data set>
 ```
 
+They predict, measure the network, and train a new one with the same config.
 `report.html` has the learning curves, `config.yaml` the config, `metrics.csv` one row per epoch.
-The code was that of commit {commit}{changed}.
 """
 
 
@@ -73,13 +75,15 @@ def share(cfg: DictConfig) -> None:
         raise UserError(f"run={cfg.run}: {skipped[0]}")
     found = runs[0]
     environment = found.summary.get("environment") or {}
+    commit, changed = environment.get("git_commit"), is_file(run / "code.diff")
     note = NOTE.format(
         name=name,
         checkpoint=shlex.quote(f"checkpoint={name}"),
         what=f"{found.option('model')} on {found.option('data')}, epoch {found.best_epoch}: validation mIoU"
         f" {number(found.best('val/miou'))}",
-        commit=environment.get("git_commit") or "unknown",
-        changed=", with the changes in `code.diff`" if is_file(run / "code.diff") else "",
+        like=shlex.quote(f"like={name}"),
+        version=(f"commit {commit}" if commit else "of an unknown commit")
+        + (", with the changes in `code.diff`" if changed else ""),
     )
     with tempfile.TemporaryDirectory() as folder, atomic_path(output) as temporary, ZipFile(temporary, "w") as packed:
         report = Path(folder, "report.html")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 import shutil
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from infer import infer
@@ -42,7 +44,11 @@ def test_it_is_used_from_an_empty_folder(tmp_path: Path, finished_run: Path) -> 
     assert f"validation mIoU {best:.4f}" in note and "with the changes in `code.diff`" in note
 
     commands = [shlex.split(line) for line in note.splitlines() if line.startswith("python ")]
-    assert [words[1] for words in commands] == ["infer.py", "evaluate.py"]
+    assert [words[1] for words in commands] == ["infer.py", "evaluate.py", "train_segmentation.py"]
+    commit = json.loads((finished_run / "summary.json").read_text())["environment"]["git_commit"]
+    assert (
+        '"Efficient segmentation"' in note and f", {f'commit {commit}' if commit else 'of an unknown commit'}, " in note
+    )
     photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     Image.fromarray(photo).save(elsewhere / "photo.png")
     words = [word for word in commands[0] if word.startswith("checkpoint=")]
@@ -50,6 +56,10 @@ def test_it_is_used_from_an_empty_folder(tmp_path: Path, finished_run: Path) -> 
     assert done.returncode == 0, done.stderr
     expected = Predictor.from_checkpoint(finished_run).predict(photo)
     assert np.array_equal(np.asarray(Image.open(elsewhere / "photo_mask.png")), expected)
+    seen: list[int] = []
+    done = run_here(lambda cfg: seen.append(cfg.trainer.epochs), "train", commands[2][2], cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert seen == [yaml.safe_load((finished_run / "config.yaml").read_text())["trainer"]["epochs"]]
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def check(cfg: DictConfig) -> None:
     report = folder / "findings.txt"
     text = "".join(f"{kind}: {line}\n" for kind, lines in found.items() for line in lines)
     with atomic_write(report) as file:
-        file.write(text.encode("utf-8", "surrogateescape"))
+        file.write((text or "no mistakes found\n").encode("utf-8", "surrogateescape"))
     if found:
         raise PartlyFailed(as_text(found, report))
     log.info("found no mistakes in %s", ", ".join(f"{split} ({len(facts[split].names)})" for split in facts))

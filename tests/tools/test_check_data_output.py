@@ -77,7 +77,7 @@ def test_the_file_has_all_findings_and_the_console_the_first(tmp_path: Path) -> 
     shutil.rmtree(root)
     make_folder(root)
     assert check_here("data=folder", f"data.root={root}", "pictures=0", "output=o", cwd=tmp_path).returncode == 0
-    assert (tmp_path / "o" / "findings.txt").read_text() == ""
+    assert (tmp_path / "o" / "findings.txt").read_text() == "no mistakes found\n"
 
 
 def test_the_contact_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

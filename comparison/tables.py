@@ -14,7 +14,7 @@ from comparison.differences import (
     reference_of,
     unmeasured,
 )
-from comparison.evaluations import command_to_measure, counts_of, evaluations
+from comparison.evaluations import command_to_measure, counts_of, evaluations, validation_of
 from comparison.groups import FOLD, Group, check_group_by, fold_rows, grouped, groups_of, missing_folds
 from comparison.labels import short_names
 from comparison.rendering import is_part_of_cell, rendered
@@ -132,9 +132,9 @@ def unmeasured_notes(groups: Sequence[Group], metric: str) -> list[str]:
         return []
     note = f"{not_measured(metric)}: {'; '.join(named)}"
     runs = [run for group in groups for run in measurable(group)]
-    others = [stem for stem in evaluations(lacking[0]) if all(counts_of(run, stem) is not None for run in runs)]
-    if others and metric == "mIoU":
-        note += f"; {others[0]}/miou is: columns=[{others[0]}/miou] compares it"
+    other = next((stem for run in runs for stem in evaluations(run) if counts_of(run, stem) is not None), None)
+    if metric == "mIoU" and other not in (None, *map(validation_of, runs)):
+        note += f"; columns=[{other}/miou] compares {other}/miou"
     command = command_to_measure(lacking, metric)
     return [note, *([f"to measure what is missing: {command}"] if command else [])]
 

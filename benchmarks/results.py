@@ -35,7 +35,8 @@ Read this page to know how well the networks segment CamVid, how that was measur
   `val` is reported and never chosen on; it comes from a sequence that is also in `train`. The test split is not used:
   results there are lower, for published networks by up to 13 points.
 - A final run trains on `train` (367 photos) for a fixed number of epochs. Its result is the moving average of the
-  weights after the last epoch, in half precision, as stored in `weights/`. No epoch is picked.
+  weights after the last epoch, in half precision, as stored in `weights/`. No epoch is picked. The cards say which
+  training was continued; that of DeepLabV3+ was, because it still made many errors on the photos of `train`.
 - Three networks with Lite0 were compared on `dev` after 6 epochs at 180x240 (mIoU of one seed each: {pilots}).
   Their crops came from photos twice as large as those of `dev`, so these figures say little. Beyond that, learning
   rates, epochs and augmentation are first guesses: there was no search.

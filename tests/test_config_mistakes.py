@@ -43,7 +43,6 @@ MISTAKES = [
     ("seed=5000000000", ["seed=5000000000", "less than 4,294,967,296"]),
     ("seed=1,2", ["seed=1,2", "--multirun"]),
     ("name=a/b", ["name=a/b", "without /"]),
-    ("data.train_split=123", ["data.train_split=123", "a string", "pass 'data.train_split=\"123\"'"]),
     ("oops", ["oops", "key=value"]),
     ("resume=nowhere", ["resume=nowhere: there is no such run"]),
 ]

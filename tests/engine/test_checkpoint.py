@@ -223,7 +223,7 @@ def test_a_network_that_takes_encoder_weights_itself_gets_none(monkeypatch: pyte
             "labels.colors.0.2: must be at most 255",
         ),
         ({"labels": {"names": ["a", "a"], "colors": [[0, 0, 0]] * 2}}, "labels: class names repeat"),
-        ({"labels": {"names": ["a", "b"], "colors": [[0, 0, 0]]}}, "labels: 2 class names but 1 colours"),
+        ({"labels": {"names": ["a", "b"], "colors": [[0, 0, 0]]}}, "labels: 2 class names but 1 colour;"),
         (
             {"normalization": {"mean": [0.5] * 3, "std": [0.5, 0.0, 0.5]}},
             "normalization.std.1: must be greater than 0",

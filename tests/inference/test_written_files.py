@@ -74,7 +74,7 @@ def test_pictures_for_people_are_no_larger_than_they_can_see() -> None:
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="gone is gone: it was moved or deleted"):
         write_files({"mask": tmp_path / "gone" / "x.png"}, IMAGE, FOUND, LABELS)
 
 

@@ -15,11 +15,15 @@ from utils.text import cleaned
 def table(rows: Sequence[Sequence[str]], title: str | None = None) -> str:
     """Draw a table. The first row is the header; all columns but the first are right-aligned.
 
+    A title that is wider than the table is above it.
+
     Control characters are escaped, since texts may come from files.
     """
-    drawn = AsciiTable(_cleaned(rows), title and cleaned(title))
+    title = cleaned(title or "")
+    drawn = AsciiTable(_cleaned(rows), title)
     drawn.justify_columns = dict.fromkeys(range(1, len(rows[0])), "right")
-    return drawn.table
+    text = drawn.table
+    return text if title in text.partition("\n")[0] else f"{title}\n{text}"  # AsciiTable would leave it out
 
 
 def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:

@@ -25,6 +25,13 @@ def test_messages_do_nothing_to_a_terminal(config: str, tmp_path: Path) -> None:
         assert CleanFormatter(formatter["format"]).format(record).endswith(f"classes: {SPELLED}\nend")
 
 
+def test_a_title_wider_than_the_table_is_above_it() -> None:
+    rows = [["a", "b"], ["1", "2"]]
+    assert table(rows, "ab").splitlines()[0] == "+ab-+---+"
+    assert table(rows, "folder /data/x: 2 runs").splitlines()[:2] == ["folder /data/x: 2 runs", "+---+---+"]
+    assert table(rows).splitlines()[0] == "+---+---+"
+
+
 def test_tables_do_nothing_to_a_terminal() -> None:
     rows = [["class", "pixels"], [NASTY, "1"]]
     assert SPELLED in table(rows, NASTY).splitlines()[0]

@@ -7,7 +7,7 @@ import os
 import posixpath
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from data.parts import Window
 from data.splits import Files, LineReader, held_out, listed_files, named_as, same_split
 from utils.errors import DataFault, NotThere, UserError
 from utils.paths import is_folder, is_hidden, user_path
+from utils.value_types import PictureFormat
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +110,10 @@ class Folder(PairedFiles):
         return outlined_size(path) if path.endswith(".json") else super().size(index)
 
 
+WRITTEN = (*get_args(PictureFormat), "uncertainty")
+"""What infer.py appends to the name of a photo in the names of its files."""
+
+
 class Layout(NamedTuple):
     """Where the files of a data set are.
 
@@ -192,7 +197,15 @@ class Layout(NamedTuple):
             taken = {path for paths in truths.values() for path in paths}
             left = {stem: [path for path in paths if path not in taken] for stem, paths in photos.items()}
             photos = {stem: paths for stem, paths in left.items() if paths}
+        for stem in [stem for stem in photos if _is_written(stem, photos, truths)]:
+            del photos[stem]
         return photos, truths
+
+
+def _is_written(stem: str, photos: Files, truths: Files) -> bool:
+    """Whether infer.py wrote an image, such as `a_overlay.png`, beside the photo `a.jpg`: it has no mask."""
+    is_one = any(stem.endswith(f"_{kind}") and stem.removesuffix(f"_{kind}") in photos for kind in WRITTEN)
+    return is_one and not any(truth.startswith(stem) for truth in truths)
 
 
 def _inside(folder: str, name: str) -> str:

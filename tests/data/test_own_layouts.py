@@ -522,6 +522,20 @@ def test_folders_that_are_missing(tmp_path: Path, images: str, masks: str, advic
     assert str(others.value).splitlines()[1] == f"{advice}; {tmp_path} has a/, b/"
 
 
+def test_what_infer_wrote_beside_photos_is_no_photo(tmp_path: Path) -> None:
+    write_labels(tmp_path)
+    for name in ("1", "2", "night_overlay"):  # the last is a photo: it has a mask
+        write(tmp_path / "pics" / f"{name}.jpg", photo(0, (16, 16)))
+        write(tmp_path / "truth" / f"{name}_gt.png", np.zeros((16, 16), np.uint8))
+    write(tmp_path / "pics" / "night.jpg", photo(0, (16, 16)))
+    write(tmp_path / "truth" / "night.png", np.zeros((16, 16), np.uint8))
+    for kind in ("mask", "overlay", "side_by_side", "uncertainty"):
+        write(tmp_path / "pics" / f"1_{kind}.png", photo(1, (16, 16)))
+    dataset = Folder(str(tmp_path), "all", images="pics", masks="truth")
+    names = [dataset.name(i) for i in range(len(dataset))]
+    assert names == ["pics/1.jpg", "pics/2.jpg", "pics/night.jpg", "pics/night_overlay.jpg"] and not dataset.faults
+
+
 def test_a_run_on_masks_beside_images(tmp_path: Path) -> None:
     write_labels(tmp_path / "set")
     for i in range(6):

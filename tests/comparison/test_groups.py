@@ -8,6 +8,7 @@ import json
 import re
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_a_mean_that_lacks_runs_says_so_and_is_not_the_best(runs: list[Run]) -> 
     """Of the second group, only one of three runs was measured on `all`; its single value is the highest."""
     for run, share in zip(runs[:4], (40, 42, 44, 90), strict=True):
         add_evaluation(run.path, "all", np.full((10, 3), share), np.full((10, 3), 100))
-    choices = {"group_by": ["seed"], "columns": ["optimizer.lr", "all/miou", "val/iou/sky"]}
+    choices: dict[str, Any] = {"group_by": ["seed"], "columns": ["optimizer.lr", "all/miou", "val/iou/sky"]}
     text = table(runs, **choices)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     assert ["ENet, lr 0.1", "3", "0.1", "0.4200 +- 0.0200", "0.9000 +- 0.0000"] in rows
@@ -230,7 +231,7 @@ def test_titles_tell_columns_apart(tmp_path: Path) -> None:
             run = make_run(tmp_path / f"{model}{seed}", miou, options, seed=seed, model={"_target_": model})
             add_evaluation(run, "all", np.full((10, 3), 50 + seed), np.full((10, 3), 100))
     runs = runs_in(tmp_path)
-    choices = {"group_by": ["seed"], "columns": ["model", "mIoU", "all/miou"]}
+    choices: dict[str, Any] = {"group_by": ["seed"], "columns": ["model", "mIoU", "all/miou"]}
     latex = table(runs, "latex", **choices)
     assert "\n" + r"model & n & val/miou & all/miou \\" in latex and "\nenet & 2 & 0.5000" in latex
     assert "% val/miou: compared with unet;" in latex and r"\begin{tabular}{lrrr}" in latex

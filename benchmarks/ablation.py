@@ -177,7 +177,6 @@ Read this page before you choose options for a small network: what each one chan
 - Trainings are short and small (`conf/experiment/camvid_ablation.yaml`), so that all of them fit into an afternoon on
   one CPU core. What prevents overfitting, or needs long to learn, gains less here than in a long training.
 - The teacher of the distillation is ESPNet S2 of the first table, seed 0.
-- Changes that are not in a table yet, and second seeds, have not been trained.
 - Repeat it with `python -m benchmarks.ablation --data <path of CamVid>`; this page is written by the same script from
   `results/ablation.json`.
 """

@@ -119,11 +119,11 @@ def _announce(cfg: DictConfig, run: OpenRun, training: Training) -> None:
     model, splits = training.components.model, training.splits
     log.info("run folder: %s", run.folder.path)
     log.info(
-        "%s, %s parameters, %d training and %s, %s",
+        "%s, %s parameters, %d training and %d validation samples, %s",
         type(model).__name__,
         f"{training.parameters:,}",
         len(splits.train),
-        plural(len(splits.validation), "validation sample"),
+        len(splits.validation),
         training.trainer.device,
     )
     normalization = normalization_of(model)

@@ -94,6 +94,10 @@ def ids_of_palette(
         ValueError: some indices have the colour of another id, others a colour of none.
     """
     table = color_table(palette)
+    known = {index: colors[color] for index, color in enumerate(table) if color in colors}
+    is_colored = any(len(set(color)) > 1 for color in table)
+    if known and is_colored and not tolerance and all(index == raw for index, raw in known.items()):
+        return mask  # the palette of the labels: counting its pixels would take half as long as decoding
     counts = np.bincount(mask.ravel(), minlength=256)
     used = [index for index in np.flatnonzero(counts).tolist() if index < len(table)]
     ids = {index: _id_of(table[index], colors, tolerance) for index in used}

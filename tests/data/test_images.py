@@ -216,6 +216,9 @@ def test_a_grey_mask_that_became_a_palette_keeps_its_ids(tmp_path: Path) -> None
     indices = np.asarray(Image.open(tmp_path / "a.png"))
     assert Image.open(tmp_path / "a.png").mode == "P" and (indices != ids).any()
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known), ids)
+    write_palette(tmp_path / "a.png", np.array([[0, 1, 2]], np.uint8), [(0, 0, 0), (2, 2, 2), (1, 1, 1)])
+    found = read_mask(tmp_path / "a.png", {(0, 0, 0): 0, (9, 0, 0): 1, (0, 9, 0): 2})
+    np.testing.assert_array_equal(found, [[0, 2, 1]])
     # Greys that are not ids only show the indices.
     write_palette(tmp_path / "a.png", ids % 2, [(0, 0, 0), (128, 128, 128)])
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known), ids % 2)

@@ -43,7 +43,7 @@ from runs.evaluated_data import (
     usual_split,
 )
 from utils.errors import DataFault, UserError
-from utils.paths import user_path
+from utils.paths import is_file, user_path
 from utils.run_folder import RunFolder
 from utils.text import plural
 
@@ -147,9 +147,13 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
 
 
 def _validated_on(checkpoint: str) -> str | None:
-    """Return the hash of the validation samples of a checkpoint's run; None if it lies in no run folder."""
-    folder = Path(checkpoint).parent.parent
-    recorded = RunFolder(folder).read_summary().get("samples") or {}
+    """Return the hash of the validation samples of a checkpoint's run; None if it lies in no run folder.
+
+    The checkpoint may be the run folder, a file in its `checkpoints/`, or an exported file in it.
+    """
+    place = user_path(checkpoint, "checkpoint")
+    runs = [folder for folder in (place, *place.parents[:2]) if is_file(folder / "summary.json")]
+    recorded = RunFolder(runs[0]).read_summary().get("samples") or {} if runs else {}
     return (recorded.get("validation") or {}).get("sha256")
 
 

@@ -76,8 +76,10 @@ def test_the_moved_data_of_a_run_are_its_own(tmp_path: Path, network: Path) -> N
         write(path, photo(1, (24, 40)))
     for path in (tmp_path / "a/photos/masks").iterdir():
         write(path, np.zeros((24, 40), np.uint8))
-    done = evaluate_here("checkpoint=run/checkpoints/best.pt", "data.root=moved", cwd=tmp_path)
-    assert done.returncode == 0 and "val of moved, 2 samples" in done.stderr, done.stderr
+    for words in (["checkpoint=run/checkpoints/best.pt"], ["checkpoint=run"], ["runs=run"]):
+        done = evaluate_here(*words, "data.root=moved", cwd=tmp_path)
+        assert done.returncode == 0 and "so all photos are measured" not in done.stderr, done.stderr
+    assert {len(samples) for samples in measured(tmp_path / "run" / "evaluation").values()} == {2}
     done = evaluate_here("checkpoint=run/checkpoints/best.pt", "data.root=a/photos", cwd=tmp_path)
     assert done.returncode == 0 and "all of a/photos, 10 samples" in done.stderr, done.stderr
 

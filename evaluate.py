@@ -71,6 +71,7 @@ def evaluate(cfg: DictConfig) -> None:
 def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
     """Measure runs that have not been measured so, and print a table of all."""
     from comparison.runs import found_runs
+    from evaluation.identity import SHOWN
     from evaluation.measuring import measure
     from evaluation.results import as_dict, write_results
     from runs.measurements import Measurement, planned, predictor_for, samples_of, usual_cache
@@ -123,9 +124,8 @@ def evaluate_runs(cfg: DictConfig, device: torch.device) -> None:
                 except Exception as error:
                     broken[path] = described(error)
                     bar.update(end - bar.n)
-    metrics = ("miou", "dice", "pixel_accuracy", "boundary_iou")
     rows = [
-        [run.name, found[run.path]["split"], *(number(as_nan(found[run.path][key])) for key in metrics)]
+        [run.name, found[run.path]["split"], *(number(as_nan(found[run.path][key])) for key in SHOWN)]
         for run in runs
         if run.path in found
     ]

@@ -15,6 +15,8 @@ from evaluation.names import measured_keys
 
 SAME = ("weights", "photos", "split", "tta", "window", "overlap")
 """Keys of an evaluation's JSON file that must be equal, besides those of `data`."""
+SHOWN = ("miou", "dice", "pixel_accuracy", "boundary_iou")
+"""Keys of its metrics that `evaluate.py runs=` prints."""
 
 
 def weights_digest(networks: Iterable[Mapping[str, Tensor]]) -> str:
@@ -41,4 +43,5 @@ def result_of(folder: Path, stem: str, facts: Mapping[str, Any]) -> dict[str, An
         return None
     same = all(found.get(key) == facts[key] for key in SAME)
     same = same and measured_keys(found["data"]) == measured_keys(facts["data"])
+    same = same and all(key in found and isinstance(found[key], int | float | None) for key in SHOWN)
     return found if same and (folder / f"{stem}_counts.npz").is_file() else None

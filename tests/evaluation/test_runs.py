@@ -16,6 +16,7 @@ from PIL import Image
 
 from data.camvid import CamVid
 from data.labels import LabelSet
+from evaluation.identity import SAME, result_of
 from evaluation.measuring import measure
 from infer import infer
 from inference.predictor import Predictor
@@ -122,6 +123,16 @@ def test_what_is_measured_is_kept_when_it_is_interrupted(
     done = evaluate_here("runs=runs", "split=val", cwd=tmp_path)
     assert done.returncode == 0 and "3 runs, 1 of them measured before" in done.stderr
     assert len(begun) == 4
+
+
+@pytest.mark.parametrize("change", [{"dice": "0.5"}, {"boundary_iou": [0.5]}, {"pixel_accuracy": ...}])
+def test_a_result_that_was_edited_is_measured_anew(tmp_path: Path, change: dict[str, Any]) -> None:
+    found = dict.fromkeys(SAME) | {"data": {}, "miou": 0.5, "dice": None, "pixel_accuracy": 1, "boundary_iou": 0.5}
+    (tmp_path / "val_counts.npz").touch()
+    for content, is_kept in ((found, True), (found | change, False)):
+        content = {key: value for key, value in content.items() if value is not ...}
+        (tmp_path / "val.json").write_text(json.dumps(content))
+        assert (result_of(tmp_path, "val", found) is not None) == is_kept
 
 
 def test_what_is_measured_is_not_measured_again(tmp_path: Path, runs: Path) -> None:

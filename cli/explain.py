@@ -10,7 +10,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
-from config.validation import OPTIMIZER_KEYS, Config, key_hint, key_typed_for, pretrained_keys
+from config.validation import OPTIMIZER_KEYS, SUPPLIED, Config, key_hint, key_typed_for, pretrained_keys
 from utils.errors import did_you_mean
 
 
@@ -56,6 +56,8 @@ def _wrong_key(error: OmegaConfBaseException) -> str:
     """Explain a key that its node does not have, or that has another type."""
     key, name = key_typed_for(str(error.full_key)), str(error.key)
     prefix = key.rpartition(".")[0]
+    if prefix != "data" and name in SUPPLIED.get(prefix, ()):
+        return f"{key}: the program sets it; leave it out"
     known = _keys(error.parent_node)
     shared = {"model": pretrained_keys(), "optimizer": OPTIMIZER_KEYS}.get(prefix, ())
     if known is None or name in {*known, *shared}:

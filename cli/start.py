@@ -126,8 +126,8 @@ def check(cfg: DictConfig, config_name: str) -> None:
     except OmegaConfBaseException as error:
         # Such as ${data.image_size[1]} of a size that is wrong itself.
         values = cast(dict[str, Any], OmegaConf.to_container(job, resolve=False))
-        size = values["data"].get("image_size") if config_name == "train" else None
-        if isinstance(size, list) and not str(error.full_key).startswith("data."):
+        size = values["data"].get("image_size") if "augmentation" in values else None
+        if "${" not in str(size) and not str(error.full_key).startswith("data."):
             check_keys(InputSize, {"image_size": size}, origin, "data.")
         raise UserError(explain(error)) from error
     check_config(config_name, config, origin)

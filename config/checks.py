@@ -12,7 +12,7 @@ from config.schema import SCHEMAS
 from config.validation import GROUPS, Config, Origin, check_group, check_keys, key_typed_for
 from utils.checked import shown
 from utils.errors import UserError, did_you_mean
-from utils.flat import flattened
+from utils.flat import flattened, listed
 from utils.groups import options
 
 EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -30,6 +30,8 @@ MAY_CHANGE = {
     *("data.root", "data.labels"),  # the samples are compared instead
 }
 """Keys that may differ from the run's when it is resumed. Those of the logger may, too."""
+NEEDED = {"trainer.ema_decay": "trainer.ema", "loss.auxiliary_weight": "model.auxiliary"}
+"""Key of a training -> the key without which it has no effect."""
 CLASSIFIERS = (*(f"efficientnet_b{i}" for i in range(8)), *(f"efficientnet_lite{i}" for i in range(3)))
 """The networks of tools.classify. Listed here because a check imports no torch."""
 
@@ -79,6 +81,17 @@ def _check_train(config: Config, origin: Origin) -> None:
     if "_target_" not in distill and distill.get("teacher") is not None:
         place = origin.place("distill.teacher")
         raise UserError(f"distill.teacher={distill['teacher']} {place}: needs distill=logits or distill=channel")
+    values = flattened(config)
+    for key, needed in NEEDED.items():
+        if key in origin.typed and needed not in origin.typed and values.get(needed) is False:
+            raise UserError(f"{key}={values.get(key)} {origin.place(key)}: needs {needed}=true")
+    if "data.val_split" in origin.typed and values.get("data.folds"):
+        place = origin.place("data.val_split")
+        raise UserError(f"data.val_split={values['data.val_split']} {place}: data.folds validates on data.train_split")
+    warmup, epochs = values.get("scheduler.warmup_epochs"), config["trainer"]["epochs"]
+    if "scheduler.warmup_epochs" in origin.typed and isinstance(warmup, int | float) and warmup > epochs:
+        place = origin.place("scheduler.warmup_epochs")
+        raise UserError(f"scheduler.warmup_epochs={warmup} {place}: longer than the training, trainer.epochs={epochs}")
 
 
 def _check_infer(config: Config, origin: Origin) -> None:
@@ -95,6 +108,8 @@ def _check_infer(config: Config, origin: Origin) -> None:
         raise UserError("a checkpoint includes network, weights and labels: leave out model=, weights= and labels=")
     if config["window"] and config["image_size"]:
         raise UserError("window= keeps the size of photos and image_size= resizes them: pass only one")
+    if config["ids"] == "label" and "mask" not in listed(config["format"]):
+        raise UserError("ids=label: only masks have ids; add mask to format=, or leave it out")
     _check_overlap(config, origin)
 
 
@@ -124,6 +139,8 @@ def _check_find_lr(config: Config, origin: Origin) -> None:
 def _check_export(config: Config, origin: Origin) -> None:
     if config["quantize"] and config["format"] != "onnx":
         raise UserError(f"quantize={config['quantize']}: needs format=onnx, not {config['format']}")
+    if "calibration" in origin.typed and not config["quantize"]:
+        raise UserError(f"calibration={config['calibration']}: needs quantize=int8")
     if config["format"] == "onnx":
         _check_export_packages("format=onnx")
 

@@ -31,6 +31,7 @@ from utils.value_types import (
     Size,
     TableFormat,
     Text,
+    Threads,
     View,
     Workers,
 )
@@ -226,7 +227,7 @@ class Benchmark(Keys):
     backends: Annotated[list[Backend], BeforeValidator(_several)]
     batch_size: Annotated[list[BatchSize], Field(min_length=1), BeforeValidator(_several)]
     device: Literal["auto", "cpu", "cuda"]
-    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None
+    threads: Threads | None
     amp: Precision
     seconds: Rate
     runs: Text | None

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from utils.value_types import Device, Flag, NonNegative, Positive, Precision, Rate, Share, Text
+from utils.value_types import Device, Flag, NonNegative, Positive, Precision, Rate, Share, Text, Threads
 
 
 class TrainerOptions(BaseModel):
@@ -16,7 +16,7 @@ class TrainerOptions(BaseModel):
 
     epochs: Positive
     device: Device = "auto"
-    threads: Literal["auto"] | Positive = "auto"
+    threads: Literal["auto"] | Threads = "auto"
     amp: Precision = "auto"
     channels_last: Flag = True
     accumulation_steps: Positive = 1

@@ -25,7 +25,7 @@ class BoundaryCrossEntropy(PixelTerm):
         class_weights: one weight per class, or None for equal ones; multiplied with the weight of the pixel.
 
     Raises:
-        ValueError: the width is not from 1 to 100, or the weight is not from 0 to 1,000.
+        ValueError: the width is not from 1 to 100, or the weight is not above 0 and at most 1,000.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class BoundaryCrossEntropy(PixelTerm):
         super().__init__(class_weights)
         if not 1 <= width <= 100:
             raise ValueError(f"width={width}: must be from 1 to 100 pixels")
-        if not 0 <= boundary_weight <= 1000:
-            raise ValueError(f"boundary_weight={boundary_weight}: must be from 0 to 1000")
+        if not 0 < boundary_weight <= 1000:
+            raise ValueError(f"boundary_weight={boundary_weight}: must be greater than 0 and at most 1000")
         self.width, self.boundary_weight = width, boundary_weight
 
     def denominator(self, target: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 Positive = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 NonNegative = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 BatchSize = Annotated[int, Field(strict=True, ge=1, le=65_536)]
+Threads = Annotated[int, Field(strict=True, ge=1, le=1024)]
 Workers = Annotated[int, Field(strict=True, ge=0, le=256)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Rate = Annotated[float, Field(strict=True, gt=0, le=1e15, allow_inf_nan=False)]
@@ -109,6 +110,7 @@ def _requirement(kind: str, limits: Mapping[str, Any], message: str) -> str:
         "string_type": "must be a string",
         "none_required": "must be null",
         "finite_number": "must be finite",
+        "missing": "has too few values",
     }
     limit = {
         "greater_than": "must be greater than {gt}",

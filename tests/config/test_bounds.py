@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
 
 from config import schema
@@ -179,17 +181,59 @@ def test_a_target_that_cannot_be_built(target: str) -> None:
         build({"_target_": target}, "model")
 
 
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        ("trainer.ema_decay=0.5", "trainer.ema_decay=0.5 (on the command line): needs trainer.ema=true"),
+        ("loss.auxiliary_weight=0.3", "loss.auxiliary_weight=0.3 (on the command line): needs model.auxiliary=true"),
+        ("data.folds=2 data.val_split=test", "data.val_split=test (on the command line): data.folds validates on"),
+        ("scheduler.warmup_epochs=30", "warmup_epochs=30 (on the command line): longer than the training, trainer.epochs=24"),
+        ("trainer.ema_decay=0.5 trainer.ema=false", ""),  # as in a sweep of both
+        ("trainer.ema_decay=0.5 trainer.ema=true", ""),
+        ("model.auxiliary=true loss.auxiliary_weight=0.3", ""),
+    ],
+)
+def test_options_without_effect(usual: dict[str, Any], words: str, fragment: str) -> None:
+    config, typed = usual, set()
+    for word in words.split():
+        key, _, value = word.partition("=")
+        config = changed(config, tuple(key.split(".")), yaml.safe_load(value))
+        typed.add(key)
+    check_config("train", config, NOWHERE)  # such as in a recipe
+    origin = Origin({}, frozenset(typed))
+    if not fragment:
+        return check_config("train", config, origin)
+    with pytest.raises(UserError, match=re.escape(fragment)):
+        check_config("train", config, origin)
+    return None
+
+
+def test_options_of_other_commands_without_effect(tmp_path: Path) -> None:
+    for config, words, fragment in (
+        ("infer", ["input=a.png", "format=overlay", "ids=label"], "ids=label: only masks have ids"),
+        ("export", ["checkpoint=enet_camvid", "format=torchscript", "calibration=8"], "calibration=8: needs quantize"),
+    ):
+        assert_refused(run_here(lambda cfg: None, config, *words, cwd=tmp_path), fragment)
+
+
 def test_what_the_command_line_says(tmp_path: Path) -> None:
     for word, fragment in (
         ("++foo.bar=1", "foo: unknown key (on the command line)"),
         ("~seed", "seed: the key is missing (removed on the command line"),
         ("data.image_size=[a,64]", "data.image_size.0=a (on the command line): must be an integer"),
+        ("data.image_size=64x64", "data.image_size=64x64 (on the command line): must be a list"),
+        ("data.image_size=null", "data.image_size=null (on the command line): must be a list"),
+        ("optimizer.betas=[0.9]", "optimizer.betas=[0.9] (on the command line): has too few values"),
+        ("model.num_classes=3", "model.num_classes: the program sets it; leave it out"),
+        ("trainer.threads=100000", "trainer.threads=100000 (on the command line): must be 'auto' or at most 1,024"),
         (
             "trainer.checkpoint_minutes=true",
             "minutes=True (on the command line): must be a number\n",
         ),
     ):
         assert_refused(run_here(lambda cfg: None, "train", word, cwd=tmp_path), fragment)
+    done = run_here(lambda cfg: None, "preview_augmentation", "data.image_size=null", cwd=tmp_path)
+    assert_refused(done, "data.image_size=null (on the command line): must be a list")
     for config in ("benchmark", "classify"):  # where model= is a plain key of another name
         done = run_here(lambda cfg: None, config, "modle=enet", cwd=tmp_path)
         assert_refused(done, "modle: unknown key; did you mean 'model'?")

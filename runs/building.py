@@ -7,30 +7,36 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from config.nodes import build, build_network, plain, pretrained_options
 from config.validation import DISTILL_KEYS, OPTIMIZER_KEYS
+from data.device_loading import AnyTrainingLoader, AnyValidationLoader
+from data.samples import SegmentationDataset
+from data.statistics import channel_statistics, count_pixels
+from engine import distributed
+from engine.checkpoint import build_model, load_checkpoint
+from engine.distillation import Distillation
+from engine.parameter_groups import with_encoder_lr
+from engine.randomness import seed_everything
+from engine.size import multiply_adds
+from engine.trainer import Trainer
+from engine.training_step import Components, encoder_to_freeze
+from engine.trial import try_loss, try_model, try_optimizer, try_scheduler
+from losses import class_weights
+from losses.weighted_sum import WeightedSum
+from models.weights import encoder_of, load_pretrained
 from runs.data_building import Splits, build_splits, image_size_of, loaders
 from runs.resuming import OpenRun, check_resumable, check_same_samples, threads_of
 from utils.errors import UserError
+from utils.loggers import Logger, NoLogger
 from utils.paths import user_path
 from utils.text import plural
-
-if TYPE_CHECKING:
-    from torch import nn
-    from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LambdaLR
-
-    from data.device_loading import AnyTrainingLoader, AnyValidationLoader
-    from data.samples import SegmentationDataset
-    from engine.distillation import Distillation
-    from engine.trainer import Trainer
-    from engine.training_step import Components
-    from losses.weighted_sum import WeightedSum
-    from utils.loggers import Logger
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +69,6 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     Raises:
         UserError: an object cannot be built, does not work, or does not fit the checkpoint.
     """
-    from engine import distributed
-    from engine.checkpoint import build_model
-    from engine.randomness import seed_everything
-    from engine.size import multiply_adds
-    from engine.training_step import Components, encoder_to_freeze
-
     logger = build_logger(cfg, run)
     seed_everything(cfg.seed)
     trainer: Trainer = build(cfg.trainer, "trainer", threads=threads_of(cfg, run))
@@ -105,9 +105,6 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
 
 def build_logger(cfg: DictConfig, run: OpenRun) -> Logger:
     """Build the logger of the first process. The others log nothing."""
-    from engine import distributed
-    from utils.loggers import NoLogger
-
     if distributed.rank() > 0:
         return NoLogger()
     return build(cfg.logger, "logger", folder=str(run.folder.path), first_step=run.step)
@@ -119,11 +116,6 @@ def new_model(cfg: DictConfig, samples: SegmentationDataset) -> nn.Module:
     Images are normalised by `data.mean` and `data.std`. Without them, the network's own weights decide; if these do not
     say, images that are not RGB bytes are normalised by the statistics of the training samples.
     """
-    from data.statistics import channel_statistics
-    from engine import distributed
-    from engine.trial import try_model
-    from models.weights import load_pretrained
-
     num_classes = len(samples.labels)
     model = build_network(cfg.model, num_classes, in_channels=samples.bands.channels)
     try_model(model, num_classes, (cfg.data.image_size[0], cfg.data.image_size[1]))
@@ -137,11 +129,6 @@ def new_model(cfg: DictConfig, samples: SegmentationDataset) -> nn.Module:
 
 def build_loss(cfg: DictConfig, train_samples: SegmentationDataset) -> WeightedSum:
     """Build the loss. Class weights that the config names by a formula are computed from the training masks."""
-    from data.statistics import count_pixels
-    from engine import distributed
-    from engine.trial import try_loss
-    from losses import class_weights
-
     weights, names = cfg.loss.get("class_weights"), train_samples.labels.names
     if isinstance(weights, str):
         formula = {"enet": class_weights.enet, "median_frequency": class_weights.median_frequency}[weights]
@@ -171,9 +158,6 @@ def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationD
     node = plain(cfg).get("distill") or {}  # a run that is resumed may be older than the option
     if "_target_" not in node:
         return None
-    from engine.checkpoint import build_model, load_checkpoint
-    from engine.distillation import Distillation
-
     teacher = user_path(node["teacher"], "distill.teacher")
     try:
         checkpoint = load_checkpoint(teacher)
@@ -204,10 +188,6 @@ def build_optimizer(cfg: DictConfig, model: nn.Module, parameters: list[Any]) ->
     Raises:
         UserError: the optimizer fails, or the network or the optimizer cannot have `encoder_lr_factor`.
     """
-    from engine.parameter_groups import with_encoder_lr
-    from engine.trial import try_optimizer
-    from models.weights import encoder_of
-
     factor = cfg.optimizer.get("encoder_lr_factor", 1.0)
     if factor != 1:
         if cfg.optimizer.get("lr") is None:
@@ -225,8 +205,6 @@ def _optimizer(cfg: DictConfig, parameters: list[Any]) -> Optimizer:
 
 def build_scheduler(cfg: DictConfig, optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> LambdaLR:
     """Build the schedule of the learning rate, after trial steps of another one like it."""
-    from engine.trial import try_optimizer, try_scheduler
-
     steps = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
     other = try_optimizer(lambda some: _optimizer(cfg, some))
     try_scheduler(build(cfg.scheduler, "scheduler", optimizer=other, **steps), other, total_steps)

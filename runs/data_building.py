@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from omegaconf import DictConfig
 
 from config.nodes import build, build_dataset, training_split, validation_split
+from data.augmentation import try_augmentation
+from data.checking import checked_samples
+from data.cropping import RandomCrop
+from data.device_loading import (
+    AnyTrainingLoader,
+    AnyValidationLoader,
+    DeviceTrainingLoader,
+    DeviceValidationLoader,
+)
+from data.loading import Share, TrainingLoader, ValidationLoader
+from data.mixing import Mixing
+from data.samples import SegmentationDataset
+from data.sampling import rare_classes
+from data.workers import worker_count
+from engine import distributed
 from utils.errors import UserError
 from utils.text import plural
-
-if TYPE_CHECKING:
-    import torch
-
-    from data.device_loading import AnyTrainingLoader, AnyValidationLoader
-    from data.samples import SegmentationDataset
-
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +70,8 @@ def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, mas
     Args:
         masks: resize masks, too, to the size of the network's input. Images always are.
     """
-    from data.checking import checked_samples
-
     # Crops are made of photos in their own sizes.
     size = None if masks and "crop_size" in cfg.augmentation else image_size_of(cfg)
-    cache = cfg.data.cache
-    if cache == "device":  # the loader keeps them there
-        cache = "none"
-    single = cfg.data.allow_single_class
     return checked_samples(
         dataset,
         split,
@@ -76,16 +79,13 @@ def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, mas
         masks=masks,
         limit=cfg.data.limit,
         fit=cfg.data.get("fit", "stretch"),
-        cache=cache,
-        allow_single_class=single,
+        cache="none" if cfg.data.cache == "device" else cfg.data.cache,  # the loader keeps them on the device
+        allow_single_class=cfg.data.allow_single_class,
     )
 
 
 def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyTrainingLoader, AnyValidationLoader]:
     """Build the loaders of training and validation batches."""
-    from data.device_loading import DeviceValidationLoader
-    from data.loading import ValidationLoader
-
     train, options = training_loader(cfg, splits.train, device), loader_options(cfg, device)
     fit = cfg.data.get("fit", "stretch")
     if cfg.data.cache == "device":
@@ -97,14 +97,6 @@ def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyT
 
 def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch.device) -> AnyTrainingLoader:
     """Build the loader of training batches."""
-    from data.augmentation import try_augmentation
-    from data.cropping import RandomCrop
-    from data.device_loading import DeviceTrainingLoader
-    from data.loading import TrainingLoader
-    from data.mixing import Mixing
-    from data.sampling import rare_classes
-    from engine import distributed
-
     keep = cfg.data.cache == "device"
     if not samples.bands.is_rgb and (keep or cfg.data.augment_on == "device"):
         key, other = ("cache", "ram") if keep else ("augment_on", "cpu")
@@ -124,12 +116,7 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
     if cfg.data.get("sampling") == "rare_class":
         temperature = cfg.data.get("sampling_temperature", 0.01)
         sampler = distributed.once_per_machine(lambda: rare_classes(samples, temperature))
-    options = {
-        "image_size": size,
-        "seed": cfg.seed,
-        "sampler": sampler,
-        **loader_options(cfg, device),
-    }
+    options = {"image_size": size, "seed": cfg.seed, "sampler": sampler, **loader_options(cfg, device)}
     if keep and cfg.data.augment_on == "cpu":
         raise UserError("data.cache=device: its samples are augmented there; leave out data.augment_on=cpu")
     if keep or cfg.data.augment_on == "device":
@@ -143,10 +130,6 @@ def image_size_of(cfg: DictConfig) -> tuple[int, int]:
 
 def loader_options(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
     """Return the arguments that the loaders of training and validation share."""
-    from data.loading import Share
-    from data.workers import worker_count
-    from engine import distributed
-
     return {
         "share": Share(distributed.rank(), distributed.processes()),
         "batch_size": cfg.data.batch_size,

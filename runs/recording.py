@@ -8,22 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from config.current_run import in_sweep, options_chosen, overrides
 from config.nodes import plain
+from data.fingerprint import fingerprint
+from engine import distributed
+from engine.normalization import IMAGENET, normalization_of
+from engine.pictures import Pictures
+from engine.run_record import RunRecord
+from runs.building import Training
 from runs.resuming import OpenRun, resume_command, threads_to_record
 from runs.session import note_training
+from utils.environment import code_diff, environment
 from utils.find_run import mark_latest
 from utils.text import plural
 from utils.trusted import read_plain
-
-if TYPE_CHECKING:
-    from engine.run_record import RunRecord
-    from runs.building import Training
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +37,6 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
 
     Only the first process writes. The others get a record that does nothing.
     """
-    from engine import distributed
-    from engine.run_record import RunRecord
-    from utils.environment import code_diff
-
     config = plain(cfg) | {"resume": None, "sweep": None, "like": None}
     facts = _facts(cfg, config, run, training)
     record = RunRecord(
@@ -80,10 +79,6 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
 
 def _facts(cfg: DictConfig, config: dict[str, Any], run: OpenRun, training: Training) -> dict[str, Any]:
     """Return the values of summary.json that are known before the first step."""
-    from data.fingerprint import fingerprint
-    from engine import distributed
-    from utils.environment import environment
-
     splits, found = training.splits, environment(training.trainer.device)
     facts = {
         "name": cfg.name,
@@ -114,8 +109,6 @@ def _facts(cfg: DictConfig, config: dict[str, Any], run: OpenRun, training: Trai
 
 def _announce(cfg: DictConfig, run: OpenRun, training: Training) -> None:
     """Log what is about to be trained."""
-    from engine.normalization import IMAGENET, normalization_of
-
     model, splits = training.components.model, training.splits
     log.info("run folder: %s", run.folder.path)
     log.info(
@@ -160,10 +153,8 @@ def _schedule_ahead(before: int, epochs: int, run: OpenRun, training: Training) 
     )
 
 
-def _pictures(training: Training) -> Any:
+def _pictures(training: Training) -> Pictures | None:
     """Return the pictures of predictions for the logger; None if the logger takes none."""
-    from engine.pictures import Pictures
-
     if not training.logger.pictures:
         return None
     trainer = training.trainer

@@ -7,11 +7,19 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig
+from torch import nn
+from torch.optim import Optimizer
 
 from config.current_run import in_sweep, output_folder
+from data.fingerprint import fingerprint
+from data.labels import LabelSet
+from engine import distributed
+from engine.checkpoint import load_checkpoint
+from engine.training_state import check_fit, check_training_state
+from runs.data_building import Splits
 from sweeps.sweep import DONE, best_value
 from utils import torchrun
 from utils.errors import Occupied, UserError
@@ -19,12 +27,6 @@ from utils.paths import is_there
 from utils.run_folder import RunFolder
 from utils.text import plural
 from utils.trusted import read_plain
-
-if TYPE_CHECKING:
-    from torch import nn
-    from torch.optim import Optimizer
-
-    from runs.data_building import Splits
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +75,6 @@ def threads_of(cfg: DictConfig, run: OpenRun) -> Any:
     Another number would give other rounding errors. With another number of processes, which do so too, the number of
     threads is chosen anew: each of several processes would take as many as one process had.
     """
-    from engine import distributed
-
     chosen = cfg.trainer.get("threads", "auto")  # the run may be older than the option
     if run.checkpoint is None or chosen != "auto":
         return chosen
@@ -101,8 +101,6 @@ def check_resumable(
     Raises:
         UserError: names the first value that does not fit.
     """
-    from engine.training_state import check_fit
-
     assert run.checkpoint is not None
     terms = sum(column.startswith("train/") for column in metric_columns) - 1  # without train/loss
     with _skip_damaged_job():
@@ -118,9 +116,6 @@ def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
     Raises:
         UserError: it does not.
     """
-    from data.fingerprint import fingerprint
-    from data.labels import LabelSet
-
     assert run.checkpoint is not None
     before = read_plain(run.folder.path / "config.yaml").get("data") or {}
     now = {key: cfg.data.get(key) for key in ("root", "labels") if cfg.data.get(key) != before.get(key)}
@@ -155,9 +150,6 @@ def resume_command(run: RunFolder, processes: int) -> str:
 
 def _checkpoint_to_resume(cfg: DictConfig, run: RunFolder) -> dict[str, Any] | None:
     """Read and check `last.pt` of the run that `resume` names, or of this job of a sweep; None for a new run."""
-    from engine.checkpoint import load_checkpoint
-    from engine.training_state import check_training_state
-
     if cfg.resume is None and not (in_sweep() and is_there(run.last)):
         return None
     if not is_there(run.last):

@@ -21,8 +21,6 @@ from omegaconf import DictConfig
 from cli.launch import launch
 from config.current_run import chosen
 from config.nodes import build, build_dataset, training_split
-from runs.building import build_loss, build_optimizer, new_model
-from runs.data_building import input_samples, training_loader
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.paths import png_path
@@ -46,6 +44,8 @@ def find(cfg: DictConfig) -> None:
     from engine.randomness import seed_everything
     from engine.schedules import constant
     from engine.training_step import Components
+    from runs.building import build_loss, build_optimizer, new_model
+    from runs.data_building import input_samples, training_loader
 
     trainer = build(cfg.trainer, "trainer")
     split = training_split(cfg.data)

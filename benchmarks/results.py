@@ -3,25 +3,19 @@
 python -m benchmarks.results                                    # write the pages
 python -m benchmarks.results --photos datasets/camvid           # draw docs/results.jpg, too
 python -m benchmarks.results --keep experiments/<run> --evaluation <file>.json --name camvid_enet   # store a run first
-
-`results/<experiment>/seed<N>.json` is a run, `speed.json` beside it the output of `tools.benchmark format=json`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from benchmarks.result_files import METRICS, Result, keep, read_results, tables
 from utils.bundled_weights import bundled_names
 
 ROOT = Path(__file__).parent.parent
-RESULTS, WEIGHTS, DOCS = ROOT / "results", ROOT / "weights", ROOT / "docs"
-OF_RUN = ("started", "parameters", "macs", "seed", "seconds", "environment", "options", "overrides")
-METRICS = ("miou", "class_accuracy", "boundary_iou", "calibration_error")
-OF_EVALUATION = ("split", "samples", "epoch", *METRICS, "benchmark")
+WEIGHTS, DOCS = ROOT / "weights", ROOT / "docs"
 SHOWN_PHOTOS = 8
 
 INTRODUCTION = """# Results
@@ -34,9 +28,9 @@ Read this page to know how well the networks segment CamVid, how that was measur
 - Recipes are chosen on the splits `train_dev` and `dev` only (`dev` is the whole sequence 0006R0 of `train`). The split
   `val` is reported and never chosen on; it comes from a sequence that is also in `train`. The test split is not used:
   results there are lower, for published networks by up to 13 points.
-- A final run trains on `train` (367 photos) for a fixed number of epochs. Its result is the moving average of the
-  weights after the last epoch, in half precision, as stored in `weights/`. No epoch is picked. The cards say which
-  training was continued; that of DeepLabV3+ was, because it still made many errors on the photos of `train`.
+- A final run trains on `train` ({training} photos) for a fixed number of epochs. Its result is the moving average of
+  the weights after the last epoch, in half precision, as stored in `weights/`. No epoch is picked. The cards say which
+  trainings were continued, because the networks still made many errors on the photos of `train`.
 - Three networks with Lite0 were compared on `dev` after 6 epochs at 180x240 (mIoU of one seed each: {pilots}).
   Their crops came from photos twice as large as those of `dev`, so these figures say little. Beyond that, learning
   rates, epochs and augmentation are first guesses: there was no search.
@@ -44,67 +38,24 @@ Read this page to know how well the networks segment CamVid, how that was measur
 - The whole photo is predicted at 360x480, at a single scale, without flips.
 - ms per image: forward pass of one photo, one thread.
 """
+HEADS = """## Pascal VOC, a subset
+
+The two heads of EfficientDet-D0, side by side: the extra top-down pathway, and the level P2 of the BiFPN. Both with
+EfficientNet-Lite0 trained on ImageNet, and with the published loss, optimiser and augmentation
+(`conf/experiment/voc_efficientdet_d0.yaml`), trained on {training} photos of `train_aug` and measured on {measured}
+of `val`, resized to 256x256, after {epochs} epochs. Published trainings have 10,582 photos at 512x512 and 100 epochs:
+compare only the two rows.
+"""
 
 
-class Result(NamedTuple):
-    """The runs of a recipe with different seeds."""
-
-    experiment: str
-    runs: list[dict[str, Any]]
-    speed: dict[str, float]
-
-    @property
-    def bundled(self) -> str:
-        """The name that its weights have in `weights/`."""
-        return f"{self.experiment.removeprefix('camvid_')}_camvid"
-
-    def mean(self, *keys: str) -> float:
-        """Return the mean of a value over the seeds."""
-        return statistics.mean(_at(run, keys) for run in self.runs)
-
-    def percent(self, *keys: str) -> str:
-        """Return mean and standard deviation of a share over the seeds, in percent."""
-        values = [100 * _at(run, keys) for run in self.runs]
-        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-        return f"{statistics.mean(values):.1f}{spread}"
-
-
-def read_results() -> list[Result]:
-    """Return all results, the best mIoU first."""
-    found = []
-    for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
-        runs = [json.loads(path.read_text()) for path in sorted(folder.glob("seed*.json"))]
-        speed = folder / "speed.json"
-        rows = json.loads(speed.read_text()) if speed.exists() else []
-        found.append(Result(folder.name, runs, {row["backend"]: row["median ms"] for row in rows}))
-    return sorted(found, key=lambda result: -result.mean("evaluation", "miou"))
-
-
-def tables() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return published results, and the trials by which a network was chosen."""
-    published, trials = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("published", "pilots"))
-    return published, trials
-
-
-def keep(run: Path, evaluation: Path, name: str) -> None:
-    """Store in `results/` what the pages need of a run and of the evaluation of its final weights."""
-    summary, measured = (json.loads(path.read_text()) for path in (run / "summary.json", evaluation))
-    stored = {key: summary[key] for key in OF_RUN}
-    stored["overrides"] = _portable(stored["overrides"])
-    for continuation in summary.get("continuations", []):
-        if words := _portable(continuation["words"]):  # without any, it resumed an interrupted training as it was
-            stored.setdefault("continuations", []).append({"after_epoch": continuation["after_epoch"], "words": words})
-    stored["evaluation"] = {key: measured[key] for key in OF_EVALUATION}
-    stored["evaluation"]["iou"] = measured["classes"]["iou"]
-    path = RESULTS / name / f"seed{summary['seed']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(stored, indent=1) + "\n")
-
-
-def results_page(results: list[Result], published: list[dict[str, Any]], trials: list[dict[str, Any]]) -> str:
+def results_page(
+    results: list[Result], heads: list[Result], published: list[dict[str, Any]], trials: list[dict[str, Any]]
+) -> str:
     """Return docs/results.md.
 
     Args:
+        results: on CamVid.
+        heads: of the two heads of EfficientDet on Pascal VOC.
         published: results of papers.
         trials: short trainings by which a network was chosen.
     """
@@ -143,15 +94,17 @@ def results_page(results: list[Result], published: list[dict[str, Any]], trials:
         for row in published
     ]
     shown = ", ".join(f"`{name}`" for name in bundled_names())
+    training = results[0].runs[0]["training_samples"]
     return "\n".join(
         [
-            INTRODUCTION.format(pilots=", ".join(pilots)),
+            INTRODUCTION.format(pilots=", ".join(pilots), training=training),
             "## CamVid val\n\nAll in percent; ± is the standard deviation over seeds, where there are several.\n",
             _table([head, *quality]) + "\n",
             f"IoU of each class:\n\n{_table([['recipe', *classes], *per_class])}\n",
             f"## Cost\n\n{_table([costs, *cost])}\n",
             "## Published\n\nCompare like with like: training split, pre-training and measured split differ.\n",
             _table([["network", "mIoU", "on", "trained on", "pretrained", "source"], *others]) + "\n",
+            *heads_section(heads),
             f"## Pictures\n\nPhotos of val, truth, {shown}.\n\n![Photos and masks](results.jpg)\n",
             "## Repeat it\n",
             "```",
@@ -166,11 +119,35 @@ def results_page(results: list[Result], published: list[dict[str, Any]], trials:
     )
 
 
+def heads_section(results: list[Result]) -> list[str]:
+    """Return the section about the heads of EfficientDet; without results, nothing."""
+    if not results:
+        return []
+    run = results[0].runs[0]
+    measured = run["evaluation"]
+    introduction = HEADS.format(
+        training=run["training_samples"], measured=measured["samples"], epochs=measured["epoch"]
+    )
+    rows = [
+        [
+            f"`{next(word for word in result.runs[0]['overrides'] if word.startswith('model.head='))}`",
+            *(result.percent("evaluation", key) for key in METRICS),
+            f"{result.mean('parameters') / 1e6:.2f} M",
+            f"{result.mean('macs') / 1e9:.2f} G",
+            f"{len(result.runs)}",
+            f"{result.mean('seconds') / 3600:.1f}",
+            _machine(result.runs[0]),
+        ]
+        for result in results
+    ]
+    head = ["head", "mIoU", "class accuracy", "boundary IoU", "calibration error", "parameters", "MACs"]
+    return [introduction, _table([[*head, "seeds", "training hours", "machine"], *rows]) + "\n"]
+
+
 def card(result: Result) -> str:
     """Return the card of a network in `weights/`."""
     run = result.runs[0]
     name, measured = result.bundled, run["evaluation"]
-    remarks = RESULTS / result.experiment / "remarks.md"
     rows = [[label, f"{100 * iou:.1f}"] for label, iou in measured["iou"].items()]
     return (
         "\n".join(
@@ -179,7 +156,8 @@ def card(result: Result) -> str:
                 f"{run['parameters'] / 1e6:.2f} M parameters, for street scenes, 11 classes, 360x480.\n",
                 f"- Trained by {_trained(run)}, seed {run['seed']},"
                 f" {measured['epoch']} epochs; the weights are the moving average after the last one, as float16.",
-                "- Data: CamVid, split `train`, 367 photos. Licence of the data: CC BY-NC 4.0, not for commercial use.",
+                f"- Data: CamVid, split `train`, {run['training_samples']} photos. Licence of the data: CC BY-NC 4.0,"
+                " not for commercial use.",
                 f"- Machine: {_machine(run)}, {run['seconds'] / 3600:.1f} hours.",
                 f"- Seeds trained: {len(result.runs)}.\n",
                 f"## Metrics on CamVid {measured['split']} ({measured['samples']} photos)\n",
@@ -192,7 +170,7 @@ def card(result: Result) -> str:
                 f"python evaluate.py checkpoint={name} data.root=<path of CamVid>",
                 f"python train_segmentation.py experiment={result.experiment} data=folder data.root=<path>"
                 f" model.weights={name} model.reset_classifier=true\n```\n",
-                remarks.read_text() if remarks.exists() else "",
+                result.remarks,
             ]
         ).rstrip()
         + "\n"
@@ -227,11 +205,6 @@ def _table(rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _portable(words: list[str]) -> list[str]:
-    """Return overrides without those that name a path of the machine."""
-    return [word for word in words if not word.startswith(("data.root=", "resume="))]
-
-
 def _trained(run: dict[str, Any]) -> str:
     """Return the commands that trained a network."""
     commands = [f"`python train_segmentation.py {' '.join(run['overrides'])}`"]
@@ -240,12 +213,6 @@ def _trained(run: dict[str, Any]) -> str:
         after = continuation["after_epoch"]
         commands.append(f"after epoch {after} `python train_segmentation.py resume=experiments/<run> {words}`")
     return ", then ".join(commands)
-
-
-def _at(value: Any, keys: tuple[str, ...]) -> float:
-    for key in keys:
-        value = value[key]
-    return float(value)
 
 
 def _machine(run: dict[str, Any]) -> str:
@@ -265,7 +232,7 @@ def main() -> None:
             parser.error("--keep needs --evaluation and --name")
         keep(given.keep, given.evaluation, given.name)
     results = read_results()
-    (DOCS / "results.md").write_text(results_page(results, *tables()))
+    (DOCS / "results.md").write_text(results_page(results, read_results("voc"), *tables()))
     for result in results:
         if result.bundled in bundled_names():
             (WEIGHTS / f"{result.bundled}.md").write_text(card(result))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import results
+from benchmarks import result_files, results
 from utils.bundled_weights import bundled_names
 
 
@@ -21,6 +21,7 @@ def run(seed: int, miou: float) -> dict:
         "environment": {"device": "cpu (x86_64)", "threads": 1},
         "options": {},
         "overrides": ["experiment=camvid_small"],
+        "training_samples": 367,
         "evaluation": {
             "split": "val",
             "samples": 101,
@@ -44,7 +45,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [{"backend": "eager", "median ms": 81.6}, {"backend": "onnx", "median ms": 40.2}]
     (tmp_path / "camvid_small" / "speed.json").write_text(json.dumps(rows))
     (tmp_path / "camvid_small" / "remarks.md").write_text("Misses bicycles.\n")
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(result_files, "RESULTS", tmp_path)
     return tmp_path
 
 
@@ -55,13 +56,25 @@ def row(page: str, *beginning: str) -> list[str]:
 
 
 def test_a_page_has_means_over_seeds_and_the_best_network_first(stored: Path) -> None:
-    page = results.results_page(results.read_results(), [], [{"network": "Small", "last": {"val/miou": 0.25}}])
+    page = results.results_page(results.read_results(), [], [], [{"network": "Small", "last": {"val/miou": 0.25}}])
     # The standard deviation of 60 and 64 is sqrt(2 * 2**2 / 1) = 2.83.
     assert row(page, "`camvid_small`")[1:3] == ["62.0 ± 2.8", "60.0 ± 2.8"]
     assert row(page, "`camvid_large`")[1:3] == ["70.0", "68.0"]
     assert "(mIoU of one seed each: Small 25.0)" in page
     assert page.index("`camvid_large`") < page.index("`camvid_small`")
     assert row(page, "`camvid_small`", "0.36 M")[2:8] == ["1.31 G", "82", "40", "2", "90", "1.5"]
+
+
+def test_a_page_compares_heads(stored: Path) -> None:
+    for seed, (name, miou) in enumerate({"a": 0.31, "b": 0.33}.items()):
+        (stored / f"voc_{name}").mkdir()
+        of_head = run(seed, miou) | {"overrides": ["experiment=voc", f"model.head={name}"], "training_samples": 400}
+        (stored / f"voc_{name}" / "seed0.json").write_text(json.dumps(of_head))
+    page = results.results_page(results.read_results(), results.read_results("voc"), [], [])
+    assert "trained on 400 photos of `train_aug` and measured on 101" in page
+    assert row(page, "`model.head=b`")[1] == "33.0"
+    assert page.index("`model.head=b`") < page.index("`model.head=a`")
+    assert "voc_a" not in page
 
 
 def test_a_card_has_the_metrics_of_the_weights_and_the_remarks(stored: Path) -> None:
@@ -75,6 +88,7 @@ def test_a_run_is_stored_without_paths_of_the_machine(stored: Path) -> None:
     folder = stored.parent / "run"
     folder.mkdir(exist_ok=True)
     summary = run(3, 0.5) | {"overrides": ["data.root=/home/me", "seed=3"], "notes": "private"}
+    summary["samples"] = {"train": {"samples": summary.pop("training_samples")}}
     measured = summary.pop("evaluation")
     measured["classes"] = {"iou": measured.pop("iou")}
     for name, content in {"summary.json": summary, "val.json": measured | {"data": {"root": "/home/me"}}}.items():
@@ -89,6 +103,7 @@ def test_a_card_says_how_a_training_was_continued(stored: Path) -> None:
     folder = stored.parent / "continued"
     folder.mkdir(exist_ok=True)
     summary = run(0, 0.5)
+    summary["samples"] = {"train": {"samples": summary.pop("training_samples")}}
     measured = summary.pop("evaluation")
     measured["classes"] = {"iou": measured.pop("iou")}
     interrupted = {"after_epoch": 12, "epochs": 30, "words": ["resume=experiments/x", "data.root=/home/me"]}
@@ -105,7 +120,9 @@ def test_a_card_says_how_a_training_was_continued(stored: Path) -> None:
 
 def test_the_pages_of_this_project_are_those_of_its_results() -> None:
     found = results.read_results()
-    assert (results.DOCS / "results.md").read_text() == results.results_page(found, *results.tables())
+    assert (results.DOCS / "results.md").read_text() == results.results_page(
+        found, results.read_results("voc"), *results.tables()
+    )
     cards = {result.bundled: results.card(result) for result in found if result.bundled in bundled_names()}
     assert set(cards) == set(bundled_names())
     for name, text in cards.items():

@@ -1,0 +1,85 @@
+"""The files in `results/`, which the pages of `benchmarks.results` are written from.
+
+`results/<experiment>/seed<N>.json` is a run, `speed.json` beside it the output of `tools.benchmark format=json`.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any, NamedTuple
+
+RESULTS = Path(__file__).parent.parent / "results"
+OF_RUN = ("started", "parameters", "macs", "seed", "seconds", "environment", "options", "overrides")
+METRICS = ("miou", "class_accuracy", "boundary_iou", "calibration_error")
+OF_EVALUATION = ("split", "samples", "epoch", *METRICS, "benchmark")
+
+
+class Result(NamedTuple):
+    """The runs of a recipe with different seeds."""
+
+    experiment: str
+    runs: list[dict[str, Any]]
+    speed: dict[str, float]  # backend: milliseconds per image
+    remarks: str = ""  # what someone who looked at the masks says
+
+    @property
+    def bundled(self) -> str:
+        """The name that its weights have in `weights/`."""
+        return f"{self.experiment.removeprefix('camvid_')}_camvid"
+
+    def mean(self, *keys: str) -> float:
+        """Return the mean of a value over the seeds."""
+        return statistics.mean(_at(run, keys) for run in self.runs)
+
+    def percent(self, *keys: str) -> str:
+        """Return mean and standard deviation of a share over the seeds, in percent."""
+        values = [100 * _at(run, keys) for run in self.runs]
+        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+        return f"{statistics.mean(values):.1f}{spread}"
+
+
+def read_results(data: str = "camvid") -> list[Result]:
+    """Return the results on a data set, the best mIoU first."""
+    found = []
+    for folder in sorted(RESULTS.glob(f"{data}_*")):
+        runs = [json.loads(path.read_text()) for path in sorted(folder.glob("seed*.json"))]
+        speed, remarks = folder / "speed.json", folder / "remarks.md"
+        rows = json.loads(speed.read_text()) if speed.exists() else []
+        times = {row["backend"]: row["median ms"] for row in rows}
+        found.append(Result(folder.name, runs, times, remarks.read_text() if remarks.exists() else ""))
+    return sorted(found, key=lambda result: -result.mean("evaluation", "miou"))
+
+
+def tables() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return published results, and the trials by which a network was chosen."""
+    published, trials = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("published", "pilots"))
+    return published, trials
+
+
+def keep(run: Path, evaluation: Path, name: str) -> None:
+    """Store in `results/` what the pages need of a run and of the evaluation of its final weights."""
+    summary, measured = (json.loads(path.read_text()) for path in (run / "summary.json", evaluation))
+    stored = {key: summary[key] for key in OF_RUN}
+    stored["training_samples"] = summary["samples"]["train"]["samples"]
+    stored["overrides"] = _portable(stored["overrides"])
+    for continuation in summary.get("continuations", []):
+        if words := _portable(continuation["words"]):  # without any, it resumed an interrupted training as it was
+            stored.setdefault("continuations", []).append({"after_epoch": continuation["after_epoch"], "words": words})
+    stored["evaluation"] = {key: measured[key] for key in OF_EVALUATION}
+    stored["evaluation"]["iou"] = measured["classes"]["iou"]
+    path = RESULTS / name / f"seed{summary['seed']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+def _portable(words: list[str]) -> list[str]:
+    """Return overrides without those that name a path of the machine."""
+    return [word for word in words if not word.startswith(("data.root=", "resume="))]
+
+
+def _at(value: Any, keys: tuple[str, ...]) -> float:
+    for key in keys:
+        value = value[key]
+    return float(value)

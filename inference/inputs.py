@@ -11,6 +11,7 @@ from pathlib import Path
 
 from data.images import IMAGE_SUFFIXES
 from data.pairs import read_list
+from utils.checked import shown
 from utils.errors import UserError
 from utils.paths import SYSTEM_FOLDERS, files_below, is_folder
 from utils.text import plural
@@ -22,14 +23,14 @@ def found_below(folder: Path, output: Path | None = None, key: str = "input") ->
     """Return the images in a folder, searched recursively, except those in `output` and below it.
 
     Args:
-        output: folder to write to, which may hold the results of an earlier run.
+        output: folder to write to, which may hold the results of an earlier run; ignored if the folder itself is in it.
         key: the option that named the folder, for messages.
 
     Raises:
         UserError: there are none.
     """
     files = [folder / name for name in files_below(folder)]
-    if output is not None and output.resolve() != folder.resolve():
+    if output is not None and not folder.resolve().is_relative_to(output.resolve()):
         written = output.resolve()
         theirs = {place for place in {path.parent for path in files} if place.resolve().is_relative_to(written)}
         files = [path for path in files if path.parent not in theirs]
@@ -63,14 +64,22 @@ def described(files: Sequence[Path], before: str = "") -> str:
 
 
 def matches_of(pattern: Path) -> list[Path]:
-    """Return the files that match a pattern; `**` matches any folders that `utils.paths.files_below` visits."""
-    fixed = next((i for i, part in enumerate(pattern.parts) if glob.has_magic(part)), len(pattern.parts))
+    """Return the files that match a pattern; `**` matches any folders that `utils.paths.files_below` visits.
+
+    A folder whose name looks like a pattern, such as `photos [1]`, stands for itself.
+    """
+    fixed = 0
+    while fixed < len(pattern.parts) and (
+        not glob.has_magic(pattern.parts[fixed]) or is_folder(Path(*pattern.parts[: fixed + 1]))
+    ):
+        fixed += 1
     base, parts = Path(*pattern.parts[:fixed]), pattern.parts[fixed:]
     if "**" in parts:
         found = files_below(base) if is_folder(base) else []
         return [base / name for name in found if _matches(name.split("/"), parts)]
     once: dict[tuple[Path, str], Path] = {}
-    for path in sorted(Path(name) for name in glob.glob(str(pattern))):  # noqa: PTH207 - may be absolute
+    names = glob.glob(os.path.join(glob.escape(str(base)), *parts))  # noqa: PTH118, PTH207 - may be absolute
+    for path in sorted(map(Path, names)):
         inside = path.parts[fixed:-1]
         if not path.is_dir() and not any(part.lower() in SYSTEM_FOLDERS for part in inside):
             once.setdefault((path.parent.resolve(), path.name), path)
@@ -104,7 +113,8 @@ def listed_in(file: Path) -> list[Path]:
     ]
     if not any(os.path.isfile(path) for path in found):  # noqa: PTH113
         raise UserError(
-            f"input={file}: a .txt is read as a list, one path per line, and none of its {len(names)} paths exists"
+            f"input={file}: a .txt is read as a list, one path per line, and none of its"
+            f" {plural(len(names), 'line')} is that of a file, such as {shown(names[0])}"
         )
     once: dict[Path, Path] = {}
     for path in map(Path, found):

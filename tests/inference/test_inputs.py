@@ -78,6 +78,14 @@ def test_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str,
     assert matches_of(tmp_path / pattern) == [tmp_path / name for name in found]
 
 
+def test_a_folder_whose_name_looks_like_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "photos [1]/a.jpg", "photos 1/b.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert matches_of(Path("photos [1]/*.jpg")) == [Path("photos [1]/a.jpg")]
+    assert matches_of(Path("photos [1]/**/*.jpg")) == [Path("photos [1]/a.jpg")]
+    assert matches_of(Path("photos [12]/*.jpg")) == [Path("photos 1/b.jpg")]
+
+
 def test_lists_of_other_encodings(tmp_path: Path) -> None:
     make(tmp_path, "größe.jpg")
     (tmp_path / "list.txt").write_text("größe.jpg\r\n" + "x" * 5000, encoding="utf-16")

@@ -46,6 +46,10 @@ def test_what_an_earlier_run_wrote_into_a_folder_is_not_read(photos: Path) -> No
     assert "photos/masks/a.png" not in files(plan_photos("photos", "photos/masks", ["mask"]))
 
 
+def test_the_output_may_be_a_folder_above(photos: Path) -> None:
+    assert files(plan_photos("photos/sub", ".", ["mask"])) == {"photos/sub/a.jpg": "a.png", "photos/sub/b.PNG": "b.png"}
+
+
 def test_results_beside_single_photos_are_not_read(photos: Path) -> None:
     """Those of any format, but no other photo with such an ending."""
     before = [photo.path for photo in plan_photos("photos", None, BOTH)]
@@ -89,7 +93,7 @@ def test_one_photo_and_its_names(photos: Path) -> None:
         ("photos/*.txt", None, "no image matches; it matches 1 other file: 1 .txt (notes.txt)"),
         ("photos/sub/.hidden/empty", None, "no images"),
         ("photos/notes.txt", None, "the list is empty"),
-        ("prose.txt", None, "none of its 2 paths exists"),
+        ("prose.txt", None, "none of its 2 lines is that of a file, such as "),
         ("photos/a.jpg", "x.jpg", "mask is written as .png"),
         ("photos", "x.png", "must be a folder"),
         ("photos/*.jpg", "photos/a.jpg", "must be a folder"),

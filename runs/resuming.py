@@ -138,6 +138,8 @@ def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
             raise UserError(f"{place}: the {split} split has other samples than when the run began; {remedy}")
         if now and was.get("sha256") != there["sha256"]:
             raise UserError(f"{place}: names or sizes of the files of the {split} samples differ; {remedy}")
+        if was.get("sha256", there["sha256"]) != there["sha256"]:  # a damaged file may have been replaced
+            log.warning("%s: the files of the %s samples have other sizes than when the run began", place, split)
 
 
 def resume_command(run: RunFolder, processes: int) -> str:

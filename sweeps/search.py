@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+INCOMPARABLE = {
+    *("trainer.monitor", "data", "data.root", "data.limit", "data.val_split", "data.val_share"),
+    *("data.folds", "data.fold", "data.fold_seed", "data.group_by"),
+}
+"""Keys that change what jobs are compared by: the metric, or the samples that it is measured on."""
 RECORD, RESULTS = "study.log", "optimization_results.yaml"
 
 PAUSES = (0.1, 0.5, 2.0)
@@ -61,8 +66,7 @@ def search(sweeper: OptunaSearch, words: list[str]) -> None:
             "hydra/sweeper=optuna: there is nothing to search; pass several values or an interval, such as"
             " 'optimizer.lr=tag(log,interval(1e-4,1e-1))'"
         )
-    if "trainer.monitor" in space.distributions:
-        raise UserError("trainer.monitor: the search compares jobs by it, so it must have one value")
+    check_comparable(list(space.distributions), monitor)
     sweeper.validate_batch_is_legal(examples(space))
     study = open_study(options, folder, direction_of(options, monitor))
     pending = {}
@@ -87,6 +91,18 @@ def search(sweeper: OptunaSearch, words: list[str]) -> None:
         write_text(folder / RESULTS, yaml.safe_dump(found, sort_keys=False))
         values = " ".join(f"{name}={value}" for name, value in best.params.items())
         log.info("best of the search: %s %.4f with %s", monitor, best.value, values)
+
+
+def check_comparable(keys: list[str], monitor: str) -> None:
+    """Check that the metric means the same in all jobs of a search over some keys.
+
+    Raises:
+        UserError: jobs would validate on different samples, or be compared by different losses or metrics.
+    """
+    for key in keys:
+        if key in INCOMPARABLE or (key.partition(".")[0] == "loss" and not higher_is_better(monitor)):
+            hint = "" if key in INCOMPARABLE else ", or trainer.monitor=val/miou"
+            raise UserError(f"{key}: the search compares jobs by {monitor}, so it must have one value{hint}")
 
 
 def check_options(options: Mapping[str, Any]) -> None:

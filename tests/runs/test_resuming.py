@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from data.fingerprint import fingerprint
+from data.folder import Folder
+from runs.data_building import Splits
 from runs.recording import resumed_at
-from runs.resuming import OpenRun, threads_of, threads_to_record
+from runs.resuming import OpenRun, check_same_samples, threads_of, threads_to_record
+from tests.data.layouts import make_folder
 from utils.run_folder import RunFolder
 
 
@@ -39,6 +43,23 @@ def test_a_run_with_several_numbers_of_threads_records_none(
     folder = RunFolder(tmp_path)
     folder.update_summary(environment=before)
     assert threads_to_record(OpenRun(folder, {} if resumed else None), 2) == expected
+
+
+def test_files_that_were_replaced_since_the_run_began(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_folder(tmp_path / "own")
+    train, val = (Folder(str(tmp_path / "own"), split) for split in ("train", "val"))
+    folder = RunFolder(tmp_path)
+    folder.write_config({"data": {"root": "own"}})
+    folder.update_summary(samples={"train": fingerprint(train), "validation": fingerprint(val)})
+    cfg, run = OmegaConf.create({"data": {"root": "own"}}), OpenRun(folder, {"labels": train.labels.to_dict()})
+    check_same_samples(cfg, run, Splits(train, val, val))
+    assert caplog.messages == []
+    with Path(val.files(0)[1]).open("ab") as mask:
+        mask.write(b"...")
+    check_same_samples(cfg, run, Splits(train, val, val))
+    assert caplog.messages == [
+        "data.root=own: the files of the validation samples have other sizes than when the run began"
+    ]
 
 
 @pytest.mark.parametrize(

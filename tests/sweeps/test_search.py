@@ -288,6 +288,8 @@ def test_two_machines_that_ask_at_once(tmp_path: Path, monkeypatch: pytest.Monke
         (["optimizer.lr=tag(log,interval(0,1))"], ["optimizer.lr=", "cannot be searched"]),
         (["loss=ce_iou,ce_iuo"], ["there is no such option", "ce_iou"]),
         (["trainer.monitor=val/miou,val/loss"], ["trainer.monitor", "one value"]),
+        (["data.folds=3", "data.fold=0,1,2"], ["data.fold: the search compares jobs by val/miou, so it must have one"]),
+        (["loss=ce_iou,ce_dice", "trainer.monitor=val/loss"], ["loss: the search compares jobs by val/loss"]),
     ],
 )
 def test_mistakes(tmp_path: Path, words: list[str], fragments: list[str]) -> None:

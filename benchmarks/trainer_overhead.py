@@ -1,7 +1,8 @@
 """Overhead of the Trainer over a bare loop with the same network, loss, optimiser and batches in memory.
 
 python -m benchmarks.trainer_overhead
-python -m benchmarks.trainer_overhead --size 360 480 --epochs 4    # CamVid's size, where a step takes long
+python -m benchmarks.trainer_overhead --size 360 480 --epochs 4              # CamVid's size, where a step takes long
+python -m benchmarks.trainer_overhead --size 360 480 --epochs 4 --compile    # both loops through torch.compile
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 from torch.optim import AdamW
 
 from benchmarks.timing import milliseconds, seconds
@@ -83,11 +85,11 @@ def components_of(trainer: Trainer) -> Components:
     return Components(model, loss, optimizer, poly(optimizer, STEPS * trainer.options.epochs, STEPS))
 
 
-def bare_epoch(components: Components, batches: Batches) -> None:
+def bare_epoch(components: Components, network: Callable[[Tensor], Tensor], batches: Batches) -> None:
     """Normalise, forward, loss, backward, step: nothing is checked, counted, displayed or saved."""
     components.model.train()
     for images, masks, _ in batches:
-        logits = components.model(IMAGENET(images, channels_last=True))
+        logits = network(IMAGENET(images, channels_last=True))
         terms = components.loss(logits, masks.long()).values()
         totals, denominators = (torch.stack(values) for values in zip(*terms, strict=True))
         components.loss.total(totals, denominators).backward()
@@ -105,12 +107,14 @@ class TimedLoop(TrainingLoop):
         super().__init__(trainer, components, cast(TrainingLoader, train), cast(ValidationLoader, validation), record)
         self.batches = train
         self.bare = components_of(trainer)
+        model = self.bare.model
+        self.bare_network = torch.compile(model) if trainer.options.compile else model
         self.times: dict[str, list[float]] = {"bare loop": [], "Trainer": []}
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         losses: dict[str, float] = {}
         epochs = {
-            "bare loop": lambda: bare_epoch(self.bare, self.batches),
+            "bare loop": lambda: bare_epoch(self.bare, self.bare_network, self.batches),
             "Trainer": lambda: losses.update(super(TimedLoop, self)._train_epoch(epoch)),
         }
         for name in list(epochs) if epoch % 2 else reversed(list(epochs)):
@@ -137,19 +141,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs=2, default=SIZE, metavar=("H", "W"), help="of the images")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"epochs of {STEPS} steps")
+    parser.add_argument("--compile", action="store_true", help="compile the network in both loops")
     given = parser.parse_args()
     size = (given.size[0], given.size[1])
-    rows = [["ENet, CE + soft-IoU, AdamW", "bare loop", "Trainer", "Trainer / bare loop"]]
+    network = "compiled ENet" if given.compile else "ENet"
+    rows = [[f"{network}, CE + soft-IoU, AdamW", "bare loop", "Trainer", "Trainer / bare loop", "images/s"]]
     with tempfile.TemporaryDirectory() as plain, tempfile.TemporaryDirectory() as full:
         found = {
-            "default": compare(plain, NoLogger(), size, given.epochs),
+            "default": compare(plain, NoLogger(), size, given.epochs, compile=given.compile),
             "EMA, TensorBoard, a checkpoint every 5 s": compare(
-                full, TensorBoard(full), size, given.epochs, ema=True, checkpoint_minutes=5 / 60
+                full,
+                TensorBoard(full),
+                size,
+                given.epochs,
+                compile=given.compile,
+                ema=True,
+                checkpoint_minutes=5 / 60,
             ),
         }
     for name, medians in found.items():
         bare, trainer = medians["bare loop"], medians["Trainer"]
-        rows.append([name, milliseconds(bare), milliseconds(trainer), f"{trainer / bare:.3f}"])
+        rate = f"{BATCH_SIZE / trainer:.1f}"
+        rows.append([name, milliseconds(bare), milliseconds(trainer), f"{trainer / bare:.3f}", rate])
     print(table(rows, f"{BATCH_SIZE} x {size[0]}x{size[1]}, {plural(torch.get_num_threads(), 'thread')}"))
 
 

@@ -48,7 +48,8 @@ def explain(error: BaseException) -> str:
     if "Could not delete" in text:
         return f"{text} Leave out the word that begins with ~"
     if "Ambiguous value" in text:
-        return f"{text}: write a list as key=[a,b]; a sweep over values needs --multirun"
+        word = key_typed_for(text.partition("'")[2].rstrip("'"))
+        return f"{word}: pass one value, or a list as key=[a,b] if it takes one; a sweep over values needs --multirun"
     return text
 
 

@@ -187,7 +187,8 @@ def _one(source: Path, output: str | None, formats: Sequence[str]) -> Photo:
         UserError: the photo does not exist, or the output has the wrong suffix (a .jpg would be lossy).
     """
     if not is_file(source):
-        raise UserError(f"input={source}: there is no such file or folder")
+        hint = "; pass several as a folder, a pattern, or a .txt with one path per line" if "," in str(source) else ""
+        raise UserError(f"input={source}: there is no such file or folder{hint}")
     if not output:
         return Photo(source, _beside_photo(source, formats))
     first = user_path(output, "output")

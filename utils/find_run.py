@@ -166,6 +166,8 @@ def _nothing_found(given: str, key: str, name: str) -> str:
     alike += get_close_matches(name, known)
     hint = " or ".join(f"'{other}'" for other in dict.fromkeys(alike[:LISTED]))
     message = f"{key}={given}: there is no such run{' or file' if takes_files else ''}"
+    if "," in given and key in ("checkpoint", "runs"):
+        hint = f"{key}=[{given}]"
     message += f"; did you mean {hint}?" if hint else ""
     runs = f"the newest runs are {', '.join(newest[:LISTED])}" if newest else f"{EXPERIMENTS} has no runs yet"
     return f"{message}\n{runs}" + (f"; weights/ has {', '.join(bundled_names())}" if takes_files else "")

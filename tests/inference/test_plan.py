@@ -93,6 +93,7 @@ def test_one_photo_and_its_names(photos: Path) -> None:
         ("photos/*.txt", None, "no image matches; it matches 1 other file: 1 .txt (notes.txt)"),
         ("photos/sub/.hidden/empty", None, "no images"),
         ("photos/notes.txt", None, "the list is empty"),
+        ("a.jpg,b.jpg", None, "no such file or folder; pass several as a folder, a pattern"),
         ("prose.txt", None, "none of its 2 lines is that of a file, such as "),
         ("photos/a.jpg", "x.jpg", "mask is written as .png"),
         ("photos", "x.png", "must be a folder"),

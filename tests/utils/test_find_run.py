@@ -156,6 +156,11 @@ def test_a_run_that_does_not_exist(given: str, first: str) -> None:
     assert message_of(given) == [first, NEWEST]
 
 
+def test_several_runs_without_brackets() -> None:
+    first, *_ = message_of("dice,here", "checkpoint")
+    assert first == "checkpoint=dice,here: there is no such run or file; did you mean checkpoint=[dice,here]?"
+
+
 def test_a_run_killed_before_it_started_is_not_suggested(experiments: Path) -> None:
     folder = experiments / "2026-11-09_10-00-00-000001_killed"
     (folder / ".hydra").mkdir(parents=True)

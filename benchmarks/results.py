@@ -1,4 +1,4 @@
-"""Write docs/results.md and the cards of `weights/` from the files in `results/`.
+"""Write docs/results.md, the cards of `weights/`, and their table in the README from the files in `results/`.
 
 python -m benchmarks.results                                    # write the pages
 python -m benchmarks.results --photos datasets/camvid           # draw docs/results.jpg, too
@@ -17,6 +17,7 @@ from utils.bundled_weights import bundled_names
 ROOT = Path(__file__).parent.parent
 WEIGHTS, DOCS = ROOT / "weights", ROOT / "docs"
 SHOWN_PHOTOS = 8
+MARKS = ("<!-- weights: written by benchmarks.results -->", "<!-- end of weights -->")  # around a table in the README
 
 INTRODUCTION = """# Results
 
@@ -177,6 +178,24 @@ def card(result: Result) -> str:
     )
 
 
+def with_weights_table(readme: str, results: list[Result]) -> str:
+    """Return the README with a new table of the networks in `weights/`, between its two marks."""
+    rows = [
+        [
+            f"`{result.bundled}`",
+            f"{result.mean('parameters') / 1e6:.2f} M",
+            f"{result.speed['eager']:.0f} ms",
+            f"{result.percent('evaluation', 'miou')} %",
+        ]
+        for result in results
+        if result.bundled in bundled_names()
+    ]
+    before, _, rest = readme.partition(f"{MARKS[0]}\n")
+    _, _, after = rest.partition(MARKS[1])
+    table = _table([["checkpoint", "parameters", "time per photo, one core", "mIoU on CamVid val"], *rows])
+    return f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}"
+
+
 def draw_pictures(root: str, path: Path) -> None:
     """Draw photos of val, spread evenly, with truth and the predictions of the networks in `weights/`."""
     import numpy as np
@@ -233,6 +252,8 @@ def main() -> None:
         keep(given.keep, given.evaluation, given.name)
     results = read_results()
     (DOCS / "results.md").write_text(results_page(results, read_results("voc"), *tables()))
+    readme = ROOT / "README.md"
+    readme.write_text(with_weights_table(readme.read_text(), results))
     for result in results:
         if result.bundled in bundled_names():
             (WEIGHTS / f"{result.bundled}.md").write_text(card(result))

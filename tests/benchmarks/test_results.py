@@ -77,6 +77,15 @@ def test_a_page_compares_heads(stored: Path) -> None:
     assert "voc_a" not in page
 
 
+def test_a_new_table_takes_the_place_of_that_in_the_readme(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "bundled_names", lambda: ["small_camvid"])
+    begin, end = results.MARKS
+    text = results.with_weights_table(f"before\n{begin}\nold\n{end}\nafter\n", results.read_results())
+    assert text.startswith(f"before\n{begin}\n|") and text.endswith(f"|\n{end}\nafter\n") and "old" not in text
+    assert row(text, "`small_camvid`") == ["`small_camvid`", "0.36 M", "82 ms", "62.0 ± 2.8 %"]
+    assert "large_camvid" not in text
+
+
 def test_a_card_has_the_metrics_of_the_weights_and_the_remarks(stored: Path) -> None:
     small = next(result for result in results.read_results() if result.experiment == "camvid_small")
     text = results.card(small)
@@ -123,6 +132,8 @@ def test_the_pages_of_this_project_are_those_of_its_results() -> None:
     assert (results.DOCS / "results.md").read_text() == results.results_page(
         found, results.read_results("voc"), *results.tables()
     )
+    readme = (results.ROOT / "README.md").read_text()
+    assert readme == results.with_weights_table(readme, found)
     cards = {result.bundled: results.card(result) for result in found if result.bundled in bundled_names()}
     assert set(cards) == set(bundled_names())
     for name, text in cards.items():

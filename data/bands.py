@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from data import tiff
-from data.images import ORIENTATION, check_whole, decode, orientation, read_content, read_image, turned
+from data.images import ORIENTATION, decode, orientation, read_encoded, read_image, turned
 from utils.checked import shown
 from utils.errors import Unreadable, UserError
 from utils.text import plural
@@ -59,8 +59,7 @@ class Bands(NamedTuple):
         """
         if self.is_rgb:
             return read_image(path)
-        encoded = read_content(path)
-        check_whole(encoded, path)
+        encoded = read_encoded(path)
         values = _decoded(encoded, path) if tiff.read_facts(encoded) is None else _values_of_tiff(encoded, path)
         if values.shape[2] != self.channels:
             raise Unreadable(

@@ -49,43 +49,33 @@ def read_image(path: str | Path) -> np.ndarray:
         Unreadable: the file is missing, empty, truncated, not an image, or a TIFF whose bands or values are not those
             of a photo.
     """
-    encoded = read_content(path)
-    check_whole(encoded, path)
-    return decode_image(encoded, path)
+    return decode_image(read_encoded(path), path)
 
 
-def decode_image(encoded: bytes, path: str | Path) -> np.ndarray:
-    """Decode the content of a photo's file that is not truncated; as `read_image`."""
-    if encoded.startswith(b"GIF8"):  # OpenCV before 4.11 has no reader, and later ones lose pixels that are transparent
-        return _read_with_pillow(encoded, path, PILLOW_FORMATS)
-    facts = tiff.read_facts(encoded)
-    image = decode(encoded, path) if facts is None else _photo_of_tiff(encoded, facts, path)
-    return image if image is not None else _read_with_pillow(encoded, path, PILLOW_FORMATS)
-
-
-def read_content(path: str | Path) -> bytes:
+def read_encoded(path: str | Path) -> bytes:
     """Return the bytes of a photo's file.
 
     Raises:
-        Unreadable: it is missing or empty.
+        Unreadable: it is missing, empty or truncated.
     """
     encoded = read_bytes(path)
     if not encoded:
         raise Unreadable(f"{path}: the file is empty (0 bytes)")
-    return encoded
-
-
-def check_whole(encoded: bytes, path: str | Path) -> None:
-    """Check that a photo's file is not truncated.
-
-    Raises:
-        Unreadable: it is.
-    """
     facts = tiff.read_facts(encoded)
     cut = facts is not None and facts.end > len(encoded)
     last_part = encoded[max(encoded.rfind(b"\xff\xda"), 0) :]  # of a JPEG, past its thumbnail
     if cut or (_ENDINGS.get(encoded[:2], b"") not in last_part and _is_truncated(encoded)):
         raise Unreadable(f"{path}: the image is truncated; copy or download it again")
+    return encoded
+
+
+def decode_image(encoded: bytes, path: str | Path) -> np.ndarray:
+    """Decode what `read_encoded` returned; as `read_image`."""
+    if encoded.startswith(b"GIF8"):  # OpenCV before 4.11 has no reader, and later ones lose pixels that are transparent
+        return _read_with_pillow(encoded, path, PILLOW_FORMATS)
+    facts = tiff.read_facts(encoded)
+    image = decode(encoded, path) if facts is None else _photo_of_tiff(encoded, facts, path)
+    return image if image is not None else _read_with_pillow(encoded, path, PILLOW_FORMATS)
 
 
 def decode(encoded: bytes, path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray | None:
@@ -150,7 +140,10 @@ def _is_truncated(encoded: bytes) -> bool:
 
 
 def orientation(encoded: bytes) -> int:
-    """The EXIF orientation of a photo or mask, 1 to 8; 1 if there is none, or the file is a TIFF."""
+    """Return the EXIF orientation of a photo or mask, 1 to 8.
+
+    1 if there is none, or the file is a TIFF; 0 if it cannot be read.
+    """
     marks = (b"eXIf", b"Exif\0\0", b"EXIF")  # in PNG, JPEG and WebP
     if encoded[:4] in tiff.MAGIC or not any(mark in encoded for mark in marks):
         return 1
@@ -158,7 +151,7 @@ def orientation(encoded: bytes) -> int:
         with quiet(), Image.open(io.BytesIO(encoded)) as picture:
             return int(picture.getexif().get(ORIENTATION, 1))
     except Exception:  # what damaged bytes raise is not documented, and much
-        return 1
+        return 0
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from unicodedata import normalize
 import numpy as np
 
 from data.bands import RGB, Bands
-from data.images import IMAGE_SUFFIXES, check_whole, decode_image, read_content, stored_size
+from data.images import IMAGE_SUFFIXES, decode_image, read_encoded, stored_size
 from data.labels import Color, LabelSet, to_train_ids
 from data.masks import LOSSY, read_mask
 from data.packed_strings import PackedStrings
@@ -112,8 +112,7 @@ class PairedFiles(SegmentationDataset):
         if not self.bands.is_rgb:
             image = self.bands.read(image_path)
         else:
-            encoded = read_content(image_path)
-            check_whole(encoded, image_path)
+            encoded = read_encoded(image_path)
             part = decode_part(encoded, size, window, size_used)
             if part is not None:
                 return part

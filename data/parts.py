@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.images import ORIENTATION
+from data.images import orientation
 from data.quiet import quiet
 
 WORTH = 0.95
@@ -112,7 +112,7 @@ def _part_of_jpeg(
     encoded: bytes, size: tuple[int, int], window: Window, size_used: tuple[int, int]
 ) -> np.ndarray | None:
     frame = _baseline_frame(encoded)
-    if frame is None or encoded[frame + 1 : frame + 5] != struct.pack(">HH", *size) or _is_rotated(encoded[:frame]):
+    if frame is None or encoded[frame + 1 : frame + 5] != struct.pack(">HH", *size) or orientation(encoded) != 1:
         return None
     least = GAP * size_used[0], GAP * size_used[1]
     smaller = (n for n in REDUCED if window.height >= n * least[0] and window.width >= n * least[1])
@@ -151,16 +151,3 @@ def _baseline_frame(encoded: bytes) -> int | None:
             place += 2 + length
     except (struct.error, IndexError):
         return None
-
-
-def _is_rotated(head: bytes) -> bool:
-    """Whether EXIF data in the head of a JPEG says so, or cannot be read."""
-    place = head.find(b"Exif\0\0")
-    if place < 0:
-        return False
-    exif = Image.Exif()
-    try:
-        exif.load(head[place:])
-        return exif.get(ORIENTATION, 1) != 1
-    except Exception:  # what damaged bytes raise is not documented, and much
-        return True

@@ -202,7 +202,7 @@ def draw_pictures(root: str, path: Path) -> None:
     from PIL import Image
 
     from data.camvid import CamVid
-    from engine.pictures import evenly_spread
+    from data.statistics import evenly_spread
     from inference.predictor import Predictor
     from visualization.overlay import tinted
 

@@ -1,20 +1,24 @@
-"""The look at a data set before training starts."""
+"""The checks of a data set before training starts."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from data.cache import CachedSamples
 from data.fitting import Fit
+from data.labels import IGNORE_INDEX, LabelSet
 from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
-from data.statistics import absent_classes, class_fault, evenly_spread, in_threads
+from data.statistics import evenly_spread, in_threads
 from utils.errors import Unreadable, UserError
 from utils.paths import refuse_special
+from utils.text import plural
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +26,7 @@ FULL_CHECK_BELOW = 2000
 """Sets with fewer samples than this are decoded whole before training."""
 SPOT_CHECKS = 100
 """Samples of larger sets that are decoded to see which classes occur."""
+NAMED = 8  # classes in a message
 
 
 def checked_samples(
@@ -61,7 +66,8 @@ def checked_samples(
 
 
 def check_files(dataset: SegmentationDataset, split: str) -> None:
-    """
+    """Check that a split has samples, and that their files are there; contents are not read.
+
     Raises:
         UserError: the split is empty; a file has no partner, is missing or empty.
     """
@@ -90,17 +96,72 @@ def check_contents(dataset: SegmentationDataset, split: str, classes: int = 0) -
     if not dataset.files(0):
         return None
     length = len(dataset)
-    indices = evenly_spread(length, SPOT_CHECKS if length >= FULL_CHECK_BELOW else length)
-    counts = _count(dataset, indices, split)
-    for first in range(0, length if length >= FULL_CHECK_BELOW else 0, SPOT_CHECKS):
-        if (counts[:, :255].sum(0) > 0).sum() >= classes:
+    if length < FULL_CHECK_BELOW:
+        return _count(dataset, range(length), split)
+    counts = _count(dataset, evenly_spread(length, SPOT_CHECKS), split)
+    for first in range(0, length, SPOT_CHECKS):
+        if np.count_nonzero(counts[:, :IGNORE_INDEX].any(0)) >= classes:
             break
-        more = _count(dataset, list(range(first, min(first + SPOT_CHECKS, length))), split)
+        more = _count(dataset, range(first, min(first + SPOT_CHECKS, length)), split)
         counts = np.concatenate([counts, more])
     return counts
 
 
-def _count(dataset: SegmentationDataset, indices: list[int], split: str) -> np.ndarray:
+def class_fault(
+    pixels: np.ndarray, labels: LabelSet, split: str, labels_file: Path | None = None, single: bool = False
+) -> str | None:
+    """Return why nothing can be learnt or measured on masks of one class or none; None if they hold more.
+
+    Args:
+        pixels: int64 (samples, 256), of each train id in each mask.
+        labels_file: the file in which the user can name further ids.
+        single: whether one class is enough.
+    """
+    there = np.flatnonzero(pixels[:, : len(labels)].sum(0))
+    masks = plural(len(pixels), "mask")
+    if not there.size:
+        return (
+            f"the split '{split}' has no labelled pixel: nothing but 255, which is ignored, in {masks}\n"
+            "Check the masks, or choose another split with data.train_split and data.val_split"
+        )
+    if there.size > 1 or single:
+        return None
+    return (
+        f"the split '{split}' has only one class: all labelled pixels of {masks} are"
+        f" '{labels.names[there[0]]}'{_about_ignored(pixels, labels_file)}\n"
+        "Check the masks and the labels, or pass data.allow_single_class=true if one class is meant"
+    )
+
+
+def absent_classes(
+    pixels: np.ndarray, samples: int, labels: LabelSet, split: str, labels_file: Path | None = None
+) -> str | None:
+    """Return a line that names the classes that do not occur in a split; None if all do.
+
+    Args:
+        pixels, labels_file: as in `class_fault`.
+        samples: how many the split has; of larger ones only some were counted.
+    """
+    absent = [name for name, count in zip(labels.names, pixels.sum(0), strict=False) if not count]
+    if not absent:
+        return None
+    where = f"in '{split}'" if len(pixels) >= samples else f"in {len(pixels)} of the {samples} samples of '{split}'"
+    more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+    names = ", ".join(absent[:NAMED])
+    return f"classes that do not occur {where}: {names}{more}{_about_ignored(pixels, labels_file)}"
+
+
+def _about_ignored(pixels: np.ndarray, labels_file: Path | None) -> str:
+    """Return a hint that 255 may be the missing class, if the user names the ids."""
+    masks = int((pixels[:, IGNORE_INDEX] > 0).sum())
+    if not masks or labels_file is None:
+        return ""
+    return (
+        f"; 255 (or white) occurs in {plural(masks, 'mask')} and is ignored: name it in {labels_file} if it is a class"
+    )
+
+
+def _count(dataset: SegmentationDataset, indices: Sequence[int], split: str) -> np.ndarray:
     def count(index: int) -> np.ndarray:
         return np.bincount(dataset[index].mask.ravel(), minlength=256)
 

@@ -11,6 +11,7 @@ from data.images import resize_image
 from data.labels import IGNORE_INDEX
 from data.masks import resize_mask
 from data.samples import SegmentationDataset
+from data.statistics import evenly_spread
 from engine.logits import likeliest
 from engine.normalization import normalization_of
 
@@ -79,8 +80,3 @@ def _joined(pictures: list[np.ndarray], axis: int) -> np.ndarray:
     margin[axis] = (0, GAP)
     padded = [np.pad(picture, margin, constant_values=255) for picture in pictures[:-1]]
     return np.concatenate([*padded, pictures[-1]], axis)
-
-
-def evenly_spread(length: int, count: int) -> list[int]:
-    """`count` indices of `length` samples, the first and last included; all of them if there are fewer."""
-    return np.unique(np.linspace(0, length - 1, count).round().astype(int)).tolist()

@@ -7,9 +7,9 @@ import logging
 import torch
 
 from data.samples import SegmentationDataset
+from data.statistics import evenly_spread
 from engine.checkpoint import load_checkpoint
 from engine.metrics import scores
-from engine.pictures import evenly_spread
 from inference.predictor import Predictor
 from utils.run_folder import RunFolder
 from utils.tables import class_table

@@ -27,8 +27,8 @@ from utils.paths import user_path
 from utils.text import plural
 
 if TYPE_CHECKING:
-    from data.inspection import SplitFacts
     from data.samples import SegmentationDataset
+    from data.statistics import SplitFacts
 
 log = logging.getLogger("check_data")
 
@@ -38,7 +38,7 @@ SHOWN = 20  # findings of each kind on the console; the file lists all
 def check(cfg: DictConfig) -> None:
     """Inspect the splits, print their statistics, draw samples, and fail if something is wrong."""
     # Slow to import, so only here, where the config is known to be right.
-    from data.inspection import inspect
+    from data.statistics import inspect
     from visualization.figures import draw_sheet
 
     option = chosen("data") or "data"
@@ -105,7 +105,7 @@ def splits_there(
 
 def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | None) -> None:
     """Print the classes with their shares and suggested weights, and the mean and deviation of the colours."""
-    from data.statistics import absent_classes
+    from data.checking import absent_classes
     from losses.class_weights import enet, median_frequency
     from utils.tables import table
 
@@ -159,7 +159,7 @@ def findings(
 
 def label_faults(facts: dict[str, SplitFacts], datasets: dict[str, SegmentationDataset], node: DictConfig) -> list[str]:
     """Return why training on these splits would have nothing to learn or to measure, one line per split."""
-    from data.statistics import class_fault
+    from data.checking import class_fault
 
     found = []
     for split in dict.fromkeys([training_split(node), validation_split(node)]):
@@ -185,7 +185,7 @@ def as_text(found: dict[str, list[str]], report: Path) -> str:
 
 def spread_samples(dataset: SegmentationDataset, length: int, count: int) -> list[tuple[str, Any, Any]]:
     """Return (name, image, mask) of `count` samples evenly spread over the first `length`, skipping unreadable ones."""
-    from engine.pictures import evenly_spread
+    from data.statistics import evenly_spread
 
     panels = []
     for index in evenly_spread(length, min(count, length)):

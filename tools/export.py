@@ -177,7 +177,7 @@ def quantized(plain: bytes, facts: Facts, training: ResizedSamples, count: int) 
     """Quantise an ONNX file to 8 bits, calibrated on `count` samples evenly spread over the training split."""
     import torch
 
-    from engine.pictures import evenly_spread
+    from data.statistics import evenly_spread
     from export.exported import with_texts
     from export.quantization import quantize_onnx
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from data import checking
-from data.checking import check_contents, checked_samples
+from data.checking import absent_classes, check_contents, checked_samples, class_fault
 from data.folder import Folder
 from data.samples import Sample
-from data.statistics import absent_classes, class_fault
 from data.voc import LABELS
 from tests.conftest import runs_in
 from tests.data.layouts import photo, write

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from data.folder import Folder
-from data.inspection import inspect
+from data.statistics import inspect
 from losses import class_weights
 from tests.data.layouts import (
     blocks,

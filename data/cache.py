@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import os
-import pickle
 import shutil
-import sys
 import weakref
 import zlib
-from collections.abc import Callable
 from multiprocessing import parent_process, resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
-import cv2
 import numpy as np
-import PIL
 import psutil
-import tifffile
 
+from data.cache_files import cache_home, cache_key
 from data.resized import ResizedSamples
-from data.samples import Sample, SegmentationDataset, View
+from data.samples import Sample, View
 from utils.errors import UserError
-from utils.files import atomic_path
 from utils.text import plural
 
 log = logging.getLogger(__name__)
@@ -62,7 +54,7 @@ class CachedSamples(View):
         self._image_bytes = dtype.itemsize * self.bands.channels * self._image_sizes.prod(1)
         self._ends = np.cumsum(CHECKSUM + self._image_bytes + self._mask_sizes.prod(1))
         total = int(self._ends[-1])
-        self._store = InMemory(total) if where == "ram" else OnDisk(total, fingerprint(samples))
+        self._store = InMemory(total) if where == "ram" else OnDisk(total, cache_key(samples))
         size = f"{plural(len(samples), 'sample')}, {total / 1e9:.2f} GB"
         log.info("data.cache=%s: %s, in %s", where, size, self._store)
 
@@ -152,58 +144,9 @@ class OnDisk:
         self.bytes = np.memmap(self.path, np.uint8, "r+")
 
 
-def cache_home() -> Path:
-    """Return the folder for files that can be made again."""
-    return Path(os.environ.get("SEGMENTATION_DATA", "datasets"), ".cache")
-
-
-def kept_arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return arrays that are kept in `cache_home()`; make them if they are not there, or damaged.
-
-    Args:
-        name: of the file, without suffix, in which a hash tells all that the arrays depend on.
-    """
-    path = cache_home() / f"{name}.npz"
-    try:
-        with np.load(path) as kept:
-            return dict(kept)
-    except (OSError, ValueError, EOFError, BadZipFile):
-        pass
-    arrays = make()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-    except (OSError, UserError) as error:
-        log.info("%s cannot be kept, so the next start will take as long (%s)", path, error)
-    return arrays
-
-
 def checksum(pixels: np.ndarray) -> bytes:
     """Return a checksum that is never 0, which is what an empty slot holds."""
     return (zlib.crc32(pixels.data) or 1).to_bytes(CHECKSUM, "little")
-
-
-def fingerprint(dataset: SegmentationDataset) -> str:
-    """Return a hash of all that decides how the samples look.
-
-    That is the data set with its options and, if it is a view, those of the view; the dates of its files; the code that
-    reads them; and the libraries that decode.
-    """
-    digest = hashlib.blake2b(digest_size=12)
-    source = dataset
-    while isinstance(source, View):
-        source = source.dataset
-    own = sys.modules[type(source).__module__].__file__
-    for file in sorted({*Path(__file__).parent.glob("*.py"), *([Path(own)] if own else [])}):
-        digest.update(file.read_bytes())
-    digest.update(repr((cv2.__version__, PIL.__version__, tifffile.__version__)).encode())
-    digest.update(pickle.dumps(dataset, protocol=4))
-    for index in range(len(dataset)):
-        for path in dataset.files(index):
-            state = os.stat(path)  # noqa: PTH116 - of 100,000 files, Path takes longer than the system
-            digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def _check_room(where: str, needed: int, free: int, what: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from data import coco_outlines
-from data.cache import kept_arrays
+from data.cache_files import kept_arrays
 from data.coco_outlines import NothingToPaint, area, checked_outline
 from data.packed_strings import PackedStrings
 from utils.checked import FileSchema, check_schema, read_json

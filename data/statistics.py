@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from data.cache import fingerprint, kept_arrays
+from data.cache_files import cache_key, kept_arrays
 from data.samples import SegmentationDataset
 from utils.errors import DataFault
 
@@ -45,7 +45,7 @@ def class_counts(dataset: SegmentationDataset) -> np.ndarray:
     Raises:
         DataFault: a mask is damaged.
     """
-    name = f"classes-{fingerprint(dataset)}"
+    name = f"classes-{cache_key(dataset)}"
     return kept_arrays(name, lambda: {"counts": _counted(dataset, range(len(dataset)))})["counts"]
 
 

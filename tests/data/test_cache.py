@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from data.cache import CachedSamples, OnDisk, fingerprint
+from data.cache import CachedSamples, OnDisk
+from data.cache_files import cache_key
 from data.checking import checked_samples
 from data.cityscapes import Cityscapes
 from data.loading import ValidationLoader
@@ -113,9 +114,9 @@ def test_everything_that_shapes_a_sample_is_in_the_name(root: Path, tmp_path: Pa
 def test_the_name_does_not_depend_on_the_process(root: Path) -> None:
     """Processes order the strings of a set each in their own way."""
     code = (
-        "import sys; from data.cache import fingerprint; from data.folds import fold_of; from data.voc import VOC;"
+        "import sys; from data.cache_files import cache_key; from data.folds import fold_of; from data.voc import VOC;"
         "from data.resized import ResizedSamples; voc = VOC(sys.argv[1], 'train_aug');"
-        "print(*(fingerprint(ResizedSamples(part, (40, 56), True)) for part in (voc, fold_of(voc, 'fold', 2, 0))))"
+        "print(*(cache_key(ResizedSamples(part, (40, 56), True)) for part in (voc, fold_of(voc, 'fold', 2, 0))))"
     )
     words = [sys.executable, "-c", code, str(root)]
     seeds = [{**os.environ, "PYTHONHASHSEED": str(seed)} for seed in range(4)]
@@ -140,17 +141,17 @@ def test_the_code_that_reads_is_in_the_name(root: Path, tmp_path: Path, monkeypa
     (tmp_path / "mine_for_a_test.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     dataset = importlib.import_module("mine_for_a_test").Mine(str(root), "train")
-    before = fingerprint(ResizedSamples(dataset, SIZE, True))
-    assert fingerprint(ResizedSamples(dataset, SIZE, True)) == before
+    before = cache_key(ResizedSamples(dataset, SIZE, True))
+    assert cache_key(ResizedSamples(dataset, SIZE, True)) == before
     (tmp_path / "mine_for_a_test.py").write_text(code + "# changed\n")
-    assert fingerprint(ResizedSamples(dataset, SIZE, True)) != before
+    assert cache_key(ResizedSamples(dataset, SIZE, True)) != before
 
 
 def test_scenes_that_were_drawn_are_not_in_the_name() -> None:
     scenes = Synthetic((32, 32), "train", train_length=3)
-    before = fingerprint(ResizedSamples(scenes, SIZE, True))
+    before = cache_key(ResizedSamples(scenes, SIZE, True))
     scenes[0]
-    assert fingerprint(ResizedSamples(scenes, SIZE, True)) == before
+    assert cache_key(ResizedSamples(scenes, SIZE, True)) == before
 
 
 def test_room_is_set_aside(root: Path) -> None:

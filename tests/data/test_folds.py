@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GroupKFold
 
-from data import cache
+from data import cache_files
 from data.camvid import CamVid
 from data.folds import by_group, fold_of, groups_of, stratified
 from data.labels import LabelSet
@@ -151,7 +151,9 @@ def test_classes_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(class_counts(dataset), known)
     np.testing.assert_array_equal(class_counts(View(dataset, [2, 0])), known[[2, 0]])
     kept.unlink()
-    monkeypatch.setattr(cache, "cache_home", lambda: tmp_path / "voc" / "VOCdevkit" / "VOC2012" / "nowhere.txt" / "x")
+    monkeypatch.setattr(
+        cache_files, "cache_home", lambda: tmp_path / "voc" / "VOCdevkit" / "VOC2012" / "nowhere.txt" / "x"
+    )
     (tmp_path / "voc" / "VOCdevkit" / "VOC2012" / "nowhere.txt").touch()
     np.testing.assert_array_equal(class_counts(dataset), known)  # counted, though not kept
 

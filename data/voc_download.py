@@ -15,7 +15,9 @@ from tqdm import tqdm
 from data.download import fetch_archive
 from data.images import encoded
 from data.labels import voc_colors
+from data.pairs import read_list
 from utils.errors import UserError
+from utils.files import atomic_path
 
 log = logging.getLogger(__name__)
 
@@ -51,24 +53,27 @@ def download_sbd(root: Path) -> None:
     sbd = root / SBD_FOLDER
     fetch_archive(*SBD_ARCHIVE, root, lambda: all((sbd / path).exists() for path in ("cls", "train.txt", "val.txt")))
     try:
-        theirs = {*names_in(sbd / "train.txt"), *names_in(sbd / "val.txt")}
-        train, val = names_in(lists / "train.txt"), names_in(lists / "val.txt")
+        theirs = {*read_list(sbd / "train.txt"), *read_list(sbd / "val.txt")}
+        train, val = read_list(lists / "train.txt"), read_list(lists / "val.txt")
         masks.mkdir(exist_ok=True)
         names = sorted({*theirs, *train, *val})
         for name in tqdm(names, desc="masks of train_aug", unit="img", leave=False, dynamic_ncols=True, disable=None):
-            if not (masks / f"{name}.png").exists():
+            mask = masks / f"{name}.png"
+            if not mask.exists():
                 finer = voc / "SegmentationClass" / f"{name}.png"
-                content = finer.read_bytes() if finer.is_file() else convert(sbd / "cls" / f"{name}.mat")
-                write_bytes(masks / f"{name}.png", content)
+                content = finer.read_bytes() if finer.is_file() else _converted(sbd / "cls" / f"{name}.mat")
+                with atomic_path(mask) as temporary:
+                    temporary.write_bytes(content)
         chosen = sorted({*theirs, *train} - {*val})
-        write_bytes(lists / "train_aug.txt", "".join(f"{name}\n" for name in chosen).encode())
+        with atomic_path(lists / "train_aug.txt") as temporary:
+            temporary.write_bytes("".join(f"{name}\n" for name in chosen).encode())
     except OSError as error:
         raise UserError(f"the masks of train_aug cannot be made: {error}") from error
     log.info("train_aug: %d images", len(chosen))
 
 
-def convert(path: Path) -> bytes:
-    """A palette PNG with the mask of a .mat file of SBD.
+def _converted(path: Path) -> bytes:
+    """Return the mask in a .mat file of SBD as a palette PNG.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -82,15 +87,3 @@ def convert(path: Path) -> bytes:
         ) from error
     picture.putpalette(np.array(voc_colors(256), np.uint8).tobytes())
     return bytes(encoded(picture, "PNG"))
-
-
-def names_in(path: Path) -> list[str]:
-    """The lines of a list, without blanks."""
-    return path.read_text(encoding="utf-8-sig").split()
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)

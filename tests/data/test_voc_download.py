@@ -168,7 +168,7 @@ def test_train_aug_is_added_to_a_voc_that_is_there(server: Server, tmp_path: Pat
         (Path, "write_bytes", 2),  # a mask of VOC's
         (voc_download, "loadmat", 2),  # one of SBD's
         (Image.Image, "save", 2),
-        (voc_download, "write_bytes", 9),  # the list
+        (Path, "write_bytes", 9),  # the list
     ],
 )
 def test_an_interruption_does_no_harm(

@@ -103,25 +103,26 @@ class DeviceTrainingLoader(DataLoader[TrainingBatch]):
                 f"augmentation: samples come out as {self.augmentation.output_size}, not as"
                 f" data.image_size={list(image_size)}; end the list of transforms with a crop to that size"
             )
-        self.kept = DeviceSamples(samples, image_size, device) if keep else None
-        self.kept_masks = torch.stack(self.kept.masks) if self.kept else None
+        self.kept: tuple[Tensor, Tensor] | None = None
+        if keep:
+            kept = DeviceSamples(samples, image_size, device)
+            self.kept = kept.images, torch.stack(kept.masks)
         items = _DrawnSamples(samples, self.augmentation, seed, read=not keep)
         self.watched = WatchedSamples(items, samples, num_workers)
         super().__init__(
             self.watched,
             batch_sampler=self.order,
-            collate_fn=_collate_drawn if keep else _collate_read,
+            collate_fn=_collate,
             **worker_options(num_workers, pin_memory),
         )
 
     def __iter__(self) -> Iterator[TrainingBatch]:  # type: ignore[override]
-        for *pixels, drawn, names in super().__iter__():
-            on_device = [tensor.to(self.device, non_blocking=True) for tensor in (*pixels, drawn)]
-            if self.kept is not None and self.kept_masks is not None:
-                indices, drawn = on_device
-                images, masks = self.kept.images[indices], self.kept_masks[indices]
+        for *tensors, names in super().__iter__():
+            *found, drawn = [tensor.to(self.device, non_blocking=True) for tensor in tensors]
+            if self.kept is None:
+                images, masks = found[0].permute(0, 3, 1, 2), found[1]
             else:
-                images, masks, drawn = on_device
+                images, masks = (pixels[found[0]] for pixels in self.kept)
             yield TrainingBatch(*self.augmentation(images, masks, drawn), names)
 
 
@@ -163,7 +164,7 @@ AnyValidationLoader = ValidationLoader | DeviceValidationLoader
 
 
 class _DrawnSamples(Dataset):
-    """The random numbers of samples, indexed by `Key`, and their pixels if they are to be read."""
+    """The random numbers and names of samples, indexed by `Key`, after their pixels, or their indices if kept."""
 
     def __init__(self, samples: SegmentationDataset, augmentation: DeviceAugmentation, seed: int, read: bool) -> None:
         self.samples, self.augmentation, self.seed, self.read = samples, augmentation, seed, read
@@ -172,16 +173,12 @@ class _DrawnSamples(Dataset):
         epoch, repeat, index = key
         drawn = torch.from_numpy(self.augmentation.draw(sample_seed(self.seed, epoch, index, repeat)))
         if not self.read:
-            return index, drawn, self.samples.name(index)
+            return torch.tensor(index), drawn, self.samples.name(index)
         image, mask, name = self.samples[index]
         return as_tensor(image), as_tensor(mask), drawn, name
 
 
-def _collate_drawn(samples: list[tuple[int, Tensor, str]]) -> tuple[Tensor, Tensor, list[str]]:
-    indices, drawn, names = zip(*samples, strict=True)
-    return shared((torch.tensor(indices), torch.stack(drawn), list(names)))
-
-
-def _collate_read(samples: list[tuple[Tensor, Tensor, Tensor, str]]) -> tuple[Tensor, Tensor, Tensor, list[str]]:
-    images, masks, drawn, names = zip(*samples, strict=True)
-    return shared((torch.stack(images).permute(0, 3, 1, 2), torch.stack(masks), torch.stack(drawn), list(names)))
+def _collate(samples: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Stack each field, the names aside, which come last."""
+    *tensors, names = zip(*samples, strict=True)
+    return shared((*map(torch.stack, tensors), list(names)))

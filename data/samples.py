@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -87,7 +87,7 @@ class SegmentationDataset(ABC):
     labels_file: Path | None = None
     bands: Bands = RGB
     reads_parts = False
-    parts: Mapping[str, Collection[str]] = {}
+    parts: Mapping[str, tuple[str, ...]] = {}
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -151,9 +151,7 @@ class View(SegmentationDataset):
         self.indices = range(len(dataset)) if indices is None else indices
         self.labels, self.splits, self.faults = dataset.labels, dataset.splits, dataset.faults
         self.bands, self.reads_parts = dataset.bands, dataset.reads_parts
-        self.root, self.labels_file = dataset.root, dataset.labels_file
-        # Sorted: the order of a set differs between processes, and would be in `data.cache.fingerprint`.
-        self.parts = {split: tuple(sorted(parts)) for split, parts in dataset.parts.items()}
+        self.root, self.labels_file, self.parts = dataset.root, dataset.labels_file, dataset.parts
 
     def __len__(self) -> int:
         return len(self.indices)

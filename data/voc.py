@@ -18,7 +18,7 @@ LABELS = LabelSet(CLASSES, voc_colors(len(CLASSES)))
 TRAIN_IDS = lookup_table({i: i for i in range(len(LABELS))}, ignored=(IGNORE_INDEX,))
 BORDER = (224, 224, 192)  # the colour of 255 in its colour map
 COLORS = {color: i for i, color in enumerate(LABELS.colors)} | {BORDER: IGNORE_INDEX}
-PARTS = {"train": {"train"}, "train_aug": {"train", "sbd"}, "val": {"val"}, "trainval": {"train", "val"}}
+PARTS = {"train": ("train",), "train_aug": ("train", "sbd"), "val": ("val",), "trainval": ("train", "val")}
 SPLITS = tuple(PARTS)
 FOLDER = Path("VOCdevkit", "VOC2012")
 

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import logging
-import os
-import posixpath
-from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, get_args
 
 import numpy as np
 
 from data.bands import checked_bands
-from data.images import IMAGE_SUFFIXES
-from data.label_files import LABELMAP, LABELS, labels_path, read_labels
+from data.label_files import LABELMAP, labels_path, read_labels
 from data.labelme import outlined_size, read_outlines
 from data.labels import IGNORE_INDEX, lookup_table
+from data.layout import Layout, inside
 from data.masks import read_mask
-from data.pairs import MASK_SUFFIXES, PairedFiles, aligned, files_by_stem, match, read_list
+from data.pairs import Files, PairedFiles, match, read_list
 from data.parts import Window
-from data.splits import Files, LineReader, held_out, listed_files, named_as, same_split
+from data.splits import USUAL, LineReader, held_out, listed_files, named_as, same_split
 from utils.errors import DataFault, NotThere, UserError
-from utils.paths import is_folder, is_hidden, user_path
-from utils.value_types import PictureFormat
+from utils.paths import user_path
 
 log = logging.getLogger(__name__)
 
-LISTED = 8
-"""Folders that a message lists at most."""
 ALL = "all"
 """The split of every photo, unless a list or folder has this name."""
 
@@ -61,7 +54,7 @@ class Folder(PairedFiles):
         UserError: a folder, the split or the labels are not there, or the labels are not as they should be.
     """
 
-    splits = ("train", "val", "test")
+    splits = USUAL
     reads_parts = True
 
     def __init__(
@@ -83,8 +76,8 @@ class Folder(PairedFiles):
         bands = checked_bands(channels, value_range, preview_bands)
         place = user_path(root, "data.root")
         layout = Layout.of(place, images, masks, mask_suffix)
-        layout.check(place)
-        folders = [place, *(place / part.images for part in layout.splits(place))]
+        layout.check()
+        folders = [place, *(place / part.images for part in layout.usual_splits())]  # Roboflow's are in those of splits
         path = user_path(labels, "data.labels") if labels else labels_path(folders)
         named = read_labels(path)
         if color_tolerance < 0:
@@ -92,9 +85,9 @@ class Folder(PairedFiles):
         # Where 255 may be a class that was forgotten; who lists what to ignore knows of it.
         self.labels_file = path if named.ignored == (IGNORE_INDEX,) else None
         table = lookup_table({raw: i for i, raw in enumerate(named.ids)}, ignored=named.ignored)
-        part = layout.of_split(place, split)
-        found, truths, faults = _of_split(place, split, layout, part, path, val_share)
-        pairs, more = match(place, found, truths, (part or layout)[:2])
+        part = layout.of_split(split)
+        found, truths, faults = _of_split(split, layout, part, path, val_share)
+        pairs, more = match(place, found, truths, (part or layout).folders)
         super().__init__(place, pairs, named.labels, table, named.colors, [*faults, *more], bands)
         self._tolerance, self._ids = color_tolerance, dict(zip(named.labels.names, named.ids, strict=True))
         self._ignored = named.ignored[0]
@@ -110,127 +103,8 @@ class Folder(PairedFiles):
         return outlined_size(path) if path.endswith(".json") else super().size(index)
 
 
-WRITTEN = (*get_args(PictureFormat), "uncertainty")
-"""What infer.py appends to the name of a photo in the names of its files."""
-
-
-class Layout(NamedTuple):
-    """Where the files of a data set are.
-
-    Attributes:
-        images, masks: folders, relative to the root.
-        mask_suffix: how the names of masks end; None if only the folder tells them from images.
-    """
-
-    images: str = "images"
-    masks: str = "masks"
-    mask_suffix: str | None = None
-
-    @classmethod
-    def of(cls, root: Path, images: str, masks: str, mask_suffix: str | None) -> Layout:
-        """Return the layout of folders that may be absolute."""
-        return cls(_below(root, images), _below(root, masks), mask_suffix)
-
-    def check(self, root: Path, prefix: str = "data.") -> None:
-        """Check that the folders are there, and that masks can be told from images.
-
-        Args:
-            prefix: of the keys in messages.
-
-        Raises:
-            UserError: they are not.
-        """
-        for folder in (self.images, self.masks):
-            if not is_folder(root / folder):
-                raise NotThere(f"there is no folder {root / folder}\n{self._advice(root, prefix)}")
-        if self.images == self.masks and not self.mask_suffix:
-            raise UserError(
-                f"{prefix}images and {prefix}masks are both {root / self.masks}; pass how the names of masks end, such"
-                f" as {prefix}mask_suffix=_mask"
-            )
-
-    def _advice(self, root: Path, prefix: str) -> str:
-        """Return what to pass where a folder is missing."""
-        needed = [f"{folder}/" for folder in (self.images, self.masks) if not folder.startswith(".")]
-        advice = f"Pass {prefix}root=<what holds {' and '.join(dict.fromkeys(needed)) or 'them'}>"
-        usual = [key for key in ("images", "masks") if getattr(self, key) == key]
-        if any(not is_folder(root / key) for key in usual):
-            keys = " and ".join(f"{prefix}{key}=" for key in usual)
-            advice += f", or {keys} for {'other folders' if len(usual) > 1 else 'another folder'}"
-        with suppress(OSError):  # such as where the root itself is missing
-            there = sorted(f"{entry.name}/" for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry.name))
-            if there:
-                advice += f"; {root} has {', '.join(there[:LISTED])}{', ...' if len(there) > LISTED else ''}"
-        return advice
-
-    def of_split(self, root: Path, split: str) -> Layout | None:
-        """Return the folders of a split inside those of images and masks; None if there are none."""
-        images, masks = (named_as(split, root / folder) for folder in (self.images, self.masks))
-        if images is None or masks is None:
-            return None
-        return Layout(_inside(self.images, images), _inside(self.masks, masks), self.mask_suffix)
-
-    def splits(self, root: Path) -> list[Layout]:
-        """Return the folders of the usual splits, where Roboflow puts the names of the classes."""
-        found = [self.of_split(root, split) for split in Folder.splits]
-        return [layout for layout in found if layout is not None]
-
-    def files(self, root: Path, labels: Path) -> tuple[Files, Files]:
-        """Return the images and the masks by their stems.
-
-        Args:
-            labels: the labels file, which is no mask although outlines of labelme have the same suffix.
-        """
-        images, masks = self.images, self.masks
-        ending, suffix = os.path.splitext(self.mask_suffix or "")  # noqa: PTH122 - not a path
-        if ending.startswith("."):
-            ending, suffix = "", ending
-        truths = files_by_stem(root, masks, (suffix.lower(),) if suffix else MASK_SUFFIXES, ending)
-        names = {LABELS, labels.name}
-        truths = {
-            stem: kept
-            for stem, paths in truths.items()
-            if (kept := [path for path in paths if posixpath.basename(path) not in names])
-        }
-        photos = files_by_stem(root, images, IMAGE_SUFFIXES)
-        if images == masks:
-            taken = {path for paths in truths.values() for path in paths}
-            left = {stem: [path for path in paths if path not in taken] for stem, paths in photos.items()}
-            photos = {stem: paths for stem, paths in left.items() if paths}
-        for stem in [stem for stem in photos if _is_written(stem, photos, truths)]:
-            del photos[stem]
-        return photos, truths
-
-
-def _is_written(stem: str, photos: Files, truths: Files) -> bool:
-    """Whether infer.py wrote an image, such as `a_overlay.png`, beside the photo `a.jpg`: it has no mask."""
-    is_one = any(stem.endswith(f"_{kind}") and stem.removesuffix(f"_{kind}") in photos for kind in WRITTEN)
-    return is_one and not any(truth.startswith(stem) for truth in truths)
-
-
-def _inside(folder: str, name: str) -> str:
-    return posixpath.normpath(f"{folder}/{name}")
-
-
-def _below(root: Path, folder: str) -> str:
-    """Return a folder relative to the root, also one elsewhere."""
-    given = user_path(folder, "data.images or data.masks")
-    if not given.is_absolute():
-        return posixpath.normpath(given.as_posix())
-    inside = given.is_relative_to(root.absolute())  # else `..` begins where a link leads
-    return Path(os.path.relpath(given, root if inside else os.path.realpath(root))).as_posix()
-
-
-def is_by_share(root: Path, split: str, layout: Layout) -> bool:
-    """Whether a share of the files, rather than a list or folders, decides which belong to a split."""
-    if same_split(split) not in ("train", "val"):
-        return False
-    divided = any(named_as(name, root / kind) for name in Folder.splits for kind in (layout.images, layout.masks))
-    return not divided and not any(named_as(name, root, ".txt") for name in ("train", "val"))
-
-
 def _of_split(
-    root: Path, split: str, layout: Layout, part: Layout | None, labels: Path, val_share: float
+    split: str, layout: Layout, part: Layout | None, labels: Path, val_share: float
 ) -> tuple[Files, Files, list[DataFault]]:
     """Return the images and masks of a split by the stems of the images, and the faults of its list.
 
@@ -240,24 +114,35 @@ def _of_split(
     Raises:
         UserError: there is no such split, or a list cannot be read.
     """
-    own = named_as(split, root, ".txt")
-    inside = part or layout
-    images, masks = inside.files(root, labels)
-    reader = LineReader(root, images, masks, layout[:2], inside[:2])
+    root, own = layout.root, named_as(split, layout.root, ".txt")
+    images, masks = (part or layout).files(labels)
+    reader = LineReader(root, images, masks, layout.folders, (part or layout).folders)
     if own is not None:
-        return listed_files(root / own, reader, inside.images)
-    masks = aligned(images, masks)
+        return listed_files(root / own, reader, (part or layout).images)
+    masks = reader.by_image
     if part or split == ALL:
         return images, masks, []
-    if not is_by_share(root, split, layout):
-        folders = dict.fromkeys((_inside(layout.images, split), _inside(layout.masks, split)))
+    if not layout.is_by_share(split):
+        folders = dict.fromkeys(inside(folder, split) for folder in layout.folders)
         raise NotThere(
             f"there is no split '{split}' in {root}: neither {split}.txt nor"
             f" {' and '.join(f'{folder}/' for folder in folders)};"
             f" the split '{ALL}' is every photo"
         )
-    stems = {*images, *masks}
-    elsewhere = _listed_elsewhere(reader, labels)
+    chosen = _share_of(split, {*images, *masks}, _listed_elsewhere(reader, labels), root, val_share)
+    return {k: v for k, v in images.items() if k in chosen}, {k: v for k, v in masks.items() if k in chosen}, []
+
+
+def _share_of(split: str, stems: set[str], elsewhere: dict[str, set[str]], root: Path, val_share: float) -> set[str]:
+    """Return the stems of `train` or `val` where a share of the files divides them.
+
+    Args:
+        stems: of all files.
+        elsewhere: what lists of other splits name, by the name of the list.
+
+    Raises:
+        UserError: too few are left.
+    """
     if elsewhere and stems <= set().union(*elsewhere.values()):
         raise UserError(
             f"{root}: no photo is left for '{split}', because {' and '.join(sorted(elsewhere))} list all of them; list"
@@ -272,8 +157,7 @@ def _of_split(
             " it for both"
         )
     validating = held_out(stems, val_share) if stems else stems
-    chosen = validating if same_split(split) == "val" else stems - validating
-    return {k: v for k, v in images.items() if k in chosen}, {k: v for k, v in masks.items() if k in chosen}, []
+    return validating if same_split(split) == "val" else stems - validating
 
 
 def _listed_elsewhere(reader: LineReader, labels: Path) -> dict[str, set[str]]:

@@ -25,6 +25,8 @@ from utils.paths import files_below, is_folder, read_bytes
 
 Pairs = list[tuple[str, str]]
 """(image, mask), relative to the root of the data set."""
+Files = dict[str, list[str]]
+"""Paths relative to the root of a data set, by stem."""
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")  # lossy ones are refused when read
 AFFIXES = re.compile(
@@ -146,7 +148,7 @@ def pick(split: str, splits: tuple[str, ...], dataset: str) -> str:
     return split
 
 
-def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: str = "") -> dict[str, list[str]]:
+def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: str = "") -> Files:
     """Paths (relative to `root`) of the files below a folder by what they have in common with their partners.
 
     That is the path below the folder, without `ending` and the suffix: `a/b_left.png` in a search for `_left` is
@@ -156,7 +158,7 @@ def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: st
     Raises:
         UserError: a folder cannot be read.
     """
-    found: dict[str, list[str]] = {}
+    found: Files = {}
     for path in files_below(root / folder):
         stem, suffix = os.path.splitext(path)  # noqa: PTH122 - of 100,000 files, Path takes longer
         if suffix.lower() in suffixes and stem.endswith(ending):
@@ -172,14 +174,14 @@ def core(stem: str) -> str:
     return folder + slash + (AFFIXES.sub("", name) or name)
 
 
-def aligned(images: dict[str, list[str]], masks: dict[str, list[str]]) -> dict[str, list[str]]:
+def aligned(images: Files, masks: Files) -> Files:
     """The masks under the stems of their images, also where the names differ by a word such as `_mask`.
 
     Images and masks of the same stem are pairs. Of the others, those are pairs whose stems have the same `core` and
     which are the only image and the only mask with it.
     """
-    alone: dict[str, list[str]] = {}
-    free: dict[str, list[str]] = {}
+    alone: Files = {}
+    free: Files = {}
     for stem in images.keys() - masks.keys():
         alone.setdefault(core(stem), []).append(stem)
     for stem in masks.keys() - images.keys():
@@ -190,9 +192,7 @@ def aligned(images: dict[str, list[str]], masks: dict[str, list[str]]) -> dict[s
     return {renamed.get(stem, stem): paths for stem, paths in masks.items()}
 
 
-def match(
-    root: Path, images: dict[str, list[str]], masks: dict[str, list[str]], folders: tuple[str, str]
-) -> tuple[Pairs, list[DataFault]]:
+def match(root: Path, images: Files, masks: Files, folders: tuple[str, str]) -> tuple[Pairs, list[DataFault]]:
     """The pairs of files with the same stem, in the order of the stems, and what has no partner.
 
     Args:
@@ -229,7 +229,7 @@ def near_misses(
         suffixes: of the files that could be partners.
         alone: paths of files in the folder that have no partner either.
     """
-    there: dict[str, list[str]] = {}
+    there: Files = {}
     if is_folder(root / folder):
         for path in files_below(root / folder):
             there.setdefault(posixpath.basename(core(os.path.splitext(path)[0])), []).append(path)  # noqa: PTH122 - as above

@@ -14,15 +14,14 @@ from unicodedata import normalize
 
 from data.images import IMAGE_SUFFIXES
 from data.masks import LOSSY
-from data.pairs import MASK_SUFFIXES, aligned, near_misses, read_list
+from data.pairs import MASK_SUFFIXES, Files, aligned, near_misses, read_list
 from utils.errors import DataFault, MissingPair, UserError
 from utils.paths import is_file, is_folder
 
+USUAL = ("train", "val", "test")
+"""The splits that tools and labels files are looked for in."""
 SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 """Other names of the usual splits."""
-
-Files = dict[str, list[str]]
-"""Paths relative to the root of a data set, by stem."""
 
 
 def same_split(name: str) -> str:

@@ -11,7 +11,8 @@ from config.current_run import chosen, overrides
 from config.nodes import build_dataset, option_node, plain, validation_split
 from config.validation import Origin, check_group
 from data.fingerprint import fingerprint
-from data.folder import ALL, Folder, Layout, is_by_share
+from data.folder import ALL, Folder
+from data.layout import Layout
 from evaluation.names import is_same_place
 from utils.checked import shown
 from utils.errors import UserError
@@ -152,7 +153,7 @@ def _by_share(node: dict[str, Any], split: str) -> bool:
         return False
     root = user_path(node["root"], "data.root")
     layout = Layout.of(root, node.get("images", "images"), node.get("masks", "masks"), node.get("mask_suffix"))
-    return is_by_share(root, split, layout)
+    return layout.is_by_share(split)
 
 
 def kind_of_data(node: dict[str, Any]) -> str:

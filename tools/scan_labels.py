@@ -27,8 +27,8 @@ from utils.paths import is_there, user_path
 from utils.text import plural
 
 if TYPE_CHECKING:
-    from data.folder import Layout
     from data.labels import Color
+    from data.layout import Layout
 
 log = logging.getLogger("scan_labels")
 
@@ -42,7 +42,7 @@ def scan(cfg: DictConfig) -> None:
     """Print what occurs in the masks, with shares of the pixels, and write the draft."""
     from tqdm import tqdm
 
-    from data.folder import Layout
+    from data.layout import Layout
     from data.masks import palette_of
     from utils.tables import table
 
@@ -51,11 +51,11 @@ def scan(cfg: DictConfig) -> None:
     if is_there(output) and not cfg.overwrite:
         raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
     layout = Layout.of(root, cfg.images, cfg.masks, cfg.mask_suffix)
-    layout.check(root, prefix="")
-    parts = layout.splits(root) or [layout]
-    masks = sorted({path for part in parts for paths in part.files(root, output)[1].values() for path in paths})
+    layout.check(prefix="")
+    parts = layout.usual_splits() or [layout]
+    masks = sorted({path for part in parts for paths in part.files(output)[1].values() for path in paths})
     if not masks:
-        raise UserError(f"{root / layout.masks}: there are no masks; {without_masks(root, layout)}")
+        raise UserError(f"{root / layout.masks}: there are no masks; {without_masks(layout)}")
     make_writable(output.parent)
     palettes = [palette for path in masks if (palette := palette_of(root / path))]
     palette = shared_palette(palettes) if palettes else []
@@ -117,13 +117,13 @@ def check_command(cfg: DictConfig, labels: Path | None, tolerance: int) -> str:
     return shlex.join(["python", "-m", "tools.check_data", "data=folder", *words])
 
 
-def without_masks(root: Path, layout: Layout) -> str:
+def without_masks(layout: Layout) -> str:
     """Return what to do where no mask was found."""
     from data.images import IMAGE_SUFFIXES
     from data.masks import LOSSY
     from utils.paths import files_below
 
-    others = [path for path in files_below(root / layout.masks) if str(path).lower().endswith(IMAGE_SUFFIXES)]
+    others = [path for path in files_below(layout.root / layout.masks) if str(path).lower().endswith(IMAGE_SUFFIXES)]
     if others and layout.masks != layout.images:
         return f"found {others[0]}, {LOSSY}"
     return "pass masks=<folder>, and mask_suffix=<how their names end>"

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from data.folder import Folder, Layout
+from data.folder import Folder
 from data.label_files import read_labels
+from data.layout import Layout
 from tests.conftest import TINY, runs_in
 from tests.data.layouts import blocks, photo, write
 from tests.data.tiff_files import write_tiff
@@ -513,12 +514,12 @@ class TestScan:
 )
 def test_folders_that_are_missing(tmp_path: Path, images: str, masks: str, advice: str) -> None:
     with pytest.raises(NotThere) as moved:
-        Layout(images, masks).check(tmp_path / "moved")
+        Layout(tmp_path / "moved", images, masks).check()
     assert str(moved.value).splitlines()[1] == advice
     for name in ("b", "a", ".hidden"):
         (tmp_path / name).mkdir()
     with pytest.raises(NotThere) as others:
-        Layout(images, masks).check(tmp_path)
+        Layout(tmp_path, images, masks).check()
     assert str(others.value).splitlines()[1] == f"{advice}; {tmp_path} has a/, b/"
 
 

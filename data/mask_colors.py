@@ -99,15 +99,16 @@ def ids_of_palette(
     if known and is_colored and not tolerance and all(index == raw for index, raw in known.items()):
         return mask  # the palette of the labels: counting its pixels would take half as long as decoding
     counts = np.bincount(mask.ravel(), minlength=256)
-    used = [index for index in np.flatnonzero(counts).tolist() if index < len(table)]
-    ids = {index: _id_of(table[index], colors, tolerance) for index in used}
-    other = [index for index in used if ids[index] not in (None, index)]
-    strange = [index for index in used if ids[index] is None]
+    used = np.flatnonzero(counts[: len(table)]).tolist()
     greys = {index: table[index][0] for index in used if len(set(table[index])) == 1}
-    if all(greys.get(index) == index for index in used):  # a ramp of grey says nothing
+    if greys == {index: index for index in used}:  # a ramp of grey says nothing
         return mask
+    nearest = {index: _id_of(table[index], colors, tolerance) for index in used}
+    ids = {index: raw for index, raw in nearest.items() if raw is not None}
+    strange = [index for index in used if index not in ids]
     if strange and len(greys) == len(used) and {*greys.values()} <= {*colors.values(), IGNORE_INDEX}:
         return _mapped(mask, greys)
+    other = [index for index, raw in ids.items() if raw != index]
     if not other:
         return mask
     if strange:
@@ -126,11 +127,10 @@ def _id_of(color: Color, colors: Mapping[Color, int], tolerance: float | None) -
     return colors[nearest] if math.dist(nearest, color) <= tolerance else None
 
 
-def _mapped(mask: np.ndarray, ids: Mapping[int, int | None]) -> np.ndarray:
+def _mapped(mask: np.ndarray, ids: Mapping[int, int]) -> np.ndarray:
     """Return the raw id of each index (H, W) of a palette."""
-    table = np.zeros(256, np.uint16 if max(known or 0 for known in ids.values()) > 255 else np.uint8)
-    for index, known in ids.items():
-        table[index] = known or 0
+    table = np.zeros(256, np.uint16 if max(ids.values()) > 255 else np.uint8)
+    table[list(ids)] = list(ids.values())
     return table[mask]
 
 

@@ -48,6 +48,16 @@ class Bands(NamedTuple):
         """The dtype of the photos in memory: bytes, or floats of the same scale, from 0 to 255."""
         return np.uint8 if self.value_range is None else np.float32
 
+    @property
+    def form(self) -> str:
+        """The form of photos in memory, in words."""
+        return f"{np.dtype(self.dtype)} (H, W, {self.channels}){', RGB' * self.is_rgb}"
+
+    def fits(self, image: object) -> bool:
+        """Whether an object is a photo in memory, as `read` returns it."""
+        is_array = isinstance(image, np.ndarray) and image.dtype == self.dtype and image.ndim == 3
+        return is_array and image.shape[2] == self.channels and image.size > 0  # type: ignore[attr-defined]
+
     def read(self, path: str | Path) -> np.ndarray:
         """Read a photo, `dtype` (H, W, channels).
 
@@ -85,11 +95,8 @@ class Bands(NamedTuple):
         Raises:
             ValueError: it is not what `read` would return.
         """
-        expected = f"{np.dtype(self.dtype)} (H, W, {self.channels}){', RGB' * self.is_rgb}"
-        if not isinstance(image, np.ndarray):
-            raise ValueError(f"expected a photo {expected}, not {type(image).__name__}")
-        if image.dtype != self.dtype or image.ndim != 3 or image.shape[2] != self.channels or not image.size:
-            raise ValueError(f"expected a photo {expected}, not {image.dtype} {image.shape}")
+        if not self.fits(image):
+            raise ValueError(f"expected a photo {self.form}, not {described(image)}")
 
     def picture(self, image: np.ndarray) -> np.ndarray:
         """Return what to show of a photo (H, W, channels): uint8 (H, W, 3).
@@ -107,6 +114,12 @@ class Bands(NamedTuple):
 
 
 RGB = Bands()
+
+
+def described(pixels: object) -> str:
+    """Return dtype and shape of an array or tensor, or the type of another object, for messages."""
+    shape = getattr(pixels, "shape", None)
+    return type(pixels).__name__ if shape is None else f"{getattr(pixels, 'dtype', '')} {tuple(shape)}"
 
 
 def checked_bands(channels: int, value_range: Sequence[float] | None, preview: Sequence[int] | None) -> Bands:

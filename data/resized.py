@@ -40,11 +40,9 @@ class ResizedSamples(View):
         if self.image_size is not None and self.masks and self.dataset.reads_parts:
             return self._from_part(index, self.image_size)
         image, mask, name = super().__getitem__(index)
-        values = "uint8 (H, W, 3), RGB"
-        if not self.bands.is_rgb:
-            values = f"{np.dtype(self.bands.dtype)} (H, W, {self.bands.channels})"
-        form = f"a data set must give images {values}, and masks uint8 (H, W)"
-        check_pixels(image, mask, f"data: {type(self.dataset).__name__} gives {name} as", form, self.bands)
+        place = f"data: {type(self.dataset).__name__} gives {name} as"
+        remedy = f"a data set must give images {self.bands.form}, and masks uint8 (H, W)"
+        check_pixels(image, mask, place, remedy, self.bands)
         if self.image_size is None:
             return Sample(image, mask, name)
         if self.fit == "pad":

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from data.bands import RGB, Bands
+from data.bands import RGB, Bands, described
 from data.labels import LabelSet
 from data.parts import Window
 from utils.errors import DataFault, UserError
@@ -36,16 +36,15 @@ def check_pixels(image: object, mask: object, place: str, remedy: str, bands: Ba
         place, remedy: beginning and end of the message.
 
     Raises:
-        UserError: they are not an image as the bands say and a mask uint8 (H, W).
+        UserError: they are not an image that fits the bands and a mask uint8 (H, W) of the same size.
     """
-    for kind, pixels, dims, dtype in (("image", image, 3, bands.dtype), ("mask", mask, 2, np.uint8)):
-        shape = getattr(pixels, "shape", None)
-        whole = isinstance(pixels, np.ndarray) and pixels.dtype == dtype and pixels.ndim == dims and pixels.size > 0
-        if not whole or (kind == "image" and pixels.shape[2] != bands.channels):  # type: ignore[attr-defined]
-            found = type(pixels).__name__ if shape is None else f"{getattr(pixels, 'dtype', '')} {tuple(shape)}"
-            raise UserError(f"{place} an {kind} {found}; {remedy}".replace("an mask", "a mask"))
+    if not bands.fits(image):
+        raise UserError(f"{place} an image {described(image)}; {remedy}")
+    if not (isinstance(mask, np.ndarray) and mask.dtype == np.uint8 and mask.ndim == 2 and mask.size):
+        raise UserError(f"{place} a mask {described(mask)}; {remedy}")
     if image.shape[:2] != mask.shape:  # type: ignore[attr-defined]
-        raise UserError(f"{place} an image {image.shape} and a mask {mask.shape}; they must be of one size")  # type: ignore[attr-defined]
+        shapes = f"an image {image.shape} and a mask {mask.shape}"  # type: ignore[attr-defined]
+        raise UserError(f"{place} {shapes}; they must be of one size")
 
 
 class BenchmarkScores(Protocol):

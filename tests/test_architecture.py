@@ -22,7 +22,10 @@ MAY_IMPORT = {
     "comparison": {"utils"},
     "config": {"engine", "data", "utils"},
     "sweeps": {"config", "comparison", "utils"},
-    "runs": {"sweeps", "config", "evaluation", "inference", "export", "engine", "losses", "models", "data", "utils"},
+    "runs": {
+        *("sweeps", "comparison", "config", "evaluation", "inference", "export"),
+        *("engine", "losses", "models", "data", "utils"),
+    },
     "cli": {"runs", "sweeps", "config", "engine", "utils"},
 }
 """Folder -> the folders that its modules may import, themselves aside. Entry points, tools and benchmarks may import

@@ -115,7 +115,7 @@ def test_what_is_measured_is_kept_when_it_is_interrupted(
             signal.raise_signal(signal.SIGTERM)
         return measure(*arguments)
 
-    monkeypatch.setattr("evaluation.measuring.measure", interrupted)
+    monkeypatch.setattr("runs.evaluating.measure", interrupted)
     done = evaluate_here("runs=runs", "split=val", cwd=tmp_path)
     assert done.returncode == 143
     expected = "1 of 3 runs measured and kept; the same command measures the rest\n"

@@ -22,19 +22,16 @@ def evaluate(cfg: DictConfig) -> None:
     # Imported here because torch takes seconds: a mistake in the config is reported before.
     import cv2
 
-    from engine.device import choose_device
     from engine.threads import set_threads
-    from export import onnx_model
     from runs.evaluating import measure_checkpoints, measure_runs
-    from runs.measurements import is_exported
+    from runs.prediction import device_for
     from sweeps.checkpoints import chosen_checkpoints
     from utils.memory import keep_freed_memory
 
     keep_freed_memory()
     cv2.setNumThreads(1)  # the network needs the cores
     paths = [] if cfg.runs is not None else chosen_checkpoints(cfg.checkpoint)
-    exported = any(is_exported(path) for path in paths)
-    device = onnx_model.choose_device(cfg.device) if exported else choose_device(cfg.device)
+    device = device_for(cfg.device, paths)
     if device.type == "cpu":
         set_threads("auto")
     if cfg.runs is not None:

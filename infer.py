@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from cli.launch import launch
-from config.nodes import build_network, prediction_options
 from utils.errors import PartlyFailed, UserError
 from utils.flat import listed
 from utils.paths import is_file, is_folder, is_there, user_path
@@ -63,6 +62,7 @@ def infer(cfg: DictConfig) -> None:
 
     from inference.clock import ImageClock, per_image_text
     from inference.photos import segment
+    from runs.prediction import predictor_of
 
     predictor = predictor_of(cfg)
     clock = ImageClock(predictor)
@@ -104,6 +104,7 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
 
     from inference.clock import ImageClock, per_image_text
     from inference.video import Frames, segment
+    from runs.prediction import predictor_of
     from utils.interruption import Interrupted
 
     with Frames(int(source) if camera else source) as frames:
@@ -120,13 +121,7 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
             shares.update(shares_of(mask, predictor))
 
         try:
-            count = segment(
-                frames,
-                predictor,
-                outputs,
-                own_ids=cfg.ids == "label",
-                after_frame=after_frame,
-            )
+            count = segment(frames, predictor, outputs, own_ids=cfg.ids == "label", after_frame=after_frame)
         except Interrupted as stop:
             signal.raise_signal(stop.signal)  # exit as for photos: unlike a training, not everything is saved
             raise
@@ -139,61 +134,6 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
     expected = frames.count or 0
     if expected - count > max(0.01 * expected, 1):  # headers of intact videos may be off by as much
         raise PartlyFailed(f"input={cfg.input}: {count} of {expected} frames could be read; the video may be truncated")
-
-
-def predictor_of(cfg: DictConfig) -> Predictor:
-    """Build the predictor of a checkpoint, or of a network and its weights."""
-    import cv2
-
-    from data.label_files import read_labels
-    from engine.checkpoint import load_weights
-    from engine.device import choose_device
-    from engine.normalization import Normalization, normalization_of
-    from engine.threads import set_threads
-    from engine.trial import try_model
-    from export import onnx_model
-    from inference.ensemble import ensemble_of
-    from inference.predictor import Predictor
-    from models.weight_files import read_weights
-    from sweeps.checkpoints import chosen_checkpoints
-    from utils.memory import keep_freed_memory
-
-    keep_freed_memory()
-    set_threads("auto")
-    cv2.setNumThreads(1)  # the network needs the cores
-    size = (cfg.image_size[0], cfg.image_size[1]) if cfg.image_size else None
-    options = {"samples": cfg.samples, **prediction_options(cfg)}
-    checkpoint = cfg.checkpoint or (None if cfg.weights else bundled_network())
-    if checkpoint is not None:
-        paths = chosen_checkpoints(checkpoint)
-        choose = onnx_model.choose_device if any(path.endswith(".onnx") for path in paths) else choose_device
-        device = choose(cfg.device)
-        if len(paths) == 1:
-            predictor = Predictor.from_checkpoint(paths[0], device, **options)
-        else:
-            predictor = ensemble_of([Predictor.from_checkpoint(path, device) for path in paths], paths, **options)
-        predictor.image_size = size or predictor.image_size
-        return predictor
-    labels = read_labels(user_path(cfg.labels, "labels")).labels
-    model = build_network(cfg.model, len(labels))
-    state, mean, std = read_weights(cfg.weights)
-    try_model(model, len(labels), size or (512, 512))
-    load_weights(model, state, source=cfg.weights)
-    normalization = normalization_of(model) if mean is None or std is None else Normalization(mean, std)
-    return Predictor(model.to(choose_device(cfg.device)).eval(), labels, size or (512, 512), normalization, **options)
-
-
-def bundled_network() -> str:
-    """Return the name of the network in `weights/` that is used if none is given, and say which it is."""
-    from engine.checkpoint import load_checkpoint
-    from utils.bundled_weights import DEFAULT
-
-    known = load_checkpoint(DEFAULT)
-    classes = ", ".join(known["labels"]["names"])
-    log.info(
-        "no checkpoint given: using %s, trained on street scenes (%s); see weights/%s.md", DEFAULT, classes, DEFAULT
-    )
-    return DEFAULT
 
 
 def shares_of(mask: Any, predictor: Predictor) -> dict[str, float]:

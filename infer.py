@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from cli.launch import launch
 from utils.errors import PartlyFailed, UserError
+from utils.files import prepare_output
 from utils.flat import listed
 from utils.paths import is_file, is_folder, is_there, user_path
 from utils.text import plural
@@ -99,8 +100,7 @@ def infer_video(cfg: DictConfig, formats: list[str]) -> None:
         raise UserError(f"input={cfg.input}: there is no such file or folder")
     outputs = plan_video(source, cfg.output, formats)
     for path in outputs.values():
-        if is_there(path) and not cfg.overwrite:
-            raise UserError(f"{path} exists already; overwrite=true replaces it, output= writes elsewhere")
+        prepare_output(path, cfg.overwrite)
 
     from inference.clock import ImageClock, per_image_text
     from inference.video import Frames, segment

@@ -23,8 +23,8 @@ from cli.launch import launch
 from config.nodes import build_dataset, training_split, validation_split
 from runs.evaluated_data import check_channels, check_classes, data_node, run_node
 from utils.errors import PartlyFailed, UserError
-from utils.files import atomic_write, make_writable
-from utils.paths import is_file, is_folder, is_there, user_path
+from utils.files import atomic_write, prepare_output
+from utils.paths import is_file, is_folder, user_path
 from utils.run_folder import run_of
 from utils.text import plural
 
@@ -46,9 +46,7 @@ AGREEING = 0.999  # minimum share of pixels with the same class, unless quantise
 def export(cfg: DictConfig) -> None:
     """Write the file, load it again, and print how it compares with PyTorch."""
     output = output_file(cfg)
-    if is_there(output) and not cfg.overwrite:
-        raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
-    make_writable(output.parent)
+    prepare_output(output, cfg.overwrite)
 
     # Slow to import, so only here, where the config is known to be right.
     from data.bands import bands_of

@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 
 from cli.launch import launch
 from utils.errors import UserError
-from utils.files import make_writable
-from utils.paths import is_folder, is_there, user_path
+from utils.files import prepare_output
+from utils.paths import is_folder, user_path
 
 log = logging.getLogger("release")
 
@@ -28,9 +28,7 @@ def release(cfg: DictConfig) -> None:
     output = user_path(cfg.output, "output")
     if output.suffix != ".pt" or is_folder(output):
         raise UserError(f"output={cfg.output}: must be a .pt file")
-    if is_there(output) and not cfg.overwrite:
-        raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
-    make_writable(output.parent)
+    prepare_output(output, cfg.overwrite)
 
     from engine.checkpoint import load_checkpoint, save_checkpoint
     from engine.release import released

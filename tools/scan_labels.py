@@ -22,8 +22,8 @@ from omegaconf import DictConfig
 
 from cli.launch import launch
 from utils.errors import DataFault, PartlyFailed, UserError
-from utils.files import atomic_write, make_writable
-from utils.paths import is_there, user_path
+from utils.files import atomic_write, prepare_output
+from utils.paths import user_path
 from utils.text import plural
 
 if TYPE_CHECKING:
@@ -48,15 +48,13 @@ def scan(cfg: DictConfig) -> None:
 
     root = user_path(cfg.root, "root")
     output = user_path(cfg.output, "output") if cfg.output else root / "labels.json"
-    if is_there(output) and not cfg.overwrite:
-        raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
     layout = Layout.of(root, cfg.images, cfg.masks, cfg.mask_suffix)
     layout.check(prefix="")
     parts = layout.usual_splits() or [layout]
     masks = sorted({path for part in parts for paths in part.files(output)[1].values() for path in paths})
     if not masks:
         raise UserError(f"{root / layout.masks}: there are no masks; {without_masks(layout)}")
-    make_writable(output.parent)
+    prepare_output(output, cfg.overwrite)
     palettes = [palette for path in masks if (palette := palette_of(root / path))]
     palette = shared_palette(palettes) if palettes else []
     pixels, inside, images = Counter[Any](), Counter[Any](), Counter[Any]()

@@ -20,8 +20,8 @@ from omegaconf import DictConfig
 
 from cli.launch import launch
 from utils.errors import UserError
-from utils.files import atomic_path, make_writable
-from utils.paths import is_file, is_there, user_path
+from utils.files import atomic_path, prepare_output
+from utils.paths import is_file, user_path
 
 log = logging.getLogger("share")
 
@@ -64,9 +64,7 @@ def share(cfg: DictConfig) -> None:
     output = user_path(cfg.output or f"{name}.zip", "output")
     if output.suffix.lower() != ".zip":
         raise UserError(f"output={cfg.output}: must be a .zip file")
-    if is_there(output) and not cfg.overwrite:
-        raise UserError(f"{output} exists already; overwrite=true replaces it, output= writes elsewhere")
-    make_writable(output.parent)
+    prepare_output(output, cfg.overwrite)
     files = [best, *(run / file for file in FILES if is_file(run / file))]
     files += [path for folder in FOLDERS for path in sorted((run / folder).rglob("*")) if path.is_file()]
 

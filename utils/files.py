@@ -18,6 +18,7 @@ except ImportError:  # not on Windows
 
 from utils import torchrun
 from utils.errors import Occupied, UserError
+from utils.paths import is_there
 
 _made: list[Path] = []  # by `make_writable`, still empty
 
@@ -36,6 +37,17 @@ def make_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"{folder}: nothing can be written there ({error.strerror})") from error
+
+
+def prepare_output(path: Path, overwrite: bool) -> None:
+    """Check that a file can be written and, unless `overwrite`, that it does not exist. Makes its folder.
+
+    Raises:
+        UserError: it cannot, or it exists.
+    """
+    if is_there(path) and not overwrite:
+        raise UserError(f"{path} exists already; overwrite=true replaces it, output= writes elsewhere")
+    make_writable(path.parent)
 
 
 def make_folder(folder: Path) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from comparison.columns import higher_is_better, shown, value_of
 from comparison.evaluations import counts_of, validation_of
 from comparison.groups import FOLD, Group, counted_runs, mean_and_deviation
+from comparison.rows import Row
 from comparison.runs import Run
-from comparison.table import Row
 from utils.text import plural
 
 if TYPE_CHECKING:

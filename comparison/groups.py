@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from comparison.columns import GROUPS, default_columns, is_measure, samples_of, shown, value_of
 from comparison.figures import confusion
 from comparison.labels import short_names
+from comparison.rows import Row, rows_of
 from comparison.runs import Run, number_or_none
-from comparison.table import Row, rows_of
 from utils.errors import UserError, did_you_mean
 
 FOLD = "data.fold"

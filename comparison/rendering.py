@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 
 from comparison.columns import higher_is_better, is_score, shown, title_of
-from comparison.table import Row
+from comparison.rows import Row
 from utils.tables import column_widths, duration, table
 from utils.value_types import TableFormat
 

@@ -13,8 +13,8 @@ from comparison.curves import curves, thinning
 from comparison.figures import confusion, pictures
 from comparison.labels import LONGEST_NAME, short_names, shortened, text_or_none
 from comparison.report_groups import groups_data
+from comparison.rows import differing_keys, rows_of, sorted_by
 from comparison.runs import Run, number_or_none
-from comparison.table import differing_keys, rows_of, sorted_by
 
 CELLS = 100_000  # most numbers of confusion matrices in a report
 TEXTS = 200_000  # characters of errors and notes together; each run has at least 200 of either
@@ -35,7 +35,7 @@ def gathered(
     Args:
         skipped: why folders were skipped.
         source: the folder or pattern that the runs come from.
-        sort: column to sort the runs by, as for `comparison.table.sorted_by`.
+        sort: column to sort the runs by, as for `comparison.rows.sorted_by`.
         group_by: keys; runs that differ only in them share a `group`, which is its title.
         columns: further columns of the table.
         baseline: the run to compare the others with at first.

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from comparison.labels import short_names
+from comparison.rows import differing_keys
 from comparison.runs import Run, as_number, number_or_none
-from comparison.table import differing_keys
 from utils.interruption import StopRequest, Terminated
 from utils.tables import duration, number, table
 

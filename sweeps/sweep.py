@@ -83,8 +83,8 @@ def summary(folder: Path, complete: bool) -> str:
         complete: whether all jobs were started.
     """
     from comparison.rendering import rendered
+    from comparison.rows import differing_keys, rows_of
     from comparison.runs import read_runs
-    from comparison.table import differing_keys, rows_of
     from utils.tables import WITHOUT_TERMINAL, terminal_width
 
     runs, _ = read_runs([folder])

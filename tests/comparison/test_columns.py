@@ -14,8 +14,8 @@ from comparison.evaluations import counts_of, evaluated, evaluations
 from comparison.groups import groups_of
 from comparison.rendering import rendered
 from comparison.report_data import gathered
+from comparison.rows import differing_keys, rows_of, sorted_by
 from comparison.runs import Run, read_runs
-from comparison.table import differing_keys, rows_of, sorted_by
 from comparison.tables import tables_of
 from tests.comparison.folders import add_evaluation, change_summary, make_run
 from utils.errors import UserError

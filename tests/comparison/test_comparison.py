@@ -11,8 +11,8 @@ import pytest
 
 from comparison.groups import check_group_by, grouped
 from comparison.rendering import rendered
+from comparison.rows import against, differing_keys, rows_of, sorted_by
 from comparison.runs import Run, read_runs
-from comparison.table import against, differing_keys, rows_of, sorted_by
 from tests.comparison.folders import change_summary, make_run
 from utils.errors import UserError
 

@@ -17,8 +17,8 @@ from scipy import stats
 from comparison.evaluations import command_to_measure
 from comparison.groups import grouped, groups_of
 from comparison.report_data import gathered
+from comparison.rows import differing_keys
 from comparison.runs import Run, read_runs
-from comparison.table import differing_keys
 from comparison.tables import tables_of
 from tests.comparison.folders import LABELS, add_evaluation, change_summary, make_run
 from utils.run_folder import RunFolder

@@ -12,8 +12,8 @@ import pytest
 from comparison import report_data
 from comparison.curves import curves
 from comparison.rendering import rendered
+from comparison.rows import differing_keys, rows_of
 from comparison.runs import Run, read_runs
-from comparison.table import differing_keys, rows_of
 from comparison.watch import drawn
 from tests.comparison.folders import add_figures, add_metrics, change_summary, make_run, scene
 from utils.text import cleaned

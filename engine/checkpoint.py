@@ -56,7 +56,7 @@ class StoredConfig(FileSchema):
 
 
 class StoredLabels(FileSchema):
-    """As `LabelSet.to_dict` gives them."""
+    """The result of `LabelSet.to_dict`."""
 
     names: Annotated[list[str], Field(min_length=1, max_length=255)]
     colors: list[Annotated[list[Byte], Three]]
@@ -64,7 +64,7 @@ class StoredLabels(FileSchema):
 
 
 class StoredNormalization(FileSchema):
-    """As `Normalization.to_dict` gives it."""
+    """The result of `Normalization.to_dict`."""
 
     mean: Annotated[list[Mean], Channels]
     std: Annotated[list[Deviation], Channels]
@@ -102,8 +102,8 @@ def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint file, the `checkpoints/best.pt` of a run folder, or a network of `weights/` by its name.
 
-    Checksums, the types of all values (except those of `training`) and the label set are checked, and that the weights
-    are finite.
+    Checks checksums, the types of all values (except those of `training`), the label set, and that all weights are
+    finite.
 
     Raises:
         UserError: it is missing or damaged, was not written by this program, or by a newer version.
@@ -138,7 +138,11 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 
 
 def best_of(run: Path) -> Path:
-    """The best checkpoint of a run folder, or the last one if no validation has run yet."""
+    """Return the best checkpoint of a run folder, or the last one if no validation has run yet.
+
+    Raises:
+        UserError: it is not a run folder.
+    """
     best, last = run / "checkpoints" / "best.pt", run / "checkpoints" / "last.pt"
     if is_folder(run / "0" / "checkpoints"):
         raise UserError(f"{run}: the folder of a sweep; name one of its runs, as in {run / '0'}")
@@ -148,10 +152,10 @@ def best_of(run: Path) -> Path:
 
 
 def build_model(checkpoint: dict[str, Any]) -> nn.Module:
-    """The network of a checkpoint, with its weights and the statistics of the images they want.
+    """Build the network of a checkpoint, with its weights and the image statistics that they were trained with.
 
     Raises:
-        UserError: the config names something else than a model of this project, or the weights do not fit it.
+        UserError: the config does not name a model of this project, or the weights do not fit it.
     """
     arguments = dict(checkpoint["config"].get("model") or {})
     target = arguments.pop("_target_", None)
@@ -160,7 +164,7 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
         raise UserError(
             f"the checkpoint names '{shown(str(target))}' as its model, which is not a model of this project"
         )
-    # Weights are those of the checkpoint: the files that training started from may be gone.
+    # Pretrained weights are not loaded again: their files may be gone, and those of the checkpoint replace them.
     own = inspect.signature(network).parameters
     options = {key: arguments.pop(key) for key in OPTIONS if key in arguments and key not in own}
     arguments |= {key: None for key in ("encoder_weights", "weights") if key in arguments}
@@ -182,12 +186,12 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
         encoder_of(model, "model.freeze_encoder=true").freeze()
     model.input_mean, model.input_std = normalization.mean, normalization.std  # type: ignore[assignment]
     if channels != 3:
-        model.in_channels = channels  # type: ignore[assignment]  # which networks of libraries do not keep
+        model.in_channels = channels  # type: ignore[assignment]  # networks of libraries do not store it
     return model
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: object = "the checkpoint") -> None:
-    """Load weights that must fit exactly; arguments and errors as `check_weights`."""
+    """Load weights into a network after `check_weights`, whose arguments and errors it has."""
     check_weights(model, weights, source)
     model.load_state_dict(weights)
 
@@ -213,6 +217,6 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: object) 
 
 
 def _described(tensor: Tensor, other: Tensor | None) -> str:
-    """The shape of a tensor, and its dtype if the other tensor holds another kind of numbers."""
+    """Return the shape of a tensor, and its dtype if the other tensor holds another kind of numbers."""
     same = other is None or tensor.is_floating_point() == other.is_floating_point()
     return f"{tuple(tensor.shape)}{'' if same else f' of {tensor.dtype}'}"

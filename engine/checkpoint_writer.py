@@ -18,7 +18,6 @@ class CheckpointWriter:
     """Writes checkpoints one after the other in a thread, from copies, so that training waits only for the copy.
 
     The memory of a copy is reused for the next checkpoint of that file, since allocating takes longer than copying.
-
     If a write fails, the next call raises its UserError. On exit as a context manager, it waits for all writes.
     """
 

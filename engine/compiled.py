@@ -12,9 +12,9 @@ log = logging.getLogger(__name__)
 
 
 class Compiled:
-    """Calls a network through torch.compile, and in eager mode once that has failed. The weights are shared.
+    """Calls a network through torch.compile, and in eager mode after a failure. The weights are shared.
 
-    PyTorch compiles at the first call and again for new shapes, so it may fail at any call.
+    PyTorch compiles at the first call and again for new shapes, so any call may fail.
     """
 
     def __init__(self, model: nn.Module) -> None:

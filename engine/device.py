@@ -9,7 +9,7 @@ from utils.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a name; `auto` is CUDA if available, else Apple's MPS, else the CPU.
+    """Return the device of a name; `auto` is CUDA if available, else Apple's MPS, else the CPU.
 
     Each process that torchrun starts gets its own GPU.
 
@@ -35,7 +35,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
-    """The dtype of mixed precision; None for float32.
+    """Return the dtype of mixed precision; None for float32.
 
     Args:
         amp: `off`, `fp16`, `bf16`, or `auto`: on CUDA bf16 if supported, else fp16; off on other devices.

@@ -17,9 +17,9 @@ class Distillation:
     """A frozen teacher and the term that compares a network with it.
 
     Args:
-        teacher: on the device, in the memory layout of training. Put into eval mode, and its weights are frozen.
+        teacher: on the device, in the memory layout of training. It is put into eval mode and frozen.
         term: compares the logits of both.
-        weight: of the term; those of the loss have theirs.
+        weight: of the term, relative to the loss.
     """
 
     def __init__(self, teacher: nn.Module, term: DistillationTerm, weight: float) -> None:

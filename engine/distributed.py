@@ -20,7 +20,7 @@ from utils.errors import LostProcess
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=12)
-"""How long processes wait for the first of their machine to prepare the data, which may be a download."""
+"""How long the processes of a machine wait for the first one to prepare the data, which may include a download."""
 
 _machine: dist.ProcessGroup | None = None  # the processes of this machine
 
@@ -34,7 +34,7 @@ def join() -> None:
 
 
 def backends(cuda: bool) -> str:
-    """The backend for each kind of device. (By default PyTorch picks one for the GPU only.)"""
+    """Return the backend for each kind of device. (By default PyTorch picks one for the GPU only.)"""
     return "cpu:gloo,cuda:nccl" if cuda else "gloo"
 
 
@@ -45,12 +45,12 @@ def leave() -> None:
 
 
 def rank() -> int:
-    """Number of this process. Process 0 writes for all."""
+    """Return the number of this process. Process 0 writes for all."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def processes() -> int:
-    """Number of processes."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -62,7 +62,7 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
 
 
 def maxima(*numbers: int) -> list[int]:
-    """The maximum of each number over all processes, without waiting for a device."""
+    """Return the maximum of each number over all processes, without waiting for a device."""
     if processes() == 1:
         return list(numbers)
     together = torch.tensor(numbers)
@@ -71,7 +71,7 @@ def maxima(*numbers: int) -> list[int]:
 
 
 def from_first(value: T) -> T:
-    """The value of the first process."""
+    """Return the value of the first process."""
     if processes() == 1:
         return value
     box: list[Any] = [value]
@@ -80,7 +80,7 @@ def from_first(value: T) -> T:
 
 
 def once_per_machine(make: Callable[[], T]) -> T:
-    """Call a function in the first process of each machine; returns its result in all processes of the machine.
+    """Call a function in the first process of each machine, and return its result in all processes of that machine.
 
     Use it for work whose result is the same, or whose memory can be shared.
     """
@@ -94,7 +94,7 @@ def once_per_machine(make: Callable[[], T]) -> T:
 
 
 def gather(value: T) -> list[T]:
-    """The values of all processes, in the order of their ranks."""
+    """Return the values of all processes, in the order of their ranks."""
     if processes() == 1:
         return [value]
     values: list[Any] = [None] * processes()
@@ -103,7 +103,7 @@ def gather(value: T) -> list[T]:
 
 
 def broadcast_buffers(model: nn.Module) -> None:
-    """Copy the buffers of the first process to all: each has its own running statistics of batch norm."""
+    """Copy the buffers of the first process to all, since each has its own running statistics of batch norm."""
     if processes() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
@@ -111,7 +111,7 @@ def broadcast_buffers(model: nn.Module) -> None:
 
 @contextmanager
 def explain_lost_process() -> Iterator[None]:
-    """Report the end of another process as such, not as an error of this one.
+    """Report that another process has ended, instead of an error of this one.
 
     Raises:
         LostProcess: in place of the error of gloo or nccl when a process cannot be reached.

@@ -47,10 +47,9 @@ def evaluate(
     after_batch: Callable[[int], object] = lambda images: None,
     after_sample: Callable[[int, Tensor, Tensor, Tensor], None] | None = None,
 ) -> Evaluation:
-    """Run a network in eval mode over a split, and compare with the masks at their own sizes.
+    """Run a network in eval mode over a split, and compare its predictions with the masks at their own sizes.
 
-    Of several processes, each takes a part with the same number of batches, and all get the same result.
-
+    Each of several processes takes a part with the same number of batches, and all get the same result.
     Memory does not grow with the number of samples, and the losses do not depend on the batch size.
 
     Args:

@@ -24,14 +24,14 @@ def resize_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def likeliest(scores: Tensor, dim: int) -> Tensor:
-    """argmax along a dimension as uint8; of equal scores the first."""
+    """Return the argmax along a dimension as uint8; the first of equal scores."""
     if scores.device.type != "cpu":
         return scores.argmax(dim).to(torch.uint8)
     return torch.from_numpy(_place_of_largest(plane.numpy() for plane in scores.float().unbind(dim)))
 
 
 def likeliest_at(logits: Tensor, size: tuple[int, ...]) -> Tensor:
-    """`likeliest` of `resize_logits`, uint8 `size`. A CPU holds only one class at that size at a time."""
+    """Return `likeliest` of `resize_logits`, uint8 `size`. On a CPU only one class is held at that size at a time."""
     if logits.device.type != "cpu" or logits.shape[-2:] == size:
         return likeliest(resize_logits(logits, size)[0], 0)
     return torch.from_numpy(_place_of_largest(_resized_planes(logits, size)))
@@ -44,7 +44,7 @@ def _resized_planes(logits: Tensor, size: tuple[int, ...]) -> Iterator[np.ndarra
 
 
 def _place_of_largest(planes: Iterable[np.ndarray]) -> np.ndarray:
-    """argmax over planes without branches, several times as fast as NumPy's."""
+    """Return the argmax over planes, computed without branches, several times as fast as NumPy's."""
     planes = iter(planes)
     largest = next(planes).copy()
     place = np.zeros(largest.shape, np.uint8)

@@ -34,17 +34,17 @@ log = logging.getLogger(__name__)
 
 
 class TrainingLoop:
-    """One training. Every process runs it; `run` goes through all epochs.
+    """One training, which every process runs. `run` goes through all epochs.
 
     Args:
         components: trained in place.
         record: gets the metrics.
 
     Attributes:
-        progress: how far it has come.
+        progress: epochs and steps done, and the best metric.
         step: takes the optimiser steps.
         saver: saves checkpoints, and keeps the confusion matrix of the last validation for them.
-        stop: notes Ctrl-C and SIGTERM while it is entered.
+        stop: context manager that notes Ctrl-C and SIGTERM.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class TrainingLoop:
         self._finish_epoch(epoch, row)
 
     def _adapt_threads(self) -> None:
-        """Let other programs have the cores they use, with `trainer.threads=auto`."""
+        """With `trainer.threads=auto`, leave the cores that other programs use to them."""
         if self._load is None:
             return
         before = torch.get_num_threads()
@@ -121,7 +121,7 @@ class TrainingLoop:
             self.record.forget_threads()
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        """Take the optimiser steps of an epoch, from `progress.batch` on; returns its losses by name."""
+        """Take the optimiser steps of an epoch, starting at `progress.batch`, and return its losses by name."""
         order, size = self.train.order, self.options.accumulation_steps
         self.model.train()
         with ImageBar(f"epoch {epoch}/{self.options.epochs}", order.samples) as bar:
@@ -148,7 +148,7 @@ class TrainingLoop:
         self.record.log(values, self.progress.step)
 
     def _save_or_stop(self) -> None:
-        """Save if it is time, or stop if a signal came to any process. All processes do the same."""
+        """Save if it is time, or stop if any process has received a signal. All processes do the same."""
         self.saver.writer.check()
         self.saver.reserve(self.progress)
         signal, is_due = distributed.maxima(self.stop.signal or 0, int(self.saver.is_due()))
@@ -165,7 +165,7 @@ class TrainingLoop:
         raise Interrupted(signal)
 
     def _validate(self, epoch: int) -> dict[str, float]:
-        """Measure the network on the validation split; returns the columns `val/...` of the epoch's row."""
+        """Measure the network on the validation split, and return the columns `val/...` of the epoch's row."""
         done = 0
         bar = ImageBar(f"validation {epoch}/{self.options.epochs}", self.validation.samples)
 
@@ -201,7 +201,7 @@ class TrainingLoop:
         }
 
     def _finish_epoch(self, epoch: int, row: dict[str, float]) -> None:
-        """Save the checkpoints of an epoch, then show its row of metrics.csv."""
+        """Save the checkpoints of an epoch, then log its row of metrics.csv."""
         monitor = self.options.monitor
         improved = monitor in row and self._is_best(row[monitor])
         if improved:

@@ -1,6 +1,6 @@
-"""The numbers of a learning-rate range test: the rates to try, and the rate that the losses suggest.
+"""A learning-rate range test: the rates to try, and the rate that the losses suggest.
 
-The test trains with a rate that rises step by step, and finds where the loss falls (Smith 2017, "Cyclical Learning
+The test trains while the rate rises step by step, and finds where the loss falls (Smith 2017, "Cyclical Learning
 Rates for Training Neural Networks", arXiv 1506.01186, section 3.3; here the rate rises exponentially).
 """
 
@@ -14,17 +14,17 @@ import numpy as np
 from utils.text import plural
 
 DIVERGED = 4.0
-"""The test ends when the average of the last losses is so many times that of the start. (The lowest loss so far is no
-reference, since it is random with small batches. Ending too late costs a few steps, ending too early the result.)"""
+"""The test ends when the average of the last losses exceeds this multiple of the loss at the start. (Not of the lowest
+loss so far, which is random with small batches. Ending too late costs a few steps, ending too early the result.)"""
 HIGHEST = 1.25
-"""Smoothing clips losses to so many times that of the start, so that an explosion at the end does not dominate."""
+"""Smoothing clips losses to this multiple of the loss at the start, so that no explosion at the end dominates."""
 CLEAR = 3.0
-"""The loss must fall by so many times the median difference between successive steps. Of 1,000 tests on pure noise,
-none with 50 steps fell as far, and 8 with 10 steps did."""
+"""The loss must fall by this multiple of the median difference between successive steps. In 1,000 tests on pure noise,
+none with 50 steps fell that far, and 8 with 10 steps did."""
 
 
 def rising_rates(min_lr: float, max_lr: float, steps: int) -> list[float]:
-    """`steps` rates from `min_lr` to `max_lr`, evenly spaced in their logarithms."""
+    """Return `steps` rates from `min_lr` to `max_lr`, evenly spaced in their logarithms."""
     return np.geomspace(min_lr, max_lr, steps).tolist()
 
 
@@ -35,10 +35,10 @@ def has_diverged(losses: Sequence[float], steps: int) -> bool:
 
 
 def smoothed(losses: Sequence[float], steps: int) -> np.ndarray:
-    """The losses, clipped to `HIGHEST`, averaged with weights that fall exponentially on both sides.
+    """Return the losses, clipped to `HIGHEST` and averaged with weights that fall exponentially on both sides.
 
-    An average of only the past would lag behind, and suggest too high a rate. Near the ends the weights still add up to
-    1 (bias correction).
+    An average over the past only would lag behind, and suggest too high a rate. Near the ends the weights still add up
+    to 1 (bias correction).
 
     Args:
         steps: of the whole test, which may have more steps than there are losses. Weights fall by a factor of e over
@@ -49,7 +49,7 @@ def smoothed(losses: Sequence[float], steps: int) -> np.ndarray:
 
 
 def suggestion(rates: Sequence[float], losses: Sequence[float]) -> tuple[int | None, str]:
-    """The index of the rate to train with: where the smoothed loss falls most steeply over the logarithm of the rate.
+    """Return the index of the rate to train with: where the smoothed loss falls most steeply over the log of the rate.
 
     The slope is that of the least-squares line through the smoothed losses, over 15 % of the steps on each side, since
     differences of neighbours are noise, which grows with the rate. The line goes through the running minimum of the
@@ -89,16 +89,16 @@ def suggestion(rates: Sequence[float], losses: Sequence[float]) -> tuple[int | N
 
 
 def averaged(runs: Sequence[Sequence[float]]) -> list[float]:
-    """The mean loss of several tests at each rate that all of them have reached."""
+    """Return the mean loss of several tests at each rate that all of them have reached."""
     shortest = min(map(len, runs))
     return np.mean([losses[:shortest] for losses in runs], axis=0).tolist()
 
 
 def uncertainty(rates: Sequence[float], runs: Sequence[Sequence[float]]) -> tuple[float, float] | None:
-    """The lowest and highest rate that the mean of as many tests would suggest, drawn anew from these.
+    """Return the lowest and highest rate that the mean of as many tests suggests, over resamples of these tests.
 
-    Every sample with replacement is tried, as a bootstrap would at random (Efron 1979). With 3 tests there are 10, with
-    5 there are 126. None if fewer than half of them suggest a rate.
+    Every sample with replacement is tried, where a bootstrap (Efron 1979) would draw some: 10 for 3 tests, 126 for 5.
+    None if fewer than half of them suggest a rate.
 
     Args:
         rates: of the whole test.
@@ -111,22 +111,22 @@ def uncertainty(rates: Sequence[float], runs: Sequence[Sequence[float]]) -> tupl
 
 
 def _start(losses: Sequence[float], steps: int) -> float:
-    """The median loss of the first tenth of the steps."""
+    """Return the median loss of the first tenth of the steps."""
     return float(np.median(losses[: max(steps // 10, 3)]))
 
 
 def _decayed(values: Sequence[float] | np.ndarray, steps: int) -> np.ndarray:
-    """At each index the sum of the values up to it, with weights that fall exponentially with the distance."""
+    """Return at each index the sum of the values up to it, with weights that fall exponentially with the distance."""
     weight = np.exp(-1 / max(steps / 20, 2))
     return np.array(list(accumulate(values, lambda total, value: weight * total + value)))
 
 
 def _both_ways(values: np.ndarray, steps: int) -> np.ndarray:
-    """As `_decayed`, with the values on both sides."""
+    """Return `_decayed` sums of the values on both sides."""
     return _decayed(values, steps) + _decayed(values[::-1], steps)[::-1] - values
 
 
 def _slope(values: np.ndarray) -> float:
-    """The slope of the least-squares line through evenly spaced values."""
+    """Return the slope of the least-squares line through evenly spaced values."""
     places = np.arange(len(values)) - (len(values) - 1) / 2
     return float(places @ values / (places @ places))

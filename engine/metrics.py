@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def add_to_confusion(confusion: Tensor, prediction: Tensor, target: Tensor) -> None:
-    """Add pixels to a confusion matrix, in place and without waiting for a device.
+    """Add pixels to a confusion matrix in place, without waiting for a device.
 
     Args:
         confusion: int64 (C, C) or (C + 1, C); row = truth, column = prediction. The last row of the latter counts
@@ -58,7 +58,7 @@ class Scores(NamedTuple):
 
 
 def scores(confusion: Tensor) -> Scores:
-    """All metrics of an int64 (C, C) confusion matrix (row = truth); NaN where nothing was counted."""
+    """Return all metrics of an int64 (C, C) confusion matrix (row = truth); NaN where nothing was counted."""
     counts = confusion.cpu().double()
     true_positive = counts.diagonal()
     present, predicted, total = counts.sum(1), counts.sum(0), counts.sum()

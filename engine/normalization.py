@@ -17,13 +17,13 @@ class Normalization:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def __call__(self, images: Tensor, channels_last: bool = False) -> Tensor:
-        """Values from 0 to 255 (N, C, H, W), uint8 or float32 -> float32 of that shape, on the images' device."""
+        """Return normalised images float32 (N, C, H, W) of uint8 or float32 ones from 0 to 255, on their device."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
         floats = images.to(torch.float32, memory_format=layout, copy=True)
         return floats.sub_(_on(images.device, self.mean)).div_(_on(images.device, self.std))
 
     def to_dict(self) -> dict[str, list[float]]:
-        """The values as plain lists, for a checkpoint."""
+        """Return the values as plain lists, for a checkpoint."""
         return {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
@@ -34,7 +34,7 @@ class Normalization:
 
 @cache
 def _on(device: torch.device, values: tuple[float, ...]) -> Tensor:
-    """One value per channel, shaped for images. Cached, since copying it to a device waits for the device."""
+    """Return one value per channel, shaped for images. Cached, since copying it to a device waits for the device."""
     return torch.tensor(values, device=device).view(1, -1, 1, 1) * 255
 
 
@@ -42,10 +42,10 @@ IMAGENET = Normalization()
 
 
 def normalization_of(model: nn.Module) -> Normalization:
-    """The normalisation that the weights of a network were trained with.
+    """Return the normalisation that the weights of a network were trained with.
 
-    It is read from `input_mean` and `input_std` of the network, set from a checkpoint, or else of its encoder, set with
-    pretrained weights. The default is that of ImageNet.
+    It is read from `input_mean` and `input_std` of the network (set from a checkpoint), or else of its encoder (set
+    with pretrained weights). The default is ImageNet's.
     """
     for module in model.modules():  # the network itself comes first
         mean, std = getattr(module, "input_mean", None), getattr(module, "input_std", None)

@@ -1,4 +1,4 @@
-"""Advice for when memory runs out."""
+"""Explain errors that memory has run out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class OutOfMemory(UserError):
 def explain_out_of_memory(
     batch_size: int, image_size: tuple[int, int], device: torch.device, accumulation_steps: int | None = None
 ) -> Iterator[None]:
-    """Report which settings need less memory when there is not enough.
+    """If memory runs out, report which settings need less.
 
     Args:
         image_size: (H, W) of the batches.

@@ -22,7 +22,7 @@ def without_decay_of_norms(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def with_encoder_lr(parameters: list[Any], encoder: nn.Module, lr: float) -> list[dict[str, Any]]:
-    """Move the parameters of an encoder into groups of their own, after the others, with another learning rate.
+    """Move the parameters of an encoder into separate groups, after the others, with another learning rate.
 
     Args:
         parameters: parameters, or groups of them; the options of a group also apply to the parameters moved out of it.

@@ -16,7 +16,7 @@ from engine.logits import likeliest
 from engine.normalization import normalization_of
 
 LONGEST_SIDE = 320
-"""Largest side of a panel in pixels, since there is a picture for each validation."""
+"""Maximum side of a panel in pixels; small, since there is a picture for each validation."""
 GAP = 4
 
 
@@ -24,7 +24,7 @@ class Pictures:
     """Draws predictions of the same samples each time, evenly spread over a split.
 
     Args:
-        samples: with images of the network's size, as `data.checking.checked_samples` gives them.
+        samples: with images of the network's size, as returned by `data.checking.checked_samples`.
         autocast: the dtype of mixed precision; None for float32.
         count: how many samples at most.
     """
@@ -45,7 +45,7 @@ class Pictures:
 
     @torch.inference_mode()
     def __call__(self, model: nn.Module) -> np.ndarray:
-        """Rows of image, truth and prediction, uint8 (H, W, 3), RGB. The model stays in its mode.
+        """Return rows of image, truth and prediction, uint8 (H, W, 3), RGB. The model stays in its mode.
 
         Samples go through the network one by one, so that it takes no more memory than validation.
         """

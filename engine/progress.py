@@ -13,10 +13,11 @@ from utils.tables import duration, number
 
 @dataclass
 class Progress:
-    """
+    """How far a training has come.
+
     Attributes:
-        epoch: finished epochs, validation included.
-        batch: micro-batches done in the epoch after those, over all processes.
+        epoch: finished epochs, including validation.
+        batch: micro-batches done in the current epoch, over all processes.
         step: optimiser steps done.
         best: best value of the monitored metric, NaN before the first validation.
         best_epoch: the epoch it was reached in, counted from 1.
@@ -43,12 +44,12 @@ class ImageBar(tqdm):
         )
 
     def move_to(self, images: int) -> None:
-        """Show that so many images are done."""
+        """Show that this many images are done."""
         self.update(images - self.n)
 
 
 def progress_title(progress: Progress, epochs: int, monitor: str, seconds: float) -> str:
-    """Epochs done, best value so far, and the time left at so many seconds per epoch."""
+    """Return epochs done, best value so far, and the time left at this many seconds per epoch."""
     left = seconds * (epochs - progress.epoch)
     best = f", best {monitor} {number(progress.best)} (epoch {progress.best_epoch})" if progress.best_epoch else ""
     return f"epoch {progress.epoch}/{epochs}{best}{f', {duration(left)} left' if left else ''}"

@@ -28,7 +28,7 @@ def be_deterministic() -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """The states of this process's global random generators, as plain values and tensors."""
+    """Return the states of this process's global random generators, as plain values and tensors."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),

@@ -16,7 +16,7 @@ GROUPS = ("model", "data", "trainer")
 def released(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Return a checkpoint without the state of the training and in half precision.
 
-    Of a `last.pt` whose training keeps an average of the weights (`trainer.ema=true`), the average is taken.
+    If the checkpoint holds an average of the weights (a `last.pt` with `trainer.ema=true`), the average is returned.
 
     Args:
         checkpoint: as `engine.checkpoint.load_checkpoint` returns it.
@@ -32,7 +32,7 @@ def released(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def half(tensor: Tensor) -> Tensor:
-    """Return a tensor as float16; unchanged if it holds no floating-point numbers, or numbers too large for that."""
+    """Return a tensor as float16; unchanged if it holds integers, or numbers that are too large."""
     if not tensor.is_floating_point():
         return tensor
     small = tensor.to(torch.float16)

@@ -22,7 +22,7 @@ class RunRecord:
         columns: of metrics.csv.
         description: values for each checkpoint: config, image size, commit.
         pictures: drawn for the logger at each validation; None draws none.
-        is_pruned: called with each epoch and its monitored metric; True ends the training. None never does.
+        is_pruned: called with each epoch and its monitored metric; returns True to end the training.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class RunRecord:
         self.run.checkpoints.mkdir(exist_ok=True)
 
     def forget_threads(self) -> None:
-        """Record that the run has no single number of threads, so that no other run takes it over."""
+        """Record that the number of threads has changed, so that no other run starts with one of them."""
         if self.run is not None:
             environment = self.run.read_summary().get("environment") or {}
             self.run.update_summary(environment={**environment, "threads": None})
@@ -61,9 +61,9 @@ class RunRecord:
             self.run.write_rows(self.columns, self.rows)
 
     def show(self, row: dict[str, float], improved: bool, model: nn.Module) -> None:
-        """Put the row of an epoch into the summary and the logger, with pictures if the model was validated.
+        """Add the row of an epoch to the summary and the logger, with pictures if the model was validated.
 
-        The logger gets the best values so far under names of their own, to sort runs by.
+        The logger also gets the best values so far, as `best/...`, to sort runs by.
         """
         if self.run is None:
             return

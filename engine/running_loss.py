@@ -25,7 +25,7 @@ class RunningLoss:
     """Sums of the terms over the batches of an epoch.
 
     Args:
-        others: names of terms after those of the loss, which are reported beside it.
+        others: names of further terms, which are reported after those of the loss.
 
     Attributes:
         totals, denominators: (terms,) on the device, in its widest float.
@@ -49,7 +49,7 @@ class RunningLoss:
         self._unread.append((totals if minimised is None else minimised, names))
 
     def read(self) -> dict[str, float]:
-        """The epoch's loss so far, and its terms, by name. Waits for the device.
+        """Return the epoch's loss so far, and its terms, by name. Waits for the device.
 
         Raises:
             NonFiniteLoss: a batch since the last reading had a NaN or infinite loss; the samples are named.
@@ -68,7 +68,7 @@ class RunningLoss:
         return named_losses(self._loss, self.totals, self.denominators, self._others)
 
     def read_all(self) -> dict[str, float]:
-        """As `read`, over all processes, which must all call it."""
+        """Return the same as `read`, over all processes, which must all call it."""
         self.read()
         totals, denominators = distributed.sum_over_processes(torch.stack([self.totals, self.denominators]))
         return named_losses(self._loss, totals, denominators, self._others)
@@ -77,10 +77,10 @@ class RunningLoss:
 def named_losses(
     loss: WeightedSum, totals: Tensor, denominators: Tensor, others: tuple[str, ...] = ()
 ) -> dict[str, float]:
-    """{"loss": ..., <term>: ...} from totals and denominators (terms,); NaN if there was nothing to average.
+    """Return {"loss": ..., <term>: ...} of totals and denominators (terms,); NaN if there was nothing to average.
 
     Args:
-        others: names of terms after those of the loss, which "loss" leaves out.
+        others: names of further terms, which are not part of "loss".
     """
     own = slice(len(loss.names))
     labelled = (denominators[own] > 0).any()

@@ -24,7 +24,7 @@ class Saver:
         minutes: time between checkpoints within an epoch; None saves only after each epoch.
 
     Attributes:
-        writer: writes the files; to be entered for the time of the training.
+        writer: writes the files; a context manager for the time of the training.
         confusion: int64 (C, C) of the last validation, kept in each checkpoint; None before the first.
     """
 

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 def poly(
     optimizer: Optimizer, total_steps: int, steps_per_epoch: int, power: float = 0.9, warmup_epochs: float = 0.0
 ) -> LambdaLR:
-    """lr0 * (1 - t) ** power, where t goes from 0 to 1 after the warm-up (Chen et al. 2017, "DeepLab", arXiv
+    """Return lr0 * (1 - t) ** power, where t goes from 0 to 1 after the warm-up (Chen et al. 2017, "DeepLab", arXiv
     1606.00915, section 4.1)."""
     if not 0 < power <= 100:
         raise ValueError(f"power={power}: must be greater than 0 and at most 100")
@@ -29,7 +29,7 @@ def poly(
 def cosine(
     optimizer: Optimizer, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 0.0, final: float = 0.0
 ) -> LambdaLR:
-    """Half a cosine from lr0 down to `final` * lr0 (Loshchilov and Hutter 2017, "SGDR", arXiv 1608.03983)."""
+    """Return half a cosine from lr0 down to `final` * lr0 (Loshchilov and Hutter 2017, "SGDR", arXiv 1608.03983)."""
     _check_shares(final=final)
     return _schedule(
         optimizer,
@@ -42,7 +42,7 @@ def cosine(
 def exponential(
     optimizer: Optimizer, total_steps: int, steps_per_epoch: int, gamma: float = 0.975, warmup_epochs: float = 0.0
 ) -> LambdaLR:
-    """lr0 * gamma ** (epochs since the warm-up), updated at every step."""
+    """Return lr0 * gamma ** (epochs since the warm-up), updated at every step."""
     if not 0 < gamma <= 1:
         raise ValueError(f"gamma={gamma}: must be greater than 0 and at most 1")
     warmup = _warmup(warmup_epochs, steps_per_epoch, total_steps)
@@ -58,8 +58,8 @@ def one_cycle(
     start: float = 0.04,
     final: float = 0.000004,
 ) -> LambdaLR:
-    """Half a cosine up from `start` * lr0 to lr0 in the first `rise` of the steps, and one down to `final` * lr0 (Smith
-    and Topin 2018, "Super-Convergence", arXiv 1708.07120, with cosines in place of lines, as is common)."""
+    """Return half a cosine up from `start` * lr0 to lr0 in the first `rise` of the steps, and one down to `final` * lr0
+    (Smith and Topin 2018, "Super-Convergence", arXiv 1708.07120, with cosines in place of lines, as is common)."""
     if not 0 < rise < 1:
         raise ValueError(f"rise={rise}: must be greater than 0 and less than 1")
     _check_shares(start=start, final=final)
@@ -80,24 +80,24 @@ def _check_shares(**shares: float) -> None:
 
 
 def _between(a: float, b: float, t: float) -> float:
-    """From a to b along half a cosine."""
+    """Return the value at t on half a cosine from a to b."""
     return b + (a - b) * (1 + math.cos(math.pi * t)) / 2
 
 
 def constant(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, warmup_epochs: float = 0.0) -> LambdaLR:
-    """Always lr0."""
+    """Return lr0 at every step."""
     return _schedule(optimizer, total_steps, _warmup(warmup_epochs, steps_per_epoch, total_steps), lambda t: 1.0)
 
 
 def _warmup(epochs: float, steps_per_epoch: int, total_steps: int) -> int:
-    """Number of steps of the warm-up, at most those of the run."""
+    """Return the number of steps of the warm-up, at most those of the run."""
     if not 0 <= epochs <= 1_000_000:
         raise ValueError(f"warmup_epochs={epochs}: must be from 0 to 1,000,000")
     return round(min(epochs * steps_per_epoch, total_steps))
 
 
 def _schedule(optimizer: Optimizer, total_steps: int, warmup: int, factor: Callable[[float], float]) -> LambdaLR:
-    """`factor` of the progress t from 0 to 1 after the warm-up."""
+    """Return a schedule with this factor of the progress t, from 0 to 1, after the warm-up."""
 
     def at(step: int) -> float:
         if step < warmup:

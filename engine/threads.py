@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 def set_threads(threads: int | Literal["auto"]) -> None:
     """Set the number of threads of this process.
 
-    With `auto` it is what `OMP_NUM_THREADS` says, or else one per core that other programs leave idle, at least one.
-    OpenMP's threads wait for each other in busy loops: beside another program on each core, two of them are 5 to 40
-    times as slow as one.
+    With `auto` it is `OMP_NUM_THREADS`, or else one per core that other programs leave idle, at least one. OpenMP's
+    threads wait for each other in busy loops: if another program runs on each core, two of them are 5 to 40 times as
+    slow as one.
     """
     usual = usual_threads()
     found = usual if threads == "auto" else threads
@@ -46,7 +46,7 @@ def may_choose_threads(threads: int | Literal["auto"]) -> bool:
 
 
 def _threads_for(free: float) -> int:
-    """Return one thread per core, of this many that other programs leave."""
+    """Return the number of threads for this many free cores."""
     return min(max(int(free + 1 - ALMOST_FREE), 1), usual_threads())
 
 
@@ -77,7 +77,7 @@ def load_so_far() -> Load:
 
 
 def adapt_threads(last: Load) -> Load:
-    """Use one thread per core that other programs have left since the load `last`; returns the load to pass next.
+    """Use one thread per core that other programs have left free since the load `last`; return the load to pass next.
 
     Does nothing within `LEAST_SECONDS`. Bits depend on the number of threads, so call it only for `may_choose_threads`.
     """
@@ -96,7 +96,7 @@ def adapt_threads(last: Load) -> Load:
 
 @functools.cache
 def usual_threads() -> int:
-    """Return the number of threads before the first change: a job of a sweep must not get that of the job before."""
+    """Return the number of threads before the first change: a job of a sweep must not inherit that of the last job."""
     return torch.get_num_threads()
 
 

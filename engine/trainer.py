@@ -78,24 +78,24 @@ class Trainer:
         return module.to(self.device).to(memory_format=layout)
 
     def parameters_of(self, model: nn.Module) -> list[Any]:
-        """The parameters for the optimiser to train, or groups of them."""
+        """Return the parameters for the optimiser to train, or groups of them."""
         if not self.options.decay_norms:
             return list(without_decay_of_norms(model))
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def steps_per_epoch(self, train: AnyTrainingLoader) -> int:
-        """Number of optimiser steps in an epoch of this loader."""
+        """Return the number of optimiser steps in an epoch of this loader."""
         return math.ceil(len(train) / self.options.accumulation_steps)
 
     def training_step(self, components: Components) -> TrainingStep:
-        """Build the object that takes optimiser steps, of a network and loss as `prepare` returns them."""
+        """Build the object that takes optimiser steps; network and loss are as returned by `prepare`."""
         return TrainingStep(components, self.options, self.device)
 
     def metric_columns(self, loss: WeightedSum, labels: LabelSet, distils: bool = False) -> list[str]:
-        """The columns of metrics.csv, in their order.
+        """Return the columns of metrics.csv, in their order.
 
         Args:
-            distils: there is a teacher.
+            distils: whether there is a teacher.
 
         Raises:
             UserError: `monitor` is not one of them.
@@ -116,7 +116,7 @@ class Trainer:
         record: RunRecord,
         resume_from: dict[str, Any] | None = None,
     ) -> TrainingLoop:
-        """Train a network in place; returns the loop that has run.
+        """Train a network in place, and return the loop that has run.
 
         Args:
             record: gets the metrics, and names the folder for the checkpoints.

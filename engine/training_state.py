@@ -92,7 +92,7 @@ class StoredTraining(FileSchema):
 
 
 def training_state(progress: Progress, step: TrainingStep) -> dict[str, Any]:
-    """All state except the weights, as tensors and plain containers. All processes must call it."""
+    """Return all state except the weights, as tensors and plain containers. All processes must call it."""
     own = {
         "totals": step.running.totals.cpu(),
         "denominators": step.running.denominators.cpu(),
@@ -138,7 +138,7 @@ def check_training_state(checkpoint: dict[str, Any], file: object) -> None:
 
 
 def _check_random_state(state: dict[str, Any]) -> None:
-    """Restore random states into generators that are thrown away."""
+    """Restore random states into temporary generators; errors as theirs."""
     version, internal, gauss = state["python"]
     random.Random().setstate((version, tuple(internal), gauss))
     np.random.RandomState().set_state(tuple(state["numpy"]))
@@ -176,7 +176,7 @@ def _check_optimizer(state: dict[str, Any], optimizer: Optimizer, place: str) ->
     have = [len(group["params"]) for group in state["param_groups"]]
     need = [len(group["params"]) for group in optimizer.param_groups]
     if have != need:
-        raise UserError(f"{place}: groups of {have} parameters, and the model has {need}; {REMEDY}")
+        raise UserError(f"{place}: groups of {have} parameters, where the model has {need}; {REMEDY}")
     numbers = [number for group in state["param_groups"] for number in group["params"]]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if sorted(numbers) != sorted(set(numbers)) or not state["state"].keys() <= set(numbers):
@@ -200,7 +200,7 @@ def _check_optimizer(state: dict[str, Any], optimizer: Optimizer, place: str) ->
 
 
 def _shapes(state: dict[str, Any]) -> dict[str, str]:
-    """The shape of each tensor in the state of an optimiser, and the type of each other value."""
+    """Return the shape of each tensor in the state of an optimiser, and the type of each other value."""
     return {
         name: f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         for name, value in state.items()
@@ -208,27 +208,27 @@ def _shapes(state: dict[str, Any]) -> dict[str, str]:
 
 
 def _shapes_after_a_step(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, str] | None:
-    """The `_shapes` of the state that an optimiser keeps of a parameter; None if that cannot be tried."""
-    alone = torch.nn.Parameter(torch.zeros(parameter.shape))
-    alone.grad = torch.zeros(parameter.shape)
+    """Return the `_shapes` of an optimiser's state for a parameter, from a trial step; None if that fails."""
+    copy = torch.nn.Parameter(torch.zeros(parameter.shape))
+    copy.grad = torch.zeros(parameter.shape)
     make: Any = type(optimizer)
     try:
-        small = make([{**group, "params": [alone]}], lr=group["lr"])
+        small = make([{**group, "params": [copy]}], lr=group["lr"])
         small.step()
     except Exception:  # the user's own optimiser, or options that need CUDA
         return None
-    return _shapes(small.state[alone])
+    return _shapes(small.state[copy])
 
 
 def restore_training_state(state: dict[str, Any], step: TrainingStep, steps_done: int) -> Progress:
-    """Restore what `training_state` returned, in place; returns the progress.
+    """Restore what `training_state` returned, in place, and return the progress.
 
-    The options of the optimiser and the schedule are those of the config. If the number of processes has changed, the
-    first takes over all sums, and random numbers start anew.
+    The options of the optimiser and the schedule come from the config. If the number of processes has changed, the
+    first process takes all sums, and random numbers are not continued.
 
     Args:
         state: checked by `check_training_state` and `check_fit`.
-        steps_done: how many steps the present number of processes would have taken.
+        steps_done: optimiser steps that the current number of processes would have taken.
     """
     scheduler, optimizer = step.scheduler, step.optimizer
     groups = optimizer.param_groups

@@ -46,7 +46,7 @@ class Components:
 
 
 def encoder_to_freeze(model: nn.Module, options: TrainerOptions) -> Encoder | None:
-    """Return the encoder that is frozen in the first epochs; None if none is.
+    """Return the encoder to freeze in the first epochs; None if there is none.
 
     Raises:
         UserError: the network has no encoder, or one that is frozen for all epochs.
@@ -97,11 +97,11 @@ class TrainingStep:
 
     @property
     def learning_rate(self) -> float:
-        """Of the first parameter group."""
+        """The learning rate of the first parameter group."""
         return self.optimizer.param_groups[0]["lr"]
 
     def _wrap(self) -> None:
-        """Build the wrappers that are called; they share the model's weights."""
+        """Wrap the model for torch.compile and several processes; the wrappers share its weights."""
         self._parallel = None
         if distributed.processes() > 1:
             # Gradients are not copied to and from the buffers of the exchange. On a CPU the first MB is not exchanged

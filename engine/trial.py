@@ -1,4 +1,4 @@
-"""Trials before training: one call of the network, loss, optimizer and scheduler, which may be the user's own.
+"""Trials before training: call the network, loss, optimizer and scheduler once, since users may write their own.
 
 Each raises a UserError that states what was expected, instead of a traceback in the middle of the first epoch.
 """
@@ -30,8 +30,8 @@ def try_model(model: Any, num_classes: int, image_size: tuple[int, int]) -> None
     """Run a copy of a network on two images, in training and in eval mode.
 
     Raises:
-        UserError: it is not a network, fails, or returns anything but logits (2, num_classes, *image_size). In training
-            mode they may come in a tuple, before auxiliary logits.
+        UserError: it is not a network, fails, or does not return logits (2, num_classes, *image_size). In training mode
+            it may return a tuple, with auxiliary logits after the main ones.
     """
     name = type(model).__name__
     if not isinstance(model, nn.Module):
@@ -61,7 +61,8 @@ def try_model(model: Any, num_classes: int, image_size: tuple[int, int]) -> None
 
 
 def _outputs(model: nn.Module, training: bool, image_size: tuple[int, int]) -> Any:
-    """The output of a copy of the network: for large images on the meta device, which computes nothing, if it can."""
+    """Return the output of a copy of the network; for large images, if possible, on the meta device, which computes
+    nothing."""
     shape = 2, in_channels_of(model), *image_size
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         if image_size[0] * image_size[1] > QUICKLY_COMPUTED:
@@ -119,7 +120,7 @@ def _check_term(place: str, term: Any, logits: Tensor) -> None:
 
 
 def try_optimizer(make: Callable[[list[nn.Parameter]], Any]) -> Optimizer:
-    """Take a step of an optimizer on a parameter of its own; returns that optimizer.
+    """Take a step of an optimizer on a new parameter, and return that optimizer.
 
     Args:
         make: builds the optimizer of the config for parameters.
@@ -143,7 +144,7 @@ def try_scheduler(scheduler: Any, optimizer: Optimizer, total_steps: int) -> Non
     """Step through the beginning of a schedule.
 
     Args:
-        scheduler, optimizer: built for this trial, since both are changed.
+        scheduler, optimizer: built for this trial, which changes both.
 
     Raises:
         UserError: it is not a `LambdaLR`, fails, or gives a rate that is negative, NaN or infinite.

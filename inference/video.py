@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from data.quiet import quiet
 from inference.pictures import frame, write_files
 from inference.pipeline import WriteBehind, prefetched
 from inference.predictor import Prediction, Predictor
@@ -175,7 +176,10 @@ class VideoWriter:
         self._writer.release()
         try:
             if kind is None or self.keep_part:
-                self._temporary.replace(self.path)
+                with quiet(), Frames(str(self._temporary)):  # OpenCV does not report a full disk
+                    self._temporary.replace(self.path)
+        except Unreadable as error:
+            raise UserError(f"{self.path}: the video cannot be written; the disk may be full") from error
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
         finally:

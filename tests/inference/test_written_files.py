@@ -7,6 +7,7 @@ from PIL import Image
 from data.labels import LabelSet
 from inference.pictures import LARGEST_OVERLAY, shrunk, write_files
 from inference.predictor import Prediction
+from inference.video import VideoWriter
 from tests.full_disk import largest_file
 from utils.errors import UserError
 from visualization.overlay import side_by_side
@@ -32,6 +33,20 @@ def test_masks_hold_class_indices_or_the_data_sets_own_ids(tmp_path: Path) -> No
     assert np.array_equal(np.asarray(picture), np.where(MASK == 1, 26, 7))
     palette = np.array(picture.getpalette()).reshape(-1, 3)
     assert palette[7].tolist() == [128, 64, 128] and palette[26].tolist() == [0, 0, 142]
+
+
+def test_a_video_on_a_full_disk_keeps_the_one_before(tmp_path: Path) -> None:
+    """OpenCV reports nothing; what it has written cannot be played."""
+    (tmp_path / "x.mp4").write_text("before")
+    message = r"x\.mp4: the video cannot be written; the disk may be full"
+    with (
+        pytest.raises(UserError, match=message),
+        largest_file(10_000),
+        VideoWriter(tmp_path / "x.mp4", 25.0) as video,
+    ):
+        for _ in range(9):
+            video.add(RNG.integers(0, 256, (64, 64, 3), np.uint8))
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x.mp4", "before")]
 
 
 def test_own_ids_above_255_are_grey_values_of_16_bits(tmp_path: Path) -> None:

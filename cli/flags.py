@@ -31,7 +31,7 @@ MAIN = {
     "benchmark": "model",
     "check_data": "data",
 }
-"""Config -> the key that a word without one most likely is the value of."""
+"""Config -> the key whose value a word without `=` most likely is."""
 
 
 def check_flags(words: list[str], config_name: str) -> None:

@@ -40,14 +40,14 @@ def resume_words(words: list[str], resumed: str) -> list[str]:
 
 
 def like_words(words: list[str], like: str) -> list[str]:
-    """Return the words that compose the config of a run for a new run, with as many threads.
+    """Return the words that start a new run with the config and number of threads of another one.
 
     Options of groups, such as `optimizer=sgd`, replace the run's whole node.
     """
     run = _run_folder(best_of_sweep(like, "like"), "like")
     config, choices = config_of_run(run, words, "like"), choices_of_run(run)
     config |= {"resume": None, "sweep": None, "like": None}
-    trainer: Any = config.get("trainer")  # of a damaged config it may be anything, which is reported later
+    trainer: Any = config.get("trainer")  # anything, if the config is damaged, which is reported later
     threads = RunFolder(run).usable_threads()
     if threads is not None and isinstance(trainer, dict) and trainer.get("threads", "auto") == "auto":
         trainer["threads"] = threads

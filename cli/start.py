@@ -38,7 +38,7 @@ from utils.trusted import read_plain
 from utils.value_types import folder_name
 
 SAVE_SECONDS = 60.0
-"""Time for the jobs of a sweep to save their state when it is terminated."""
+"""Time for the jobs of a sweep to save their state when the sweep is terminated."""
 REPORT_SECONDS = 15.0
 """Time for the first process to report a mistake that all processes make."""
 LONGEST_LINE = 1000
@@ -151,7 +151,7 @@ def refuse(error: Exception) -> None:
 
 
 def leave_report_to_first_process() -> None:
-    """Exit if the first process on this machine ends too, as it does if all processes make the same mistake."""
+    """Exit if the first process on this machine has also ended, which means that it reports the same mistake."""
     if torchrun.local_rank() > 0 and torchrun.first_process_ended(REPORT_SECONDS):
         sys.exit(2)
 

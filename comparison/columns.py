@@ -30,7 +30,7 @@ OWN: dict[str, Callable[[Run], Any]] = {
     "status": lambda run: run.status,
 }
 MEASURES = ("parameters", "MACs", "mIoU", "Dice", "images/s", "seconds")
-"""Of these, those of which groups have a mean."""
+"""Those of them that groups average."""
 HIGHER = re.compile(
     r"(^|/)((miou|dice|pixel_accuracy|class_accuracy|frequency_weighted_iou|boundary_iou)$|(iou|dice|accuracy|benchmark)/)"
 )
@@ -38,8 +38,11 @@ CONDITION = re.compile(r"([^=<>!]+)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
 
 
 def value_of(run: Run, column: str) -> Any:
-    """Return the value of a column: ours, a config key, the option of a group, a metric of the best epoch (`val/loss`)
-    or of an evaluation (`test/miou`); None if the run has none."""
+    """Return the value of a column; None if the run has none.
+
+    A column is a key of `OWN`, a config key or group, a metric of the best epoch (`val/loss`) or of an evaluation
+    (`test/miou`).
+    """
     column = METRICS.get(column, column)
     if column in OWN:
         return OWN[column](run)
@@ -73,7 +76,7 @@ def checked_columns(runs: Sequence[Run], columns: Sequence[str], option: str) ->
 
 
 def default_columns(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
-    """Return the columns of a table: ours, the keys, and the mIoU of splits that were evaluated."""
+    """Return the columns of a table: those of `OWN`, the keys, and the mIoU of splits that were evaluated."""
     own = [name for name in OWN if name not in ("model", "data")]
     stems = {stem for run in runs for stem in evaluations(run) if "_" not in stem and stem != validation_of(run)}
     place = own.index("mIoU") + 1
@@ -105,9 +108,9 @@ def higher_is_better(column: str) -> bool:
 
 
 def data_sets_of(runs: Iterable[Run]) -> list[str]:
-    """Return what the data of each run are called; runs of different data sets are not ranked in one table.
+    """Return a name for the data set of each run; runs of different data sets are not ranked in one table.
 
-    Folders with the same validation samples, such as one that was moved, are called as the first of them.
+    Folders with the same validation samples, such as one that was moved, get the name of the first of them.
     """
     names = []
     first: dict[tuple[Any, ...], str] = {}
@@ -123,7 +126,7 @@ def data_sets_of(runs: Iterable[Run]) -> list[str]:
 
 
 def samples_of(run: Run, split: str) -> str:
-    """Return the fingerprint of the samples of `train` or `validation`, which names no folder; '' if unknown."""
+    """Return the fingerprint of the samples of `train` or `validation`, whatever their folder; '' if unknown."""
     splits = run.summary.get("samples")
     found = splits.get(split) if isinstance(splits, dict) else None
     return str(found.get("sha256") or "") if isinstance(found, dict) else ""

@@ -21,7 +21,7 @@ class Difference(NamedTuple):
 
     Attributes:
         value: difference of the means; None if either has none.
-        seeds, photos: with an interval; None where there is a note why not.
+        seeds, photos: the same difference with an interval; None if there is a note that says why.
     """
 
     value: float | None
@@ -40,7 +40,7 @@ class Difference(NamedTuple):
 def reference_of(groups: Sequence[Group], metric: str, baseline: Run | None) -> int | None:
     """Return the index of the group of the baseline, or else of the best group; None if no group has the metric.
 
-    The best is one whose runs all have the metric, if there is one.
+    Groups whose runs all have the metric come first.
     """
     for index, group in enumerate(groups):
         if baseline is not None and any(run is baseline for run in group.runs):
@@ -70,7 +70,7 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
         FEWEST_RUNS,
         over_photos,
         over_seeds,
-    )  # here, as they import numpy
+    )  # imported here, as it imports NumPy
 
     first, second = _mean(group, metric), _mean(reference, metric)
     value = None if first is None or second is None else first - second
@@ -94,18 +94,18 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
 
 
 def not_measured(metric: str) -> str:
-    """Return a text that says that there are no pixels of photos for a mIoU."""
+    """Return the note for an mIoU without counts of pixels per photo."""
     stem = metric.rpartition("/")[0]
     return f"not measured{f' on {stem}' if stem else ''} by evaluate.py"
 
 
 def unmeasured(group: Group, metric: str) -> list[Run]:
-    """Return the runs of a group, of those with an mIoU, that lack the pixels of photos for a mIoU."""
+    """Return the runs of a group that have an mIoU, but no counts of pixels per photo for this metric."""
     return [run for run in measurable(group) if _counts(run, metric) is None]
 
 
 def measurable(group: Group) -> list[Run]:
-    """Return the runs of a group whose photos' pixels are compared."""
+    """Return the runs of a group that are compared over photos."""
     return counted_runs(group) or group.runs
 
 

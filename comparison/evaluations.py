@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LARGEST_COUNTS = 1_000_000_000  # bytes of a .npz once unpacked
 BY_CLASS = ("iou", "dice", "accuracy", "boundary_iou")
 TRAINING = "val"
-"""The prefix of metrics of the training's own validation."""
+"""Prefix of the metrics of a training's own validation."""
 
 
 def evaluations(run: Run) -> list[str]:
@@ -35,7 +35,7 @@ def evaluations(run: Run) -> list[str]:
 def evaluated(run: Run, name: str) -> float:
     """Return a metric of an evaluation, such as `test/miou` or `test/iou/sky`; NaN if there is none.
 
-    It is NaN, too, if the run has a better checkpoint since.
+    It is also NaN if the run has had a better checkpoint since.
     """
     stem, _, metric = name.partition("/")
     content = _content(run.path / "evaluation" / f"{stem}.json")
@@ -53,14 +53,14 @@ def evaluated(run: Run, name: str) -> float:
 
 
 def is_stale(run: Run, stem: str) -> bool:
-    """Whether an evaluation is that of another epoch than the best one."""
+    """Whether an evaluation measured another epoch than the best one."""
     epoch = as_number(_content(run.path / "evaluation" / f"{stem}.json").get("epoch"))
     return epoch == epoch and run.best_epoch is not None and "_last" not in stem and epoch != run.best_epoch
 
 
 def counts_of(run: Run, stem: str) -> Counts | None:
     """Return the pixels of each photo and class of an evaluation; None if there are none, or they are damaged."""
-    import numpy as np  # here, as most tables need neither it nor the counts
+    import numpy as np  # imported here, since most tables do not need it
 
     from comparison.significance import Counts
 
@@ -87,9 +87,9 @@ def validation_of(run: Run) -> str:
 
 
 def command_to_measure(runs: Sequence[Run], metric: str) -> str:
-    """Return the command that measures those runs that lack the photos' pixels for a mIoU; '' if there are none.
+    """Return the command that measures the runs without counts of pixels per photo for an mIoU; '' if there are none.
 
-    Runs without a checkpoint are left out, as are evaluations with settings that their name does not tell.
+    Omits runs without a checkpoint, and evaluations with settings that cannot be read from their name.
     """
     stem = metric.rpartition("/")[0]
     lacking = [run for run in runs if counts_of(run, stem or validation_of(run)) is None]

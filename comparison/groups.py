@@ -1,4 +1,4 @@
-"""Groups of runs that differ only in chosen keys: means, and folds together."""
+"""Groups of runs that differ only in chosen keys: their means, and folds pooled."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def groups_of(runs: Sequence[Run], keys: Sequence[str], group_by: Sequence[str])
 
 
 def _identity(run: Run, key: str) -> Any:
-    """Return a value that tells runs apart: for the folder of the data, what is in it, as it may have been moved."""
+    """Return the value by which runs are grouped: for the data folder its content, since it may have been moved."""
     samples = [samples_of(run, split) for split in ("train", "validation")] if key == "data.root" else []
     return samples if samples and all(samples) else value_of(run, key)
 
@@ -72,7 +72,7 @@ def grouped(
 
 
 def counted_runs(group: Group) -> list[Run]:
-    """Return the runs of a group that have an mIoU: others may have ended after a moment."""
+    """Return the runs of a group that have an mIoU; others may have failed at once."""
     return [run for run in group.runs if number_or_none(run.best("val/miou")) is not None]
 
 

@@ -17,7 +17,7 @@ WEIGHTIEST = ("name", "job", "class", "n", "mIoU", "status", "model")
 ALWAYS = {"name", "job", "class", "n", "mIoU", "status"}
 """Of these, those that it keeps even with the same value in all rows."""
 LIGHTEST = ("data", "epoch", "Dice", "seconds", "parameters", "images/s", "MACs")
-"""Columns that it keeps after those; columns with the same value in all rows come last."""
+"""Columns that it keeps after these; columns with the same value in all rows come last."""
 LATEX = str.maketrans(
     {sign: rf"\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "}
@@ -71,7 +71,7 @@ def is_part_of_cell(column: str) -> bool:
 
 
 def _without_repeated_group(columns: list[str], cells: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """Put a column with the same texts, such as `model`, in the place of the column `group`."""
+    """Replace the column `group` by one with the same texts, such as `model`."""
     if columns[:1] == ["group"]:
         for place in range(1, len(columns)):
             if all(line[0] == line[place] for line in cells):
@@ -83,7 +83,7 @@ def _without_repeated_group(columns: list[str], cells: list[list[str]]) -> tuple
 def _booktabs(rows: Sequence[Row], columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """Return a LaTeX table with the best score of each column in bold, and the marks of significant differences.
 
-    A mean that lacks some of its runs is no best score.
+    A mean over only some of the runs is never marked as the best.
     """
     best = {}
     for column in columns:
@@ -131,7 +131,7 @@ def _fitted(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str, 
 
 
 def _cell(row: Row, column: str, signed: bool, form: TableFormat) -> str:
-    """Return the text of a cell: the value, and of how many runs it is the mean if some lack one."""
+    """Return the text of a cell: the value and, if some runs lack one, the number of runs that it is the mean of."""
     runs = row.get(f"{column} (runs)")
     text = _value(row, column, signed, form)
     return f"{text} ({runs})" if runs else text

@@ -10,9 +10,9 @@ import numpy as np
 
 CONFIDENCE = 0.95
 FEWEST_RUNS = 3
-"""Per group: of two, the deviation is hardly known."""
+"""Per group; two runs say little about their deviation."""
 FEWEST_PHOTOS = 10
-"""Of fewer, the resamples are much alike, which makes the interval too narrow."""
+"""With fewer, resamples are so similar that the interval is too narrow."""
 RESAMPLES = 2000
 AT_ONCE = 250  # resamples, to bound the memory
 
@@ -48,7 +48,7 @@ def over_seeds(first: Sequence[float], second: Sequence[float], confidence: floa
 
     None if either has fewer than `FEWEST_RUNS` values.
     """
-    from scipy.special import stdtrit  # imported here, as it takes a tenth of a second
+    from scipy.special import stdtrit  # imported here, since it takes a tenth of a second
 
     if min(len(first), len(second)) < FEWEST_RUNS:
         return None

@@ -186,9 +186,9 @@ def _with_facts(section: Section, unfinished: bool) -> list[Row]:
 
 
 def unmeasured_notes(groups: Sequence[Group], metric: str) -> list[str]:
-    """Return lines with the runs that lack the photos' pixels for a mIoU, by group, and the command to measure them.
+    """Return lines with the runs that lack counts of pixels per photo for an mIoU, and the command to measure them.
 
-    [] if none lacks them, or the metric is no mIoU.
+    [] if there are none, or the metric is no mIoU.
     """
     if not metric.endswith(("mIoU", "/miou")):
         return []

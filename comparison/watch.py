@@ -29,7 +29,7 @@ def watch(find: Callable[[], Sequence[Run]], source: str) -> None:
         source: the folder or pattern that they come from.
     """
     terminal, before = sys.stdout.isatty(), ""
-    with StopRequest() as stop:  # polled: readers of files could take an exception for damage
+    with StopRequest() as stop:  # polled, since readers of files might report an exception as damage
         while stop.signal is None:
             room = shutil.get_terminal_size().lines - 6 if terminal else 40
             text = drawn(find(), source, max(room, 5))

@@ -29,7 +29,7 @@ MAY_CHANGE = {
     "data.cache",
     *("data.root", "data.labels"),  # the samples are compared instead
 }
-"""Keys that may differ from the run's when it is resumed. Those of the logger may, too."""
+"""Keys that may differ from the run's when it is resumed, besides those of the logger."""
 NEEDED = {"trainer.ema_decay": "trainer.ema", "loss.auxiliary_weight": "model.auxiliary"}
 """Key of a training -> the key without which it has no effect."""
 CLASSIFIERS = (*(f"efficientnet_b{i}" for i in range(8)), *(f"efficientnet_lite{i}" for i in range(3)))
@@ -77,7 +77,7 @@ def _check_crop(config: Config, origin: Origin) -> None:
 
 
 def _check_train(config: Config, origin: Origin) -> None:
-    distill = config.get("distill") or {}  # a run that is resumed may be older than the option
+    distill = config.get("distill") or {}  # absent in resumed runs that are older than the option
     if "_target_" not in distill and distill.get("teacher") is not None:
         place = origin.place("distill.teacher")
         raise UserError(f"distill.teacher={distill['teacher']} {place}: needs distill=logits or distill=channel")

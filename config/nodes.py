@@ -86,7 +86,7 @@ def build_network(
             " argument in_channels, or choose another network"
         )
     model = build(own, path, num_classes=num_classes, in_channels=in_channels)
-    model.in_channels = in_channels  # which networks of libraries do not keep
+    model.in_channels = in_channels  # networks of libraries do not store it
     return model
 
 

@@ -30,10 +30,10 @@ def weights_digest(networks: Iterable[Mapping[str, Tensor]]) -> str:
 
 
 def result_of(folder: Path, stem: str, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the content of `<stem>.json` if it is the result of this measurement and all is there; else None.
+    """Return the content of `<stem>.json` if it is a complete result of this measurement; else None.
 
     Args:
-        facts: what the file would say of the measurement.
+        facts: values that the file has for this measurement.
     """
     try:
         found = json.loads((folder / f"{stem}.json").read_text(encoding="utf-8"))

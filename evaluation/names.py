@@ -76,13 +76,13 @@ def measured_keys(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ensemble_part(checkpoints: Sequence[str]) -> str:
-    """Return what distinguishes an ensemble from others: the number of its networks, and a checksum of their paths."""
+    """Return a text that identifies an ensemble: the number of its networks, and a checksum of their paths."""
     places = "\n".join(sorted(_real(checkpoint) for checkpoint in checkpoints))
     return f"ensemble{len(checkpoints)}-{_checksum(places)}"
 
 
 def checkpoint_part(checkpoint: str, in_own_folder: bool) -> str | None:
-    """Return what distinguishes a checkpoint from others with results in the same folder; None for the best of a run.
+    """Return a text that identifies a checkpoint among others with results in the same folder; None for a run's best.
 
     Args:
         in_own_folder: whether the results are in the run folder or beside the file, not in `output`.

@@ -102,7 +102,7 @@ def write_results(
         draw_calibration(counts.counts.numpy(), counts.error, f"{stem}: calibration", calibration)
         draw_predictions([_drawn(sample, dataset, predictor) for sample in ranked[:WORST]], labels, worst)
         written += [calibration, worst]
-    # Last, since it tells that the measurement is complete.
+    # Written last, since it marks the measurement as complete.
     write_json(folder / f"{stem}.json", facts | as_dict(labels.names, measured))
     return written
 

@@ -23,8 +23,8 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
     """Return a network with the same outputs that computes its batch norms within its convolutions.
 
     A batch norm in eval mode is a scale and an offset per channel. It can be folded if its input is the output of a
-    convolution, both are called once in a forward pass, and nothing else uses that output. The last is not visible, so
-    the outputs are compared for a random image; the network itself is returned if they differ, or if it cannot be run.
+    convolution, both are called once in a forward pass, and nothing else uses that output. The last cannot be seen, so
+    the outputs for a random image are compared; the network itself is returned if they differ, or if it cannot be run.
 
     Args:
         model: in eval mode; not changed.

@@ -84,9 +84,9 @@ def without_results_beside(paths: list[Path]) -> list[Path]:
 
 
 def without_earlier_outputs(matching: list[Path], output: Path | None, formats: Sequence[str]) -> list[Path]:
-    """Return the matches of a pattern except outputs of an earlier run: those below `output`, or else next to photos.
+    """Return the matches of a pattern except outputs of an earlier run, below `output` or else next to photos.
 
-    If all matches are below `output`, it is the photos' own folder, where outputs cannot be told from photos.
+    If all matches are below `output`, it is the photos' own folder, where outputs look like photos.
     """
     if output is not None:
         elsewhere = [path for path in matching if not path.resolve().is_relative_to(output.resolve())]

@@ -183,7 +183,7 @@ class Predictor:
         uncertainty: bool = False,
         probabilities: bool = False,
     ) -> Prediction:
-        """Return the class of each pixel of a photo, and what else is requested.
+        """Return the class of each pixel of a photo and, if requested, uncertainty and probabilities.
 
         Args:
             image: uint8 (H, W, 3), RGB; or what `bands.read` returns.
@@ -249,7 +249,7 @@ class Predictor:
 
 
 def _wait(device: torch.device) -> None:
-    """Wait until a device has done what it was given."""
+    """Wait until a device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -93,7 +93,7 @@ def _remove_frames_after(folder: Path, count: int) -> None:
 
 
 class Frames:
-    """The frames of a video file or camera. Leave with `with`.
+    """The frames of a video file or camera. Use it with `with`.
 
     Args:
         source: a file, or the number of a camera.
@@ -135,8 +135,7 @@ class Frames:
 
 
 class VideoWriter:
-    """Write frames to an .mp4 file, which appears when it is complete. Its size is that of the first frame. Leave with
-    `with`.
+    """Write frames to an .mp4 file of the first frame's size, which appears when it is complete. Use it with `with`.
 
     Args:
         path: the file.
@@ -149,7 +148,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: float, keep_part: bool = False) -> None:
         self.path, self.rate, self.keep_part = path, rate, keep_part
-        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")  # OpenCV goes by the suffix
+        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")  # OpenCV chooses the format by the suffix
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 

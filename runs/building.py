@@ -1,6 +1,6 @@
 """Build the objects of a training from its config.
 
-Objects that may be the user's own (network, loss, optimizer, schedule, augmentation) are tried once before training.
+Objects that users may write themselves (network, loss, optimizer, schedule, augmentation) are tried before training.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def build_logger(cfg: DictConfig, run: OpenRun) -> Logger:
 def new_model(cfg: DictConfig, samples: SegmentationDataset) -> nn.Module:
     """Build the network of a new run, and load its pretrained weights.
 
-    Images are normalised by `data.mean` and `data.std`. Without them, the network's own weights decide; if these do not
-    say, images that are not RGB bytes are normalised by the statistics of the training samples.
+    Images are normalised by `data.mean` and `data.std` if they are set, else as the network's weights require. Weights
+    without a normalisation get the statistics of the training samples, unless the images are RGB bytes.
     """
     num_classes = len(samples.labels)
     model = build_network(cfg.model, num_classes, in_channels=samples.bands.channels)
@@ -128,7 +128,7 @@ def new_model(cfg: DictConfig, samples: SegmentationDataset) -> nn.Module:
 
 
 def build_loss(cfg: DictConfig, train_samples: SegmentationDataset) -> WeightedSum:
-    """Build the loss. Class weights that the config names by a formula are computed from the training masks."""
+    """Build the loss. Class weights given as the name of a formula are computed from the training masks."""
     weights, names = cfg.loss.get("class_weights"), train_samples.labels.names
     if isinstance(weights, str):
         formula = {"enet": class_weights.enet, "median_frequency": class_weights.median_frequency}[weights]
@@ -155,7 +155,7 @@ def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationD
     Raises:
         UserError: there is no such checkpoint, or it is of a network for other classes or channels.
     """
-    node = plain(cfg).get("distill") or {}  # a run that is resumed may be older than the option
+    node = plain(cfg).get("distill") or {}  # absent in resumed runs that are older than the option
     if "_target_" not in node:
         return None
     teacher = user_path(node["teacher"], "distill.teacher")
@@ -180,7 +180,7 @@ def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationD
 
 
 def build_optimizer(cfg: DictConfig, model: nn.Module, parameters: list[Any]) -> Optimizer:
-    """Build the optimizer, after a trial step of another one like it.
+    """Build the optimizer, after a trial step of a second instance.
 
     Args:
         parameters: the parameters of the model to train, or groups of them.
@@ -204,7 +204,7 @@ def _optimizer(cfg: DictConfig, parameters: list[Any]) -> Optimizer:
 
 
 def build_scheduler(cfg: DictConfig, optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> LambdaLR:
-    """Build the schedule of the learning rate, after trial steps of another one like it."""
+    """Build the schedule of the learning rate, after trial steps of a second instance."""
     steps = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
     other = try_optimizer(lambda some: _optimizer(cfg, some))
     try_scheduler(build(cfg.scheduler, "scheduler", optimizer=other, **steps), other, total_steps)

@@ -68,9 +68,9 @@ def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, mas
     """Return the samples of a split, after a check of their files.
 
     Args:
-        masks: resize masks, too, to the size of the network's input. Images always are.
+        masks: also resize masks to the size of the network's input, as images always are.
     """
-    # Crops are made of photos in their own sizes.
+    # Crops are taken from photos at their own size.
     size = None if masks and "crop_size" in cfg.augmentation else image_size_of(cfg)
     return checked_samples(
         dataset,
@@ -129,7 +129,7 @@ def image_size_of(cfg: DictConfig) -> tuple[int, int]:
 
 
 def loader_options(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
-    """Return the arguments that the loaders of training and validation share."""
+    """Return the arguments that both loaders, of training and validation, take."""
     return {
         "share": Share(distributed.rank(), distributed.processes()),
         "batch_size": cfg.data.batch_size,

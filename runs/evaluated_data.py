@@ -24,7 +24,7 @@ log = logging.getLogger("evaluate")
 
 WITHOUT_FOLDS = {"folds": None, "fold": 0, "group_by": None, "fold_seed": 0}
 OWN_DATA_ONLY = {"limit": None, **WITHOUT_FOLDS}
-"""Values for another data set of the keys that choose samples of the run's own."""
+"""Values, for another data set, of the keys that choose samples of the run's own data."""
 
 
 def run_node(checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -84,9 +84,9 @@ def is_another(node: dict[str, Any], own: dict[str, Any]) -> bool:
 
 
 def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return the node to compare a node `data` with, to put the differences in file names.
+    """Return the node from which a node `data` differs by what file names must contain.
 
-    It is that of the run or, for another kind of data set, the option in conf/ at the run's image size.
+    It is the run's node or, for another kind of data set, the option in conf/ at the run's image size.
     """
     option = chosen("data")
     usual = option_node("data", option) if option else {}
@@ -104,7 +104,7 @@ def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, 
 def usual_split(node: dict[str, Any], own: dict[str, Any], validated_on: str | None) -> str:
     """Return the split to measure by default: the validation split of the run.
 
-    Of another folder that has no lists or folders for its splits, it is all photos, unless the run's data were moved.
+    For another folder without lists or folders for its splits, it is all photos, unless the run's data were moved.
 
     Args:
         validated_on: `sha256` of the fingerprint of the run's validation samples.
@@ -119,7 +119,7 @@ def usual_split(node: dict[str, Any], own: dict[str, Any], validated_on: str | N
 def log_subset(
     cfg: DictConfig, node: dict[str, Any], own: dict[str, Any], split: str, samples: int, in_split: int
 ) -> None:
-    """Log a line if a part of the data is measured, or all of them without the user's asking or with those of training.
+    """Log a line if only part of the data is measured, if all are by default, or if they include the training photos.
 
     Args:
         samples: number of samples to measure.
@@ -170,7 +170,7 @@ def check_channels(known: int, present: int) -> None:
     if known != present:
         raise UserError(
             f"the network takes photos of {plural(known, 'channel')} and the data set has {present}; choose data"
-            f" of {plural(known, 'channel')}, as those that the network was trained for"
+            f" of {plural(known, 'channel')}, as in training"
         )
 
 

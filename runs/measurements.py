@@ -51,7 +51,7 @@ log = logging.getLogger("evaluate")
 
 
 class Measurement(NamedTuple):
-    """What is to be measured, and where the results go.
+    """A measurement to make, and where its results go.
 
     Attributes:
         checkpoints: one, or those of an ensemble.
@@ -93,7 +93,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
         announce: log a line if only a part of the data is measured.
 
     Raises:
-        UserError: a checkpoint cannot be read, does not fit to the data, or a key is wrong.
+        UserError: a checkpoint cannot be read or does not fit the data, or a key is wrong.
     """
     loaded = [read_network(path) for path in checkpoints]
     first, own = loaded[0], run_node(loaded[0])
@@ -229,7 +229,7 @@ def predictor_for(planned: Measurement, cfg: DictConfig, device: torch.device) -
         UserError: the networks do not fit together, or do not accept an option.
     """
     loaded = [read_network(path) for path in planned.checkpoints]
-    # Again: a run that still trains may have written a better one.
+    # Read again, since a run that is still training may have written a better checkpoint.
     planned.facts["weights"] = weights_digest(checkpoint["model"] for checkpoint in loaded)
     planned.facts["device"] = str(device)
     options, node = prediction_options(cfg), planned.node

@@ -138,7 +138,7 @@ def resumed_at(checkpoint: dict[str, Any], epochs: int) -> str:
 
 
 def _schedule_ahead(before: int, epochs: int, run: OpenRun, training: Training) -> str:
-    """Return what the learning rate does now that the number of epochs has changed."""
+    """Describe how the learning rate continues if the number of epochs has changed."""
     assert run.checkpoint is not None
     last = run.checkpoint["training"]["optimizer"]["param_groups"][0].get("lr")
     scheduler = training.components.scheduler
@@ -148,8 +148,8 @@ def _schedule_ahead(before: int, epochs: int, run: OpenRun, training: Training) 
     ]
     was = f", after {last:.2g}" if isinstance(last, int | float) else ""
     return (
-        f"trainer.epochs was {before}: the schedule is computed anew over {plural(epochs, 'epoch')}, so the learning"
-        f" rate goes on with {rates[0]:.2g}{was}, and ends with {rates[1]:.2g}"
+        f"trainer.epochs was {before}: the schedule is recomputed over {plural(epochs, 'epoch')}, so the learning rate"
+        f" continues at {rates[0]:.2g}{was}, and ends at {rates[1]:.2g}"
     )
 
 
@@ -168,7 +168,7 @@ def _pictures(training: Training) -> Pictures | None:
 
 
 def _pruning(cfg: DictConfig, run: OpenRun) -> Any:
-    """Return the function with which a search ends its jobs; None if this run belongs to no search that prunes."""
+    """Return the function that lets a search prune this run; None if the run is not part of one that prunes."""
     options = plain(HydraConfig.get().sweeper) if in_sweep() else {}
     if options.get("pruner", "none") == "none":
         return None
@@ -178,5 +178,5 @@ def _pruning(cfg: DictConfig, run: OpenRun) -> Any:
 
 
 def _run_title(folder: Path) -> str:
-    """Return the name of a run for loggers: its folder; of a job of a sweep, folder and job."""
+    """Return the name of a run for loggers: its folder; for a job of a sweep, `<sweep>/<job>`."""
     return str(folder.relative_to("experiments")) if folder.is_relative_to("experiments") else folder.name

@@ -1,4 +1,4 @@
-"""Open a run folder: for a new run, to resume a run, or to find that it is finished."""
+"""Open a run folder, to begin a run, to resume it, or to find that it is finished."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def open_run(cfg: DictConfig) -> OpenRun:
 
 
 def threads_of(cfg: DictConfig, run: OpenRun) -> Any:
-    """Return `trainer.threads`; for a resumed run that leaves it to the program, the number that the run began with.
+    """Return `trainer.threads`; for a resumed run with `auto`, the number that the run began with.
 
-    Another number would give other rounding errors. With another number of processes, which do so too, the number of
-    threads is chosen anew: each of several processes would take as many as one process had.
+    Another number would change rounding errors. If the number of processes has changed, which does so too, threads are
+    chosen again: otherwise each of several processes would take as many as a single one had.
     """
-    chosen = cfg.trainer.get("threads", "auto")  # the run may be older than the option
+    chosen = cfg.trainer.get("threads", "auto")  # absent in runs that are older than the option
     if run.checkpoint is None or chosen != "auto":
         return chosen
     if len(run.checkpoint["training"]["processes"]) != distributed.processes():
@@ -109,7 +109,7 @@ def check_resumable(
 
 
 def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
-    """Check that a run finds the samples that it began with; if its data have moved, with the same classes and sizes.
+    """Check that a run finds the samples that it began with; if its data have moved, also their classes and sizes.
 
     Folds, and the parts of a folder without lists, depend on the files that are there.
 
@@ -155,7 +155,7 @@ def _checkpoint_to_resume(cfg: DictConfig, run: RunFolder) -> dict[str, Any] | N
     if cfg.resume is None and not (in_sweep() and is_there(run.last)):
         return None
     if not is_there(run.last):
-        raise UserError(f"resume={cfg.resume}: there is no checkpoints/last.pt in it; start the run anew")
+        raise UserError(f"resume={cfg.resume}: there is no checkpoints/last.pt in it; start the run again")
     run.read_summary()
     checkpoint = load_checkpoint(run.last)
     check_training_state(checkpoint, run.last)
@@ -168,7 +168,7 @@ def _is_finished(cfg: DictConfig, run: RunFolder, checkpoint: dict[str, Any]) ->
     """Whether all epochs are done and the figures are drawn."""
     done = checkpoint["epoch"]
     if done > cfg.trainer.epochs and in_sweep() and run.read_summary().get("resumed"):
-        return True  # it was continued by itself
+        return True  # the job was continued on its own
     if done > cfg.trainer.epochs:
         raise UserError(
             f"trainer.epochs={cfg.trainer.epochs}: {run.path} has trained for {plural(done, 'epoch')} already"
@@ -178,10 +178,10 @@ def _is_finished(cfg: DictConfig, run: RunFolder, checkpoint: dict[str, Any]) ->
 
 @contextmanager
 def _skip_damaged_job() -> Iterator[None]:
-    """Refuse a job of a sweep whose folder is damaged, and leave the folder unchanged."""
+    """Refuse a job of a sweep whose folder is damaged, without changing the folder."""
     try:
         yield
     except UserError as error:
         if in_sweep():
-            raise Occupied(f"{error}\nor delete the folder of the job to train it anew") from error
+            raise Occupied(f"{error}\nor delete the folder of the job to train it again") from error
         raise

@@ -1,4 +1,4 @@
-"""What this process has started, for whatever ends it."""
+"""What this process has started, so that it can be reported and cleaned up at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Session:
 
     Attributes:
         main: whether the user started this process.
-        full_error: whether to show the tracebacks of the user's mistakes.
+        full_error: whether to show the tracebacks of UserErrors.
         folder: folder that this process made for its run or sweep.
         sweep: folder of the sweep that it runs.
         jobs_elsewhere: whether a launcher runs the jobs in other processes.
@@ -38,7 +38,7 @@ class Session:
     codes: list[int] = field(default_factory=list)
 
     def begin(self, full_error: bool) -> None:
-        """Start anew in this process."""
+        """Reset all attributes, at the start of an entry point."""
         vars(self).update(vars(Session(main=True, full_error=full_error)))
 
     def resume_hint(self) -> str:
@@ -65,6 +65,6 @@ session = Session()
 def note_training(resume_command: str | None) -> None:
     """Note that a run begins to train, and the command that resumes it.
 
-    A function, because the processes of a launcher get copies of the objects that a task refers to.
+    A function, because launchers pickle the objects that a task refers to, so that their processes get copies.
     """
     session.training, session.resume_command = True, resume_command

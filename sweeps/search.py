@@ -1,7 +1,7 @@
 """Search hyperparameters with Optuna: each trial is a job of a sweep.
 
-The study is stored, by default in the folder of the sweep, so that a search that was stopped goes on, and the jobs, in
-whatever process, can report the metric of each epoch and be pruned.
+The study is stored, by default in the folder of the sweep, so that an interrupted search can continue, and jobs in any
+process can report the metric of each epoch and be pruned.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ INCOMPARABLE = {
 RECORD, RESULTS = "study.log", "optimization_results.yaml"
 
 PAUSES = (0.1, 0.5, 2.0)
-"""Seconds before a database that cannot be used is tried again."""
+"""Seconds to wait before a failing database is tried again."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -136,7 +136,7 @@ def direction_of(options: Mapping[str, Any], monitor: str) -> str:
 
 
 def examples(space: Space) -> list[list[str]]:
-    """Return the words of jobs that hold each category at least once, to check that they can be composed."""
+    """Return the words of jobs that together contain each category, to check that these can be composed."""
     choices = {
         name: list(found.choices) if isinstance(found, CategoricalDistribution) else [getattr(found, "low")]  # noqa: B009
         for name, found in space.distributions.items()
@@ -179,7 +179,7 @@ def open_study(options: Mapping[str, Any], folder: Path, direction: str | None =
         raise UserError(f"hydra.sweeper.storage={options['storage']}: cannot be used ({reason})") from error
     if study.direction.name.lower() != direction:
         raise UserError(
-            f"hydra.sweeper.study_name={name}: the study is to {study.direction.name.lower()}, and this search to"
+            f"hydra.sweeper.study_name={name}: the study is to {study.direction.name.lower()}, but this search to"
             f" {direction}; pass another name"
         )
     return study
@@ -213,10 +213,10 @@ def pruner_of(options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
 def ask(
     study: optuna.Study, options: Mapping[str, Any], folder: Path, number: int, space: Space, before: FrozenTrial | None
 ) -> Trial:
-    """Begin the trial of a job, with the values of an earlier one of the same job.
+    """Begin the trial of a job, with the values of its earlier trial if there is one.
 
-    What is drawn depends only on the seed, the number of the trial and the results before it. The number is assigned
-    first, so that several machines may ask the same study at once.
+    The values depend only on the seed, the number of the trial and the earlier results. The number is assigned first,
+    so that several machines can ask the same study at once.
     """
     if before is not None and not before.state.is_finished():
         study.tell(before.number, state=TrialState.FAIL)
@@ -261,9 +261,9 @@ def tell(study: optuna.Study, trial: int, job: Path, monitor: str) -> None:
 
 
 def pruning(options: Mapping[str, Any], job: Path, monitor: str, epochs: int) -> Callable[[int, float], bool] | None:
-    """Return a function that reports the metric of an epoch to the search and says whether it ends this job.
+    """Return a function that reports the metric of an epoch to the search, and returns whether to prune this job.
 
-    After the last epoch no job is ended.
+    After the last epoch no job is pruned.
 
     Args:
         options: of the sweeper.

@@ -17,7 +17,7 @@ from utils.text import plural
 from utils.trusted import read_plain
 
 REFUSED = "refused.txt"
-"""File that lists the refused jobs. They may run in other processes than the one that prints the summary."""
+"""File that lists the refused jobs, which may have run in other processes than the one that prints the summary."""
 
 
 DONE = ("finished", "pruned")
@@ -30,7 +30,7 @@ def check_same_config(folder: RunFolder, config: dict[str, Any]) -> None:
     Raises:
         Occupied: it has another one, or its files are damaged.
     """
-    remedy = "delete the folder to train it anew"
+    remedy = "delete the folder to train it again"
     try:
         summary = folder.read_summary()
         has_begun = is_there(folder.last) or summary.get("status") in DONE

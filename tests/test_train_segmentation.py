@@ -157,8 +157,8 @@ def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
     resumed = json.loads((run / "summary.json").read_text())["resumed"]
     assert [words[-2:] for words in resumed] == [["trainer.epochs=3", "data.num_workers=1"]]
     # A warm-up of 2 of 6 steps, then 0.004 (1 - t) ** 0.9: step 4 has t = 2 / 4, and step 5 has t = 3 / 4.
-    assert "trainer.epochs was 2: the schedule is computed anew over 3 epochs" in more.stderr
-    assert "goes on with 0.0021, after 0, and ends with 0.0011" in more.stderr
+    assert "trainer.epochs was 2: the schedule is recomputed over 3 epochs" in more.stderr
+    assert "continues at 0.0021, after 0, and ends at 0.0011" in more.stderr
     (continuation,) = json.loads((run / "summary.json").read_text())["continuations"]
     assert (continuation["after_epoch"], continuation["epochs"], continuation["words"]) == (2, 3, resumed[0])
     with (run / "metrics.csv").open() as file:

@@ -50,8 +50,8 @@ class Entry(NamedTuple):
 
     Attributes:
         name: as shown in tables.
-        parameters: number of parameters; NaN of an ONNX file.
-        macs: multiply-adds of a forward pass for one image; NaN of an ONNX file.
+        parameters: number of parameters; NaN for an ONNX file.
+        macs: multiply-adds of a forward pass for one image; NaN for an ONNX file.
         accuracy: mIoU of the run's best epoch; NaN if there is none.
     """
 
@@ -69,7 +69,7 @@ def benchmark(cfg: DictConfig) -> None:
     sources = [(name, source_of(name)) for name in listed(wanted)]  # reports a misspelt name before torch is imported
     exported = [name for name, source in sources if source.suffix == ".onnx"]
     if exported and not cfg.backends:
-        raise UserError(f"model={exported[0]}: of ONNX files only the time is measured; pass backends=onnx")
+        raise UserError(f"model={exported[0]}: only the time of ONNX files is measured; pass backends=onnx")
     sizes = [cfg.image_size] if isinstance(cfg.image_size[0], int) else cfg.image_size
     networks = [
         Network(name, source, (size[0], size[1]), cfg.num_classes) for name, source in sources for size in sizes
@@ -104,7 +104,7 @@ def shown(size: tuple[int, int]) -> str:
 
 
 def source_of(name: str) -> Path:
-    """Return the file in conf/model/ with this name, else the file or run folder there, or the network of `weights/`.
+    """Return the file in conf/model/ with this name, else the file or run folder at this path or in `weights/`.
 
     Raises:
         UserError: there is neither.

@@ -86,7 +86,7 @@ def scan(cfg: DictConfig) -> None:
         share = sum(pixels[value] for value in left_out) / total
         some = ", ".join(f"{value} {pixels[value] / total:.3%}" for value in left_out[:LISTED])
         log.info(
-            "left out: %s with %.2f%% of the pixels, as at smoothed edges: %s%s; data.color_tolerance=%d takes each for"
+            "left out: %s with %.2f%% of the pixels, as at smoothed edges: %s%s; data.color_tolerance=%d maps each to"
             " the nearest of the others",
             *(plural(len(left_out), "colour"), 100 * share, some, " ..." if len(left_out) > LISTED else ""),
             tolerance,
@@ -94,7 +94,7 @@ def scan(cfg: DictConfig) -> None:
     lines = [f'  "{key}": {json.dumps(entry, ensure_ascii=False)}' for key, entry in entries.values()]
     with atomic_write(output) as file:
         file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
-    log.info("wrote %s; replace the names of the classes by yours, and check the data set:", output)
+    log.info("wrote %s; replace the names of the classes with yours, and check the data set:", output)
     log.info("%s", check_command(cfg, output if output != root / "labels.json" else None, tolerance))
     if broken:
         raise PartlyFailed(could_not)
@@ -116,7 +116,7 @@ def check_command(cfg: DictConfig, labels: Path | None, tolerance: int) -> str:
 
 
 def without_masks(layout: Layout) -> str:
-    """Return what to do where no mask was found."""
+    """Return advice for the case that no mask was found."""
     from data.images import IMAGE_SUFFIXES
     from data.masks import LOSSY
     from utils.paths import files_below
@@ -128,10 +128,10 @@ def without_masks(layout: Layout) -> str:
 
 
 def shared_palette(palettes: list[list[Color]]) -> list[Color] | None:
-    """Return the palette of all masks, whose indices are ids then; None if the colours tell the classes.
+    """Return the palette of all masks if its indices are the ids; None if the colours define the classes.
 
-    They do if one mask has another colour for an index, or if all are grey and not in order: programs that reduce the
-    colours of a picture number them anew.
+    They do if the masks have different colours for an index, or only greys that are not in order: programs that reduce
+    the colours of a picture renumber them.
     """
     longest = max(palettes, key=len)
     greys = [color[0] for color in longest if len(set(color)) == 1]
@@ -142,7 +142,7 @@ def shared_palette(palettes: list[list[Color]]) -> list[Color] | None:
 def values_in(path: Path, palettes_in_colors: bool = False) -> tuple[Counter[Any], Counter[Any]]:
     """Return the pixels of each id (int), colour (tuple) or label (str) in a mask, and those inside areas of it.
 
-    Of labels, the outlines are counted, and none as inside.
+    For labels, outlines are counted, none of them as inside.
 
     Raises:
         DataFault: the mask cannot be read.
@@ -174,7 +174,7 @@ def values_in(path: Path, palettes_in_colors: bool = False) -> tuple[Counter[Any
 
 
 def in_colors(counts: Counter[Any], pixels: Counter[Any]) -> Counter[Any]:
-    """Return counts of ids as of colours if `pixels` has colours: a mask that is grey throughout is read as ids."""
+    """Return counts of ids as counts of greys if `pixels` has colours, since entirely grey masks are read as ids."""
     if not any(isinstance(value, tuple) for value in pixels):
         return counts
     found: Counter[Any] = Counter()
@@ -188,9 +188,8 @@ def draft(
 ) -> tuple[dict[Any, tuple[str, dict[str, Any]]], list[Any]]:
     """Return the entries of labels.json by what occurs in masks, and the stray colours, the most frequent first.
 
-    Ids and labels are in their order, colours with the most frequent first. 255 and white are ignored, and so have no
-    entry, unless nothing but 0 (or black) occurs with them. Ids have the colours of the masks' palette, if it has a
-    different one for each.
+    Ids and labels are sorted, colours have the most frequent first. 255 and white are ignored, so they have no entry
+    unless only 0 (or black) occurs with them. Ids get the colours of the masks' palette if these are all different.
 
     Raises:
         UserError: there are more than 255 ids.
@@ -225,7 +224,7 @@ def draft(
 
 
 def farthest(strays: list[Any], colors: list[Any]) -> int:
-    """Return the least tolerance that takes each stray colour for the nearest of some colours."""
+    """Return the least tolerance that maps each stray colour to the nearest of some colours."""
     return math.ceil(max(min(math.dist(stray, color) for color in colors) for stray in strays))
 
 

@@ -28,7 +28,7 @@ log = logging.getLogger("share")
 FILES = ("config.yaml", "summary.json", "metrics.csv", "code.diff")
 FOLDERS = ("figures", "evaluation")
 STORED = (".pt", ".png", ".jpg")
-"""Suffixes of files that are compressed already, or do not get much smaller."""
+"""Suffixes of files that are compressed already, or would not get much smaller."""
 NOTE = """# {name}
 
 {what}

@@ -63,7 +63,7 @@ def read_text(path: Path, remedy: str, largest: float = LARGEST) -> str:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from error
-    except ValueError as error:  # UnicodeDecodeError among them
+    except ValueError as error:  # such as UnicodeDecodeError
         raise UserError(f"{path}: not a text in UTF-8; {remedy}") from error
 
 

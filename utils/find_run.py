@@ -24,7 +24,7 @@ OF_SWEEP = "_sweep"
 TAKES_FILES = ("checkpoint", "distill.teacher")
 """Keys that also take a file, or the name of a network in `weights/`."""
 MARKS = ("config.yaml", ".hydra", "checkpoints", "summary.json", "multirun.yaml")
-"""What a run or sweep has in its folder, some of it from its start."""
+"""Files and folders by which a run or sweep is recognised; some exist from its start."""
 NEVER_STARTED = "it was ended before it started, or is still starting"
 LISTED = 4
 """Folders or names that a message lists at most."""
@@ -33,10 +33,10 @@ LISTED = 4
 def find_run(given: str, key: str) -> str:
     """Return the path of a run or sweep from its path, name, or the beginning of its name.
 
-    The name of a folder in experiments/ counts with and without its time: `dice` is `2026-11-28_13-35-49-000000_dice`.
-    Of several runs of the same name it is the newest, which a note on stderr says. `dice` is also the sweep
-    `dice_sweep`: beside a run of the same name, only `sweep=` and `resume=` leave no doubt which is meant. More parts,
-    such as the number of a job, may follow.
+    Names are those of folders in experiments/, with or without their time: `dice` is also
+    `2026-11-28_13-35-49-000000_dice`. Of several runs with the same name, the newest is returned, and a note on stderr
+    says so. `dice` can also be the sweep `dice_sweep`; if a run has that name too, only the keys `sweep` and `resume`
+    are unambiguous. Further parts, such as the number of a job, may follow.
 
     Args:
         given: as typed.
@@ -59,14 +59,14 @@ def find_run(given: str, key: str) -> str:
 
 
 def find_runs(given: str, key: str) -> list[str]:
-    """Return the paths of all runs and sweeps of a name, oldest first, or else of all whose names begin so.
+    """Return the paths of all runs and sweeps with a name, oldest first, or else of all whose names begin with it.
 
-    A run, sweep or folder of runs at the path itself counts more than names, and so does a file with a suffix, where
-    `key` takes files. Anything else there counts only more than the beginning of a name, unless the path is given as
-    `./<name>`. For a key in `TAKES_FILES`, the name of a network in `weights/` is returned unchanged: for a run that is
-    called so, pass its folder or more of its name.
+    A run, sweep or folder of runs at the path itself has precedence over names, as does a file with a suffix if `key`
+    takes files. Anything else at the path only has precedence over beginnings of names, unless the path is given as
+    `./<name>`. For a key in `TAKES_FILES`, the name of a network in `weights/` is returned unchanged; a run with that
+    name needs its folder or more of its name.
 
-    Args and raises as `find_run`, but several may match.
+    Arguments and errors as `find_run`, but several may match.
     """
     path = user_path(given, key)
     is_network = key in TAKES_FILES and str(path) in bundled_names()
@@ -103,7 +103,7 @@ def find_runs(given: str, key: str) -> list[str]:
 
 
 def _may_be_meant(path: Path, key: str) -> bool:
-    """Whether what exists at a path may be what is asked for, rather than a run in experiments/ of the same name."""
+    """Whether the user may mean what exists at a path, rather than a run in experiments/ of the same name."""
     if path.is_absolute() or path.parts[:1] == (EXPERIMENTS.name,) or ".." in path.parts or not path.parts:
         return True
     if not is_folder(path):
@@ -122,7 +122,7 @@ def _named(name: str) -> list[Path]:
 
 
 def _inside(folders: list[Path], parts: Sequence[str]) -> list[str]:
-    """Return the paths of what lies in some folders, where it exists."""
+    """Return the existing paths of a file or folder, given by its parts, in some folders."""
     return [str(inside) for folder in folders if is_there(inside := folder.joinpath(*parts))]
 
 
@@ -147,7 +147,7 @@ def never_started(folder: Path) -> bool:
 
 
 def _names(folder: Path) -> tuple[str, ...]:
-    """Return the names of a folder in experiments/: with and without its time, and that of the jobs of a sweep."""
+    """Return the names of a folder in experiments/: with and without its time, and without `_sweep`."""
     name = _without_stamp(folder.name)
     return folder.name, name, name.removesuffix(OF_SWEEP)
 
@@ -157,7 +157,7 @@ def _without_stamp(name: str) -> str:
 
 
 def _nothing_found(given: str, key: str, name: str) -> str:
-    """Return a message with the names most like that of a run that does not exist, and those of the newest runs."""
+    """Return a message with names similar to that of a run that does not exist, and the newest runs."""
     started = [folder for folder in reversed(_folders()) if not never_started(folder)]
     newest = list(dict.fromkeys(_without_stamp(folder.name) for folder in started))
     takes_files = key in TAKES_FILES

@@ -145,15 +145,15 @@ class StopRequest:
     """A context manager that notes the first Ctrl-C or SIGTERM instead of raising. A second one raises.
 
     Args:
-        patient: note the following ones too. torchrun forwards signals that its processes have got from the terminal
-            already, and kills processes that take too long.
+        patient: also note later signals. torchrun forwards signals that its processes have already received from the
+            terminal, and kills processes that take too long.
 
     Attributes:
         signal: number of the signal that arrived, or None.
     """
 
     PATIENCE = 10.0
-    """Seconds that a process still waits for its batch after a signal, because the others need its next step."""
+    """Seconds that a process still waits for its batch after a signal, because the other processes need its step."""
 
     def __init__(self, patient: bool = False) -> None:
         self.signal: int | None = None

@@ -9,8 +9,8 @@ from pathlib import Path
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next step; does nothing with another C library.
 
-    By default it returns large blocks to the system, and gets them back as zeroed pages in every step. That takes 10 to
-    20 % of the time of a small network on a CPU.
+    By default it returns large blocks to the system, which zeroes them again in every step. That takes 10 to 20 % of
+    the time of a small network on a CPU.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 TOLERANCE = 5.0
-"""Seconds by which the start of a process may seem to differ, since clocks are set."""
+"""Seconds by which start times of one process may differ, after the clock was set."""
 
 
 def this_process() -> dict[str, Any]:
@@ -19,7 +19,7 @@ def this_process() -> dict[str, Any]:
 
 
 def is_gone(process: Any) -> bool:
-    """Whether a process is known to have ended: one of this machine that is not there any more.
+    """Whether a process is known to have ended: it was on this machine, and is no longer there.
 
     Args:
         process: as `this_process` returned it; anything else counts as not known.

@@ -15,8 +15,7 @@ from utils.text import cleaned
 def table(rows: Sequence[Sequence[str]], title: str | None = None) -> str:
     """Draw a table. The first row is the header; all columns but the first are right-aligned.
 
-    A title that is wider than the table is above it.
-
+    A title wider than the table is put above it.
     Control characters are escaped, since texts may come from files.
     """
     title = cleaned(title or "")

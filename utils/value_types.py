@@ -48,10 +48,10 @@ Size = Annotated[
 
 
 def folder_name(name: str) -> str:
-    """Return a name that a folder may have.
+    """Return a name if a folder may have it.
 
     Raises:
-        ValueError: it is another one.
+        ValueError: it may not.
     """
     if not 1 <= len(name) <= 100 or len(name.encode()) > 200 or set(name) & set("/\\"):
         raise ValueError("must be 1 to 100 characters (200 bytes) without / and \\, since a folder is named after it")

@@ -173,7 +173,7 @@ def test_onnx_files_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(said) == 5 and said[2] == "warming up 3 of 5: bytes.onnx, 40x60, onnx, batch of 1"
     done = benchmark_here("model=bytes.onnx", "backends=onnx", "batch_size=4", "device=cpu", cwd=tmp_path)
     assert done.returncode == 1 and "bytes.onnx: takes only batches of 1, not 4; export it with" in done.stderr
-    assert_refused(benchmark_here("model=any.onnx", cwd=tmp_path), "model=any.onnx: of ONNX files only the time")
+    assert_refused(benchmark_here("model=any.onnx", cwd=tmp_path), "model=any.onnx: only the time of ONNX files")
     write_onnx(tmp_path / "text.onnx", [1, 3], onnx.TensorProto.FLOAT)
     done = benchmark_here("model=text.onnx", "backends=onnx", cwd=tmp_path)
     assert_refused(done, "text.onnx: does not take images")

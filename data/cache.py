@@ -1,4 +1,4 @@
-"""Decoded and resized samples, kept from one epoch (or run) to the next."""
+"""Keep decoded and resized samples from one epoch, or run, to the next."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small in a conta
 
 
 class CachedSamples(View):
-    """Samples that are read once; all processes that load fill and share one store.
+    """Samples that are read once; all processes that load them fill and share one store.
 
-    A slot of the store holds a checksum, an image and its mask. What was only half written, by whatever cause, is
-    written again. Two processes that fill one slot write the same bytes.
+    A slot of the store holds a checksum, an image and its mask. A slot that was only half written is written again.
+    Two processes that fill one slot write the same bytes.
 
     Args:
         samples: what to keep.
-        where: `ram`, shared memory that goes with the process; or `disk`, a memory-mapped file that other runs of the
-            same data use too.
+        where: `ram`, shared memory until the process ends; or `disk`, a memory-mapped file that other runs of the same
+            data use, too.
 
     Raises:
         UserError: there is no room.
@@ -68,7 +68,7 @@ class CachedSamples(View):
             pixels[middle:] = sample.mask.ravel()
             slot[:CHECKSUM] = np.frombuffer(checksum(pixels), np.uint8)
             return sample
-        # Copies, so that nothing that works in place can spoil what is kept.
+        # Copies, so that nothing that works in place changes what is kept.
         image = pixels[:middle].copy().view(self.bands.dtype)
         image = image.reshape(*self._image_sizes[index], self.bands.channels)
         return Sample(image, pixels[middle:].reshape(self._mask_sizes[index]).copy(), self.name(index))
@@ -108,13 +108,13 @@ class InMemory:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.memory = state["memory"]
-        if parent_process() is None:  # a process that torchrun started: its tracker would delete what is another's
+        if parent_process() is None:  # started by torchrun: its tracker would delete the memory of another process
             resource_tracker.unregister(f"/{self.memory.name}", "shared_memory")
         self.bytes = np.ndarray(self.memory.size, np.uint8, self.memory.buf)
 
 
 class OnDisk:
-    """A store in a file named after all that shapes the samples; attributes as `InMemory`."""
+    """A store in a file that is named by the key of the samples; attributes as `InMemory`."""
 
     def __init__(self, total: int, name: str) -> None:
         home = cache_home()
@@ -170,6 +170,6 @@ def _reserve(path: Path, where: str, size: int, what: str) -> None:
 
 
 def _unlink(memory: SharedMemory, owner: int) -> None:
-    """Give shared memory back at the end of the process that made it."""
+    """Free shared memory at the end of the process that made it."""
     if os.getpid() == owner:
         memory.unlink()

@@ -24,15 +24,15 @@ log = logging.getLogger(__name__)
 
 
 def cache_home() -> Path:
-    """Return the folder for files that can be made again."""
+    """Return the folder."""
     return Path(os.environ.get("SEGMENTATION_DATA", "datasets"), ".cache")
 
 
 def kept_arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return arrays that are kept in `cache_home()`; make them if they are not there, or damaged.
+    """Return arrays from a file; make and write them if it is missing or damaged.
 
     Args:
-        name: of the file, without suffix, in which a hash tells all that the arrays depend on.
+        name: of the file, without suffix. It must contain a hash of everything that the arrays depend on.
     """
     path = cache_home() / f"{name}.npz"
     try:
@@ -51,10 +51,10 @@ def kept_arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[st
 
 
 def cache_key(dataset: SegmentationDataset) -> str:
-    """Return a hash of all that decides how the samples look.
+    """Return a hash of everything that affects the samples.
 
-    That is the data set with its options and, if it is a view, those of the view; the dates of its files; the code that
-    reads them; and the libraries that decode.
+    That is the options of the data set and of views of it, the dates of files, the code, and the versions of the
+    libraries that decode.
     """
     digest = hashlib.blake2b(digest_size=12)
     source = dataset

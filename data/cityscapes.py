@@ -49,11 +49,11 @@ class Cityscapes(PairedFiles):
         super().__init__(place, pairs, label_set(classes), train_ids(classes), faults=faults)
 
     def scores(self) -> CityscapesScores:
-        """What the benchmark reports besides the IoU of each class."""
+        """Return a collector of the scores that the benchmark reports besides the IoU of each class."""
         return CityscapesScores(self.instances)
 
     def instances(self, index: int) -> str:
-        """The path of the sample's instance ids, whether it exists or not."""
+        """Return the path of the sample's instance ids, which may not exist."""
         return self.files(index)[1].removesuffix("labelIds.png") + "instanceIds.png"
 
 

@@ -22,7 +22,7 @@ MISC = len(CLASSES)
 
 
 def label_set(classes: Literal[19, 20]) -> LabelSet:
-    """The 19 classes, or those and `misc`."""
+    """Return the 19 classes, or those and `misc`."""
     names, colors = tuple(label.name for label in CLASSES), tuple(label.color for label in CLASSES)
     ids = tuple(label.id for label in CLASSES)
     if classes == 19:
@@ -31,7 +31,7 @@ def label_set(classes: Literal[19, 20]) -> LabelSet:
 
 
 def train_ids(classes: Literal[19, 20]) -> np.ndarray:
-    """The table from label ids to train ids."""
+    """Return the table from label ids to train ids, as `lookup_table`."""
     known = {label.id: i for i, label in enumerate(CLASSES)}
     rest = tuple(label.id for label in LABELS if label.ignore_in_eval)
     if classes == 19:

@@ -22,9 +22,9 @@ BITS = 7  # of each channel that the table of colours tells apart
 class CityscapesPairs(SegmentationDataset):
     """Street scenes of 256x256 with 20 classes: the 19 of Cityscapes, and `misc`.
 
-    Each file holds the photo on the left and its labels, as colours, on the right. They were compressed as JPEG, so
-    each pixel takes the label whose official colour is nearest, of all labels: with the 19 classes only,
-    ground would become bicycle and parking fence.
+    Each file holds the photo on the left and the colours of its labels on the right, compressed as JPEG. So each pixel
+    gets the label with the nearest official colour. All labels are candidates: with the 19 classes only, ground would
+    become bicycle, and parking fence.
 
     Args:
         root: holds `train/` and `val/`.
@@ -61,30 +61,27 @@ class CityscapesPairs(SegmentationDataset):
         return Sample(np.ascontiguousarray(image), nearest_label(colors), self.name(index))
 
     def name(self, index: int) -> str:
-        """The file's path below the root."""
+        """Return the file's path below the root."""
         return self._names[index]
 
     def files(self, index: int) -> list[str]:
         return [f"{self.root}/{self._names[index]}"]
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of the mask, without decoding it."""
+        """Return height and width of the mask without decoding it."""
         height, width = stored_size(self.files(index)[0])
         return height, width // 2
 
 
 def nearest_label(colors: np.ndarray) -> np.ndarray:
-    """Colours uint8 (H, W, 3) -> train ids uint8 (H, W) of the labels nearest in RGB.
-
-    Looked up in a table of colours rounded to 7 bits a channel.
-    """
+    """Return the train ids uint8 (H, W) of the labels nearest to colours uint8 (H, W, 3) rounded to 7 bits."""
     red, green, blue = np.moveaxis(colors >> (8 - BITS), -1, 0).astype(np.int32)
     return nearest_table()[(red << 2 * BITS) + (green << BITS) + blue]
 
 
 @functools.cache
 def nearest_table() -> np.ndarray:
-    """Train id of the nearest label, uint8, for the middle of each cell of colours."""
+    """Return the train id of the label nearest to the middle of each cell of colours, uint8 (2^21,)."""
     middles = (np.arange(1 << BITS, dtype=np.float32) + 0.5) * (1 << (8 - BITS)) - 0.5
     axes = [(middles[:, None] - [label.color[channel] for label in LABELS]) ** 2 for channel in range(3)]
     red, green, blue = (axis.astype(np.float32) for axis in axes)

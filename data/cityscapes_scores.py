@@ -44,13 +44,12 @@ _TRAIN_IDS: dict[int, int | None] = {
 
 
 class CityscapesScores:
-    """Collect what a split's scores need besides its confusion matrix: the share of each instance that was found.
+    """Collect what the scores need besides the confusion matrix: the share of each instance that was found.
 
     The shares are kept one by one and summed without rounding, so that the order of the samples changes nothing.
 
     Args:
-        instances: index of a sample -> path of its `*_instanceIds.png`. It may not exist; then the sample, and so
-            every iIoU, is left out.
+        instances: returns the path of a sample's `*_instanceIds.png` by index. If one is missing, so are all iIoUs.
     """
 
     def __init__(self, instances: Callable[[int], str]) -> None:
@@ -89,11 +88,11 @@ class CityscapesScores:
             self._as_category[i].append(int(counts[CATEGORIES[CLASSES[i].category]].sum()) / size)
 
     def results(self, confusion: np.ndarray, ignored: np.ndarray) -> dict[str, float]:
-        """The scores; NaN for a class or category that is neither present nor predicted, which means leave out.
+        """Return the scores; NaN for a class or category that is neither present nor predicted. Means leave them out.
 
         Args:
-            confusion: int64 (C, C) of the samples added; row = truth, column = prediction; C = 19, or 20 with misc.
-            ignored: int64 (C,), what was predicted on ignored pixels; the benchmark does not ask.
+            confusion: int64 (C, C) of the samples added, row = truth; C = 19, or 20 with misc.
+            ignored: int64 (C,), predictions on ignored pixels, which the benchmark does not count.
 
         Returns:
             `class_iou`, `category_iou` and `iou/category/<name>`; if every sample had instance ids also `class_iiou`,
@@ -119,11 +118,10 @@ class CityscapesScores:
 
 
 def _predicted_on_instances(ids: np.ndarray, prediction: np.ndarray, path: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Train id and counts int64 (20,) of what was predicted, for each instance of a class.
+    """Yield the train id of each instance, and how many of its pixels were predicted as each class, int64 (20,).
 
-    An id is label id * 1000 + number for an instance, and only the label id for a region without instances.
-    Regions whose objects are not distinguished, "groups", have ids below 1000. They are no instances and count only in
-    the confusion matrix.
+    The id of an instance is label id * 1000 + number. Regions without instances, and groups of objects that are not
+    told apart, have the label id itself, and count only in the confusion matrix.
     """
     places = np.flatnonzero(ids > 1000)  # few of the pixels
     width = MISC + 1
@@ -139,16 +137,16 @@ def _predicted_on_instances(ids: np.ndarray, prediction: np.ndarray, path: str) 
 
 
 def _iou(counts: np.ndarray, members: list[int]) -> float:
-    """IoU of some classes as if they were one. `counts` is int64 (19, C), row = truth."""
+    """Return the IoU of some classes as if they were one. `counts` is int64 (19, C), row = truth."""
     true_positive = counts[members][:, members].sum()
     return _ratio(true_positive, counts[members].sum() + counts[:, members].sum() - true_positive)
 
 
 def _iiou(counts: np.ndarray, members: list[int], shares: list[list[float]]) -> float:
-    """IoU of some classes as if they were one, in which each instance weighs as much as an average one of its class.
+    """Return the IoU of some classes as if they were one, with each instance weighted by average size / its size.
 
-    Its pixels weigh average size / its size, hence share * average size is true positive, and those and the false
-    negatives are average size together. False positives belong to no instance, and weigh 1.
+    So an instance has share * average size true positives, and average size pixels altogether. False positives belong
+    to no instance and weigh 1.
     """
     false_positive = np.delete(counts, members, 0)[:, members].sum()
     sizes = [AVERAGE_SIZE[CLASSES[i].name] for i in members]
@@ -162,6 +160,6 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def _mean(values: Iterable[float]) -> float:
-    """Without those that are NaN; NaN if no others are left."""
+    """Return the mean of the values that are not NaN; NaN if there are none."""
     defined = [value for value in values if not math.isnan(value)]
     return sum(defined) / len(defined) if defined else math.nan

@@ -1,4 +1,4 @@
-"""What COCO's annotation files say of each photo, in a form that is small and quick to load."""
+"""Read annotation files of COCO's form, and index them by photo in a form that is small and quick to load."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from utils.text import cleaned
 log = logging.getLogger(__name__)
 
 LARGE = 2**24
-"""Bytes of an annotation file, from which on its index is kept on disk."""
+"""Bytes of an annotation file from which on its index is kept on disk."""
 REMEDY = "correct it, or download or export the annotations again"
 
 Id = int | float | str  # whole, but some exports write 1.0
@@ -60,17 +60,16 @@ class _Annotations(FileSchema):
 
 
 class Index(NamedTuple):
-    """An annotation file, whatever classes it is read for; the photos in the order of their ids.
+    """An annotation file, whatever classes it is read for; the photos are in the order of their ids.
 
     Attributes:
-        names: of the files, as the annotations have them.
+        names: of the files, as in the annotations.
         sizes: int32 (N, 2), height and width.
-        regions: of each photo as JSON: [place of the category, crowd (0 or 1), outline] from the largest to the
-            smallest.
+        regions: of each photo as JSON, the largest first: [place of the category, crowd (0 or 1), outline].
         present: bool (N, categories), whether a photo has a region of a category that is not a crowd.
         categories: (id, name) of each category, in the order of the ids.
-        left_out: what is odd -> how many annotations are left out for it, and the first of them.
-        faults: (place of the photo, what is wrong with an annotation of it).
+        left_out: number of annotations that are left out, and the first of them, by the reason.
+        faults: (place of the photo, what is wrong with one of its annotations).
         crowds: number of regions that are crowds.
     """
 
@@ -85,7 +84,7 @@ class Index(NamedTuple):
 
 
 def load_index(annotations: Path) -> Index:
-    """The index of an annotation file; of a large one it is made once, which takes a while.
+    """Return the index of an annotation file; that of a large one is kept on disk.
 
     Raises:
         UserError: the file cannot be read, or is not of COCO's form.
@@ -125,18 +124,15 @@ def load_index(annotations: Path) -> Index:
 
 
 def load_categories(annotations: Path) -> list[tuple[Id, str]]:
-    """The categories of an annotation file; errors as `load_index`."""
+    """Return the categories of an annotation file; errors as `load_index`."""
     large = annotations.stat().st_size >= LARGE
     return load_index(annotations).categories if large else _read(annotations)[2]
 
 
 def make_index(annotations: Path) -> Index:
-    """The index, read from the annotation file.
+    """Make the index of an annotation file; errors as `load_index`.
 
-    An annotation that cannot be used is left out and counted. One whose outline is damaged is a fault of its photo.
-
-    Raises:
-        UserError: as `load_index`.
+    Annotations that cannot be used are left out and counted. A damaged outline is a fault of its photo.
     """
     photos, entries, categories = _read(annotations)
     places = {photo["id"]: place for place, photo in enumerate(photos)}
@@ -201,11 +197,7 @@ def _read(annotations: Path) -> tuple[list[dict[str, Any]], list[Any], list[tupl
 
 
 def _whose(entry: Any, columns: dict[Id, int], places: dict[Id, int]) -> tuple[int, int]:
-    """The column of the category and the place of the photo of an annotation.
-
-    Raises:
-        NothingToPaint: there is none.
-    """
+    """Return the column of an annotation's category and the place of its photo; raise NothingToPaint without them."""
     if not isinstance(entry, dict):
         raise NothingToPaint("of another form")
     photo, category = entry.get("image_id"), entry.get("category_id")

@@ -1,7 +1,6 @@
-"""Outlines of COCO annotations: what is right of them, and their pixels.
+"""Check and paint the outlines of COCO annotations.
 
-pycocotools trusts its input: coordinates far away fill the memory or end the process. So everything is checked before
-it gets there.
+pycocotools does not check its input: coordinates far away fill the memory or end the process.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ class NothingToPaint(Exception):
 
 
 def checked_outline(segmentation: Any, height: int, width: int) -> Outline:
-    """The outline that the `segmentation` of an annotation gives, for a photo of height x width pixels.
+    """Return the outline in the `segmentation` of an annotation, for a photo of height x width pixels.
 
-    Polygons may be lists of pairs, [[x, y], ...]. Those of fewer than three points have no area and are dropped.
+    Polygons may be lists of pairs, [[x, y], ...]. Those of fewer than three points are dropped.
 
     Raises:
         NothingToPaint: nothing is left.
-        ValueError: it is not an outline of this photo; the message says what is wrong.
+        ValueError: it is not an outline of this photo.
     """
     if isinstance(segmentation, dict) and segmentation:
         return _checked_run_lengths(segmentation, height, width)
@@ -89,10 +88,10 @@ def _checked_run_lengths(segmentation: dict[str, Any], height: int, width: int) 
 
 
 def unpacked_counts(text: str) -> list[int]:
-    """The run lengths that pycocotools' text stands for: five bits a character, differences from the fourth on.
+    """Decompress run lengths as pycocotools does: five bits per character, differences from the fourth on.
 
     Raises:
-        ValueError: no such text.
+        ValueError: the text is not compressed run lengths.
     """
     counts: list[int] = []
     value = shift = 0
@@ -112,14 +111,14 @@ def unpacked_counts(text: str) -> list[int]:
 
 
 def area(outline: Outline) -> float:
-    """Pixels within a checked outline."""
+    """Return the area of a checked outline in pixels."""
     if not isinstance(outline[0], list):
         return float(sum(outline[1::2]))
     return sum(cv2.contourArea(np.array(polygon, np.float32).reshape(-1, 2)) for polygon in outline)
 
 
 def paint(regions: Iterable[tuple[int, Outline]], height: int, width: int) -> np.ndarray:
-    """The mask uint8 (height, width) of regions (train id, checked outline), each over those before it."""
+    """Paint regions (train id, checked outline) in their order: uint8 (height, width)."""
     mask = np.zeros((height, width), np.uint8)
     for label, outline in regions:
         if isinstance(outline[0], list):

@@ -63,7 +63,7 @@ def fetch_archive(url: str, md5: str, folder: Path, is_there: Callable[[], bool]
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process holds the lock of this folder, and hold it. It ends with the process."""
+    """Hold the lock of a folder, for which other processes wait."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         if fcntl is not None:
@@ -126,7 +126,7 @@ def _fetch_persistently(url: str, part: Path, file: Path) -> None:
 
 
 def _fetch(url: str, part: Path, file: Path) -> None:
-    """Add to `part` what it lacks; start again if the server does not support Range."""
+    """Download the rest of `part`; start again if the server does not support Range."""
     start = _size(part)
     try:
         response = urlopen(Request(url, headers={"Range": f"bytes={start}-"} if start else {}), timeout=TIMEOUT)
@@ -165,9 +165,9 @@ def _bytes(size: int) -> str:
 
 
 def extract(archive: Path, folder: Path) -> None:
-    """Unpack an archive whose hash is known into a folder, all or nothing of it.
+    """Unpack an archive into a folder, completely or not at all.
 
-    Folders that exist keep what else is in them; files that exist are replaced.
+    Existing folders keep their other files; existing files are replaced.
 
     Raises:
         UserError: the folder cannot be written.

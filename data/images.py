@@ -1,4 +1,4 @@
-"""Reading and resizing of photos, the same everywhere. OpenCV decodes them."""
+"""Read and resize photos, the same everywhere. OpenCV decodes them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ IMAGE_SUFFIXES = (
     *(suffix for suffix in (".avif", ".heic", ".heif") if suffix in Image.registered_extensions()),
 )
 PILLOW_FORMATS = tuple(name for name in ("GIF", "HEIF", "AVIF") if name in Image.OPEN)
-"""What Pillow decodes where OpenCV does not: the other formats it would try include some that run programs."""
+"""Formats that Pillow may decode. Some of the others that it knows run programs."""
 ORIENTATION = 274  # the EXIF tag, also of TIFFs
 LARGEST = 2**30  # pixels of a photo or mask; OpenCV's own limit
-# What the last bytes of a whole file hold; OpenCV fills up the rest of a truncated one in silence.
+# What the end of a complete file holds. OpenCV fills the rest of a truncated one without a warning.
 _ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
 
 Image.MAX_IMAGE_PIXELS = None  # one limit for photos and masks: Pillow's own refuses 179 million pixels
@@ -41,13 +41,12 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a photo as uint8 (H, W, 3), RGB, turned as its EXIF orientation says.
+    """Read a photo as uint8 (H, W, 3), RGB, turned by its EXIF orientation.
 
-    16 bits are divided by 256. Negative values are black. Transparency is left out.
+    Values of 16 bits are divided by 256, negative ones become 0, and alpha is dropped.
 
     Raises:
-        Unreadable: the file is missing, empty, truncated, not an image, or a TIFF whose bands or values are not those
-            of a photo.
+        Unreadable: the file is missing, empty, truncated, not an image, or a TIFF with bands or values of no photo.
     """
     return decode_image(read_encoded(path), path)
 
@@ -92,7 +91,7 @@ def decode(encoded: bytes, path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) 
 
 
 def _read_with_pillow(encoded: bytes, path: str | Path, formats: tuple[str, ...]) -> np.ndarray:
-    """The first frame of a picture in one of some formats, as `read_image`."""
+    """Decode the first frame of a picture; as `read_image`."""
     try:
         with quiet(), Image.open(io.BytesIO(encoded), formats=formats) as picture:
             if picture.width * picture.height > LARGEST:
@@ -128,11 +127,11 @@ def _photo_of_tiff(encoded: bytes, facts: tiff.TiffFacts, path: str | Path) -> n
 
 
 def _is_truncated(encoded: bytes) -> bool:
-    """Whether Pillow misses something, which looks closer: what cameras append to a photo may hold any bytes."""
+    """Whether Pillow finds a file truncated. Its end alone does not tell, since cameras append data of any kind."""
     try:
         with Image.open(io.BytesIO(encoded)) as picture:
             picture.load()
-    except UnidentifiedImageError:  # OpenCV will say that it is none
+    except UnidentifiedImageError:  # not an image, which decoding reports
         return False
     except Exception:  # what damaged bytes raise is not documented, and much
         return True
@@ -155,7 +154,7 @@ def orientation(encoded: bytes) -> int:
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn pixels (H, W, ...) as an EXIF orientation says."""
+    """Turn pixels (H, W, ...) by an EXIF orientation."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
@@ -164,7 +163,10 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def stored_size(path: str | Path, turned: bool = False) -> tuple[int, int]:
-    """Height and width of a picture, which is not decoded, before or after its EXIF orientation turns it.
+    """Return height and width of a picture without decoding it.
+
+    Args:
+        turned: as its EXIF orientation turns it, rather than as stored.
 
     Raises:
         Unreadable: the file is missing or not a picture.
@@ -184,7 +186,7 @@ def stored_size(path: str | Path, turned: bool = False) -> tuple[int, int]:
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, C) -> (*size, C), of bytes or floats: averaged when it shrinks, bilinear when it grows."""
+    """Resize an image (H, W, C) of bytes or floats to a size (H, W): averaged if it shrinks, bilinear if it grows."""
     height, width = size
     if image.shape[:2] == tuple(size):
         return image
@@ -197,9 +199,9 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def encoded(picture: Image.Image, format: str, **options: Any) -> memoryview:
-    """The bytes of a picture's file; `options` are those of Pillow's `save`.
+    """Return the bytes of a picture's file; `options` are those of Pillow's `save`.
 
-    Pillow itself does not notice when a disk that is nearly full takes only a part of what it writes.
+    Write them with Python, since Pillow does not notice when a nearly full disk takes only a part of a file.
     """
     file = io.BytesIO()
     picture.save(file, format, **options)

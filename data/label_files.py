@@ -28,13 +28,13 @@ def labels_path(folders: list[Path]) -> Path:
 
 
 class NamedIds(NamedTuple):
-    """What a labels file says.
+    """The content of a labels file.
 
     Attributes:
         ids: of the classes, ascending.
         labels: their names and colours.
         ignored: ids of pixels that belong to no class.
-        colors: raw id of each colour in masks that are colour pictures, of classes and of what is ignored.
+        colors: raw id of each colour, of classes and of what is ignored.
     """
 
     ids: list[int]
@@ -44,14 +44,14 @@ class NamedIds(NamedTuple):
 
 
 def read_labels(path: Path) -> NamedIds:
-    """Read a labels file: the ids of the classes with names and colours, and what masks hold where there is no class.
+    """Read a labels file.
 
     Args:
-        path: of the form {"0": {"class": "background", "color": [0, 0, 0]}, ...}, with or without "ignore": [<id or
-            colour>, ...]; a CVAT `labelmap.txt`; or a `_classes.csv` of Roboflow, which has no colours.
+        path: of a JSON file {"0": {"class": "background", "color": [0, 0, 0]}, ...}, perhaps with "ignore": [<id or
+            colour>, ...]; of a `labelmap.txt` of CVAT; or of a `_classes.csv` of Roboflow, which has no colours.
 
     Raises:
-        UserError: it is not there or not of that form.
+        UserError: it is missing or of another form.
     """
     if not is_there(path):
         draft = "python -m tools.scan_labels root=<folder> writes a draft"
@@ -126,7 +126,7 @@ def _color(value: Any) -> Color:
 
 
 def _to_ignore(entries: Any, ids: list[int], colors: list[Color]) -> tuple[tuple[int, ...], dict[Color, int]]:
-    """The ids to ignore, and an id for each colour to ignore. 255 and white are, unless 255 is a class."""
+    """Return the ids to ignore, and an id for each colour to ignore: 255 and white, too, unless 255 is a class."""
     if not isinstance(entries, list):
         raise ValueError("'ignore' is a list of ids and colours")
     ignored = [entry for entry in entries if type(entry) is int]

@@ -39,7 +39,7 @@ class ValidationBatch(NamedTuple):
 
 
 class Share(NamedTuple):
-    """Which of the processes that train together this one is, counted from 0, and how many there are."""
+    """The number of this process, counted from 0, and of all processes that train together."""
 
     rank: int
     processes: int
@@ -100,8 +100,10 @@ class EpochBatches(Sampler[list[Key]]):
 
 
 class InOrder(Sampler[list[int]]):
-    """Batches of indices in their order. Of several processes each gets every n-th, and all get as many: those that
-    lack a last one get an empty one."""
+    """Batches of indices in their order.
+
+    Of several processes, each gets every n-th batch, and all get the same number: some an empty one at the end.
+    """
 
     def __init__(self, samples: int, batch_size: int, share: Share = ALONE) -> None:
         self.samples, self.batch_size, self.share = samples, batch_size, share
@@ -209,7 +211,7 @@ def as_tensor(pixels: np.ndarray) -> Tensor:
 
 
 def _stack(images: Iterable[Tensor]) -> Tensor:
-    """Images (H, W, C) -> (N, C, H, W) in the layout `channels_last`, in which they come."""
+    """Stack images (H, W, C) to (N, C, H, W), in the layout `channels_last`."""
     return torch.stack(list(images)).permute(0, 3, 1, 2)
 
 

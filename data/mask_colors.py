@@ -1,4 +1,4 @@
-"""Colours and palettes of masks, to ids."""
+"""Convert the colours and palettes of masks to ids."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from utils.text import plural
 def ids_of_colors(
     mask: np.ndarray, colors: Mapping[Color, int] | None, path: str | Path, tolerance: float | None = None
 ) -> np.ndarray:
-    """Raw ids (H, W) of colours uint8 (H, W, 3).
+    """Return the raw ids (H, W) of colours uint8 (H, W, 3).
 
-    Where a colour is of no class but all three channels are equal, these are the ids. With a tolerance they are ids
-    only if all of them are in `colors`; otherwise they are colours between black and white.
+    If a colour is unknown and all pixels are grey, the grey values are the ids. With a tolerance, they are ids only if
+    all of them are in `colors`, and otherwise colours between black and white.
 
     Args:
         colors: raw id of each colour; None where masks hold no colours.
         path: of the mask, for messages.
-        tolerance: largest distance of red, green and blue (Euclidean) at which another colour is taken for the nearest
-            known one; None if the user cannot set it.
+        tolerance: largest Euclidean distance in RGB at which another colour counts as the nearest known one; None if
+            the user cannot set it.
 
     Raises:
-        UnknownId: a colour that `colors` does not have.
-        Unreadable: different channels without `colors`.
+        UnknownId: a colour is not in `colors`.
+        Unreadable: the channels differ, and `colors` is None.
     """
     known = {red << 16 | green << 8 | blue: index for (red, green, blue), index in (colors or {}).items()}
     keys = np.array(sorted(known) or [-1], np.int32)
@@ -70,7 +70,7 @@ def _nearest_keys(found: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def pack_colors(picture: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) -> int32 (H, W), 0xRRGGBB."""
+    """Convert colours uint8 (H, W, 3) to numbers 0xRRGGBB, int32 (H, W)."""
     red, green, blue = np.moveaxis(picture.astype(np.int32), -1, 0)
     return red << 16 | green << 8 | blue
 
@@ -78,11 +78,11 @@ def pack_colors(picture: np.ndarray) -> np.ndarray:
 def ids_of_palette(
     mask: np.ndarray, palette: Sequence[int], colors: Mapping[Color, int], tolerance: float | None = None
 ) -> np.ndarray:
-    """Raw ids (H, W) of a palette picture.
+    """Return the raw ids (H, W) of a palette picture.
 
-    These are its indices, whatever their colours, unless the palette says otherwise: programs that reduce the colours
-    of a picture renumber them. If an index that occurs has the colour of another id, the colours decide, if each of
-    them is known. If all of them are grey, and ids, they are what the mask had as a grey picture.
+    Usually these are its indices. But programs that reduce the colours of a picture renumber them: if an index in use
+    has the colour of another id, the colours decide, provided that all of them are known. If all colours in use are
+    grey, and ids, they are what the mask held as a grey picture.
 
     Args:
         mask: indices, uint8 (H, W).

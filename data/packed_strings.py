@@ -10,8 +10,8 @@ import numpy as np
 class PackedStrings:
     """Strings in one array of bytes.
 
-    Reading an element of an ordinary list writes its reference count, and thereby copies the memory page in each
-    worker process that does so: with 100,000 paths, hundreds of megabytes over an epoch.
+    Reading an element of a list writes its reference count, which copies the memory page in each worker process: with
+    100,000 paths, hundreds of megabytes over an epoch.
 
     Attributes:
         bytes: all strings in UTF-8, uint8.
@@ -25,7 +25,7 @@ class PackedStrings:
 
     @classmethod
     def from_arrays(cls, content: np.ndarray, ends: np.ndarray) -> PackedStrings:
-        """Those whose `bytes` and `ends` these are."""
+        """Return the strings with these `bytes` and `ends`."""
         packed = cls(())
         packed.bytes, packed.ends = content, ends
         return packed

@@ -1,6 +1,6 @@
-"""Decoding of parts of photos and masks: the first rows, or a JPEG at a fraction of its resolution.
+"""Decode parts of photos and masks: the first rows, or a JPEG at a fraction of its resolution.
 
-Decoders stop after the rows that the header names, so a smaller height in a copy of the header spares them the rest.
+Decoders stop after the number of rows in the header, so a copy of the file with a smaller height spares them the rest.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from data.images import orientation
 from data.quiet import quiet
 
 WORTH = 0.95
-"""Share of the rows from which on decoding all of them takes no longer."""
+"""Share of the rows from which on decoding all of them takes as long."""
 PNG = b"\x89PNG\r\n\x1a\n"
 PLAIN = b"\x00\x00\x00"
 """In the header of a PNG: the only compression and filter, not interlaced."""
 GREY, RGB = 0, 2
 """Colour types of PNGs."""
 MARGIN = 32
-"""Rows of the largest block of a JPEG. Decoders blur colours between rows, and the last one has no next."""
+"""Rows of the largest block of a JPEG. Decoders interpolate colours between rows, and the last one has no next."""
 REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -62,7 +62,7 @@ def png_with_rows(encoded: bytes, rows: int, kind: int) -> bytes | None:
         kind: its colour type, `GREY` or `RGB`.
 
     Returns:
-        None if it is none of this kind with 8 bits, or is interlaced, truncated or perhaps rotated.
+        None if it is not a PNG of this type with 8 bits, or is interlaced, truncated or perhaps rotated.
     """
     head = encoded[12:29]
     if encoded[:8] != PNG or head[12:] != bytes([8, kind]) + PLAIN:
@@ -135,7 +135,7 @@ def _part_of_jpeg(
 def _baseline_frame(encoded: bytes) -> int | None:
     """Return the place of the frame header of a JPEG: bits, height, width and number of components.
 
-    None if it is not of 8 bits, or if its rows are not coded one after the other, as in progressive ones.
+    None if it has not 8 bits, or if its rows are not coded one after the other, as in progressive JPEGs.
     """
     place, frame = 2, None
     try:

@@ -1,4 +1,4 @@
-"""Silence for decoders that write to the console themselves."""
+"""Silence decoders that write to the console themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _inside = 0  # threads that decode
 
 
 def _streams() -> tuple[ctypes.c_void_p, int, int] | None:
-    """The variable `stderr` of the C library, its value, and a stream to nowhere; None where it cannot be set."""
+    """Return the variable `stderr` of the C library, its value, and a stream to nowhere; None if it cannot be set."""
     if platform.libc_ver()[0] != "glibc":  # others keep the variable in memory that is read-only
         return None
     library = ctypes.CDLL(None)
@@ -29,10 +29,10 @@ _found = _streams()
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Send what C code prints to `stderr` nowhere.
+    """Discard what C code prints to `stderr`.
 
-    libjpeg and libpng report damage that way, with no file name ("Corrupt JPEG data: premature end of data segment").
-    Python's own `sys.stderr` does not go through that stream, so that other threads can write as usual.
+    libjpeg and libpng report damage there without the name of the file ("Corrupt JPEG data: premature end of data
+    segment"). Python's `sys.stderr` does not use that stream, so that other threads can write as usual.
     """
     global _inside
     if _found is None:

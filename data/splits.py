@@ -25,7 +25,7 @@ SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "testing":
 
 
 def same_split(name: str) -> str:
-    """Return the same text for all names of a split: `val` for `Val`, `valid` and `VALIDATION`."""
+    """Return one name for all names of a split: `val` for `Val`, `valid` and `VALIDATION`."""
     return SYNONYMS.get(name.casefold(), name.casefold())
 
 
@@ -55,7 +55,7 @@ def named_as(split: str, folder: Path, suffix: str = "") -> str | None:
 
 
 class Pair(NamedTuple):
-    """What a line of a list names: paths of images and masks that it can mean, one of each if all is well."""
+    """The images and masks that a line of a list can mean, one of each if all is well."""
 
     stem: str
     images: list[str]
@@ -63,26 +63,21 @@ class Pair(NamedTuple):
 
 
 class LineReader:
-    """Find what the lines of a list name.
+    """Find the files that the lines of a list name.
 
-    A line is a stem, the name or path of an image, or the paths of an image and its mask, with a tab, comma, semicolon
-    or space between them. Paths are relative to the root, to its folders `images/` and `masks/`, or absolute. They may
-    have links before the name of the file. What is not below the root needs both paths.
+    A line is a stem, the name or path of an image, or the paths of an image and its mask, separated by a tab, comma,
+    semicolon or space. Paths are relative to the root or to the folder of images or masks, or absolute, and may contain
+    links. Files outside the root need both paths.
 
     Args:
         root: of the data set.
-        images, masks: what there is.
+        images, masks: the files that are there.
         folders: of images and masks, below the root.
-        inside: of those, the folders of the split, such as `images/train`.
+        inside: the folders of the split in them, such as `images/train`.
     """
 
     def __init__(
-        self,
-        root: Path,
-        images: Files,
-        masks: Files,
-        folders: tuple[str, str],
-        inside: tuple[str, str],
+        self, root: Path, images: Files, masks: Files, folders: tuple[str, str], inside: tuple[str, str]
     ) -> None:
         self.root, self.images, self.masks, self.by_image = root, images, masks, aligned(images, masks)
         above = (f"{os.path.abspath(root)}/", f"{root}/", "./")  # noqa: PTH100 - a link stays as it is typed
@@ -94,7 +89,7 @@ class LineReader:
         self.above = above
 
     def find(self, line: str) -> Pair | None:
-        """The files that a line names, None where it names none that are there."""
+        """Return the files that a line names; None if there are none."""
         stem = self._stem(line, "images", self.images) or self._stem(line, "masks", self.by_image)
         if stem is not None:
             return Pair(stem, _named(line, self.images.get(stem, [])), self.by_image.get(stem, []))
@@ -108,7 +103,7 @@ class LineReader:
         return None
 
     def without_mask(self, line: str) -> str | None:
-        """Return the mask that a line lists for an image that is there, '' if it lists none; None without an image."""
+        """Return the missing mask that a line lists for an image, '' if it lists none; None if there is no image."""
         if self._is_file(self._below(line)):
             return ""
         return next((mask for image, mask in _columns(line) if self._is_file(self._below(image))), None)
@@ -122,7 +117,7 @@ class LineReader:
         return os.path.relpath(self._resolved(path), self.real) if path.startswith("/") else path
 
     def _resolved(self, path: str) -> str:
-        """Return an absolute path without links in its folders, or only in those below the root."""
+        """Return an absolute path without links in its folders, except in those below the root."""
         if "\0" in path:
             return path
         folder, _, name = path.rpartition("/")
@@ -194,13 +189,13 @@ def _without(path: str, prefixes: Iterable[str]) -> str:
 
 
 def _named(line: str, paths: list[str]) -> list[str]:
-    """Of several files of one stem, the one that a line names with its suffix, else all."""
+    """Return those of several files of one stem whose suffix a line has; all of them if it has none."""
     suffix = os.path.splitext(line)[1]  # noqa: PTH122 - as above
     return [path for path in paths if suffix and path.endswith(suffix)] or paths
 
 
 def _columns(line: str) -> Iterator[tuple[str, str]]:
-    """The ways to take a line for two paths; either may hold the character between them."""
+    """Yield the ways to read a line as two paths, which may contain the separator."""
     for separator in ("\t", ",", ";", " "):
         parts = line.split(separator)
         for i in range(1, len(parts)):
@@ -208,12 +203,12 @@ def _columns(line: str) -> Iterator[tuple[str, str]]:
 
 
 def held_out(stems: set[str], share: float) -> set[str]:
-    """The stems that validate where nothing else divides them; they depend on the names only.
+    """Return the stems for validation where nothing else divides the files; they depend only on the names.
 
-    Each stem has a number from 0 to 1, a hash of it, and those below `share` are held out, so that in a large set a
-    stem stays where it is when others come or go. By chance, these may be few or many in a small set. So their number
-    is kept within 5 % of the stems around the share (exactly at it for fewer than 20 stems), and one stem at least is
-    held out and one is left; those with the lowest numbers come first.
+    Each stem has a number from 0 to 1, a hash of it, and those below `share` are held out. So a stem of a large set
+    stays where it is when others come or go. In a small set these may be few or many by chance. So their number is kept
+    within 5 % of the stems around the share (exactly at it for fewer than 20 stems), and at least one stem is held out
+    and one left. Those with the lowest numbers come first.
     """
     ranked = sorted(
         (zlib.crc32(normalize("NFC", stem).encode("utf-8", "surrogateescape")) / 2**32, stem) for stem in stems

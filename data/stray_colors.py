@@ -1,4 +1,4 @@
-"""Tell the colours of classes in masks from those that smoothing, scaling or JPEG leaves at edges."""
+"""Tell the colours of classes from stray colours, which smoothing, scaling or JPEG leave at edges in masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from data.labels import Color
 
 SOLID = 0.05
-"""Least share of the pixels of a class's colour that lie inside areas of it. Strays have nearly none."""
+"""Smallest share of the pixels of a class's colour that lie inside areas of it. Stray colours have nearly none."""
 NEAR = 24.0
 """Distance in red, green and blue up to which a colour may be noise of another, or a mixture of two others."""
 SAME, OFTEN = 6.0, 20

@@ -1,7 +1,7 @@
-"""What the tags of a TIFF say: bands, sample format, bit depth, colour space.
+"""Read the tags of TIFFs: bands, sample format, bit depth, colour space.
 
-OpenCV and Pillow do not look at all of them. OpenCV takes the first band of several for a grey picture unless the
-photometric tag says RGB, which GDAL writes for 8 bits only. Tags as in the TIFF 6.0 specification.
+OpenCV and Pillow ignore some of them: OpenCV reads only the first of several bands unless the photometric tag says RGB,
+which GDAL writes for 8 bits only. Tags are those of the TIFF 6.0 specification.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class TiffFacts(NamedTuple):
     Attributes:
         size: height and width, as stored.
         bits: per value; the largest of the bands'.
-        format: 1 unsigned, 2 signed, 3 fractions; others as in the specification.
-        photometric: 0 white is 0, 1 black is 0, 2 RGB, 3 palette; others as in the specification.
-        bands: how many, with alpha.
+        format: 1 unsigned, 2 signed, 3 floats.
+        photometric: 0 for 0 is white, 1 for 0 is black, 2 for RGB, 3 for a palette.
+        bands: number of them, with alpha.
         extra: what the bands beyond the colours are: 0 unspecified, 1 and 2 alpha.
         planar: whether the bands are stored one after the other.
-        pictures: how many there are, without smaller versions and masks of the first.
-        jpeg: whether the pixels are compressed as JPEGs, which changes them.
-        end: the first byte behind the pixels.
+        pictures: number of pages, without smaller versions and masks of the first.
+        jpeg: whether the pixels are compressed as JPEGs.
+        end: place of the first byte after the pixels.
     """
 
     size: tuple[int, int]
@@ -50,12 +50,12 @@ class TiffFacts(NamedTuple):
 
     @property
     def colors(self) -> int:
-        """Bands that are not alpha."""
+        """Number of bands that are not alpha."""
         return self.bands - sum(kind in (1, 2) for kind in self.extra)
 
     @property
     def is_grey(self) -> bool:
-        """Whether the photometric tag says so; of several bands it says nothing."""
+        """Whether the photometric tag says grey, which it also does for several bands."""
         return self.photometric in (MIN_IS_WHITE, MIN_IS_BLACK)
 
     @property
@@ -65,7 +65,7 @@ class TiffFacts(NamedTuple):
 
 
 def read_facts(encoded: bytes) -> TiffFacts | None:
-    """What a TIFF says of itself; None if it is none, or too damaged to say."""
+    """Return what the tags of a TIFF say; None if it is no TIFF, or too damaged."""
     if encoded[:4] not in MAGIC:
         return None
     try:
@@ -100,7 +100,7 @@ def opened(encoded: bytes) -> TiffFile:
 
 
 def refusal(facts: TiffFacts, encoded: bytes) -> str | None:
-    """Why the pixels of a TIFF cannot be taken as a picture, or None if they can."""
+    """Return why a TIFF cannot be read as a picture; None if it can."""
     if facts.end > len(encoded):
         return "the image is truncated; copy or download it again"
     if facts.pictures > 1:
@@ -118,10 +118,7 @@ def refusal(facts: TiffFacts, encoded: bytes) -> str | None:
 
 
 def as_colors(encoded: bytes) -> bytes:
-    """A TIFF of several bands whose tags say that they are red, green and blue, and nothing of alpha.
-
-    Decoders premultiply colours by an alpha band otherwise.
-    """
+    """Return a TIFF with tags that say RGB and do not mention alpha, by which decoders would multiply the colours."""
     patched, order = bytearray(encoded), "<" if encoded[:2] == b"II" else ">"
     with opened(encoded) as file:
         tags: Any = file.pages[0].tags

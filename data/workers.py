@@ -29,7 +29,7 @@ NO_FILE_HANDLES = ("Too many open files", "ancdata")  # the latter: a file handl
 
 
 class WatchedSamples(Dataset):
-    """Samples that let all processes know which worker reads which.
+    """Samples that record, for all processes, which worker is reading which.
 
     Args:
         items: indexed by a sample's number, or a tuple that ends with it.
@@ -51,7 +51,7 @@ class WatchedSamples(Dataset):
         return item
 
     def read_by(self, process: int) -> str | None:
-        """The name and files of the sample that a worker was reading, None where that is not known."""
+        """Return the name and files of the sample that a worker was reading; None if it is unknown."""
         for worker in range(0, len(self._at), 2):
             if self._at[worker] == process and self._at[worker + 1] >= 0:
                 index = self._at[worker + 1]
@@ -60,9 +60,9 @@ class WatchedSamples(Dataset):
 
 
 def shared(batch: Batch) -> Batch:
-    """Move a batch's tensors to shared memory if a worker has loaded it.
+    """Move the tensors of a batch to shared memory if a worker has loaded it.
 
-    PyTorch would do so in a thread of the worker, whose errors it prints and drops with the batch.
+    PyTorch would do so in a thread of the worker. If that fails, it prints the error and drops the batch.
 
     Args:
         batch: a tuple of tensors, lists of tensors, and anything else.
@@ -83,7 +83,7 @@ def shared(batch: Batch) -> Batch:
 
 
 def _handover_failed(reason: str) -> UserError:
-    """The error for a batch that did not get from a worker to the main process."""
+    """Return the error for a batch that did not reach the main process."""
     if any(sign in reason for sign in NO_FILE_HANDLES):
         return UserError(f"{TOO_MANY_OPEN_FILES}, or pass data.num_workers=0")
     if any(sign in reason for sign in NO_SHARED_MEMORY):
@@ -96,12 +96,9 @@ def _handover_failed(reason: str) -> UserError:
 
 @contextmanager
 def explain_dead_workers(watched: Iterable[WatchedSamples]) -> Iterator[None]:
-    """Name the cause and the remedy when a worker dies, or a batch does not get out of it.
+    """Raise a UserError with cause and remedy if a worker dies or cannot hand over a batch.
 
-    PyTorch raises its error wherever the main process happens to be.
-
-    Raises:
-        UserError: in place of PyTorch's error.
+    PyTorch raises its own error wherever the main process happens to be.
     """
     try:
         yield
@@ -121,11 +118,10 @@ def explain_dead_workers(watched: Iterable[WatchedSamples]) -> Iterator[None]:
 
 
 def worker_count(wanted: int | Literal["auto"], device: torch.device) -> int:
-    """How many processes load samples for a network that computes on `device`.
+    """Return the number of processes that load samples for a network on `device`.
 
-    `auto`: one fewer than the cores this process may use (or its share of them, of
-    several processes that train); a quarter of them where the network itself computes
-    on the CPU, since a worker then takes from it what it gives. 8 at most.
+    `auto` is one fewer than the cores of this process (its share of them, if several processes train), or a quarter of
+    them if the network runs on the CPU, too; 8 at most.
     """
     if wanted != "auto":
         return wanted
@@ -135,7 +131,7 @@ def worker_count(wanted: int | Literal["auto"], device: torch.device) -> int:
 
 
 def worker_options(num_workers: int, pin_memory: bool) -> dict[str, Any]:
-    """Arguments of a DataLoader."""
+    """Return arguments for a DataLoader."""
     return {
         "num_workers": num_workers,
         "pin_memory": pin_memory,
@@ -149,8 +145,8 @@ def worker_options(num_workers: int, pin_memory: bool) -> dict[str, Any]:
 def _start_worker(_: int) -> None:
     """Set up a worker.
 
-    Workers are many already, so OpenCV needs no threads in them. They leave the process group, since Ctrl-C and
-    SIGTERM often go to the whole of it: the main process answers, and still needs its workers to end in order.
+    There are many workers, so OpenCV needs no threads in them. They leave the process group, since Ctrl-C and SIGTERM
+    often go to all of it, and the main process still needs its workers then.
     """
     cv2.setNumThreads(0)
     keep_freed_memory()
@@ -161,7 +157,9 @@ def _start_worker(_: int) -> None:
 
 
 def _send_failure(queue: Any, error: Exception, batch: tuple[int, Any]) -> None:
-    """Send an error in place of a batch that cannot be sent: multiprocessing would print the error and drop the batch,
-    and the main process would wait for it forever."""
+    """Send an error in place of a batch that cannot be sent.
+
+    multiprocessing would print the error and drop the batch, and the main process would wait for it forever.
+    """
     failure = _handover_failed(str(error))
     queue.put((batch[0], ExceptionWrapper((type(failure), failure, None), where="in a loader worker")))

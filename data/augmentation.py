@@ -29,6 +29,7 @@ STAYS = (
     "images must stay uint8 (H, W, 3); leave out Normalize, ToFloat and ToTensorV2: training does that itself, as the"
     " network's weights need it"
 )
+DRAWS = 8  # in `try_augmentation`
 NEAREST = {cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT}
 
 
@@ -171,9 +172,7 @@ def check_augmented(
         )
 
 
-def try_augmentation(
-    augmentation: Augmentation, samples: SegmentationDataset, size: tuple[int, int], draws: int = 8
-) -> None:
+def try_augmentation(augmentation: Augmentation, samples: SegmentationDataset, size: tuple[int, int]) -> None:
     """Augment the first sample several times, before training.
 
     Args:
@@ -187,7 +186,7 @@ def try_augmentation(
         log.info("photos of %s are not RGB: %s left out", plural(samples.bands.channels, "channel"), ", ".join(names))
     image, mask, name = samples[0]
     known = {*range(len(samples.labels)), IGNORE_INDEX}
-    for draw in range(draws):
+    for draw in range(DRAWS):
         try:
             found, found_mask = augmentation(image.copy(), mask.copy(), sample_seed(0, draw, 0))
         except UserError:

@@ -16,20 +16,9 @@ from utils.paths import is_folder, user_path
 
 LABELS = LabelSet(
     names=("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
-    colors=(
-        (128, 128, 128),
-        (128, 0, 0),
-        (192, 192, 128),
-        (128, 64, 128),
-        (60, 40, 222),
-        (128, 128, 0),
-        (192, 128, 128),
-        (64, 64, 128),
-        (64, 0, 128),
-        (64, 64, 0),
-        (0, 128, 192),
-    ),
-)
+    colors=((128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0),
+            (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)),
+)  # fmt: skip
 VOID = 11
 TRAIN_IDS = lookup_table({i: i for i in range(len(LABELS))}, ignored=(VOID, LABELS.ignore_index))
 COLORS = {color: i for i, color in enumerate(LABELS.colors)} | {(0, 0, 0): VOID}
@@ -60,10 +49,7 @@ class CamVid(PairedFiles):
     """
 
     splits = SPLITS
-    parts = {
-        "train": ("train_dev", "dev"),
-        "trainval": ("train_dev", "dev", "val"),
-    }
+    parts = {"train": ("train_dev", "dev"), "trainval": ("train_dev", "dev", "val")}
 
     def __init__(self, root: str, split: str) -> None:
         place = user_path(root, "data.root")

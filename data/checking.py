@@ -18,7 +18,7 @@ from data.samples import SegmentationDataset
 from data.statistics import evenly_spread, in_threads
 from utils.errors import Unreadable, UserError
 from utils.paths import refuse_special
-from utils.text import plural
+from utils.text import enumeration, plural
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +146,7 @@ def absent_classes(
     if not absent:
         return None
     where = f"in '{split}'" if len(pixels) >= samples else f"in {len(pixels)} of the {samples} samples of '{split}'"
-    more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
-    names = ", ".join(absent[:NAMED])
-    return f"classes that do not occur {where}: {names}{more}{_about_ignored(pixels, labels_file)}"
+    return f"classes that do not occur {where}: {enumeration(absent, NAMED)}{_about_ignored(pixels, labels_file)}"
 
 
 def _about_ignored(pixels: np.ndarray, labels_file: Path | None) -> str:

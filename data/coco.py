@@ -24,7 +24,7 @@ from data.splits import named_as, same_split
 from data.voc import LABELS as VOC_LABELS
 from utils.errors import DataFault, MissingPair, NotThere, SizeMismatch, Unreadable, UserError
 from utils.paths import files_below, is_file, is_folder, user_path
-from utils.text import cleaned, one_line, plural
+from utils.text import cleaned, enumeration, one_line, plural
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ ARCHIVES = {
 class COCO(SegmentationDataset):
     """Photos of everyday scenes with 80 kinds of things, and background; or a user's own, in the same form.
 
-    The `categories` of the annotations decide the classes. COCO's own are found by their names, whatever their ids.
-    With other names among them, the classes are background and what the files of both splits name.
+    The `categories` of the annotations decide the classes. COCO's own are recognised by their names, whatever their
+    ids. If there are other names, the classes are background and the categories of both splits.
 
     Larger regions are painted first, so that a cup stays visible on its table. Crowds (`iscrowd`) of COCO's categories
-    are ignored (255), since what is in them was not outlined; those of other categories are painted like other regions,
-    because CVAT marks all that was drawn with a brush so. Annotations that cannot be used are left out with a warning.
+    are ignored (255), since their members were not outlined. Those of other categories are painted like other regions,
+    because CVAT marks everything drawn with a brush so. Annotations that cannot be used are left out with a warning.
 
     Args:
         root: holds `annotations/`, `train2017/` and `val2017/`, or an export of CVAT or Roboflow.
@@ -126,11 +126,10 @@ class COCO(SegmentationDataset):
         self.faults += [Unreadable(fault) for _, fault in index.faults]
 
     def _place(self, split: str) -> tuple[Path, str]:
-        """The annotation file of a split, and the folder of its photos below the root: COCO's, or as tools export them.
+        """Return the annotation file of a split and the folder of its photos, relative to the root.
 
         CVAT writes `annotations/instances_<split>.json` and `images/<split>/` (or `images/`), Roboflow
-        `<split>/_annotations.coco.json` among the photos. Splits may have other names, such as `Validation`
-        (`data.splits.SYNONYMS`).
+        `<split>/_annotations.coco.json` among the photos. Splits may have other names (`data.splits.SYNONYMS`).
         """
         usual = self.root / "annotations" / f"instances_{split}2017.json"
         if is_file(usual):
@@ -148,15 +147,15 @@ class COCO(SegmentationDataset):
         return usual, f"{split}2017"
 
     def _label_set(self, index: Index, split: str, classes: int) -> LabelSet:
-        """The classes of both splits, which may number their categories differently."""
+        """Return the classes of both splits, which may number their categories differently."""
         official = LABELS if classes == 81 else VOC_LABELS
         if dict(index.categories) == CATEGORIES:  # as in the original files; the other one may be large
             return official
         files = {name: path for name in SPLITS if is_file(path := self._place(name)[0])}
         categories = {name: index.categories if name == split else load_categories(files[name]) for name in files}
         ids: dict[str, Id] = {}
-        for listed in categories.values():
-            for category, name in listed:
+        for entries in categories.values():
+            for category, name in entries:
                 if name.lower() != BACKGROUND:
                     ids.setdefault(name, category)
         if ids.keys() <= set(CATEGORIES.values()):
@@ -170,8 +169,7 @@ class COCO(SegmentationDataset):
             raise UserError(f"{files[split]}: {len(ids)} categories; a mask of 8 bits holds 254 and background")
         missing = sorted(ids.keys() - {name for _, name in categories[split]})
         if missing:
-            some, more = ", ".join(missing[:5]), f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-            log.warning("%s lacks categories of the other split: %s%s", files[split], some, more)
+            log.warning("%s lacks categories of the other split: %s", files[split], enumeration(missing, 5))
         distinct = all(isinstance(i, int) and 0 < i < 255 for i in ids.values()) and len(set(ids.values())) == len(ids)
         own = (0, *(int(i) for i in ids.values())) if distinct else None
         return LabelSet((BACKGROUND, *ids), voc_colors(len(ids) + 1), own)
@@ -197,7 +195,7 @@ class COCO(SegmentationDataset):
         return Sample(image, paint(regions, *image.shape[:2]), self.name(index))
 
     def name(self, index: int) -> str:
-        """The photo's path below the root."""
+        """Return the photo's path below the root."""
         place = int(self._places[index])
         return f"{self._folder}/{self._elsewhere.get(place) or self._names[place]}"
 
@@ -205,17 +203,13 @@ class COCO(SegmentationDataset):
         return [f"{self.root}/{self.name(index)}"]
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width, as the annotations say."""
+        """Return height and width from the annotations."""
         height, width = self._sizes[self._places[index]].tolist()
         return height, width
 
 
 def download_coco(root: Path, split: str) -> None:
-    """Download the annotations and the photos of a split into `root`, unless they are there.
-
-    Raises:
-        UserError: they cannot be downloaded.
-    """
+    """Download the annotations and the photos of a split, unless they are there; errors as `fetch_archive`."""
     from data.download import fetch_archive  # slow to import
 
     photos, outlines = root / f"{split}2017", root / "annotations" / f"instances_{split}2017.json"
@@ -228,7 +222,7 @@ def download_coco(root: Path, split: str) -> None:
 
 
 def train_ids(categories: Iterable[str], labels: LabelSet) -> list[int | None]:
-    """The train id of each category, None for one that is not in the label set."""
+    """Return the train id of each category; None if it is not in the label set."""
     places = {name: i for i, name in enumerate(labels.names)}
     if labels is VOC_LABELS:
         places |= {coco: places[voc] for coco, voc in IN_VOC.items()}
@@ -236,9 +230,9 @@ def train_ids(categories: Iterable[str], labels: LabelSet) -> list[int | None]:
 
 
 def photos_below(folder: Path, names: Sequence[str]) -> dict[int, str]:
-    """Where the photos of these names are: place in `names` -> path below the folder.
+    """Return the paths of photos below a folder by their places in `names`, without those that are missing.
 
-    A name may have more folders before it than there are, or fewer, as long as only one file can be meant.
+    A name may begin with more folders than the path, or with fewer, provided that only one file can be meant.
     """
     there = set(files_below(folder))
     found = {
@@ -263,6 +257,6 @@ def photos_below(folder: Path, names: Sequence[str]) -> dict[int, str]:
 
 
 def _endings(path: str) -> list[str]:
-    """`a/b/c`, `b/c` and `c`."""
+    """Return `a/b/c`, `b/c` and `c` for `a/b/c`."""
     parts = path.split("/")
     return ["/".join(parts[i:]) for i in range(len(parts))]

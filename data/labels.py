@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from utils.errors import UnknownId
-from utils.text import one_line, plural
+from utils.text import enumeration, one_line, plural
 
 Color = tuple[int, int, int]
 """Red, green, blue; 0 to 255."""
@@ -27,11 +27,11 @@ class LabelSet:
     program needs to know a class list.
 
     Args:
-        names: one name per class; index 0 first. Control characters in them are spelled, `\\x1b`, since names are
+        names: one name per class, index 0 first. Control characters are escaped, as in `\\x1b`, because names are
             printed, drawn and written to files.
-        colors: one (red, green, blue) a class, 0..255.
-        ids: the value of each class in the files of the data set, 0..65534, where it is another than the class index;
-            what a benchmark's server wants to be sent.
+        colors: (red, green, blue) of each class, 0 to 255.
+        ids: value of each class in the files of the data set, 0 to 65534; None if these are the class indices. Servers
+            of benchmarks expect these ids.
 
     Raises:
         ValueError: names, colours and ids differ in number, names repeat, or there are more than 255.
@@ -58,28 +58,25 @@ class LabelSet:
         return len(self.names)
 
     def palette(self) -> np.ndarray:
-        """Colours as uint8 (256, 3): classes first, the ignored 255 white, the rest black."""
+        """Return the colour of each class index, uint8 (256, 3): 255, which is ignored, is white, the rest black."""
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(self)] = self.colors
         palette[IGNORE_INDEX] = 255
         return palette
 
     def painted(self, mask: np.ndarray) -> np.ndarray:
-        """A mask uint8 (H, W) in the classes' colours, uint8 (H, W, 3)."""
+        """Return a mask uint8 (H, W) in the colours of the classes, uint8 (H, W, 3)."""
         return cv2.applyColorMap(mask, self.palette()[:, None])
 
     def id_table(self) -> np.ndarray:
-        """The value in the data set's files of each class index, (256,); what is no class stays as it is.
-
-        uint8, or uint16 if there are ids above 255.
-        """
+        """Return `ids` as a table of class indices, (256,): uint8, or uint16 if there are ids above 255."""
         ids = self.ids or range(len(self))
         table = np.arange(256, dtype=np.uint8 if max(ids) <= 255 else np.uint16)
         table[: len(self)] = ids
         return table
 
     def to_dict(self) -> dict[str, list]:
-        """Plain lists, as a checkpoint stores them."""
+        """Return plain lists, as checkpoints store them."""
         stored: dict[str, list] = {"names": list(self.names), "colors": [list(color) for color in self.colors]}
         return stored if self.ids is None else {**stored, "ids": list(self.ids)}
 
@@ -92,7 +89,7 @@ class LabelSet:
 
 
 def lookup_table(train_ids: Mapping[int, int], ignored: tuple[int, ...] = ()) -> np.ndarray:
-    """Map raw ids to train ids: int16 (256,), or (65536,) if there are ids above 255; -1 for an id that no one knows.
+    """Return the train id of each raw id, -1 if it is unknown: int16 (256,), or (65536,) if there are ids above 255.
 
     Args:
         train_ids: raw id -> train id.
@@ -106,10 +103,14 @@ def lookup_table(train_ids: Mapping[int, int], ignored: tuple[int, ...] = ()) ->
 
 
 def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str) -> np.ndarray:
-    """Raw ids (H, W) of the mask `path`, uint8 or uint16 -> train ids uint8 (H, W), 255 where ignored.
+    """Convert raw ids (H, W), uint8 or uint16, to train ids, uint8 (H, W).
+
+    Args:
+        table: of `lookup_table`.
+        path: of the mask, for messages.
 
     Raises:
-        UnknownId: names the ids that the table does not know.
+        UnknownId: the mask has ids that the table does not know.
     """
     if raw.dtype == np.uint8:
         table = table[:256]
@@ -119,9 +120,7 @@ def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str) -> np.ndarray:
     strange = _looked_up(raw, unknown)
     if strange.any():
         found = np.unique(raw[strange > 0]).tolist()
-        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
-        ids = ", ".join(map(str, found[:LISTED])) + more
-        raise UnknownId(f"{path}: the mask has ids outside the label set: {ids}")
+        raise UnknownId(f"{path}: the mask has ids outside the label set: {enumeration(found, LISTED)}")
     return _looked_up(raw, table.astype(np.uint8))
 
 
@@ -132,7 +131,7 @@ def _looked_up(raw: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def voc_colors(count: int) -> tuple[Color, ...]:
-    """The first colours of Pascal VOC's colour map: the bits of the index, dealt out to red, green and blue."""
+    """Return the first colours of Pascal VOC's colour map, which deals out the bits of an index to the channels."""
     colors = np.zeros((count, 3), int)
     for place in range(8):
         bits = np.arange(count)[:, None] >> (3 * place + np.arange(3)) & 1

@@ -1,4 +1,4 @@
-"""Reading, resizing and writing of masks: ids, colours or palettes, to ids.
+"""Read, resize and write masks. They are read as ids, whether files hold ids, colours or a palette.
 
 Pillow decodes masks, since OpenCV turns the indices of a palette PNG into colours or grey values.
 """
@@ -35,11 +35,10 @@ def read_mask(
     near: float | None = None,
     window: Window | None = None,
 ) -> np.ndarray:
-    """Read the raw ids of a mask as uint8 (H, W), or as uint16 where there are ids above 255.
+    """Read the raw ids of a mask, uint8 (H, W), or uint16 if there are ids above 255.
 
-    They are grey values of 1 to 16 bits, or three equal channels of them; the indices of a palette picture; or what
-    `colors` says of the colours. A palette whose colours belong to other ids than its indices is decoded by its
-    colours. Transparency says nothing about a class and is left out.
+    Ids are grey values of 1 to 16 bits, in one channel or in three equal ones, or the indices of a palette. Colours are
+    looked up in `colors`, also those of a palette if they belong to other ids than its indices. Alpha is dropped.
 
     Args:
         colors: raw id of each colour.
@@ -47,9 +46,8 @@ def read_mask(
         window: the part to return; None for all.
 
     Raises:
-        Unreadable: the file is missing, empty, truncated, a colour picture without `colors`, or does not say which
-            of its values are ids.
-        UnknownId: a colour that `colors` does not have, or ids that 16 bits do not hold.
+        Unreadable: the file is missing, empty, truncated, in colours without `colors`, or ambiguous.
+        UnknownId: a colour is not in `colors`, or an id does not fit into 16 bits.
     """
     mask = read_pixels(path, colors, near, window)
     if mask.ndim == 3:
@@ -69,9 +67,9 @@ def read_pixels(
     near: float | None = None,
     window: Window | None = None,
 ) -> np.ndarray:
-    """Read the pixels of a mask, as `read_mask`, but return those of a colour picture as colours: uint8 (H, W, 3).
+    """Read a mask as `read_mask` does, but return colours as they are, uint8 (H, W, 3).
 
-    With a window, rows below it may be missing.
+    With a window, the whole mask is returned, or only the rows down to the end of the window.
     """
     encoded = read_bytes(path)
     if window is not None:
@@ -86,7 +84,7 @@ def read_pixels(
 
 
 def palette_of(path: str | Path) -> list[Color] | None:
-    """Return the colours of the indices of a palette picture, which is not decoded; None for other files."""
+    """Return the colours of a palette picture without decoding it; None for other files."""
     try:
         with quiet(), Image.open(path, formats=MASK_FORMATS) as picture:
             return color_table(picture.getpalette() or []) if picture.mode == "P" else None
@@ -95,23 +93,24 @@ def palette_of(path: str | Path) -> list[Color] | None:
 
 
 def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None, near: float | None) -> np.ndarray:
-    """Numbers (H, W), or colours uint8 (H, W, 3), before the EXIF orientation of a PNG or WebP turns them."""
+    """Return ids (H, W), or colours uint8 (H, W, 3), not yet turned by the EXIF orientation of a PNG or WebP."""
     facts, scale = tiff.read_facts(encoded), 1
     if lossy := _lossy_kind(encoded, facts):
         raise ValueError(f"it holds {lossy}, {LOSSY}")
     if facts is not None:
-        reason = tiff.refusal(facts, encoded)
-        if reason is None and facts.photometric == tiff.MIN_IS_WHITE and facts.bits > 1:
-            reason = "0 is white in it (MinIsWhite), so that ids could be its values or their inverse; save it as PNG"
-        if reason is not None:
+        if reason := tiff.refusal(facts, encoded):
             raise ValueError(reason)
+        if facts.photometric == tiff.MIN_IS_WHITE and facts.bits > 1:
+            raise ValueError(
+                "0 is white in it (MinIsWhite), so that ids could be its values or their inverse; save it as PNG"
+            )
         if facts.is_rgb:
             return _colors_of_tiff(encoded, facts)
         scale = _SCALES.get(facts.bits, 1) if facts.is_grey else 1
     elif encoded[:4] == b"\x89PNG":
         depth, kind = encoded[24:26]
         if depth == 16 and kind != 0:
-            return eight_bits(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED))
+            return _eight_bits(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED))
         scale = _SCALES.get(depth, 1) if kind == 0 else 1
     with Image.open(io.BytesIO(encoded), formats=MASK_FORMATS) as picture:
         if picture.width * picture.height > LARGEST:
@@ -129,7 +128,7 @@ def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None, near: fl
 
 
 def _lossy_kind(encoded: bytes, facts: tiff.TiffFacts | None) -> str | None:
-    """Return in words what in a mask's file has been compressed with loss, whatever the file is called."""
+    """Return in words what is compressed with loss in a file, whatever its suffix; None if nothing is."""
     if encoded[:3] == b"\xff\xd8\xff" or (facts is not None and facts.jpeg):
         return "a JPEG"
     if encoded[:4] == b"RIFF":
@@ -142,11 +141,11 @@ def _lossy_kind(encoded: bytes, facts: tiff.TiffFacts | None) -> str | None:
 def _colors_of_tiff(encoded: bytes, facts: tiff.TiffFacts) -> np.ndarray:
     if facts.planar and facts.bits > 8:
         raise ValueError("its channels of 16 bits lie one after the other; save it with 8 bits")
-    return eight_bits(cv2.imdecode(np.frombuffer(tiff.as_colors(encoded), np.uint8), cv2.IMREAD_UNCHANGED))
+    return _eight_bits(cv2.imdecode(np.frombuffer(tiff.as_colors(encoded), np.uint8), cv2.IMREAD_UNCHANGED))
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W) -> uint8 `size`, by nearest neighbour: averages of ids mean nothing."""
+    """Resize a mask uint8 (H, W) to a size (H, W) by nearest neighbour."""
     if mask.shape == tuple(size):
         return mask
     rows, columns = (_nearest(*sides) for sides in zip(mask.shape, size, strict=True))
@@ -154,10 +153,10 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _nearest(length: int, size: int) -> np.ndarray:
-    """The pixel, of `length`, whose centre is nearest to the centre of each of `size` pixels: int (size,).
+    """Return, for each of `size` pixels, which of `length` pixels has the nearest centre: int (size,).
 
-    Where two are equally near, as everywhere when a side is halved, they take turns. OpenCV and Pillow take the second
-    one each time, which moves a mask by a quarter of a pixel against its image.
+    If two are equally near, as everywhere when a side is halved, they take turns. OpenCV and Pillow always take the
+    second, which moves a mask by a quarter of a pixel against its image.
     """
     place, rest = np.divmod((2 * np.arange(size) + 1) * length, 2 * size)
     place[np.flatnonzero(rest == 0)[::2]] -= 1
@@ -171,8 +170,8 @@ def write_mask(path: str | Path, mask: np.ndarray, labels: LabelSet) -> None:
     Path(path).write_bytes(encoded(picture, "PNG", compress_level=3))  # half the time, for a file hardly larger
 
 
-def eight_bits(mask: np.ndarray | None) -> np.ndarray:
-    """Colours (H, W, 3 or 4) of 8 or 16 bits, blue first -> uint8 (H, W, 3), red first."""
+def _eight_bits(mask: np.ndarray | None) -> np.ndarray:
+    """Convert colours (H, W, 3 or 4) of 8 or 16 bits from OpenCV, blue first, to uint8 (H, W, 3), red first."""
     if mask is None:
         raise ValueError("not a picture of a known format")
     rgb = mask[..., 2::-1]

@@ -1,4 +1,4 @@
-"""What the data sets share whose images and masks are files: finding them, and reading them together."""
+"""Find pairs of image and mask files, and read them: the base of most data sets."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from data.parts import Window, decode_part
 from data.samples import Sample, SegmentationDataset
 from utils.errors import DataFault, MissingPair, SizeMismatch, Unreadable, UserError, did_you_mean
 from utils.paths import files_below, is_folder, read_bytes
+from utils.text import enumeration
 
 Pairs = list[tuple[str, str]]
 """(image, mask), relative to the root of the data set."""
@@ -45,7 +46,7 @@ class PairedFiles(SegmentationDataset):
         labels: names and colours of the train ids.
         train_ids: table of `data.labels.lookup_table`.
         colors: raw ids of the colours in masks that are colour pictures; None if the data set has no such masks.
-        faults: what was found wrong in looking for the pairs; `data.checking` raises the first before a training.
+        faults: mistakes found while looking for pairs; `data.checking` raises the first before a training.
         bands: channels and values of the images.
     """
 
@@ -102,14 +103,10 @@ class PairedFiles(SegmentationDataset):
         return to_train_ids(self.raw_mask(path), self._train_ids, path)
 
     def mask_part(self, index: int, window: Window) -> np.ndarray:
-        if not self.reads_parts:
-            return super().mask_part(index, window)
         path = self.files(index)[1]
         return to_train_ids(self.raw_mask(path, window), self._train_ids, path)
 
     def image_part(self, index: int, size: tuple[int, int], window: Window, size_used: tuple[int, int]) -> np.ndarray:
-        if not self.reads_parts:
-            return super().image_part(index, size, window, size_used)
         image_path, mask_path = self.files(index)
         if not self.bands.is_rgb:
             image = self.bands.read(image_path)
@@ -138,22 +135,18 @@ def _other_size(image_path: str, mask_path: str, image: tuple[int, ...], mask: t
 
 
 def pick(split: str, splits: tuple[str, ...], dataset: str) -> str:
-    """`split`, if it is one of `splits`.
-
-    Raises:
-        UserError: it is not.
-    """
+    """Return a split if the data set has it; raise UserError otherwise."""
     if split not in splits:
         raise UserError(f"{dataset} has no split '{split}'; it has {', '.join(splits)}{did_you_mean(split, splits)}")
     return split
 
 
 def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: str = "") -> Files:
-    """Paths (relative to `root`) of the files below a folder by what they have in common with their partners.
+    """Return the files below a folder by their stems.
 
-    That is the path below the folder, without `ending` and the suffix: `a/b_left.png` in a search for `_left` is
-    `a/b`. Stems are in Unicode's composed form (NFC), since macOS decomposes the names of files. More than one path for
-    a stem is a fault that `match` reports.
+    A stem is the path below the folder without `ending` and the suffix: `a/b` of `a/b_left.png` if the ending is
+    `_left`. Stems are in Unicode's composed form (NFC), because macOS decomposes the names of files. `match` reports
+    stems with several files.
 
     Raises:
         UserError: a folder cannot be read.
@@ -169,16 +162,16 @@ def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: st
 
 
 def core(stem: str) -> str:
-    """What is left of a stem without the words that tell images from masks: `a/1` of `a/1_mask` and `a/IMG_1`."""
+    """Return a stem without the words that tell images from masks: `a/1` for `a/1_mask` and `a/IMG_1`."""
     folder, slash, name = normalize("NFC", stem).casefold().rpartition("/")
     return folder + slash + (AFFIXES.sub("", name) or name)
 
 
 def aligned(images: Files, masks: Files) -> Files:
-    """The masks under the stems of their images, also where the names differ by a word such as `_mask`.
+    """Return the masks by the stems of their images, which may differ by a word such as `_mask`.
 
-    Images and masks of the same stem are pairs. Of the others, those are pairs whose stems have the same `core` and
-    which are the only image and the only mask with it.
+    Files of the same stem are pairs. Of the others, an image and a mask are a pair if their stems have the same `core`
+    and no other image or mask has it.
     """
     alone: Files = {}
     free: Files = {}
@@ -193,11 +186,11 @@ def aligned(images: Files, masks: Files) -> Files:
 
 
 def match(root: Path, images: Files, masks: Files, folders: tuple[str, str]) -> tuple[Pairs, list[DataFault]]:
-    """The pairs of files with the same stem, in the order of the stems, and what has no partner.
+    """Return the pairs of files with the same stem, in the order of the stems, and a fault for each other stem.
 
     Args:
-        images, masks: paths relative to `root` by stem, as `files_by_stem` gives them.
-        folders: where images and masks were looked for, relative to `root`; faults say what is there instead.
+        images, masks: as `files_by_stem` returns them.
+        folders: of images and masks, relative to `root`; faults say what is there instead.
     """
     pairs: Pairs = []
     faults: list[DataFault] = []
@@ -223,19 +216,17 @@ def match(root: Path, images: Files, masks: Files, folders: tuple[str, str]) -> 
 def near_misses(
     root: Path, folder: str, suffixes: tuple[str, ...], stems: Sequence[str], alone: Sequence[str]
 ) -> dict[str, str]:
-    """For each stem without a partner in a folder: what is there instead, to be added to a message.
+    """Return, for each stem without a partner in a folder, the end of a message that says what is there instead.
 
     Args:
-        suffixes: of the files that could be partners.
-        alone: paths of files in the folder that have no partner either.
+        suffixes: of files that can be partners.
+        alone: files in the folder that have no partner either.
     """
     there: Files = {}
     if is_folder(root / folder):
         for path in files_below(root / folder):
             there.setdefault(posixpath.basename(core(os.path.splitext(path)[0])), []).append(path)  # noqa: PTH122 - as above
-    others = (
-        f"; without a partner there: {alone[0]}{f' and {len(alone) - 1} more' if alone[1:] else ''}" if alone else ""
-    )
+    others = f"; without a partner there: {enumeration(alone, 1)}" if alone else ""
     hints = {}
     for stem in stems:
         near = [
@@ -254,12 +245,10 @@ def near_misses(
 
 
 def read_list(path: Path, errors: Literal["strict", "surrogateescape"] = "strict") -> list[str]:
-    """The lines of a text file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it.
-
-    Blank lines and Windows' line ends do no harm.
+    """Return the lines of a text file in UTF-8, or in UTF-16 with a byte order mark; blank ones are left out.
 
     Args:
-        errors: what to make of bytes in another encoding: refuse them, or take them as names of files have them.
+        errors: refuse bytes in another encoding, or keep them as Python does in the names of files.
 
     Raises:
         UserError: it cannot be read.

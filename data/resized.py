@@ -43,11 +43,9 @@ class ResizedSamples(View):
         place = f"data: {type(self.dataset).__name__} gives {name} as"
         remedy = f"a data set must give images {self.bands.form}, and masks uint8 (H, W)"
         check_pixels(image, mask, place, remedy, self.bands)
-        if self.image_size is None:
-            return Sample(image, mask, name)
-        if self.fit == "pad":
-            image = pad(image, self.image_size)
-        return Sample(resize_image(image, self.image_size), self._resized(mask), name)
+        return (
+            Sample(image, mask, name) if self.image_size is None else self._fitted(image, mask, name, self.image_size)
+        )
 
     def _from_part(self, index: int, size: tuple[int, int]) -> Sample:
         """Read a sample whose image may be decoded at a fraction of its resolution."""
@@ -56,9 +54,12 @@ class ResizedSamples(View):
         rows, columns = padded_size((height, width), size) if self.fit == "pad" else (height, width)
         size_used = -(-size[0] * height // rows), -(-size[1] * width // columns)
         image = self.image_part(index, (height, width), Window(0, 0, height, width), size_used)
+        return self._fitted(image, mask, self.name(index), size)
+
+    def _fitted(self, image: np.ndarray, mask: np.ndarray, name: str, size: tuple[int, int]) -> Sample:
         if self.fit == "pad":
             image = pad(image, size)
-        return Sample(resize_image(image, size), self._resized(mask), self.name(index))
+        return Sample(resize_image(image, size), self._resized(mask), name)
 
     def mask(self, index: int) -> np.ndarray:
         return self._resized(super().mask(index))

@@ -16,9 +16,12 @@ from utils.errors import DataFault
 
 T = TypeVar("T")
 
+ENOUGH = 1000
+"""Samples from which balancing weights and the statistics of channels are estimated."""
+
 
 def in_threads(function: Callable[[int], T], indices: Sequence[int], title: str) -> list[T]:
-    """Return what a function gives for each sample; several threads call it, and a bar shows how far they are."""
+    """Return what a function returns for each index; several threads call it, with a progress bar."""
     with ThreadPoolExecutor() as pool:
         found = pool.map(function, indices)
         return list(tqdm(found, title, len(indices), unit="img", leave=False, delay=1, disable=None))
@@ -29,18 +32,13 @@ def evenly_spread(length: int, at_most: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(length, at_most)).round().astype(int)).tolist()
 
 
-def count_pixels(dataset: SegmentationDataset, at_most: int = 1000) -> np.ndarray:
-    """Return the pixels of each class in each mask, int64 (masks, C); ignored pixels are left out.
-
-    Of more than `at_most` masks, that many are read, evenly spread.
-    """
+def count_pixels(dataset: SegmentationDataset, at_most: int = ENOUGH) -> np.ndarray:
+    """Return the pixels of each class in `at_most` masks, evenly spread: int64 (masks, C), without ignored pixels."""
     return _counted(dataset, evenly_spread(len(dataset), at_most))
 
 
 def class_counts(dataset: SegmentationDataset) -> np.ndarray:
-    """Return the pixels of each class in each mask, int64 (N, C); ignored pixels are left out.
-
-    The counts are kept in `datasets/.cache/`, under a hash of the data set's options, its files' dates, and the code.
+    """Return the pixels of each class in each mask, int64 (N, C), without ignored pixels; they are kept on disk.
 
     Raises:
         DataFault: a mask is damaged.
@@ -49,19 +47,17 @@ def class_counts(dataset: SegmentationDataset) -> np.ndarray:
     return kept_arrays(name, lambda: {"counts": _counted(dataset, range(len(dataset)))})["counts"]
 
 
-def channel_statistics(
-    dataset: SegmentationDataset, at_most: int = 1000
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel over a set's images, for values from 0 to 1.
+def channel_statistics(dataset: SegmentationDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel, for values from 0 to 1; of `ENOUGH` images, evenly spread.
 
-    A channel that never changes has the deviation 1. Of more than `at_most` images, that many are read, evenly spread.
+    A channel that never changes has the deviation 1.
     """
 
     def sums(index: int) -> tuple[int, np.ndarray, np.ndarray]:
         image = dataset[index].image
         return image.shape[0] * image.shape[1], *_channel_sums(image)
 
-    found = in_threads(sums, evenly_spread(len(dataset), at_most), "statistics")
+    found = in_threads(sums, evenly_spread(len(dataset), ENOUGH), "statistics")
     mean, std = _mean_and_std(*(sum(part[1:], part[0]) for part in zip(*found, strict=True)))
     std[std < 1e-6] = 1
     return tuple(mean.tolist()), tuple(std.tolist())
@@ -87,7 +83,7 @@ class SplitFacts(NamedTuple):
 
 
 def inspect(dataset: SegmentationDataset, split: str, length: int) -> SplitFacts:
-    """Read the first samples in threads, with a progress bar, and summarise what is in them."""
+    """Read the first samples of a split and summarise what is in them."""
 
     def look(index: int) -> tuple[str, np.ndarray, bytes, np.ndarray, np.ndarray] | DataFault:
         try:
@@ -125,6 +121,6 @@ def _channel_sums(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mean_and_std(pixels: int, sums: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation, float64 (C,), of so many pixels with these sums."""
+    """Return mean and standard deviation, float64 (C,), from the sums over all pixels."""
     mean = sums / max(pixels, 1)
     return mean, np.sqrt(np.maximum(squares / max(pixels, 1) - mean**2, 0))

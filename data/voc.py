@@ -56,20 +56,19 @@ class VOC(PairedFiles):
                     f"VOC 2012 was not found: there is no {path}\n"
                     f"Pass data.root=<what holds {FOLDER.parent}/>, or data.download=true"
                 )
-        pairs, faults = listed(folder, list_file, masks)
+        pairs, faults = _listed(folder, list_file, masks)
         super().__init__(folder, pairs, LABELS, TRAIN_IDS, COLORS, faults)
 
 
-def listed(folder: Path, list_file: str, masks: str) -> tuple[Pairs, list[DataFault]]:
-    """The photos and masks that the list of a split names, one photo a line.
+def _listed(folder: Path, list_file: str, masks: str) -> tuple[Pairs, list[DataFault]]:
+    """Return the pairs that the list of a split names, one per line, and a fault for each that is missing.
 
     A line is a name (`2007_000032`, also with its suffix), or the paths of photo and mask below the folder
     (`/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png`), as in the lists of DeepLab for `train_aug`.
 
     Args:
-        folder: `VOC2012/`.
-        list_file: relative to it.
-        masks: the folder in it with the masks of names.
+        folder: `VOC2012/`; the other two are relative to it.
+        masks: folder of the masks of lines that are names.
 
     Raises:
         UserError: the list cannot be read, or is empty.

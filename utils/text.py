@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # Characters that a terminal interprets, and those that cannot be encoded.
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -25,3 +26,9 @@ def plural(count: int, noun: str, several: str | None = None) -> str:
         several: the plural of a noun that takes more than an `s`.
     """
     return f"{count} {noun if count == 1 else several or f'{noun}s'}"
+
+
+def enumeration(items: Sequence[object], most: int) -> str:
+    """Return items with commas between them, as `a, b and 3 more` if there are more than `most`."""
+    shown = ", ".join(str(item) for item in items[:most])
+    return f"{shown} and {len(items) - most} more" if len(items) > most else shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from utils.text import plural
+from utils.text import enumeration, plural
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,11 @@ def test_a_counted_noun(count: int, noun: str, text: str) -> None:
 
 def test_an_irregular_noun() -> None:
     assert plural(1, "class", "classes") == "1 class" and plural(2, "class", "classes") == "2 classes"
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [(["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c"], "a, b and 1 more"), ([1, 2, 3, 4], "1, 2 and 2 more")],
+)
+def test_an_enumeration_that_is_cut(items: list[object], text: str) -> None:
+    assert enumeration(items, 2) == text

@@ -124,6 +124,9 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
     videos = [kind for kind in formats if kind not in ("mask", "uncertainty")]
     if output and len(videos) == 1 and not into_folder:
         files[videos[0]] = first
+    for path in (Path(source), *files.values()):
+        if any("\ud800" <= character <= "\udfff" for character in str(path)):  # OpenCV would crash
+            raise UserError(f"{path}: the path of a video must be valid UTF-8; rename it")
     if any(path.resolve() == Path(source).resolve() for path in files.values()):
         raise UserError(f"output={output}: this is the input video; choose another file")
     make_writable(first.parent)

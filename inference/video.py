@@ -108,7 +108,8 @@ class Frames:
 
     def __init__(self, source: str | int) -> None:
         os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # it would report every backend that fails
-        self._capture = cv2.VideoCapture(source)
+        with quiet():
+            self._capture = cv2.VideoCapture(source)
         self.is_camera = isinstance(source, int)
         what = f"camera {source}" if self.is_camera else str(source)
         if not self._capture.isOpened():
@@ -148,7 +149,8 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: float, keep_part: bool = False) -> None:
         self.path, self.rate, self.keep_part = path, rate, keep_part
-        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")  # OpenCV chooses the format by the suffix
+        # OpenCV chooses the format by the suffix. The end of the name tells outputs apart; all of it may be too long.
+        self._temporary = path.with_name(f".{path.stem[-30:]}.{os.getpid()}.mp4")
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
@@ -160,7 +162,8 @@ class VideoWriter:
             code = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(str(self._temporary), code, self.rate, self._size[::-1])
             if not self._writer.isOpened():
-                raise UserError(f"{self.path}: the video cannot be written")
+                height, width = self._size
+                raise UserError(f"{self.path}: a video of {width}x{height} pixels cannot be written")
         fitting = np.full((*self._size, 3), 255, np.uint8)
         height, width = min(frame.shape[0], self._size[0]), min(frame.shape[1], self._size[1])
         fitting[:height, :width] = frame[:height, :width]
@@ -175,7 +178,7 @@ class VideoWriter:
         self._writer.release()
         try:
             if kind is None or self.keep_part:
-                with quiet(), Frames(str(self._temporary)):  # OpenCV does not report a full disk
+                with Frames(str(self._temporary)):  # OpenCV does not report a full disk
                     self._temporary.replace(self.path)
         except Unreadable as error:
             raise UserError(f"{self.path}: the video cannot be written; the disk may be full") from error

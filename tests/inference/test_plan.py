@@ -144,6 +144,12 @@ def forbidden() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("source", ["gr\udcfcn.mp4", "drive.mp4"])
+def test_a_video_whose_path_is_not_utf_8(photos: Path, source: str) -> None:
+    with pytest.raises(UserError, match="the path of a video must be valid UTF-8; rename it"):
+        plan_video(source, None if source != "drive.mp4" else "gr\udcfcn.mp4", ["overlay"])
+
+
 def test_a_folder_without_permission_to_write(forbidden: Path) -> None:
     """Told before anything is computed: masks beside the photo, in a folder of their own there, and a video."""
     for output in (None, str(forbidden / "masks")):

@@ -49,6 +49,20 @@ def test_a_video_on_a_full_disk_keeps_the_one_before(tmp_path: Path) -> None:
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x.mp4", "before")]
 
 
+def test_a_video_with_a_name_of_any_length(tmp_path: Path) -> None:
+    path = tmp_path / f"{'x' * 251}.mp4"
+    with VideoWriter(path, 25.0) as video:
+        video.add(IMAGE)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_video_of_more_pixels_than_the_codec_takes(tmp_path: Path) -> None:
+    message = r"x\.mp4: a video of 8192x16 pixels cannot be written"
+    with pytest.raises(UserError, match=message), VideoWriter(tmp_path / "x.mp4", 25.0) as video:
+        video.add(np.zeros((16, 8192, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_own_ids_above_255_are_grey_values_of_16_bits(tmp_path: Path) -> None:
     labels = LabelSet(LABELS.names, LABELS.colors, (0, 300, 65534))
     write_files({"mask": tmp_path / "x.png"}, IMAGE, FOUND, labels, own_ids=True)

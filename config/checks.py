@@ -82,6 +82,9 @@ def _check_train(config: Config, origin: Origin) -> None:
         place = origin.place("distill.teacher")
         raise UserError(f"distill.teacher={distill['teacher']} {place}: needs distill=logits or distill=channel")
     values = flattened(config)
+    for key, value in values.items():
+        if any("\ud800" <= character <= "\udfff" for character in str(value)):  # loggers and YAML refuse them
+            raise UserError(f"{key}={shown(value)} {origin.place(key)}: must be valid UTF-8; rename it, or pass a link")
     for key, needed in NEEDED.items():
         if key in origin.typed and needed not in origin.typed and values.get(needed) is False:
             raise UserError(f"{key}={values.get(key)} {origin.place(key)}: needs {needed}=true")

@@ -254,9 +254,12 @@ def _now() -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file atomically. Raises as `utils.files.atomic_write`."""
+    """Write a small file atomically. Raises as `utils.files.atomic_write`.
+
+    Bytes of a path that are not UTF-8 become escapes, which JSON reads back.
+    """
     with atomic_write(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def _write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:

@@ -208,6 +208,12 @@ def test_options_without_effect(usual: dict[str, Any], words: str, fragment: str
     return None
 
 
+def test_what_a_run_records_is_utf_8(usual: dict[str, Any]) -> None:
+    for path in (("data", "root"), ("model", "weights")):
+        with pytest.raises(UserError, match=rf"^{'.'.join(path)}=.*: must be valid UTF-8; rename it, or pass a link"):
+            check_config("train", changed(usual, path, "gr\udcfcn"), NOWHERE)
+
+
 def test_options_of_other_commands_without_effect(tmp_path: Path) -> None:
     for config, words, fragment in (
         ("infer", ["input=a.png", "format=overlay", "ids=label"], "ids=label: only masks have ids"),

@@ -79,6 +79,66 @@ def left_out(augmentation: object, bands: Bands) -> list[str]:
     return [type(leaf).__name__ for leaf in _leaves(augmentation.transforms) if isinstance(leaf, A.ImageOnlyTransform)]
 
 
+def check_augmented(
+    image: object, mask: object, name: str, size: tuple[int, int] | None = None, bands: Bands = RGB
+) -> None:
+    """Check what an augmentation made of a sample.
+
+    Args:
+        size: (H, W) that it is expected to have; None for any.
+        bands: of the sample.
+
+    Raises:
+        UserError: it is not an image as the bands say and a mask uint8 (H, W) of that size.
+    """
+    remedy = STAYS if bands.is_rgb else f"images must keep {bands.channels} channels of {np.dtype(bands.dtype)}"
+    check_pixels(image, mask, f"augmentation: {name} came out with", remedy, bands)
+    shape = mask.shape  # type: ignore[attr-defined]
+    if size is not None and shape != size:
+        raise UserError(
+            f"augmentation: {name} came out as {shape}, not as {size}, the size of the batches;"
+            " end the list of transforms with a crop to that size"
+        )
+
+
+def try_augmentation(augmentation: Augmentation, samples: SegmentationDataset, size: tuple[int, int]) -> None:
+    """Augment the first sample several times, before training.
+
+    Args:
+        size: (H, W) that samples are expected to have afterwards.
+
+    Raises:
+        UserError: as `check_augmented`; the augmentation fails, or the mask gets ids of no class.
+    """
+    names = left_out(augmentation, samples.bands)
+    if names:
+        log.info("photos of %s are not RGB: %s left out", plural(samples.bands.channels, "channel"), ", ".join(names))
+    image, mask, name = samples[0]
+    known = {*range(len(samples.labels)), IGNORE_INDEX}
+    for draw in range(DRAWS):
+        try:
+            found, found_mask = augmentation(image.copy(), mask.copy(), sample_seed(0, draw, 0))
+        except UserError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(f"augmentation: fails on {name}: {type(error).__name__}: {reason}") from error
+        check_augmented(found, found_mask, name, size, samples.bands)
+        strange = set(np.unique(found_mask).tolist()) - known
+        if strange:
+            raise UserError(f"augmentation: the mask of {name} gets the id {min(strange)}, which is of no class")
+
+
+def sample_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
+    """Return the 64-bit seed of one sample in one epoch of a run.
+
+    Args:
+        repeat: how often the sample was shown before in this epoch.
+    """
+    text = b"%d %d %d" % (seed, epoch, index) + (b" %d" % repeat if repeat else b"")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
 def _for_floats_or_bands(transforms: Sequence[Any], is_rgb: bool) -> list[Any]:
     """Copy transforms for RGB images of floats, or for images of other channels, of bytes or floats."""
     copies = copy.deepcopy(list(transforms))
@@ -148,63 +208,3 @@ def _leaves(transforms: Sequence[A.BasicTransform | A.BaseCompose]) -> Iterator[
             yield from _leaves(transform.transforms)
         else:
             yield transform
-
-
-def check_augmented(
-    image: object, mask: object, name: str, size: tuple[int, int] | None = None, bands: Bands = RGB
-) -> None:
-    """Check what an augmentation made of a sample.
-
-    Args:
-        size: (H, W) that it is expected to have; None for any.
-        bands: of the sample.
-
-    Raises:
-        UserError: it is not an image as the bands say and a mask uint8 (H, W) of that size.
-    """
-    remedy = STAYS if bands.is_rgb else f"images must keep {bands.channels} channels of {np.dtype(bands.dtype)}"
-    check_pixels(image, mask, f"augmentation: {name} came out with", remedy, bands)
-    shape = mask.shape  # type: ignore[attr-defined]
-    if size is not None and shape != size:
-        raise UserError(
-            f"augmentation: {name} came out as {shape}, not as {size}, the size of the batches;"
-            " end the list of transforms with a crop to that size"
-        )
-
-
-def try_augmentation(augmentation: Augmentation, samples: SegmentationDataset, size: tuple[int, int]) -> None:
-    """Augment the first sample several times, before training.
-
-    Args:
-        size: (H, W) that samples are expected to have afterwards.
-
-    Raises:
-        UserError: as `check_augmented`; the augmentation fails, or the mask gets ids of no class.
-    """
-    names = left_out(augmentation, samples.bands)
-    if names:
-        log.info("photos of %s are not RGB: %s left out", plural(samples.bands.channels, "channel"), ", ".join(names))
-    image, mask, name = samples[0]
-    known = {*range(len(samples.labels)), IGNORE_INDEX}
-    for draw in range(DRAWS):
-        try:
-            found, found_mask = augmentation(image.copy(), mask.copy(), sample_seed(0, draw, 0))
-        except UserError:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise UserError(f"augmentation: fails on {name}: {type(error).__name__}: {reason}") from error
-        check_augmented(found, found_mask, name, size, samples.bands)
-        strange = set(np.unique(found_mask).tolist()) - known
-        if strange:
-            raise UserError(f"augmentation: the mask of {name} gets the id {min(strange)}, which is of no class")
-
-
-def sample_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
-    """Return the 64-bit seed of one sample in one epoch of a run.
-
-    Args:
-        repeat: how often the sample was shown before in this epoch.
-    """
-    text = b"%d %d %d" % (seed, epoch, index) + (b" %d" % repeat if repeat else b"")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

@@ -74,19 +74,6 @@ class CamVid(PairedFiles):
         return CamVidScores()
 
 
-def _pairs_of(root: Path, folder: str) -> tuple[Pairs, list[DataFault]]:
-    """Return the pairs in one folder, and what has no partner."""
-    annotations = f"{folder}annot"
-    for path in (root / folder, root / annotations):
-        if not is_folder(path):
-            raise NotThere(
-                f"CamVid was not found: there is no folder {path}\n"
-                f"Get its SegNet version, which has {folder}/ and {annotations}/, and pass data.root=<where it is>"
-            )
-    images, masks = files_by_stem(root, folder, IMAGE_SUFFIXES), files_by_stem(root, annotations, MASK_SUFFIXES)
-    return match(root, images, masks, (folder, annotations))
-
-
 class CamVidScores:
     """Mean IoU by both conventions of published tables: a class predicted on a void pixel is ignored, or an error."""
 
@@ -106,6 +93,19 @@ class CamVidScores:
             "miou, void as false positives": _mean_ratio(right, present + predicted + ignored - right),
             "class-average accuracy": _mean_ratio(right, present),
         }
+
+
+def _pairs_of(root: Path, folder: str) -> tuple[Pairs, list[DataFault]]:
+    """Return the pairs in one folder, and what has no partner."""
+    annotations = f"{folder}annot"
+    for path in (root / folder, root / annotations):
+        if not is_folder(path):
+            raise NotThere(
+                f"CamVid was not found: there is no folder {path}\n"
+                f"Get its SegNet version, which has {folder}/ and {annotations}/, and pass data.root=<where it is>"
+            )
+    images, masks = files_by_stem(root, folder, IMAGE_SUFFIXES), files_by_stem(root, annotations, MASK_SUFFIXES)
+    return match(root, images, masks, (folder, annotations))
 
 
 def _mean_ratio(parts: np.ndarray, wholes: np.ndarray) -> float:

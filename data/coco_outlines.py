@@ -51,42 +51,6 @@ def checked_outline(segmentation: Any, height: int, width: int) -> Outline:
     return polygons
 
 
-def _is_of_pairs(polygon: Any) -> bool:
-    return isinstance(polygon, list) and all(
-        isinstance(point, list) and len(point) == 2 and not any(isinstance(value, list) for value in point)
-        for point in polygon
-    )
-
-
-def _checked_polygon(polygon: Any) -> list[float]:
-    if _is_of_pairs(polygon):
-        polygon = [value for point in polygon for value in point]
-    if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
-        raise ValueError(f"its polygon {reprlib.repr(polygon)} is not a list of numbers")
-    if len(polygon) % 2:
-        raise ValueError(f"its polygon has {len(polygon)} numbers, expected pairs of x and y")
-    far = [value for value in polygon if not abs(value) <= FURTHEST]
-    for value in far:
-        if not abs(value) <= sys.float_info.max:
-            raise ValueError(f"its polygon has the coordinate {reprlib.repr(value)}")
-    return [min(max(value, -FURTHEST), FURTHEST) for value in polygon] if far else polygon
-
-
-def _checked_run_lengths(segmentation: dict[str, Any], height: int, width: int) -> list[int]:
-    size, counts = segmentation.get("size"), segmentation.get("counts")
-    if size != [height, width]:
-        raise ValueError(f"its run lengths are of the size {reprlib.repr(size)}, the photo of {[height, width]}")
-    if isinstance(counts, str):
-        counts = unpacked_counts(counts)
-    if not isinstance(counts, list) or not all(type(c) in (int, float) and c == c // 1 for c in counts):
-        raise ValueError(f"its run lengths are {reprlib.repr(counts)}, expected whole numbers or a text")
-    if min(counts, default=0) < 0:
-        raise ValueError(f"its run lengths have the negative count {min(counts)}")
-    if sum(counts) != height * width:
-        raise ValueError(f"its run lengths add up to {sum(counts)} pixels, the photo has {height * width}")
-    return [int(count) for count in counts]
-
-
 def unpacked_counts(text: str) -> list[int]:
     """Decompress run lengths as pycocotools does: five bits per character, differences from the fourth on.
 
@@ -127,3 +91,39 @@ def paint(regions: Iterable[tuple[int, Outline]], height: int, width: int) -> np
             inside = np.repeat(np.arange(len(outline)) % 2 == 1, outline).reshape(width, height).T
         mask[inside] = label
     return mask
+
+
+def _is_of_pairs(polygon: Any) -> bool:
+    return isinstance(polygon, list) and all(
+        isinstance(point, list) and len(point) == 2 and not any(isinstance(value, list) for value in point)
+        for point in polygon
+    )
+
+
+def _checked_polygon(polygon: Any) -> list[float]:
+    if _is_of_pairs(polygon):
+        polygon = [value for point in polygon for value in point]
+    if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
+        raise ValueError(f"its polygon {reprlib.repr(polygon)} is not a list of numbers")
+    if len(polygon) % 2:
+        raise ValueError(f"its polygon has {len(polygon)} numbers, expected pairs of x and y")
+    far = [value for value in polygon if not abs(value) <= FURTHEST]
+    for value in far:
+        if not abs(value) <= sys.float_info.max:
+            raise ValueError(f"its polygon has the coordinate {reprlib.repr(value)}")
+    return [min(max(value, -FURTHEST), FURTHEST) for value in polygon] if far else polygon
+
+
+def _checked_run_lengths(segmentation: dict[str, Any], height: int, width: int) -> list[int]:
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if size != [height, width]:
+        raise ValueError(f"its run lengths are of the size {reprlib.repr(size)}, the photo of {[height, width]}")
+    if isinstance(counts, str):
+        counts = unpacked_counts(counts)
+    if not isinstance(counts, list) or not all(type(c) in (int, float) and c == c // 1 for c in counts):
+        raise ValueError(f"its run lengths are {reprlib.repr(counts)}, expected whole numbers or a text")
+    if min(counts, default=0) < 0:
+        raise ValueError(f"its run lengths have the negative count {min(counts)}")
+    if sum(counts) != height * width:
+        raise ValueError(f"its run lengths add up to {sum(counts)} pixels, the photo has {height * width}")
+    return [int(count) for count in counts]

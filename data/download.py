@@ -61,18 +61,6 @@ def fetch_archive(url: str, md5: str, folder: Path, is_there: Callable[[], bool]
             archive.unlink()
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, for which other processes wait."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def download(url: str, file: Path, md5: str) -> None:
     """Download a URL to a file, continuing where an earlier attempt or process stopped.
 
@@ -100,6 +88,39 @@ def download(url: str, file: Path, md5: str) -> None:
         part.replace(file)
     except OSError as error:
         raise UserError(f"{file}: cannot be read or written ({error.strerror or error})") from error
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Unpack an archive into a folder, completely or not at all.
+
+    Existing folders keep their other files; existing files are replaced.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    log.info("extracting %s", archive)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".extracting-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        # Inside the folder, which may be another disk: moving must not become copying.
+        with TemporaryDirectory(prefix=".extracting-", dir=folder) as temporary:
+            shutil.unpack_archive(archive, temporary)
+            _merge(Path(temporary), folder)
+    except OSError as error:
+        raise UserError(f"{archive}: cannot be unpacked into {folder} ({error.strerror or error})") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, for which other processes wait."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _fetch_persistently(url: str, part: Path, file: Path) -> None:
@@ -162,27 +183,6 @@ def _size(path: Path) -> int:
 
 def _bytes(size: int) -> str:
     return tqdm.format_sizeof(size, "B")
-
-
-def extract(archive: Path, folder: Path) -> None:
-    """Unpack an archive into a folder, completely or not at all.
-
-    Existing folders keep their other files; existing files are replaced.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    log.info("extracting %s", archive)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".extracting-*"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        # Inside the folder, which may be another disk: moving must not become copying.
-        with TemporaryDirectory(prefix=".extracting-", dir=folder) as temporary:
-            shutil.unpack_archive(archive, temporary)
-            _merge(Path(temporary), folder)
-    except OSError as error:
-        raise UserError(f"{archive}: cannot be unpacked into {folder} ({error.strerror or error})") from error
 
 
 def _merge(source: Path, target: Path) -> None:

@@ -90,54 +90,6 @@ def decode(encoded: bytes, path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) 
         raise Unreadable(f"{path}: not an image that can be read, or of more than {LARGEST:,} pixels") from error
 
 
-def _read_with_pillow(encoded: bytes, path: str | Path, formats: tuple[str, ...]) -> np.ndarray:
-    """Decode the first frame of a picture; as `read_image`."""
-    try:
-        with quiet(), Image.open(io.BytesIO(encoded), formats=formats) as picture:
-            if picture.width * picture.height > LARGEST:
-                raise Unreadable(f"{path}: an image of more than {LARGEST:,} pixels")
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise Unreadable(f"{path}: not an image that can be read") from error
-    except Unreadable:
-        raise
-    except Exception as error:  # what damaged bytes raise is not documented, and much
-        raise Unreadable(f"{path}: the image is damaged or truncated; copy or download it again") from error
-
-
-def _photo_of_tiff(encoded: bytes, facts: tiff.TiffFacts, path: str | Path) -> np.ndarray | None:
-    reason = tiff.refusal(facts, encoded)
-    if reason is None and facts.bits > 16:
-        reason = f"its values have {facts.bits} bits; save it with 8 or 16 bits, unsigned"
-    if reason is not None:
-        pages = facts.pictures > 1
-        channels = facts.pictures if pages else facts.bands
-        # Three channels of bytes are RGB, which is not what pages are.
-        range_key = "" if facts.bits == 8 and not (pages and channels == 3) else " data.value_range=[low,high]"
-        hint = (
-            f"; or train on {'its pages as bands' if pages else 'it as it is'} with data.channels={channels}{range_key}"
-        )
-        raise Unreadable(f"{path}: {reason}{hint if not pages or facts.bands == 1 else ''}")
-    if facts.colors == 1 and facts.bits in (2, 4):  # OpenCV reads none of them
-        return _read_with_pillow(encoded, path, ("TIFF",))
-    image = decode(tiff.as_colors(encoded) if facts.is_rgb else encoded, path)
-    if image is not None and facts.format == tiff.SIGNED:
-        image[image > 127] = 0  # the upper half are the negative values, which OpenCV takes for large ones
-    return image
-
-
-def _is_truncated(encoded: bytes) -> bool:
-    """Whether Pillow finds a file truncated. Its end alone does not tell, since cameras append data of any kind."""
-    try:
-        with Image.open(io.BytesIO(encoded)) as picture:
-            picture.load()
-    except UnidentifiedImageError:  # not an image, which decoding reports
-        return False
-    except Exception:  # what damaged bytes raise is not documented, and much
-        return True
-    return False
-
-
 def orientation(encoded: bytes) -> int:
     """Return the EXIF orientation of a photo or mask, 1 to 8.
 
@@ -206,3 +158,51 @@ def encoded(picture: Image.Image, format: str, **options: Any) -> memoryview:
     file = io.BytesIO()
     picture.save(file, format, **options)
     return file.getbuffer()
+
+
+def _read_with_pillow(encoded: bytes, path: str | Path, formats: tuple[str, ...]) -> np.ndarray:
+    """Decode the first frame of a picture; as `read_image`."""
+    try:
+        with quiet(), Image.open(io.BytesIO(encoded), formats=formats) as picture:
+            if picture.width * picture.height > LARGEST:
+                raise Unreadable(f"{path}: an image of more than {LARGEST:,} pixels")
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise Unreadable(f"{path}: not an image that can be read") from error
+    except Unreadable:
+        raise
+    except Exception as error:  # what damaged bytes raise is not documented, and much
+        raise Unreadable(f"{path}: the image is damaged or truncated; copy or download it again") from error
+
+
+def _photo_of_tiff(encoded: bytes, facts: tiff.TiffFacts, path: str | Path) -> np.ndarray | None:
+    reason = tiff.refusal(facts, encoded)
+    if reason is None and facts.bits > 16:
+        reason = f"its values have {facts.bits} bits; save it with 8 or 16 bits, unsigned"
+    if reason is not None:
+        pages = facts.pictures > 1
+        channels = facts.pictures if pages else facts.bands
+        # Three channels of bytes are RGB, which is not what pages are.
+        range_key = "" if facts.bits == 8 and not (pages and channels == 3) else " data.value_range=[low,high]"
+        hint = (
+            f"; or train on {'its pages as bands' if pages else 'it as it is'} with data.channels={channels}{range_key}"
+        )
+        raise Unreadable(f"{path}: {reason}{hint if not pages or facts.bands == 1 else ''}")
+    if facts.colors == 1 and facts.bits in (2, 4):  # OpenCV reads none of them
+        return _read_with_pillow(encoded, path, ("TIFF",))
+    image = decode(tiff.as_colors(encoded) if facts.is_rgb else encoded, path)
+    if image is not None and facts.format == tiff.SIGNED:
+        image[image > 127] = 0  # the upper half are the negative values, which OpenCV takes for large ones
+    return image
+
+
+def _is_truncated(encoded: bytes) -> bool:
+    """Whether Pillow finds a file truncated. Its end alone does not tell, since cameras append data of any kind."""
+    try:
+        with Image.open(io.BytesIO(encoded)) as picture:
+            picture.load()
+    except UnidentifiedImageError:  # not an image, which decoding reports
+        return False
+    except Exception:  # what damaged bytes raise is not documented, and much
+        return True
+    return False

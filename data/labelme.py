@@ -73,6 +73,17 @@ def read_outlines(path: str | Path, ids: Mapping[str, int], ignored: int) -> np.
     return np.asarray(canvas).astype(np.uint16)
 
 
+def outlined_size(path: str | Path) -> tuple[int, int]:
+    """Return height and width of the photo of a file; errors as `read_outlines`."""
+    content = _read(path)
+    return content["imageHeight"], content["imageWidth"]
+
+
+def labels_in(path: str | Path) -> list[str]:
+    """Return the labels that occur in a file; errors as `read_outlines`."""
+    return [shape["label"] for shape in _read(path)["shapes"]]
+
+
 def _paint(canvas: Image.Image, shape: Mapping[str, Any], value: int) -> None:
     """Paint a shape. Raises ValueError if it is damaged or of an unknown type."""
     kind, points, draw = shape.get("shape_type") or "polygon", shape["points"], ImageDraw.Draw(canvas)
@@ -111,17 +122,6 @@ def _decoded(mask: str, size: tuple[int, int]) -> Image.Image:
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError("its mask is not a PNG in base64") from error
     raise ValueError(f"its mask has {picture.width}x{picture.height} pixels, the box of its points {size[0]}x{size[1]}")
-
-
-def outlined_size(path: str | Path) -> tuple[int, int]:
-    """Return height and width of the photo of a file; errors as `read_outlines`."""
-    content = _read(path)
-    return content["imageHeight"], content["imageWidth"]
-
-
-def labels_in(path: str | Path) -> list[str]:
-    """Return the labels that occur in a file; errors as `read_outlines`."""
-    return [shape["label"] for shape in _read(path)["shapes"]]
 
 
 def _read(path: str | Path) -> dict[str, Any]:

@@ -124,12 +124,6 @@ def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str) -> np.ndarray:
     return _looked_up(raw, table.astype(np.uint8))
 
 
-def _looked_up(raw: np.ndarray, table: np.ndarray) -> np.ndarray:
-    if raw.dtype == np.uint8:
-        return cv2.LUT(raw, table).reshape(raw.shape)  # several times as fast as indexing
-    return table.take(raw)
-
-
 def voc_colors(count: int) -> tuple[Color, ...]:
     """Return the first colours of Pascal VOC's colour map, which deals out the bits of an index to the channels."""
     colors = np.zeros((count, 3), int)
@@ -137,3 +131,9 @@ def voc_colors(count: int) -> tuple[Color, ...]:
         bits = np.arange(count)[:, None] >> (3 * place + np.arange(3)) & 1
         colors |= bits << (7 - place)
     return tuple((red, green, blue) for red, green, blue in colors.tolist())
+
+
+def _looked_up(raw: np.ndarray, table: np.ndarray) -> np.ndarray:
+    if raw.dtype == np.uint8:
+        return cv2.LUT(raw, table).reshape(raw.shape)  # several times as fast as indexing
+    return table.take(raw)

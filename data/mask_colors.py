@@ -60,15 +60,6 @@ def ids_of_colors(
     )
 
 
-def _nearest_keys(found: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the place of the nearest key of each colour 0xRRGGBB, and its distance; int64 and float64 (N,)."""
-    from scipy.spatial import KDTree  # slow to import
-
-    one, other = (np.stack([c >> 16, c >> 8 & 255, c & 255], -1) for c in (found, keys))
-    distances, places = KDTree(other).query(one)
-    return places, distances
-
-
 def pack_colors(picture: np.ndarray) -> np.ndarray:
     """Convert colours uint8 (H, W, 3) to numbers 0xRRGGBB, int32 (H, W)."""
     red, green, blue = np.moveaxis(picture.astype(np.int32), -1, 0)
@@ -119,6 +110,20 @@ def ids_of_palette(
     return _mapped(mask, ids)
 
 
+def color_table(palette: Sequence[int]) -> list[Color]:
+    """Return red, green and blue of each index."""
+    return [(palette[i], palette[i + 1], palette[i + 2]) for i in range(0, len(palette) - 2, 3)]
+
+
+def _nearest_keys(found: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the place of the nearest key of each colour 0xRRGGBB, and its distance; int64 and float64 (N,)."""
+    from scipy.spatial import KDTree  # slow to import
+
+    one, other = (np.stack([c >> 16, c >> 8 & 255, c & 255], -1) for c in (found, keys))
+    distances, places = KDTree(other).query(one)
+    return places, distances
+
+
 def _id_of(color: Color, colors: Mapping[Color, int], tolerance: float | None) -> int | None:
     """Return the raw id of a colour or, with a tolerance, of the nearest."""
     if color in colors or not tolerance:
@@ -132,8 +137,3 @@ def _mapped(mask: np.ndarray, ids: Mapping[int, int]) -> np.ndarray:
     table = np.zeros(256, np.uint16 if max(ids.values()) > 255 else np.uint8)
     table[list(ids)] = list(ids.values())
     return table[mask]
-
-
-def color_table(palette: Sequence[int]) -> list[Color]:
-    """Return red, green and blue of each index."""
-    return [(palette[i], palette[i + 1], palette[i + 2]) for i in range(0, len(palette) - 2, 3)]

@@ -92,6 +92,21 @@ def palette_of(path: str | Path) -> list[Color] | None:
         return None
 
 
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a mask uint8 (H, W) to a size (H, W) by nearest neighbour."""
+    if mask.shape == tuple(size):
+        return mask
+    rows, columns = (_nearest(*sides) for sides in zip(mask.shape, size, strict=True))
+    return np.ascontiguousarray(mask[rows][:, columns])
+
+
+def write_mask(path: str | Path, mask: np.ndarray, labels: LabelSet) -> None:
+    """Write ids uint8 (H, W) as a palette PNG: the indices are the ids, the palette their colours."""
+    picture = Image.fromarray(mask)
+    picture.putpalette(labels.palette().tobytes())
+    Path(path).write_bytes(encoded(picture, "PNG", compress_level=3))  # half the time, for a file hardly larger
+
+
 def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None, near: float | None) -> np.ndarray:
     """Return ids (H, W), or colours uint8 (H, W, 3), not yet turned by the EXIF orientation of a PNG or WebP."""
     facts, scale = tiff.read_facts(encoded), 1
@@ -144,14 +159,6 @@ def _colors_of_tiff(encoded: bytes, facts: tiff.TiffFacts) -> np.ndarray:
     return _eight_bits(cv2.imdecode(np.frombuffer(tiff.as_colors(encoded), np.uint8), cv2.IMREAD_UNCHANGED))
 
 
-def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a mask uint8 (H, W) to a size (H, W) by nearest neighbour."""
-    if mask.shape == tuple(size):
-        return mask
-    rows, columns = (_nearest(*sides) for sides in zip(mask.shape, size, strict=True))
-    return np.ascontiguousarray(mask[rows][:, columns])
-
-
 def _nearest(length: int, size: int) -> np.ndarray:
     """Return, for each of `size` pixels, which of `length` pixels has the nearest centre: int (size,).
 
@@ -161,13 +168,6 @@ def _nearest(length: int, size: int) -> np.ndarray:
     place, rest = np.divmod((2 * np.arange(size) + 1) * length, 2 * size)
     place[np.flatnonzero(rest == 0)[::2]] -= 1
     return place
-
-
-def write_mask(path: str | Path, mask: np.ndarray, labels: LabelSet) -> None:
-    """Write ids uint8 (H, W) as a palette PNG: the indices are the ids, the palette their colours."""
-    picture = Image.fromarray(mask)
-    picture.putpalette(labels.palette().tobytes())
-    Path(path).write_bytes(encoded(picture, "PNG", compress_level=3))  # half the time, for a file hardly larger
 
 
 def _eight_bits(mask: np.ndarray | None) -> np.ndarray:

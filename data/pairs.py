@@ -125,15 +125,6 @@ class PairedFiles(SegmentationDataset):
         return stored_size(self.files(index)[1], turned=True)
 
 
-def _other_size(image_path: str, mask_path: str, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
-    sizes = [f"{width}x{height}" for height, width in (image, mask)]
-    message = f"{image_path} is {sizes[0]} but its mask {mask_path} is {sizes[1]}"
-    with suppress(Unreadable):  # the message must not depend on what else can read the photo
-        if stored_size(image_path) == mask:  # before its EXIF orientation turned it
-            return f"{message}: the photo is turned by its EXIF tag, the mask is not; save the photo without the tag"
-    return message
-
-
 def pick(split: str, splits: tuple[str, ...], dataset: str) -> str:
     """Return a split if the data set has it; raise UserError otherwise."""
     if split not in splits:
@@ -259,3 +250,12 @@ def read_list(path: Path, errors: Literal["strict", "surrogateescape"] = "strict
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: the list cannot be read ({error}); save it as UTF-8") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _other_size(image_path: str, mask_path: str, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
+    sizes = [f"{width}x{height}" for height, width in (image, mask)]
+    message = f"{image_path} is {sizes[0]} but its mask {mask_path} is {sizes[1]}"
+    with suppress(Unreadable):  # the message must not depend on what else can read the photo
+        if stored_size(image_path) == mask:  # before its EXIF orientation turned it
+            return f"{message}: the photo is turned by its EXIF tag, the mask is not; save the photo without the tag"
+    return message

@@ -181,6 +181,22 @@ def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[File
     return images, masks, faults
 
 
+def held_out(stems: set[str], share: float) -> set[str]:
+    """Return the stems for validation where nothing else divides the files; they depend only on the names.
+
+    Each stem has a number from 0 to 1, a hash of it, and those below `share` are held out. So a stem of a large set
+    stays where it is when others come or go. In a small set these may be few or many by chance. So their number is kept
+    within 5 % of the stems around the share (exactly at it for fewer than 20 stems), and at least one stem is held out
+    and one left. Those with the lowest numbers come first.
+    """
+    ranked = sorted(
+        (zlib.crc32(normalize("NFC", stem).encode("utf-8", "surrogateescape")) / 2**32, stem) for stem in stems
+    )
+    below, goal, slack = bisect_left(ranked, (share, "")), round(share * len(stems)), len(stems) // 20
+    count = min(max(below, goal - slack, 1), max(goal + slack, 1), len(stems) - 1)
+    return {stem for _, stem in ranked[:count]}
+
+
 def _without(path: str, prefixes: Iterable[str]) -> str:
     path = path.replace("\\", "/")
     for prefix in prefixes:
@@ -200,19 +216,3 @@ def _columns(line: str) -> Iterator[tuple[str, str]]:
         parts = line.split(separator)
         for i in range(1, len(parts)):
             yield separator.join(parts[:i]).strip(' "'), separator.join(parts[i:]).strip(' "')
-
-
-def held_out(stems: set[str], share: float) -> set[str]:
-    """Return the stems for validation where nothing else divides the files; they depend only on the names.
-
-    Each stem has a number from 0 to 1, a hash of it, and those below `share` are held out. So a stem of a large set
-    stays where it is when others come or go. In a small set these may be few or many by chance. So their number is kept
-    within 5 % of the stems around the share (exactly at it for fewer than 20 stems), and at least one stem is held out
-    and one left. Those with the lowest numbers come first.
-    """
-    ranked = sorted(
-        (zlib.crc32(normalize("NFC", stem).encode("utf-8", "surrogateescape")) / 2**32, stem) for stem in stems
-    )
-    below, goal, slack = bisect_left(ranked, (share, "")), round(share * len(stems)), len(stems) // 20
-    count = min(max(below, goal - slack, 1), max(goal + slack, 1), len(stems) - 1)
-    return {stem for _, stem in ranked[:count]}

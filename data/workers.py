@@ -82,18 +82,6 @@ def shared(batch: Batch) -> Batch:
     return batch
 
 
-def _handover_failed(reason: str) -> UserError:
-    """Return the error for a batch that did not reach the main process."""
-    if any(sign in reason for sign in NO_FILE_HANDLES):
-        return UserError(f"{TOO_MANY_OPEN_FILES}, or pass data.num_workers=0")
-    if any(sign in reason for sign in NO_SHARED_MEMORY):
-        return UserError(
-            "shared memory (/dev/shm) is too small for the batches of the loader workers;"
-            " start the container with more (docker run --shm-size=8g), or pass data.num_workers=0"
-        )
-    return UserError(f"a loader worker could not hand over a batch ({reason}); pass data.num_workers=0")
-
-
 @contextmanager
 def explain_dead_workers(watched: Iterable[WatchedSamples]) -> Iterator[None]:
     """Raise a UserError with cause and remedy if a worker dies or cannot hand over a batch.
@@ -140,6 +128,18 @@ def worker_options(num_workers: int, pin_memory: bool) -> dict[str, Any]:
         # Its own generator: by default a loader draws from the global one, which would shift dropout.
         "generator": torch.Generator(),
     }
+
+
+def _handover_failed(reason: str) -> UserError:
+    """Return the error for a batch that did not reach the main process."""
+    if any(sign in reason for sign in NO_FILE_HANDLES):
+        return UserError(f"{TOO_MANY_OPEN_FILES}, or pass data.num_workers=0")
+    if any(sign in reason for sign in NO_SHARED_MEMORY):
+        return UserError(
+            "shared memory (/dev/shm) is too small for the batches of the loader workers;"
+            " start the container with more (docker run --shm-size=8g), or pass data.num_workers=0"
+        )
+    return UserError(f"a loader worker could not hand over a batch ({reason}); pass data.num_workers=0")
 
 
 def _start_worker(_: int) -> None:

@@ -32,7 +32,7 @@ _SCALES = {2: 85, 4: 17}  # bits -> what Pillow multiplies grey values by
 def read_mask(
     path: str | Path,
     colors: Mapping[Color, int] | None = None,
-    near: float | None = None,
+    tolerance: float | None = None,
     window: Window | None = None,
 ) -> np.ndarray:
     """Read the raw ids of a mask, uint8 (H, W), or uint16 if there are ids above 255.
@@ -42,16 +42,16 @@ def read_mask(
 
     Args:
         colors: raw id of each colour.
-        near: `tolerance` of `ids_of_colors`.
+        tolerance: as of `ids_of_colors`.
         window: the part to return; None for all.
 
     Raises:
         Unreadable: the file is missing, empty, truncated, in colours without `colors`, or ambiguous.
         UnknownId: a colour is not in `colors`, or an id does not fit into 16 bits.
     """
-    mask = read_pixels(path, colors, near, window)
+    mask = read_pixels(path, colors, tolerance, window)
     if mask.ndim == 3:
-        mask = ids_of_colors(mask, colors, path, near)
+        mask = ids_of_colors(mask, colors, path, tolerance)
     if window is not None:
         mask = window.of(mask)
     if mask.dtype in (np.uint8, bool):
@@ -64,7 +64,7 @@ def read_mask(
 def read_pixels(
     path: str | Path,
     colors: Mapping[Color, int] | None = None,
-    near: float | None = None,
+    tolerance: float | None = None,
     window: Window | None = None,
 ) -> np.ndarray:
     """Read a mask as `read_mask` does, but return colours as they are, uint8 (H, W, 3).
@@ -76,7 +76,7 @@ def read_pixels(
         encoded = png_with_rows(encoded, window.top + window.height, GREY) or encoded
     try:
         with quiet():
-            return turned(_pixels_of_mask(encoded, colors, near), orientation(encoded))
+            return turned(_pixels_of_mask(encoded, colors, tolerance), orientation(encoded))
     except UnidentifiedImageError as error:
         raise Unreadable(f"{path}: the mask cannot be read (not a picture of a known format)") from error
     except Exception as error:  # what damaged bytes raise is not documented, and much
@@ -107,7 +107,7 @@ def write_mask(path: str | Path, mask: np.ndarray, labels: LabelSet) -> None:
     Path(path).write_bytes(encoded(picture, "PNG", compress_level=3))  # half the time, for a file hardly larger
 
 
-def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None, near: float | None) -> np.ndarray:
+def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None, tolerance: float | None) -> np.ndarray:
     """Return ids (H, W), or colours uint8 (H, W, 3), not yet turned by the EXIF orientation of a PNG or WebP."""
     facts, scale = tiff.read_facts(encoded), 1
     if lossy := _lossy_kind(encoded, facts):
@@ -131,7 +131,7 @@ def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None, near: fl
         if picture.width * picture.height > LARGEST:
             raise ValueError(f"it has {picture.width}x{picture.height} pixels, more than {LARGEST:,}")
         if picture.mode == "P" and colors is not None:
-            return ids_of_palette(np.asarray(picture), picture.getpalette() or [], colors, near)
+            return ids_of_palette(np.asarray(picture), picture.getpalette() or [], colors, tolerance)
         if picture.mode not in (*ID_MODES, *COLOR_MODES):
             raise ValueError(f"its pixels are neither ids nor red, green and blue, but {picture.mode}")
         if picture.mode in COLOR_MODES:

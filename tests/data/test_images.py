@@ -228,7 +228,7 @@ def test_a_palette_of_nearly_the_colours(tmp_path: Path) -> None:
     known = {(0, 0, 0): 0, (128, 0, 0): 1, (0, 128, 0): 2}
     indices = RNG.integers(0, 3, (20, 30), np.uint8)
     write_palette(tmp_path / "a.png", indices, [(127, 0, 0), (1, 126, 0), (1, 0, 0)])
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known, near=5), np.array([1, 2, 0])[indices])
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known, tolerance=5), np.array([1, 2, 0])[indices])
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known), indices)
 
 

@@ -14,7 +14,7 @@ from data.fitting import bordered
 from data.images import resize_image
 from data.labels import IGNORE_INDEX
 from data.masks import resize_mask
-from data.parts import Window
+from data.parts import Box
 from data.samples import SegmentationDataset
 from utils.errors import UserError
 
@@ -82,41 +82,41 @@ class RandomCrop(Augmentation):
         image_part = functools.partial(samples.image_part, index, size)
         if self.max_class_share is None:
             return self._crop(size, functools.partial(samples.mask_part, index), image_part, seed)
-        mask = samples.mask(index)  # several windows of it may be tried
+        mask = samples.mask(index)  # several boxes of it may be tried
         return self._crop(size, lambda inside: inside.of(mask), image_part, seed)
 
     def _crop(
         self,
         size: tuple[int, int],
-        mask_part: Callable[[Window], np.ndarray],
-        image_part: Callable[[Window, tuple[int, int]], np.ndarray],
+        mask_part: Callable[[Box], np.ndarray],
+        image_part: Callable[[Box, tuple[int, int]], np.ndarray],
         seed: int,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the crop of a seed out of a photo of a size (H, W)."""
         rng = np.random.default_rng((seed, 1))  # not the numbers that the transforms draw
         scale = rng.uniform(*self.scale_range)
         for _ in range(TRIES):
-            window = self._window(size, scale, rng)
-            inside = window.within(size)
-            cropped = resize_mask(_padded(mask_part(inside), inside, window, (IGNORE_INDEX,)), self.crop_size)
+            box = self._box(size, scale, rng)
+            inside = box.within(size)
+            cropped = resize_mask(_padded(mask_part(inside), inside, box, (IGNORE_INDEX,)), self.crop_size)
             if self.max_class_share is None:
                 break
             counts = np.bincount(cropped.ravel(), minlength=256)[:IGNORE_INDEX]
             if 0 < counts.max() <= self.max_class_share * counts.sum():
                 break
         # What is padded must keep its resolution, which is that of the padding.
-        size_used = self.crop_size if inside == window else (inside.height, inside.width)
-        image = _padded(image_part(inside, size_used), inside, window, self.fill)
+        size_used = self.crop_size if inside == box else (inside.height, inside.width)
+        image = _padded(image_part(inside, size_used), inside, box, self.fill)
         return super().__call__(resize_image(image, self.crop_size), cropped, seed)
 
-    def _window(self, size: tuple[int, int], scale: float, rng: np.random.Generator) -> Window:
-        """Draw the place of a window that, scaled, has the size of the crop."""
+    def _box(self, size: tuple[int, int], scale: float, rng: np.random.Generator) -> Box:
+        """Draw the place of a box that, scaled, has the size of the crop."""
         sides = [max(round(side / scale), 1) for side in self.crop_size]
         slack = [length - side for length, side in zip(size, sides, strict=True)]
         if min(slack) < 0 and not self.pad:
             raise UserError(self._too_large(size, scale))
         top, left = (int(rng.integers(min(room, 0), max(room, 0), endpoint=True)) for room in slack)
-        return Window(top, left, *sides)
+        return Box(top, left, *sides)
 
     def _too_large(self, size: tuple[int, ...], scale: float, name: str = "a photo") -> str:
         needed = max(side / length for side, length in zip(self.crop_size, size, strict=True))
@@ -150,9 +150,9 @@ class RandomCrop(Augmentation):
                 raise UserError(self._too_large(size, smallest, samples.name(index)))
 
 
-def _padded(part: np.ndarray, inside: Window, window: Window, fill: Sequence[int]) -> np.ndarray:
-    """Pad the part of an image (H, W, C) or mask (H, W) inside a photo to the whole window, as by `bordered`."""
-    if inside == window:
+def _padded(part: np.ndarray, inside: Box, box: Box, fill: Sequence[int]) -> np.ndarray:
+    """Pad the part of an image (H, W, C) or mask (H, W) inside a photo to the whole box, as by `bordered`."""
+    if inside == box:
         return part
-    place = inside.top - window.top, inside.left - window.left
-    return bordered(part, place, (window.height, window.width), fill)
+    place = inside.top - box.top, inside.left - box.left
+    return bordered(part, place, (box.height, box.width), fill)

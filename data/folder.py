@@ -14,7 +14,7 @@ from data.labels import IGNORE_INDEX, lookup_table
 from data.layout import Layout, inside
 from data.masks import read_mask
 from data.pairs import Files, PairedFiles, match, read_list
-from data.parts import Window
+from data.parts import Box
 from data.splits import USUAL, LineReader, held_out, listed_files, named_as, same_split
 from utils.errors import DataFault, NotThere, UserError
 from utils.paths import user_path
@@ -92,11 +92,11 @@ class Folder(PairedFiles):
         self._tolerance, self._ids = color_tolerance, dict(zip(named.labels.names, named.ids, strict=True))
         self._ignored = named.ignored[0]
 
-    def raw_mask(self, path: str, window: Window | None = None) -> np.ndarray:
+    def raw_mask(self, path: str, box: Box | None = None) -> np.ndarray:
         if path.endswith(".json"):
             mask = read_outlines(path, self._ids, self._ignored)
-            return mask if window is None else window.of(mask)
-        return read_mask(path, self._colors, self._tolerance, window)
+            return mask if box is None else box.of(mask)
+        return read_mask(path, self._colors, self._tolerance, box)
 
     def size(self, index: int) -> tuple[int, int]:
         path = self.files(index)[1]

@@ -17,7 +17,7 @@ from data import tiff
 from data.images import LARGEST, encoded, orientation, turned
 from data.labels import Color, LabelSet
 from data.mask_colors import color_table, ids_of_colors, ids_of_palette
-from data.parts import GREY, Window, png_with_rows
+from data.parts import GREY, Box, png_with_rows
 from data.quiet import quiet
 from utils.errors import UnknownId, Unreadable
 from utils.paths import read_bytes
@@ -33,7 +33,7 @@ def read_mask(
     path: str | Path,
     colors: Mapping[Color, int] | None = None,
     tolerance: float | None = None,
-    window: Window | None = None,
+    box: Box | None = None,
 ) -> np.ndarray:
     """Read the raw ids of a mask, uint8 (H, W), or uint16 if there are ids above 255.
 
@@ -43,17 +43,17 @@ def read_mask(
     Args:
         colors: raw id of each colour.
         tolerance: as of `ids_of_colors`.
-        window: the part to return; None for all.
+        box: the part to return; None for all.
 
     Raises:
         Unreadable: the file is missing, empty, truncated, in colours without `colors`, or ambiguous.
         UnknownId: a colour is not in `colors`, or an id does not fit into 16 bits.
     """
-    mask = read_pixels(path, colors, tolerance, window)
+    mask = read_pixels(path, colors, tolerance, box)
     if mask.ndim == 3:
         mask = ids_of_colors(mask, colors, path, tolerance)
-    if window is not None:
-        mask = window.of(mask)
+    if box is not None:
+        mask = box.of(mask)
     if mask.dtype in (np.uint8, bool):
         return mask.astype(np.uint8, copy=False)
     if mask.size and (mask.min() < 0 or mask.max() > 65535):
@@ -65,15 +65,15 @@ def read_pixels(
     path: str | Path,
     colors: Mapping[Color, int] | None = None,
     tolerance: float | None = None,
-    window: Window | None = None,
+    box: Box | None = None,
 ) -> np.ndarray:
     """Read a mask as `read_mask` does, but return colours as they are, uint8 (H, W, 3).
 
-    With a window, the whole mask is returned, or only the rows down to the end of the window.
+    With a box, the whole mask is returned, or only the rows down to the end of the box.
     """
     encoded = read_bytes(path)
-    if window is not None:
-        encoded = png_with_rows(encoded, window.top + window.height, GREY) or encoded
+    if box is not None:
+        encoded = png_with_rows(encoded, box.top + box.height, GREY) or encoded
     try:
         with quiet():
             return turned(_pixels_of_mask(encoded, colors, tolerance), orientation(encoded))

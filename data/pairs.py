@@ -18,7 +18,7 @@ from data.images import IMAGE_SUFFIXES, decode_image, read_encoded, stored_size
 from data.labels import Color, LabelSet, to_train_ids
 from data.masks import LOSSY, read_mask
 from data.packed_strings import PackedStrings
-from data.parts import Window, decode_part
+from data.parts import Box, decode_part
 from data.samples import Sample, SegmentationDataset
 from utils.errors import DataFault, MissingPair, SizeMismatch, Unreadable, UserError, did_you_mean
 from utils.paths import files_below, is_folder, read_bytes
@@ -94,31 +94,31 @@ class PairedFiles(SegmentationDataset):
         """Return the paths of image and mask."""
         return [f"{self.root}/{self._images[index]}", f"{self.root}/{self._masks[index]}"]
 
-    def raw_mask(self, path: str, window: Window | None = None) -> np.ndarray:
-        """Read the raw ids of a mask or of its part in a window, uint8 or uint16 (H, W)."""
-        return read_mask(path, self._colors, window=window)
+    def raw_mask(self, path: str, box: Box | None = None) -> np.ndarray:
+        """Read the raw ids of a mask or of its part in a box, uint8 or uint16 (H, W)."""
+        return read_mask(path, self._colors, box=box)
 
     def mask(self, index: int) -> np.ndarray:
         path = self.files(index)[1]
         return to_train_ids(self.raw_mask(path), self._train_ids, path)
 
-    def mask_part(self, index: int, window: Window) -> np.ndarray:
+    def mask_part(self, index: int, box: Box) -> np.ndarray:
         path = self.files(index)[1]
-        return to_train_ids(self.raw_mask(path, window), self._train_ids, path)
+        return to_train_ids(self.raw_mask(path, box), self._train_ids, path)
 
-    def image_part(self, index: int, size: tuple[int, int], window: Window, size_used: tuple[int, int]) -> np.ndarray:
+    def image_part(self, index: int, size: tuple[int, int], box: Box, size_used: tuple[int, int]) -> np.ndarray:
         image_path, mask_path = self.files(index)
         if not self.bands.is_rgb:
             image = self.bands.read(image_path)
         else:
             encoded = read_encoded(image_path)
-            part = decode_part(encoded, size, window, size_used)
+            part = decode_part(encoded, size, box, size_used)
             if part is not None:
                 return part
             image = decode_image(encoded, image_path)
         if image.shape[:2] != size:
             raise SizeMismatch(_other_size(image_path, mask_path, image.shape[:2], size))
-        return window.of(image)
+        return box.of(image)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the mask without decoding it."""

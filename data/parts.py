@@ -36,7 +36,7 @@ GAP = 2
 """How many times as large as needed a reduced JPEG is at least, as `reducing_gap` of Pillow's `thumbnail`."""
 
 
-class Window(NamedTuple):
+class Box(NamedTuple):
     """A part of a photo, in pixels; it may reach beyond the photo."""
 
     top: int
@@ -48,11 +48,11 @@ class Window(NamedTuple):
         """Return this part of an image or mask."""
         return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
 
-    def within(self, size: tuple[int, int]) -> Window:
-        """Return the part of this window that lies in a photo of a size (H, W)."""
+    def within(self, size: tuple[int, int]) -> Box:
+        """Return the part of this box that lies in a photo of a size (H, W)."""
         top, left = max(self.top, 0), max(self.left, 0)
         bottom, right = min(self.top + self.height, size[0]), min(self.left + self.width, size[1])
-        return Window(top, left, bottom - top, right - left)
+        return Box(top, left, bottom - top, right - left)
 
 
 def png_with_rows(encoded: bytes, rows: int, kind: int) -> bytes | None:
@@ -77,7 +77,7 @@ def png_with_rows(encoded: bytes, rows: int, kind: int) -> bytes | None:
     return b"".join([encoded[:12], head, struct.pack(">I", zlib.crc32(head)), memoryview(encoded)[33:]])
 
 
-def decode_part(encoded: bytes, size: tuple[int, int], window: Window, size_used: tuple[int, int]) -> np.ndarray | None:
+def decode_part(encoded: bytes, size: tuple[int, int], box: Box, size_used: tuple[int, int]) -> np.ndarray | None:
     """Decode a part of a photo without most of the rest: uint8 (h, w, 3), RGB.
 
     A JPEG is decoded at 1/8, 1/4 or 1/2 of its resolution if the part still has at least twice the size `size_used`;
@@ -86,7 +86,7 @@ def decode_part(encoded: bytes, size: tuple[int, int], window: Window, size_used
     Args:
         encoded: the file, not truncated.
         size: (H, W) that the whole photo must have.
-        window: the part, within the photo.
+        box: the part, within the photo.
         size_used: (h, w) to which the part will be resized.
 
     Returns:
@@ -94,8 +94,8 @@ def decode_part(encoded: bytes, size: tuple[int, int], window: Window, size_used
         this would take as long as decoding it whole.
     """
     if encoded[:2] == b"\xff\xd8":
-        return _part_of_jpeg(encoded, size, window, size_used)
-    rows = window.top + window.height
+        return _part_of_jpeg(encoded, size, box, size_used)
+    rows = box.top + box.height
     if rows > WORTH * size[0] or encoded[16:24] != struct.pack(">II", size[1], size[0]):
         return None
     first = png_with_rows(encoded, rows, RGB)
@@ -103,20 +103,18 @@ def decode_part(encoded: bytes, size: tuple[int, int], window: Window, size_used
         return None
     try:  # Pillow stops after the last row; OpenCV still decompresses the rest
         with quiet(), Image.open(io.BytesIO(first), formats=("PNG",)) as picture:
-            return np.asarray(picture.crop((window.left, window.top, window.left + window.width, rows)))
+            return np.asarray(picture.crop((box.left, box.top, box.left + box.width, rows)))
     except Exception:  # what damaged bytes raise is not documented; whoever reads the whole file reports it
         return None
 
 
-def _part_of_jpeg(
-    encoded: bytes, size: tuple[int, int], window: Window, size_used: tuple[int, int]
-) -> np.ndarray | None:
+def _part_of_jpeg(encoded: bytes, size: tuple[int, int], box: Box, size_used: tuple[int, int]) -> np.ndarray | None:
     frame = _baseline_frame(encoded)
     if frame is None or encoded[frame + 1 : frame + 5] != struct.pack(">HH", *size) or orientation(encoded) != 1:
         return None
     least = GAP * size_used[0], GAP * size_used[1]
-    smaller = (n for n in REDUCED if window.height >= n * least[0] and window.width >= n * least[1])
-    factor, rows = next(smaller, 1), min(window.top + window.height + MARGIN, size[0])
+    smaller = (n for n in REDUCED if box.height >= n * least[0] and box.width >= n * least[1])
+    factor, rows = next(smaller, 1), min(box.top + box.height + MARGIN, size[0])
     if factor == 1 and rows > WORTH * size[0]:
         return None
     first = encoded[: frame + 1] + struct.pack(">H", rows) + encoded[frame + 3 :]
@@ -127,7 +125,7 @@ def _part_of_jpeg(
         return None
     if pixels is None:
         return None
-    ends = window.top, window.left, window.top + window.height, window.left + window.width
+    ends = box.top, box.left, box.top + box.height, box.left + box.width
     top, left, bottom, right = ((2 * end + factor) // (2 * factor) for end in ends)
     return pixels[top:bottom, left:right]
 

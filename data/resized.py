@@ -8,7 +8,7 @@ from data.fitting import Fit, pad, padded_size
 from data.images import resize_image
 from data.labels import IGNORE_INDEX
 from data.masks import resize_mask
-from data.parts import Window
+from data.parts import Box
 from data.samples import Sample, SegmentationDataset, View, check_pixels
 
 
@@ -53,7 +53,7 @@ class ResizedSamples(View):
         height, width = mask.shape
         rows, columns = padded_size((height, width), size) if self.fit == "pad" else (height, width)
         size_used = -(-size[0] * height // rows), -(-size[1] * width // columns)
-        image = self.image_part(index, (height, width), Window(0, 0, height, width), size_used)
+        image = self.image_part(index, (height, width), Box(0, 0, height, width), size_used)
         return self._fitted(image, mask, self.name(index), size)
 
     def _fitted(self, image: np.ndarray, mask: np.ndarray, name: str, size: tuple[int, int]) -> Sample:

@@ -11,7 +11,7 @@ import numpy as np
 
 from data.bands import RGB, Bands, described
 from data.labels import LabelSet
-from data.parts import Window
+from data.parts import Box
 from utils.errors import DataFault, UserError
 
 
@@ -111,12 +111,12 @@ class SegmentationDataset(ABC):
         """Return the mask of sample `index`, uint8 (H, W)."""
         return self[index].mask
 
-    def mask_part(self, index: int, window: Window) -> np.ndarray:
-        """Return the part of a mask in a window."""
-        return window.of(self.mask(index))
+    def mask_part(self, index: int, box: Box) -> np.ndarray:
+        """Return the part of a mask in a box."""
+        return box.of(self.mask(index))
 
-    def image_part(self, index: int, size: tuple[int, int], window: Window, size_used: tuple[int, int]) -> np.ndarray:
-        """Return the part of an image in a window, (h, w, C); perhaps at a fraction of its resolution.
+    def image_part(self, index: int, size: tuple[int, int], box: Box, size_used: tuple[int, int]) -> np.ndarray:
+        """Return the part of an image in a box, (h, w, C); perhaps at a fraction of its resolution.
 
         Args:
             size: (H, W) of the sample's mask.
@@ -125,7 +125,7 @@ class SegmentationDataset(ABC):
         Raises:
             DataFault: as for the whole sample.
         """
-        return window.of(self[index].image)
+        return box.of(self[index].image)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the mask."""
@@ -167,11 +167,11 @@ class View(SegmentationDataset):
     def mask(self, index: int) -> np.ndarray:
         return self.dataset.mask(self.indices[index])
 
-    def mask_part(self, index: int, window: Window) -> np.ndarray:
-        return self.dataset.mask_part(self.indices[index], window)
+    def mask_part(self, index: int, box: Box) -> np.ndarray:
+        return self.dataset.mask_part(self.indices[index], box)
 
-    def image_part(self, index: int, size: tuple[int, int], window: Window, size_used: tuple[int, int]) -> np.ndarray:
-        return self.dataset.image_part(self.indices[index], size, window, size_used)
+    def image_part(self, index: int, size: tuple[int, int], box: Box, size_used: tuple[int, int]) -> np.ndarray:
+        return self.dataset.image_part(self.indices[index], size, box, size_used)
 
     def size(self, index: int) -> tuple[int, int]:
         return self.dataset.size(self.indices[index])

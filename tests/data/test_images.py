@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from data.images import read_image, resize_image, stored_size
 from data.labels import LabelSet, lookup_table, to_train_ids
 from data.masks import read_mask, resize_mask, write_mask
-from data.parts import Window
+from data.parts import Box
 from utils.errors import Unreadable, UserError
 
 RNG = np.random.default_rng(0)
@@ -261,7 +261,7 @@ def test_masks_are_turned_as_photos_are(tmp_path: Path, suffix: str, orientation
     np.testing.assert_array_equal(read_mask(tmp_path / f"a{suffix}"), expected)
     assert stored_size(tmp_path / f"a{suffix}", turned=True) == expected.shape
     assert stored_size(tmp_path / f"a{suffix}") == (20, 30)
-    np.testing.assert_array_equal(read_mask(tmp_path / f"a{suffix}", window=Window(2, 3, 8, 9)), expected[2:10, 3:12])
+    np.testing.assert_array_equal(read_mask(tmp_path / f"a{suffix}", box=Box(2, 3, 8, 9)), expected[2:10, 3:12])
 
 
 def test_masks_of_any_size_are_read_without_a_word(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from data.folder import Folder
 from data.images import decode_image, resize_image
 from data.masks import read_mask
 from data.mixing import augmented_sample
-from data.parts import Window, decode_part
+from data.parts import Box, decode_part
 from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
 from data.voc import VOC
@@ -36,10 +36,10 @@ def encoded(format: str, pixels: np.ndarray = NOISE, **options: Any) -> bytes:
 
 
 @pytest.mark.parametrize("pixels", [NOISE, photo(0, SIZE)])
-@pytest.mark.parametrize("window", [Window(0, 0, 1, 120), Window(3, 7, 4, 1), Window(99, 60, 66, 60)])
-def test_part_of_a_png(pixels: np.ndarray, window: Window) -> None:
-    top, left, height, width = window
-    found = decode_part(encoded("PNG", pixels), SIZE, window, ALL)
+@pytest.mark.parametrize("box", [Box(0, 0, 1, 120), Box(3, 7, 4, 1), Box(99, 60, 66, 60)])
+def test_part_of_a_png(pixels: np.ndarray, box: Box) -> None:
+    top, left, height, width = box
+    found = decode_part(encoded("PNG", pixels), SIZE, box, ALL)
     assert found is not None and found.dtype == np.uint8
     np.testing.assert_array_equal(found, pixels[top : top + height, left : left + width])
 
@@ -49,7 +49,7 @@ def test_part_of_a_png(pixels: np.ndarray, window: Window) -> None:
 def test_part_of_a_jpeg(options: dict[str, Any], end: int) -> None:
     """At blocks' edges, too, where colours of two rows of blocks are blended."""
     jpeg = encoded("JPEG", quality=90, **options)
-    found = decode_part(jpeg, SIZE, Window(end // 3, 5, end - end // 3, 100), ALL)
+    found = decode_part(jpeg, SIZE, Box(end // 3, 5, end - end // 3, 100), ALL)
     assert found is not None
     np.testing.assert_array_equal(found, np.asarray(Image.open(io.BytesIO(jpeg)))[end // 3 : end, 5:105])
 
@@ -62,9 +62,9 @@ def smooth(size: tuple[int, int]) -> np.ndarray:
 
 @pytest.mark.parametrize(("used", "factor"), [((48, 67), 1), ((47, 66), 2), ((23, 33), 4), ((11, 16), 8)])
 def test_a_jpeg_is_reduced_as_far_as_allowed(used: tuple[int, int], factor: int) -> None:
-    size, window = (425, 606), Window(160, 303, 191, 267)
+    size, box = (425, 606), Box(160, 303, 191, 267)
     jpeg = encoded("JPEG", smooth(size), quality=95)
-    found = decode_part(jpeg, size, window, used)
+    found = decode_part(jpeg, size, box, used)
     assert found is not None and min(found.shape[0] - 2 * used[0], found.shape[1] - 2 * used[1]) >= 0
     assert found.shape[0] == pytest.approx(191 / factor, abs=1)
     assert found.shape[1] == pytest.approx(267 / factor, abs=1)
@@ -78,12 +78,12 @@ def test_the_rest_is_not_decoded() -> None:
     """Damage near the end of the file is not seen; at the beginning of the pixels, it is."""
     damaged = bytearray(encoded("PNG"))
     damaged[damaged.rindex(b"IDAT") + 100 : -100] = bytes(len(damaged) - damaged.rindex(b"IDAT") - 200)
-    found = decode_part(bytes(damaged), SIZE, Window(0, 0, 100, 120), ALL)
+    found = decode_part(bytes(damaged), SIZE, Box(0, 0, 100, 120), ALL)
     assert found is not None
     np.testing.assert_array_equal(found, NOISE[:100])
     start = damaged.index(b"IDAT") + 4
     damaged[start : start + 8] = bytes([255] * 8)
-    assert decode_part(bytes(damaged), SIZE, Window(0, 0, 100, 120), ALL) is None
+    assert decode_part(bytes(damaged), SIZE, Box(0, 0, 100, 120), ALL) is None
 
 
 def test_other_files_are_left_to_the_whole_reader() -> None:
@@ -105,10 +105,10 @@ def test_other_files_are_left_to_the_whole_reader() -> None:
         "empty": (b"", 10, SIZE),
     }
     for name, (content, rows, size) in others.items():
-        assert decode_part(content, size, Window(0, 0, rows, 120), ALL) is None, name
+        assert decode_part(content, size, Box(0, 0, rows, 120), ALL) is None, name
     exif[0x0112] = 1
     upright = encoded("JPEG", exif=exif)
-    assert decode_part(upright, SIZE, Window(0, 0, 10, 120), ALL) is not None
+    assert decode_part(upright, SIZE, Box(0, 0, 10, 120), ALL) is not None
 
 
 MASK = blocks(0, [0, 1, 2, 3], SIZE)
@@ -124,7 +124,7 @@ KINDS: dict[str, np.ndarray] = {
 def test_part_of_a_mask(tmp_path: Path, name: str) -> None:
     Image.fromarray(KINDS[name]).save(tmp_path / name)
     ids = KINDS[name] if KINDS[name].ndim == 2 else KINDS[name][..., 0]
-    np.testing.assert_array_equal(read_mask(tmp_path / name, window=Window(20, 30, 50, 60)), ids[20:70, 30:90])
+    np.testing.assert_array_equal(read_mask(tmp_path / name, box=Box(20, 30, 50, 60)), ids[20:70, 30:90])
 
 
 def test_large_photos_are_decoded_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,34 +83,25 @@ class COCO(SegmentationDataset):
 
     def __init__(self, root: str, split: str, classes: Literal[21, 81] = 81, download: bool = False) -> None:
         self.root = user_path(root, "data.root")
-        annotations, self._folder = self._place(pick(split, SPLITS, "COCO"))
+        annotations, self._folder = _files_of(self.root, pick(split, SPLITS, "COCO"))
         if download:
             download_coco(self.root, split)
-        for path in (annotations, self.root / self._folder):
-            if not (is_file(path) if path == annotations else is_folder(path)):
-                only_train = split != "train" and is_file(self._place("train")[0])
+        photos = self.root / self._folder
+        for path, is_there in ((annotations, is_file(annotations)), (photos, is_folder(photos))):
+            if not is_there:
+                only_train = split != "train" and is_file(_files_of(self.root, "train")[0])
                 raise NotThere(
                     f"COCO 2017 was not found: there is no {path}\n"
                     f"Pass data.root=<what holds annotations/ and {self._folder}/>, or data.download=true"
                     + ("; to validate on a part of 'train', pass data.folds=5 data.fold=0" if only_train else "")
                 )
         index = load_index(annotations)
-        self.labels = self._label_set(index, split, classes)
+        self.labels = _label_set(self.root, index, split, classes)
         self._train_ids = train_ids((name for _, name in index.categories), self.labels)
-        if index.left_out:
-            left_out = sum(count for count, _ in index.left_out.values())
-            log.warning(
-                "%s: left out %s: %s", annotations, plural(left_out, "annotation"), left_out_text(index.left_out)
-            )
         self._ignores_crowds = self.labels in (LABELS, VOC_LABELS)
-        if index.crowds and self._ignores_crowds and dict(index.categories) != CATEGORIES:
-            log.warning(
-                "%s: ignored %s with iscrowd=1, as in COCO; set iscrowd to 0 if they are not crowds",
-                annotations,
-                plural(index.crowds, "annotation"),
-            )
+        _warn(annotations, index, self._ignores_crowds)
         self._names, self._sizes, self._regions = index.names, index.sizes, index.regions
-        found = photos_below(self.root / self._folder, list(index.names))
+        found = photos_below(photos, list(index.names))
         places = sorted(found)
         if classes == 21:
             painted = [train_id is not None for train_id in self._train_ids]
@@ -119,60 +110,11 @@ class COCO(SegmentationDataset):
         self._elsewhere = {place: path for place, path in found.items() if path != index.names[place]}
         self._damaged = dict(reversed(index.faults))
         self.faults: list[DataFault] = [
-            MissingPair(cleaned(f"{self.root / self._folder / name}: {annotations} lists it, but it is not there"))
+            MissingPair(cleaned(f"{photos / name}: {annotations} lists it, but it is not there"))
             for place, name in enumerate(index.names)
             if place not in found
         ]
         self.faults += [Unreadable(fault) for _, fault in index.faults]
-
-    def _place(self, split: str) -> tuple[Path, str]:
-        """Return the annotation file of a split and the folder of its photos, relative to the root.
-
-        CVAT writes `annotations/instances_<split>.json` and `images/<split>/` (or `images/`), Roboflow
-        `<split>/_annotations.coco.json` among the photos. Splits may have other names (`data.splits.SYNONYMS`).
-        """
-        usual = self.root / "annotations" / f"instances_{split}2017.json"
-        if is_file(usual):
-            return usual, f"{split}2017"
-        exports = sorted(usual.parent.glob("instances_*.json"))
-        cvat = [path for path in exports if same_split(path.stem.removeprefix("instances_")) == split]
-        if len(cvat) > 1:
-            raise UserError(f"{cvat[0]} and {cvat[1]}: which of them is the split '{split}'? Rename or remove one")
-        if cvat:
-            photos = named_as(split, self.root / "images")
-            return cvat[0], f"images/{photos}" if photos else "images"
-        roboflow = named_as(split, self.root)
-        if roboflow and is_file(self.root / roboflow / "_annotations.coco.json"):
-            return self.root / roboflow / "_annotations.coco.json", roboflow
-        return usual, f"{split}2017"
-
-    def _label_set(self, index: Index, split: str, classes: int) -> LabelSet:
-        """Return the classes of both splits, which may number their categories differently."""
-        official = LABELS if classes == 81 else VOC_LABELS
-        if dict(index.categories) == CATEGORIES:  # as in the original files; the other one may be large
-            return official
-        files = {name: path for name in SPLITS if is_file(path := self._place(name)[0])}
-        categories = {name: index.categories if name == split else load_categories(files[name]) for name in files}
-        ids: dict[str, Id] = {}
-        for entries in categories.values():
-            for category, name in entries:
-                if name.lower() != BACKGROUND:
-                    ids.setdefault(name, category)
-        if ids.keys() <= set(CATEGORIES.values()):
-            return official
-        if classes != 81:
-            raise UserError(
-                f"data.classes={classes}: the categories in {files[split]} are not COCO's, such as"
-                f" {one_line(next(name for name in ids if name not in CATEGORIES.values()))}; leave data.classes out"
-            )
-        if len(ids) > 254:
-            raise UserError(f"{files[split]}: {len(ids)} categories; a mask of 8 bits holds 254 and background")
-        missing = sorted(ids.keys() - {name for _, name in categories[split]})
-        if missing:
-            log.warning("%s lacks categories of the other split: %s", files[split], enumeration(missing, 5))
-        distinct = all(isinstance(i, int) and 0 < i < 255 for i in ids.values()) and len(set(ids.values())) == len(ids)
-        own = (0, *(int(i) for i in ids.values())) if distinct else None
-        return LabelSet((BACKGROUND, *ids), voc_colors(len(ids) + 1), own)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -254,6 +196,69 @@ def photos_below(folder: Path, names: Sequence[str]) -> dict[int, str]:
             if len(meant) == 1:
                 claims.setdefault(meant[0], []).append(i)
     return found | {claimed[0]: path for path, claimed in claims.items() if len(claimed) == 1}
+
+
+def _files_of(root: Path, split: str) -> tuple[Path, str]:
+    """Return the annotation file of a split and the folder of its photos, relative to the root.
+
+    CVAT writes `annotations/instances_<split>.json` and `images/<split>/` (or `images/`), Roboflow
+    `<split>/_annotations.coco.json` among the photos. Splits may have other names (`data.splits.SYNONYMS`).
+    """
+    usual = root / "annotations" / f"instances_{split}2017.json"
+    if is_file(usual):
+        return usual, f"{split}2017"
+    exports = sorted(usual.parent.glob("instances_*.json"))
+    cvat = [path for path in exports if same_split(path.stem.removeprefix("instances_")) == split]
+    if len(cvat) > 1:
+        raise UserError(f"{cvat[0]} and {cvat[1]}: which of them is the split '{split}'? Rename or remove one")
+    if cvat:
+        photos = named_as(split, root / "images")
+        return cvat[0], f"images/{photos}" if photos else "images"
+    roboflow = named_as(split, root)
+    if roboflow and is_file(root / roboflow / "_annotations.coco.json"):
+        return root / roboflow / "_annotations.coco.json", roboflow
+    return usual, f"{split}2017"
+
+
+def _label_set(root: Path, index: Index, split: str, classes: int) -> LabelSet:
+    """Return the classes of both splits, which may number their categories differently."""
+    official = LABELS if classes == 81 else VOC_LABELS
+    if dict(index.categories) == CATEGORIES:  # as in the original files; the other one may be large
+        return official
+    files = {name: path for name in SPLITS if is_file(path := _files_of(root, name)[0])}
+    categories = {name: index.categories if name == split else load_categories(files[name]) for name in files}
+    ids: dict[str, Id] = {}
+    for entries in categories.values():
+        for category, name in entries:
+            if name.lower() != BACKGROUND:
+                ids.setdefault(name, category)
+    if ids.keys() <= set(CATEGORIES.values()):
+        return official
+    if classes != 81:
+        raise UserError(
+            f"data.classes={classes}: the categories in {files[split]} are not COCO's, such as"
+            f" {one_line(next(name for name in ids if name not in CATEGORIES.values()))}; leave data.classes out"
+        )
+    if len(ids) > 254:
+        raise UserError(f"{files[split]}: {len(ids)} categories; a mask of 8 bits holds 254 and background")
+    missing = sorted(ids.keys() - {name for _, name in categories[split]})
+    if missing:
+        log.warning("%s lacks categories of the other split: %s", files[split], enumeration(missing, 5))
+    distinct = all(isinstance(i, int) and 0 < i < 255 for i in ids.values()) and len(set(ids.values())) == len(ids)
+    own = (0, *(int(i) for i in ids.values())) if distinct else None
+    return LabelSet((BACKGROUND, *ids), voc_colors(len(ids) + 1), own)
+
+
+def _warn(annotations: Path, index: Index, ignores_crowds: bool) -> None:
+    """Log what is left out and what is ignored of the annotations."""
+    if index.left_out:
+        left_out = plural(sum(count for count, _ in index.left_out.values()), "annotation")
+        log.warning("%s: left out %s: %s", annotations, left_out, left_out_text(index.left_out))
+    if index.crowds and ignores_crowds and dict(index.categories) != CATEGORIES:
+        crowds = plural(index.crowds, "annotation")
+        log.warning(
+            "%s: ignored %s with iscrowd=1, as in COCO; set iscrowd to 0 if they are not crowds", annotations, crowds
+        )
 
 
 def _endings(path: str) -> list[str]:

@@ -34,42 +34,6 @@ from utils.errors import UserError
 from utils.text import plural
 
 
-class DeviceSamples:
-    """All samples of a split in the memory of a device.
-
-    Args:
-        samples: with images of one size, as `data.checking.checked_samples` gives them.
-
-    Attributes:
-        images: uint8 (N, 3, H, W), in the layout `channels_last`.
-        masks: uint8, one (h, w) per sample.
-
-    Raises:
-        UserError: they do not fit.
-    """
-
-    def __init__(self, samples: SegmentationDataset, image_size: tuple[int, int], device: torch.device) -> None:
-        height, width = image_size
-        pixels = sum(rows * columns for rows, columns in (samples.size(i) for i in range(len(samples))))
-        needed = 3 * height * width * len(samples) + pixels
-        if device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            if needed > 0.8 * free:
-                raise UserError(
-                    f"data.cache=device needs {needed / 1e9:.2f} GB for {plural(len(samples), 'sample')}, and {device}"
-                    f" has {free / 1e9:.2f} GB free; pass data.cache=ram, or a smaller data.image_size"
-                )
-        images = torch.empty(len(samples), height, width, 3, dtype=torch.uint8, device=device)
-        self.masks: list[Tensor] = []
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            found = pool.map(samples.__getitem__, range(len(samples)))
-            bar = tqdm(found, "loading", len(samples), unit="img", leave=False, delay=1, disable=None)
-            for index, sample in enumerate(bar):
-                images[index] = as_tensor(sample.image)
-                self.masks.append(as_tensor(sample.mask).to(device))
-        self.images = images.permute(0, 3, 1, 2)
-
-
 class DeviceTrainingLoader(DataLoader[TrainingBatch]):
     """Training batches that are augmented on the device.
 
@@ -105,8 +69,8 @@ class DeviceTrainingLoader(DataLoader[TrainingBatch]):
             )
         self.kept: tuple[Tensor, Tensor] | None = None
         if keep:
-            kept = DeviceSamples(samples, image_size, device)
-            self.kept = kept.images, torch.stack(kept.masks)
+            images, masks = loaded(samples, image_size, device)
+            self.kept = images, torch.stack(masks)
         items = _DrawnSamples(samples, self.augmentation, seed, read=not keep)
         self.watched = WatchedSamples(items, samples, num_workers)
         super().__init__(
@@ -146,7 +110,7 @@ class DeviceValidationLoader:
         self.fit = fit
         self.samples, self.labels = len(samples), samples.labels
         self.names = [samples.name(index) for index in range(len(samples))]
-        self.kept = DeviceSamples(samples, image_size, device)
+        self.images, self.masks = loaded(samples, image_size, device)
         self.order = InOrder(len(samples), batch_size, share)
         self.watched = WatchedSamples(samples, samples, 0)
 
@@ -156,11 +120,46 @@ class DeviceValidationLoader:
     def __iter__(self) -> Iterator[ValidationBatch]:
         for indices in self.order:
             some = slice(indices[0], indices[-1] + 1) if indices else slice(0)
-            yield ValidationBatch(self.kept.images[some], self.kept.masks[some], self.names[some], self.fit)
+            yield ValidationBatch(self.images[some], self.masks[some], self.names[some], self.fit)
 
 
 AnyTrainingLoader = TrainingLoader | DeviceTrainingLoader
 AnyValidationLoader = ValidationLoader | DeviceValidationLoader
+
+
+def loaded(
+    samples: SegmentationDataset, image_size: tuple[int, int], device: torch.device
+) -> tuple[Tensor, list[Tensor]]:
+    """Load all samples of a split into the memory of a device.
+
+    Args:
+        samples: with images of one size, as `data.checking.checked_samples` returns them.
+
+    Returns:
+        Images uint8 (N, 3, H, W), in the layout `channels_last`, and masks uint8 (h, w).
+
+    Raises:
+        UserError: they do not fit.
+    """
+    height, width = image_size
+    pixels = sum(rows * columns for rows, columns in (samples.size(i) for i in range(len(samples))))
+    needed = 3 * height * width * len(samples) + pixels
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if needed > 0.8 * free:
+            raise UserError(
+                f"data.cache=device needs {needed / 1e9:.2f} GB for {plural(len(samples), 'sample')}, and {device}"
+                f" has {free / 1e9:.2f} GB free; pass data.cache=ram, or a smaller data.image_size"
+            )
+    images = torch.empty(len(samples), height, width, 3, dtype=torch.uint8, device=device)
+    masks = []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        found = pool.map(samples.__getitem__, range(len(samples)))
+        bar = tqdm(found, "loading", len(samples), unit="img", leave=False, delay=1, disable=None)
+        for index, sample in enumerate(bar):
+            images[index] = as_tensor(sample.image)
+            masks.append(as_tensor(sample.mask).to(device))
+    return images.permute(0, 3, 1, 2), masks
 
 
 class _DrawnSamples(Dataset):

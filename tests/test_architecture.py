@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def test_a_folder_imports_only_what_lies_below_it(folder: str) -> None:
     for path in sorted(Path(ROOT, folder).rglob("*.py")):
         above = imported(path) - MAY_IMPORT[folder] - {folder}
         assert not above, f"{path.relative_to(ROOT)} imports {', '.join(sorted(above))}"
+
+
+def test_the_overview_of_data_names_each_module() -> None:
+    overview = ast.get_docstring(ast.parse((ROOT / "data" / "__init__.py").read_text(encoding="utf-8"))) or ""
+    modules = {path.stem for path in (ROOT / "data").glob("*.py")} - {"__init__"}
+    assert not modules - set(re.findall(r"\w+", overview))
+    named = set(re.findall(r"^    (\w+(?:, \w+)*)(?:  |$)", overview, re.MULTILINE))
+    assert {word for line in named for word in line.split(", ")} <= modules
 
 
 def test_no_entry_point_is_imported() -> None:

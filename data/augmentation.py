@@ -1,4 +1,4 @@
-"""Augmentation as a pure function of a seed: who runs it, and when, cannot change its result."""
+"""Augmentation as a pure function of a seed, so that the result does not depend on which process runs it, or when."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise it looks for a newer version on the network
 
 import albumentations as A
 import cv2
@@ -37,11 +37,11 @@ class Augmentation:
     """A list of albumentations transforms, applied to an image and its mask together.
 
     Args:
-        transforms: in the order of their application; without any, samples stay as they are.
+        transforms: in the order of their application.
 
     Raises:
-        UserError: a transform would convert the image to floats, fill the mask with a class instead of 255, average its
-            ids, or move it against the image.
+        UserError: a transform converts the image to floats, fills the mask with a class instead of 255, averages ids,
+            or moves the mask against the image.
     """
 
     def __init__(self, transforms: Sequence[A.BasicTransform] = ()) -> None:
@@ -54,8 +54,8 @@ class Augmentation:
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Augment an image (H, W, C), of bytes or floats from 0 to 255, and its mask uint8 (H, W); the size may change.
 
-        Images of other than three channels are not RGB: transforms that change only the image (its colours, blur,
-        noise) leave them as they are, and what is uncovered becomes 0.
+        Images without exactly three channels are not RGB: transforms that change only the image (colour, blur, noise)
+        are left out, and uncovered pixels become 0.
         """
         if self.compose is None:
             return image, mask
@@ -65,7 +65,7 @@ class Augmentation:
             if is_rgb not in self._others:
                 self._others[is_rgb] = A.Compose(_for_floats_or_bands(self.transforms, is_rgb), is_check_shapes=False)
             compose = self._others[is_rgb]
-        # One source for all: `set_random_seed` would give each transform the same numbers, and so apply all or none.
+        # One generator for all: `set_random_seed` would give each transform the same numbers, and apply all or none.
         compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         # Floats are from 0 to 1 for albumentations.
         augmented = compose(image=image / np.float32(255) if is_float else image, mask=mask)
@@ -82,7 +82,7 @@ def left_out(augmentation: object, bands: Bands) -> list[str]:
 def check_augmented(
     image: object, mask: object, name: str, size: tuple[int, int] | None = None, bands: Bands = RGB
 ) -> None:
-    """Check what an augmentation made of a sample.
+    """Check the result of an augmentation.
 
     Args:
         size: (H, W) that it is expected to have; None for any.
@@ -154,11 +154,7 @@ def _for_floats_or_bands(transforms: Sequence[Any], is_rgb: bool) -> list[Any]:
 
 
 def _check_transform(transform: A.BasicTransform) -> None:
-    """Check what the arguments of a transform say of the mask, and of the image's place above it.
-
-    Raises:
-        UserError: as `Augmentation`.
-    """
+    """Check that a transform keeps the mask right and in its place; errors as `Augmentation`."""
     name = type(transform).__name__
     if not isinstance(transform, A.BasicTransform):
         raise UserError(
@@ -193,8 +189,7 @@ def _check_transform(transform: A.BasicTransform) -> None:
 def _resizes(transform: A.BasicTransform) -> bool:
     """Whether a transform resizes masks by `cv2.resize`, whose INTER_NEAREST rounds down.
 
-    Those transforms take INTER_NEAREST_EXACT. All others warp, for which OpenCV has no such flag: there INTER_NEAREST
-    rounds to the nearest.
+    These transforms accept INTER_NEAREST_EXACT. The others warp, and there INTER_NEAREST rounds to the nearest.
     """
     fields = getattr(getattr(type(transform), "InitSchema", None), "model_fields", {})
     field = fields.get("mask_interpolation")
@@ -202,7 +197,7 @@ def _resizes(transform: A.BasicTransform) -> bool:
 
 
 def _leaves(transforms: Sequence[A.BasicTransform | A.BaseCompose]) -> Iterator[A.BasicTransform]:
-    """The transforms themselves, those inside `OneOf` and the like included."""
+    """Yield the transforms, including those inside `OneOf` and the like."""
     for transform in transforms:
         if isinstance(transform, A.BaseCompose):
             yield from _leaves(transform.transforms)

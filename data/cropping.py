@@ -24,7 +24,7 @@ TRIES = 10
 """Positions that are tried to keep to `max_class_share`, as in MMSegmentation."""
 
 PHOTOS_LOOKED_AT = 16
-"""Photos whose sizes decide on a warning: to read the size of each would take long in a large data set."""
+"""Photos whose sizes decide on a warning, since reading all sizes of a large data set takes long."""
 
 
 class RandomCrop(Augmentation):
@@ -92,7 +92,7 @@ class RandomCrop(Augmentation):
         image_part: Callable[[Box, tuple[int, int]], np.ndarray],
         seed: int,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the crop of a seed out of a photo of a size (H, W)."""
+        """Return the crop that a seed chooses from a photo of a size (H, W)."""
         rng = np.random.default_rng((seed, 1))  # not the numbers that the transforms draw
         scale = rng.uniform(*self.scale_range)
         for _ in range(TRIES):
@@ -109,9 +109,13 @@ class RandomCrop(Augmentation):
         image = _padded(image_part(inside, size_used), inside, box, self.fill)
         return super().__call__(resize_image(image, self.crop_size), cropped, seed)
 
+    def _sides(self, scale: float) -> list[int]:
+        """Return height and width of what has the size of the crop when it is scaled."""
+        return [max(round(side / scale), 1) for side in self.crop_size]
+
     def _box(self, size: tuple[int, int], scale: float, rng: np.random.Generator) -> Box:
-        """Draw the place of a box that, scaled, has the size of the crop."""
-        sides = [max(round(side / scale), 1) for side in self.crop_size]
+        """Draw the place of the box that has the size of the crop when it is scaled."""
+        sides = self._sides(scale)
         slack = [length - side for length, side in zip(size, sides, strict=True)]
         if min(slack) < 0 and not self.pad:
             raise UserError(self._too_large(size, scale))
@@ -129,8 +133,8 @@ class RandomCrop(Augmentation):
         )
 
     def _exceeds(self, size: tuple[int, int], scale: float) -> bool:
-        """Whether the crop is larger than a photo of a size (H, W) that is scaled so."""
-        return any(round(side / scale) > length for side, length in zip(self.crop_size, size, strict=True))
+        """Whether the crop is larger than a photo of a size (H, W) at a scale."""
+        return any(side > length for side, length in zip(self._sides(scale), size, strict=True))
 
     def check_fits(self, samples: SegmentationDataset) -> None:
         """Check that no crop can be larger than a scaled photo, or, with padding, warn if all are.

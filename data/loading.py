@@ -182,7 +182,7 @@ class ValidationLoader(DataLoader[ValidationBatch]):
         samples: how many there are, for all processes.
         labels: of the samples.
         fit: how photos were brought to the size of the images.
-        watched: knows which worker is at which sample.
+        watched: knows which worker reads which sample.
     """
 
     def __init__(

@@ -18,9 +18,14 @@ def in_channels_of(model: nn.Module) -> int:
 
 
 def multiply_adds(model: nn.Module, image_size: tuple[int, int]) -> float:
-    """Count the multiply-adds of a forward pass for one image (H, W), which is not computed if the image is large."""
-    is_meta = any(parameter.is_meta for parameter in model.parameters())
-    if image_size[0] * image_size[1] <= QUICKLY_COMPUTED and not is_meta:
+    """Count the multiply-adds of a forward pass for one image (H, W), which is not computed if the image is large.
+
+    Args:
+        model: not changed, unless it is on the meta device: then it is put in eval mode.
+    """
+    if any(parameter.is_meta for parameter in model.parameters()):
+        return _counted(model.to("meta"), image_size, "meta")
+    if image_size[0] * image_size[1] <= QUICKLY_COMPUTED:
         return _counted(copy.deepcopy(model).cpu(), image_size, "cpu")
     try:
         return _counted(copy.deepcopy(model).to("meta"), image_size, "meta")

@@ -37,8 +37,7 @@ def try_model(model: Any, num_classes: int, image_size: tuple[int, int]) -> None
     if not isinstance(model, nn.Module):
         raise UserError(f"model: a {name} was built; expected a torch.nn.Module")
     expected = (2, num_classes, *image_size)
-    for mode in ("training", "eval"):
-        found = _outputs(model, mode == "training", image_size)
+    for mode, found in zip(("training", "eval"), _outputs(model, image_size), strict=True):
         logits = found if mode == "training" and isinstance(found, tuple) and found else (found,)
         for each in logits:
             place = f"model: {name} returns"
@@ -60,17 +59,20 @@ def try_model(model: Any, num_classes: int, image_size: tuple[int, int]) -> None
             )
 
 
-def _outputs(model: nn.Module, training: bool, image_size: tuple[int, int]) -> Any:
-    """Return the output of a copy of the network; for large images, if possible, on the meta device, which computes
-    nothing."""
+def _outputs(model: nn.Module, image_size: tuple[int, int]) -> tuple[Any, Any]:
+    """Return the outputs of a copy of the network in training and in eval mode.
+
+    For large images it runs on the meta device, which computes nothing, if it can.
+    """
     shape = 2, in_channels_of(model), *image_size
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         if image_size[0] * image_size[1] > QUICKLY_COMPUTED:
             with suppress(Exception):  # the meta device does not support everything
-                return copy.deepcopy(model).to("meta").train(training)(torch.empty(shape, device="meta"))
-        images = torch.zeros(shape)
+                images, tried = torch.empty(shape, device="meta"), copy.deepcopy(model).to("meta")
+                return tried.train()(images), tried.eval()(images)
+        images, tried = torch.zeros(shape), copy.deepcopy(model).cpu()
         name = f"model: {type(model).__name__} fails on images {tuple(images.shape)}"
-        return _called(lambda: copy.deepcopy(model).cpu().train(training)(images), name)
+        return _called(lambda: (tried.train()(images), tried.eval()(images)), name)
 
 
 def try_loss(loss: Any, num_classes: int) -> None:

@@ -159,6 +159,7 @@ def _library_class(target: str) -> Callable[..., Any] | None:
 @cache
 def _of_conf() -> frozenset[str]:
     """Return every `_target_` in conf/ except those of Hydra's node."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
     files = [path for path in CONF.rglob("*.yaml") if "hydra" not in path.relative_to(CONF).parts]
-    named = [pair for path in files for pair in targets(yaml.safe_load(path.read_text(encoding="utf-8")))]
+    named = [pair for path in files for pair in targets(yaml.load(path.read_text(encoding="utf-8"), loader))]
     return frozenset(target for key, target in named if not key.startswith("hydra."))

@@ -1,10 +1,10 @@
 """Run commands in forks of a process that has already imported the slow libraries.
 
-A short command spends most of its time importing torch. A server imports it once and forks for each command. The fork
+A short command spends most of its time on imports. A server does them once and forks for each command. The fork
 has its own session, working directory, environment, arguments and standard streams, and ends as any Python program
 does: with an exit code, a traceback, or by a signal.
 
-A fork differs from a new process in four ways: libraries were imported in the environment of the server; all commands
+A fork differs from a new process in four ways: modules were imported in the environment of the server; all commands
 of a server share one hash seed; the parent and the command line in `ps` are those of the server; Hydra does not look
 for `hydra.mode` in the config, for which it would compose it once more. Pass `fresh=True` to
 `tests.conftest.run_command` to test the start itself. A command with other environment variables, which libraries may
@@ -33,17 +33,21 @@ from multiprocessing import process as multiprocessing_process
 from pathlib import Path
 from typing import Any
 
-LIGHT = (
+LIBRARIES = (
     *("hydra.main", "hydra.core.plugins", "hydra.experimental.callback", "hydra._internal.core_plugins.basic_launcher"),
     *("omegaconf", "psutil", "pydantic.type_adapter", "terminaltables", "yaml"),
 )
-"""Modules that every command imports, even one that only prints its config."""
+"""Libraries that every command imports, even one that only prints its config."""
+LIGHT = (*LIBRARIES, "cli.launch")
 HEAVY = (
-    *LIGHT,
+    *LIBRARIES,
     *("torch", "torch._dynamo", "torch.distributed", "torch.utils.data", "torch.utils.tensorboard", "torchvision"),
     *("albumentations", "cv2", "efficientnet_pytorch", "pycocotools.mask", "scipy.io", "tqdm"),
     *("matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.Image"),
+    *("cli.launch", "data.augmentation", "data.synthetic", "engine.run_record", "engine.trainer", "engine.trial"),
+    *("evaluation.report", "losses.combinations", "models.enet", "runs.evaluating", "runs.recording"),
 )
+"""Modules that a training, evaluate.py or infer.py imports, of libraries and of the project."""
 READ_LATE = {
     *("HYDRA_FULL_ERROR", "PYTEST_CURRENT_TEST", "SEGMENTATION_DATA"),
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"),
@@ -178,10 +182,11 @@ class _Watch(importlib.abc.MetaPathFinder):
 
 def serve(requests: socket.socket, modules: Sequence[str], watched: Sequence[str]) -> Callable[[], object]:
     """Import the modules and fork for each request; return, in the fork only, the function that runs the command."""
-    del sys.path[0]  # the folder of this file
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the project, in place of the folder of this file
     for name in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    del sys.path[0]
     if "hydra.main" in sys.modules:
         sys.modules["hydra._internal.hydra"].Hydra.get_mode = lambda *_, **__: None
     gc.collect()

@@ -15,11 +15,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
+import yaml
+from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
 
-from tests.command_server import HEAVY, LIGHT, CommandServer
+from tests.command_server import HEAVY, LIBRARIES, LIGHT, CommandServer
 from tests.data.layouts import make_camvid
 
 # Processes of several threads each would be in each other's way; and runs in this process equal those of commands.
@@ -48,7 +52,7 @@ TINY = (
 
 
 def run_command(
-    *words: str, cwd: Path, fresh: bool = False, light: bool = False, **environment: str
+    *words: str, cwd: Path, fresh: bool = False, light: bool = False, copied: bool = False, **environment: str
 ) -> subprocess.CompletedProcess:
     """Run `python <words>` as a user would, in the folder `cwd`, with a script of the repository.
 
@@ -56,8 +60,9 @@ def run_command(
         words: a script, or `-m` and a module, and its arguments.
         fresh: start a new process, which imports everything itself.
         light: fork from a process without torch; stderr gets a line `imported: torch` if the command imports it.
+        copied: as `light`, from a process without the project's modules, for a script of a copy of the project.
     """
-    process = _start(words, cwd, environment, fresh=fresh, light=light, stdout=subprocess.PIPE)
+    process = _start(words, cwd, environment, fresh=fresh, light=light, copied=copied, stdout=subprocess.PIPE)
     try:
         out, errors = process.communicate(timeout=300)
     except BaseException:
@@ -88,12 +93,13 @@ def _start(
     stdout: int,
     fresh: bool = False,
     light: bool = False,
+    copied: bool = False,
 ) -> subprocess.Popen:
     if words[0] != "-m":
         words = [str(ROOT / words[0]), *words[1:]]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **more}
     if not fresh and CAN_FORK:
-        server = command_server(light)
+        server = command_server(light=light, copied=copied)
         if server.serves(environment):
             return server.start(words, cwd, environment, read_stdout=stdout == subprocess.PIPE)
     return subprocess.Popen(
@@ -112,9 +118,10 @@ CAN_FORK = sys.platform == "linux"  # elsewhere libraries may have started threa
 
 
 @functools.cache
-def command_server(light: bool) -> CommandServer:
-    """Return this process's server, which has imported torch and other slow libraries unless `light`."""
-    server = CommandServer(LIGHT, watched=["torch"]) if light else CommandServer(HEAVY)
+def command_server(light: bool, copied: bool = False) -> CommandServer:
+    """Return this process's server, which has imported torch and other slow libraries unless `light` or `copied`."""
+    modules = LIBRARIES if copied else LIGHT if light else HEAVY
+    server = CommandServer(modules, watched=[] if modules is HEAVY else ["torch"])
     atexit.register(server.close)
     if server.trouble:
         warnings.warn(f"each command is a process of its own: {server.trouble}", stacklevel=1)
@@ -122,6 +129,25 @@ def command_server(light: bool) -> CommandServer:
 
 
 _started: list[subprocess.Popen] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _conf_is_parsed_once() -> Iterator[None]:
+    """Parse each file of conf/ once: Hydra parses twenty per command, which takes as long as all else it does."""
+    load = OmegaConf.load
+
+    @functools.cache
+    def parsed(path: str) -> Any:
+        return yaml.load(Path(path).read_text(encoding="utf-8"), get_yaml_loader())
+
+    def load_once(file: Any) -> Any:
+        path = str(getattr(file, "name", file))
+        if not path.startswith(f"{ROOT}/conf/"):
+            return load(file)
+        return OmegaConf.create(parsed(path) or {})
+
+    with mock.patch.object(OmegaConf, "load", load_once):
+        yield
 
 
 @pytest.fixture(autouse=True)

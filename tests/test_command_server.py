@@ -165,7 +165,7 @@ def test_what_libraries_read_when_they_are_imported_needs_a_process_of_its_own(
 
 def test_commands_are_forked_after_a_sweep_in_this_process(tmp_path: Path) -> None:
     """It sets PYTHONPATH for its jobs."""
-    server = command_server(light=True)
+    server = command_server(light=True, copied=False)
     seen: list[str] = []
     run_here(lambda cfg: seen.append(os.environ["PYTHONPATH"]), "train", "--multirun", "seed=0", cwd=tmp_path)
     assert seen and server.serves(os.environ)

@@ -133,7 +133,7 @@ def test_in_yaml_files(program: Path, file: str, old: str, new: str, fragments: 
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    done = run_command(str(program / "train_segmentation.py"), cwd=program, light=True)
+    done = run_command(str(program / "train_segmentation.py"), cwd=program, copied=True)
     message = done.stderr
     assert done.returncode == 2 and len(message.splitlines()) <= 2, message
     for fragment in fragments:

@@ -26,6 +26,7 @@ FIGURES = (
     *("evaluation.results.draw_calibration", "evaluation.results.draw_confusion"),
     "evaluation.results.draw_predictions",
 )
+REPORT = "evaluation.report.report"
 
 
 def _blank(*arguments: Any) -> None:
@@ -36,12 +37,13 @@ def _blank(*arguments: Any) -> None:
 
 
 def run_here(
-    task: Callable, config_name: str, *words: str, cwd: Path, draws: bool = False
+    task: Callable, config_name: str, *words: str, cwd: Path, draws: bool = False, reports: bool = False
 ) -> subprocess.CompletedProcess:
     """Run the command of an entry point in this process, which saves the imports.
 
     Args:
         draws: write the real figures of a training or an evaluation, not small empty pictures.
+        reports: let a training report its best checkpoint, with small empty pictures unless `draws`.
     """
     root, here, given = logging.getLogger(), Path.cwd(), sys.argv[1:]
     handlers, level = root.handlers[:], root.level
@@ -58,6 +60,8 @@ def run_here(
             os.environ.pop("HYDRA_FULL_ERROR", None)
             for name in () if draws else FIGURES:
                 stack.enter_context(mock.patch(name, _blank))
+            if not draws and not reports:
+                stack.enter_context(mock.patch(REPORT, lambda *_: None))
             launch(task, config_name)
     except SystemExit as end:
         code = end.code

@@ -55,7 +55,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on photos of five bands of 16 bits; the data are beside it, in `data/`."""
     folder = tmp_path_factory.mktemp("bands")
     data = f"data.root={make_bands(folder / 'data')}"
-    done = run_here(train, "train", "data=folder", data, *WORDS, "trainer.epochs=2", *TINY, cwd=folder)
+    words = ("data=folder", data, *WORDS, "trainer.epochs=2", *TINY)
+    done = run_here(train, "train", *words, cwd=folder, reports=True)
     assert done.returncode == 0, done.stderr
     assert "photos of 5 channels are not RGB: ColorJitter left out" in done.stderr
     (found,) = runs_in(folder)

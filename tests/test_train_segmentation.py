@@ -208,7 +208,7 @@ def test_a_run_that_ended_before_its_figures_were_drawn_is_completed(tmp_path: P
     shutil.rmtree(run / "figures")
     summary = json.loads((run / "summary.json").read_text())
     (run / "summary.json").write_text(json.dumps(summary | {"status": "running"}))
-    assert run_here(train, "train", f"resume={run}", cwd=tmp_path).returncode == 0
+    assert run_here(train, "train", f"resume={run}", cwd=tmp_path, reports=True).returncode == 0
     assert (run / "figures" / "curves.png").exists()
     after = json.loads((run / "summary.json").read_text())
     assert after["status"] == "finished" and after["overrides"] == summary["overrides"]

@@ -179,7 +179,7 @@ def folder_of_towns(root: Path) -> Path:
 def test_a_run_validates_on_its_fold(tmp_path: Path) -> None:
     root = folder_of_towns(tmp_path / "towns")
     words = (*WORDS, f"data.root={root}", "data.train_split=all", "data.folds=2", "data.group_by='^[^_]+'")
-    done = run_here(train, "train", *words, "data.fold=1", cwd=tmp_path)
+    done = run_here(train, "train", *words, "data.fold=1", cwd=tmp_path, reports=True)
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(tmp_path)
     done = run_here(evaluate, "evaluate", f"checkpoint={run}", "device=cpu", cwd=tmp_path)

@@ -64,8 +64,9 @@ class _ClassSums(torch.autograd.Function):
             total = torch.ones(e.shape[1], device=e.device) @ e
             share = weight / total  # softmax / e, and 0 at ignored pixels
             target_logit = _at(flat, index).float() if shift is None else _at(flat, index) - shift
-            log_p_target = (target_logit - total.log_()) * weight
-            p_target = _at(e, index) * share
+            log_p_target = target_logit - total.log_()
+            p_target = log_p_target.exp().mul_(weight)  # faster than reading it from e
+            log_p_target.mul_(weight)
             predicted = torch.stack([each @ its_share for each, its_share in zip(e, share, strict=True)]).sum(0)
             surprise, intersection, present = (
                 _by_class(values, index, e.shape[1]) for values in (-log_p_target, p_target, weight)

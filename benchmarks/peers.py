@@ -1,8 +1,9 @@
 """Training steps, inference and loss against public implementations of the same work, on a CPU in float32.
 
 git clone https://github.com/davidtvs/PyTorch-ENet ../PyTorch-ENet
+git clone https://github.com/zh320/realtime-semantic-segmentation-pytorch ../zh320
 git clone https://github.com/Tramac/Fast-SCNN-pytorch ../Fast-SCNN-pytorch
-python -m benchmarks.peers --enet ../PyTorch-ENet --fast-scnn ../Fast-SCNN-pytorch
+python -m benchmarks.peers --enet ../PyTorch-ENet --enet-zh320 ../zh320 --fast-scnn ../Fast-SCNN-pytorch
 
 Networks of peers are built from these clones and from the installed segmentation-models-pytorch. Rows of peers that are
 missing are skipped. --smoke uses tiny inputs, to try the script.
@@ -17,7 +18,8 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import segmentation_models_pytorch as smp
 import torch
@@ -72,8 +74,8 @@ class Work(NamedTuple):
     rounds: int = 4
 
 
-def module_at(clone: Path | None, file: str, option: str, url: str) -> object:
-    """Import a file of a user's clone.
+def module_at(clone: Path | None, file: str, option: str, url: str) -> Any:
+    """Import a file of a user's clone. It may import other files of its folder.
 
     Raises:
         Skipped: the clone or the file does not exist.
@@ -81,7 +83,11 @@ def module_at(clone: Path | None, file: str, option: str, url: str) -> object:
     if clone is None or not (clone / file).is_file():
         where = "no clone given" if clone is None else f"there is no {clone / file}"
         raise Skipped(f"{where}; git clone {url} and pass {option}=<path>")
-    spec = importlib.util.spec_from_file_location(f"peer_{clone.name}", clone / file)
+    path = clone / file
+    package = ModuleType(f"peer{option}")  # not that of the clone, which has the name of ours and may need more
+    package.__path__ = [str(path.parent)]
+    sys.modules[package.__name__] = package
+    spec = importlib.util.spec_from_file_location(f"{package.__name__}.{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -91,13 +97,20 @@ def module_at(clone: Path | None, file: str, option: str, url: str) -> object:
 def enet(clone: Path | None) -> Pair:
     """Return both ENets; raises as `module_at`."""
     module = module_at(clone, "models/enet.py", "--enet", "https://github.com/davidtvs/PyTorch-ENet")
-    return Pair(module.ENet(CLASSES), ENet(CLASSES))  # type: ignore[attr-defined]
+    return Pair(module.ENet(CLASSES), ENet(CLASSES))
+
+
+def enet_of_zh320(clone: Path | None) -> Pair:
+    """Return both ENets; raises as `module_at`."""
+    url = "https://github.com/zh320/realtime-semantic-segmentation-pytorch"
+    module = module_at(clone, "models/enet.py", "--enet-zh320", url)
+    return Pair(module.ENet(num_class=CLASSES), ENet(CLASSES))
 
 
 def fast_scnn(clone: Path | None) -> Pair:
     """Return both Fast-SCNNs; raises as `module_at`."""
     module = module_at(clone, "models/fast_scnn.py", "--fast-scnn", "https://github.com/Tramac/Fast-SCNN-pytorch")
-    return Pair(module.FastSCNN(CLASSES), FastSCNN(CLASSES))  # type: ignore[attr-defined]
+    return Pair(module.FastSCNN(CLASSES), FastSCNN(CLASSES))
 
 
 def unet() -> Pair:
@@ -204,10 +217,14 @@ def rows_of(name: str, gmacs: str, calls: dict[str, Call], threads: Sequence[int
 def works(arguments: argparse.Namespace) -> list[Work]:
     """Return the networks to time."""
     of_enet, of_fast_scnn = functools.partial(enet, arguments.enet), functools.partial(fast_scnn, arguments.fast_scnn)
+    of_zh320 = functools.partial(enet_of_zh320, arguments.enet_zh320)
     found = [
         Work("ENet / PyTorch-ENet, step", of_enet, (4, 360, 480), True),
         Work("ENet / PyTorch-ENet, step", of_enet, (8, 180, 240), True),
         Work("ENet / PyTorch-ENet, inference", of_enet, (1, 512, 512), False, 15),
+        # Theirs takes only multiples of 8, so not 180.
+        Work("ENet / zh320, step", of_zh320, (4, 360, 480), True),
+        Work("ENet / zh320, inference", of_zh320, (1, 512, 512), False, 15),
         # Theirs takes only multiples of 32.
         Work("Fast-SCNN / Fast-SCNN-pytorch, step", of_fast_scnn, (4, 384, 480), True),
         Work("Fast-SCNN / Fast-SCNN-pytorch, inference", of_fast_scnn, (1, 512, 512), False, 15),
@@ -220,6 +237,9 @@ def works(arguments: argparse.Namespace) -> list[Work]:
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Compare training steps, inference and loss with public networks.")
     parser.add_argument("--enet", type=Path, metavar="CLONE", help="clone of davidtvs/PyTorch-ENet")
+    parser.add_argument(
+        "--enet-zh320", type=Path, metavar="CLONE", help="clone of zh320/realtime-semantic-segmentation-pytorch"
+    )
     parser.add_argument("--fast-scnn", type=Path, metavar="CLONE", help="clone of Tramac/Fast-SCNN-pytorch")
     parser.add_argument("--only", metavar="TEXT", help="only rows whose work contains this text")
     parser.add_argument("--threads", type=int, nargs="+", help="numbers of threads; by default 1 and PyTorch's default")

@@ -17,6 +17,20 @@ def ENet(classes):
     return nn.Sequential(nn.Conv2d(3, 2000, 1), nn.Conv2d(2000, classes, 1))
 """
 
+MODULES = """
+from torch import nn
+
+def conv1x1(*channels):
+    return nn.Conv2d(*channels, 1)
+"""
+
+WITH_RELATIVE_IMPORT = """
+from .modules import conv1x1
+
+def ENet(num_class):
+    return conv1x1(3, num_class)
+"""
+
 
 def rows(printed: str) -> dict[tuple[str, str], list[str]]:
     """(work, threads) -> the other cells."""
@@ -69,3 +83,18 @@ def test_a_clone_is_compared(
         gmacs, *cells = rows(printed)[f"ENet / PyTorch-ENet, {kind}, 2x64x64", "1"]
         assert cells == ["250.0 ms", "500.0 ms", "400.0 ms", "200.0 ms", "0.80"]
         assert gmacs.startswith("0.18 / ")  # 64 * 64 * (3 * 2000 + 2000 * 19)
+
+
+def test_a_second_enet_is_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Its files import each other, and their package has the name of ours."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").write_text("raise ImportError('needs what is not installed')")
+    (tmp_path / "models" / "modules.py").write_text(MODULES)
+    (tmp_path / "models" / "enet.py").write_text(WITH_RELATIVE_IMPORT)
+    monkeypatch.setattr(peers, "interleaved", lambda calls, rounds, **options: dict.fromkeys(calls, 1.0))
+    peers.main(["--smoke", "--only", "ENet / zh320", "--threads", "1", "--enet-zh320", str(tmp_path)])
+    found = rows(capsys.readouterr().out)
+    assert list(found) == [(f"ENet / zh320, {kind}, 2x64x64", "1") for kind in ("step", "inference")]
+    assert all(gmacs.startswith("0.00 / ") for gmacs, *_ in found.values())  # 64 * 64 * 3 * 19

@@ -53,21 +53,22 @@ class _ClassSums(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        flat = _flat(logits)
+        flat = logits.flatten(2)
         with torch.autocast(logits.device.type, enabled=False):
-            flat_target = target.reshape(len(flat), -1)
+            flat_target = target.flatten(1)
             valid = flat_target != IGNORE_INDEX
             index = flat_target.where(valid, 0)
             weight = valid.float()
             shift = _shift(flat)
             e = _exp(flat, shift)
-            total = torch.ones(e.shape[1], device=e.device) @ e
+            total = _weighted_sum(torch.ones(e.shape[1], device=e.device), e)
             share = weight / total  # softmax / e, and 0 at ignored pixels
             target_logit = _at(flat, index).float() if shift is None else _at(flat, index) - shift
             log_p_target = target_logit - total.log_()
             p_target = log_p_target.exp().mul_(weight)  # faster than reading it from e
             log_p_target.mul_(weight)
-            predicted = torch.stack([each @ its_share for each, its_share in zip(e, share, strict=True)]).sum(0)
+            rows = e.unflatten(2, logits.shape[2:]), share.unflatten(1, logits.shape[2:])
+            predicted = torch.stack([_over_pixels(*image) for image in zip(*rows, strict=True)]).sum(0)
             surprise, intersection, present = (
                 _by_class(values, index, e.shape[1]) for values in (-log_p_target, p_target, weight)
             )
@@ -80,25 +81,28 @@ class _ClassSums(torch.autograd.Function):
     def backward(ctx: Any, grad_s: Tensor, grad_i: Tensor, grad_p: Tensor, _: Tensor) -> tuple[Tensor, None]:
         logits, index, weight, shift, share, p_target = ctx.saved_tensors
         with torch.autocast(logits.device.type, enabled=False):
-            e = _exp(_flat(logits), shift)
+            e = _exp(logits.flatten(2), shift)
             own = p_target * _of_class(grad_i, index) - _of_class(grad_s, index) * weight
-            common = (grad_p @ e).mul_(share).add_(own)
+            common = _weighted_sum(grad_p, e).mul_(share).add_(own)
             for part, of_pixel, part_share in zip(*(x.chunk(PARTS, -1) for x in (e, common, share)), strict=True):
                 # The whole factor would be as large as the logits.
                 factor = torch.sub(grad_p.unsqueeze(1), of_pixel.unsqueeze(1), out=torch.empty_like(part))
                 part.mul_(factor.mul_(part_share.unsqueeze(1)))
             e.scatter_add_(1, index.unsqueeze(1), own.unsqueeze(1))
-        n, classes, height, width = logits.shape
-        gradient = e.to(logits.dtype).unflatten(2, (-1, height, width)).transpose(1, 2)
-        return gradient.reshape(n, classes, height, width), None
+        return e.to(logits.dtype).unflatten(2, logits.shape[2:]), None
 
 
-def _flat(logits: Tensor) -> Tensor:
-    """View channels_last logits as (1, C, NHW), others as (N, C, HW)."""
-    n, classes = logits.shape[:2]
-    if logits.is_contiguous(memory_format=torch.channels_last):
-        return logits.transpose(0, 1).reshape(1, classes, -1)
-    return logits.reshape(n, classes, -1)
+def _weighted_sum(weights: Tensor, e: Tensor) -> Tensor:
+    """Sum over the classes of (N, C, P), times weights (C,): (N, P). On a CPU, `weights @ e` uses one thread only."""
+    return torch.bmm(weights.expand(len(e), 1, -1), e).squeeze(1)
+
+
+def _over_pixels(e: Tensor, share: Tensor) -> Tensor:
+    """Sum (C, H, W), times (H, W), over the pixels of an image: (C,).
+
+    Row by row: one product over two million pixels of float32 is wrong by 0.3 %, as it adds them one after another.
+    """
+    return torch.bmm(share.unsqueeze(1), e.permute(1, 2, 0)).sum((0, 1))
 
 
 def _shift(flat: Tensor) -> Tensor | None:

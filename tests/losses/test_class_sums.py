@@ -42,6 +42,16 @@ def test_sums_and_gradient(offset: float, n: int, layout: torch.memory_format) -
 
 
 @LAYOUTS
+def test_sums_over_many_pixels(layout: torch.memory_format) -> None:
+    """A float32 sum to which half a million numbers are added one after another is wrong by more."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, CLASSES, 512, 1024, generator=generator).contiguous(memory_format=layout)
+    target = torch.randint(CLASSES, (1, 512, 1024), generator=generator)
+    for found, expected in zip(class_sums(logits, target), expected_sums(logits.double(), target), strict=True):
+        torch.testing.assert_close(found.double(), expected.double(), rtol=2e-6, atol=0)
+
+
+@LAYOUTS
 def test_large_logits_of_ignored_pixels_count_for_nothing(layout: torch.memory_format) -> None:
     logits, target = example(2)
     other = logits.clone()

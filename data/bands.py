@@ -1,6 +1,6 @@
-"""Photos of any number of channels, of 8 or 16 bits or floats: what they hold, reading them, showing them.
+"""Read and show photos of any number of channels, of 8 or 16 bits or floats.
 
-TIFFs are read with tifffile: Pillow reads no several bands of 16 bits, and OpenCV at most four.
+TIFFs are read with tifffile, because Pillow does not read several bands of 16 bits, and OpenCV at most four.
 """
 
 from __future__ import annotations
@@ -90,11 +90,7 @@ class Bands(NamedTuple):
         return np.nan_to_num(scaled.clip(0, 255), copy=False)
 
     def check(self, image: object) -> None:
-        """Check a photo in memory.
-
-        Raises:
-            ValueError: it is not what `read` would return.
-        """
+        """Raise ValueError if an object is not a photo as `read` returns it."""
         if not self.fits(image):
             raise ValueError(f"expected a photo {self.form}, not {described(image)}")
 
@@ -147,10 +143,10 @@ def checked_bands(channels: int, value_range: Sequence[float] | None, preview: S
 
 
 def bands_of(config: Mapping[str, Any], channels: int) -> Bands:
-    """Return the bands of a run's config, which may come from anywhere, for a network that takes `channels`.
+    """Return the bands of a run's config, which may come from anywhere; errors as `checked_bands`.
 
-    Raises:
-        UserError: as `checked_bands`.
+    Args:
+        channels: of the network's input.
     """
     data = config.get("data")
     data = data if isinstance(data, Mapping) else {}

@@ -48,7 +48,8 @@ def checked_samples(
         allow_single_class: accept training masks in which only one class occurs.
 
     Raises:
-        UserError: as `check_files`, `check_contents` and `check_classes`; or there is no room for the cache.
+        UserError: as `check_files` and `check_contents`; the masks have no labelled pixel, or in training only one
+            class; there is no room for the cache.
     """
     samples = ResizedSamples(dataset, image_size, masks, limit, fit)
     check_files(samples, split)

@@ -1,4 +1,4 @@
-"""A user's own data."""
+"""A user's own data: folders of images and masks, and a file that names the classes."""
 
 from __future__ import annotations
 
@@ -26,32 +26,30 @@ ALL = "all"
 
 
 class Folder(PairedFiles):
-    """Images and masks that match by their stems (`data.pairs.aligned`), and a file that says what the ids mean.
+    """Images and masks that match by their stems (`data.pairs.aligned`), and a file that names the ids.
 
-    A split is, in this order: what the list `<split>.txt` names (`data.splits.LineReader`); the files of
-    `images/<split>/` and `masks/<split>/`; or, where no split has a folder and neither `train` nor `val` has a list, a
+    A split is the first of these that is there: what the list `<split>.txt` names (`data.splits.LineReader`); the files
+    of `images/<split>/` and `masks/<split>/`; or, if no split has a folder and neither `train` nor `val` has a list, a
     share of the files that no other list names, which depends only on their names (`data.splits.held_out`). The split
-    `all` is every file of `images/` and `masks/`. Lists and folders may have other names of a split
-    (`data.splits.SYNONYMS`), in any case.
+    `all` is every file. Lists and folders may have other names of a split (`data.splits.SYNONYMS`), in any case.
 
     Args:
         root: holds `images/` and `masks/`, and `labels.json`.
         split: `train`, `val`, `all`, or another that has a list or folders.
-        val_share: of the files that `val` gets where nothing else divides them.
+        val_share: share of the files for `val` if nothing else divides them.
+        labels: path of the labels file (`data.label_files.read_labels`); None to look for one in `root`. Masks hold its
+            ids or its colours.
         channels: number of channels of the images.
         value_range: smallest and largest value of the images, which are scaled from this range; None for bytes.
         preview_bands: channels to show in pictures as red, green and blue, counted from 1; None for the first three.
         images, masks: folders of images and masks, relative to `root` or absolute. They may be the same, as `.` for
             `root` itself, with a `mask_suffix`.
         mask_suffix: how the names of masks end, as `_mask`, `_mask.png` or `.json` (outlines of labelme).
-        color_tolerance: colours of no class, as at smoothed edges, are taken for the nearest class colour if they are
-            not farther from it than this, as a distance of red, green and blue.
-        labels: path of the labels file, as for `data.label_files.read_labels`; None looks for one in `root`. It maps
-            ids to names and colours; masks hold those ids or those colours, and 255, white, or what it lists under
-            "ignore" where a pixel is to be ignored.
+        color_tolerance: largest distance in RGB at which another colour, as at smoothed edges, counts as the nearest
+            colour of a class.
 
     Raises:
-        UserError: a folder, the split or the labels are not there, or the labels are not as they should be.
+        UserError: a folder, the split or the labels are missing or wrong.
     """
 
     splits = USUAL
@@ -77,12 +75,12 @@ class Folder(PairedFiles):
         place = user_path(root, "data.root")
         layout = Layout.of(place, images, masks, mask_suffix)
         layout.check()
-        folders = [place, *(place / part.images for part in layout.usual_splits())]  # Roboflow's are in those of splits
+        folders = [place, *(place / part.images for part in layout.usual_splits())]  # Roboflow has one in each
         path = user_path(labels, "data.labels") if labels else labels_path(folders)
         named = read_labels(path)
         if color_tolerance < 0:
             raise UserError(f"data.color_tolerance={color_tolerance}: must be 0 or more")
-        # Where 255 may be a class that was forgotten; who lists what to ignore knows of it.
+        # 255 may be a class that was forgotten, unless the file says what to ignore.
         self.labels_file = path if named.ignored == (IGNORE_INDEX,) else None
         table = lookup_table({raw: i for i, raw in enumerate(named.ids)}, ignored=named.ignored)
         part = layout.of_split(split)

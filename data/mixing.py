@@ -1,4 +1,4 @@
-"""Augmentations that put parts of another sample into a sample."""
+"""Augmentations that copy parts of another sample into a sample."""
 
 from __future__ import annotations
 
@@ -32,11 +32,7 @@ class Mixing(Augmentation, ABC):
         self.p = p
 
     def check_labels(self, labels: LabelSet) -> None:
-        """Check what the options say of classes.
-
-        Raises:
-            UserError: a class does not exist.
-        """
+        """Raise UserError if an option names a class that does not exist."""
 
     @abstractmethod
     def region(self, mask: np.ndarray, labels: LabelSet, rng: np.random.Generator) -> np.ndarray:

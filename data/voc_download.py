@@ -27,21 +27,17 @@ SBD_FOLDER = Path("benchmark_RELEASE", "dataset")
 
 
 def download_voc(root: Path) -> None:
-    """Download VOC 2012 into `root`, unless its photos, masks and lists are there.
-
-    Raises:
-        UserError: it cannot be downloaded.
-    """
+    """Download VOC 2012 into `root`, unless its photos, masks and lists are there; errors as `fetch_archive`."""
     voc = root / "VOCdevkit" / "VOC2012"
     needed = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation/train.txt", "ImageSets/Segmentation/val.txt")
     fetch_archive(*VOC_ARCHIVE, root, lambda: all((voc / path).exists() for path in needed))
 
 
 def download_sbd(root: Path) -> None:
-    """Download SBD, and make `SegmentationClassAug/` and the list `train_aug` of it and of VOC, which must be there.
+    """Download SBD, and make `SegmentationClassAug/` and the list `train_aug` from it and VOC, which must be there.
 
-    The list holds all images of SBD and of VOC's `train` that are not in VOC's `val`: 10,582. VOC's own masks are
-    taken where there are any, as they are finer and tell the border.
+    The list holds all images of SBD and of VOC's `train` that are not in VOC's `val`: 10,582. VOC's own masks are used
+    where there are any, as they are finer and mark the border.
 
     Raises:
         UserError: SBD cannot be downloaded, or its masks cannot be written.

@@ -51,6 +51,7 @@ def like_words(words: list[str], like: str) -> list[str]:
     threads = RunFolder(run).usable_threads()
     if threads is not None and isinstance(trainer, dict) and trainer.get("threads", "auto") == "auto":
         trainer["threads"] = threads
+    sizes = _sizes(config)
     replaced = []
     for word in words:
         group, equals, _ = word.lstrip("+").partition("=")
@@ -62,8 +63,29 @@ def like_words(words: list[str], like: str) -> list[str]:
     kept = [f"+{word}" if word.partition("=")[0] in replaced else word for word in words]
     options = {group: option for group, option in choices.items() if "/" not in group}
     node = literal(config | {"hydra": {"runtime": {"choices": options}}})
+    node |= {group: _interpolated(node[group], "", sizes) for group in ("data", "augmentation") if group in node}
     ConfigStore.instance().store(RUN_CONFIG, node)
     return ["--config-name", "resume", *kept]
+
+
+def _sizes(config: dict[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Return key -> value of a run's config, and interpolation, of what conf/ computes from the image size."""
+    data: Any = config.get("data")
+    size = data.get("image_size") if isinstance(data, dict) else None
+    if not isinstance(size, list) or len(size) != 2:
+        return {}
+    whole = size, "${data.image_size}"
+    sides = {"height": (size[0], "${data.image_size[0]}"), "width": (size[1], "${data.image_size[1]}")}
+    return {"size": whole, "crop_size": whole, **sides}
+
+
+def _interpolated(value: Any, key: str, sizes: dict[str, tuple[Any, str]]) -> Any:
+    """Return a value of a config in which the sizes that equal the image size follow it."""
+    if key in sizes and value == sizes[key][0]:
+        return sizes[key][1]
+    if isinstance(value, dict):
+        return {name: _interpolated(item, name, sizes) for name, item in value.items()}
+    return [_interpolated(item, key, sizes) for item in value] if isinstance(value, list) else value
 
 
 def _run_folder(given: str, key: str) -> Path:

@@ -58,6 +58,14 @@ def test_keys_and_options_may_follow(tmp_path: Path, finished_run: Path) -> None
     assert runs_in(tmp_path)[0].name.endswith("_other")
 
 
+@pytest.mark.parametrize("words", [["data.image_size=[64,96]"], ["data=folder", "data.image_size=[64,96]"]])
+def test_what_depends_on_the_image_size_follows_it(tmp_path: Path, finished_run: Path, words: list[str]) -> None:
+    ((config, _),) = composed(f"like={finished_run}", *words, cwd=tmp_path)
+    crop = config["augmentation"]["transforms"][1]
+    assert config["data"]["crop_size"] == [64, 96] and (crop["height"], crop["width"]) == (64, 96)
+    assert config["data"].get("size") == (None if "data=folder" in words else [64, 96])
+
+
 def test_a_shared_run_has_the_options(tmp_path: Path, finished_run: Path) -> None:
     done = run_here(share, "share", f"run={finished_run}", "output=run.zip", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -170,14 +170,14 @@ def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[File
         hints = near_misses(reader.root, folder, IMAGE_SUFFIXES, list(gone.values()), [])
         for line, stem in sorted(gone.items()):
             mask = reader.without_mask(line)
-            if mask is not None:
+            if mask is None:
+                hint = hints[stem] or "; a line is an image, or an image and its mask, as images/a.png masks/a.png"
+                reason = f"but there is no such file{hint}"
+            else:
                 reason = (
                     f"but there is no mask {mask}" if mask else "for which there is no mask; list it in the same line"
                 )
-                faults.append(MissingPair(f"{list_file} lists {line}, {reason}"))
-                continue
-            hint = hints[stem] or "; a line is an image, or an image and its mask, as images/a.png masks/a.png"
-            faults.append(MissingPair(f"{list_file} lists {line}, but there is no such file{hint}"))
+            faults.append(MissingPair(f"{list_file} lists {line}, {reason}"))
     return images, masks, faults
 
 

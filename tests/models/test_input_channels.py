@@ -45,7 +45,7 @@ NETWORKS = [name for name in options("model") if not re.search(r"_d[1-7]_", name
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize("channels", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_every_network_takes_other_numbers_of_channels(name: str, channels: int) -> None:
     with torch.device("meta"):
         model = build(name, 7, in_channels=channels)

@@ -13,7 +13,7 @@ from tests.data.layouts import make_camvid, make_cityscapes, make_cityscapes_pai
 from tests.in_process import run_here
 from train_segmentation import train
 
-SMALL = ("data.image_size=[64,64]", "data.batch_size=2", "data.limit=6", "trainer.epochs=1", "logger=none")
+SMALL = ("data.image_size=[32,32]", "data.batch_size=2", "data.limit=6", "trainer.epochs=1", "logger=none")
 WITHOUT_ENCODER = ("enet_cityscapes", "dilated_unet_cityscapes")
 CAMVID = (
     *("camvid_enet", "camvid_fast_scnn", "camvid_separable_unet", "camvid_dilated_unet", "camvid_efficient_segnet"),
@@ -22,6 +22,7 @@ CAMVID = (
 LITE = ("voc_efficientdet_d0",)
 """With an encoder whose weights come from the package index."""
 WITH_ENCODER = ("espnet_cityscapes", "efficient_segnet_pairs", "efficientdet_d4_coco", "efficientdet_d4_voc")
+OF_D4 = WITH_ENCODER[2:]
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +59,14 @@ def _swept(job: dict) -> list[str]:
     ("names", "more"),
     [
         (WITHOUT_ENCODER, ()),
-        (WITH_ENCODER, ("model.encoder_weights=null",)),
-        (CAMVID, ("data.crop_size=[64,64]", "trainer.validate_every=1")),
+        (WITH_ENCODER[:2], ("model.encoder_weights=null",)),
+        (OF_D4, ("model.encoder_weights=null", "model.compound=0")),
+        pytest.param(OF_D4, ("model.encoder_weights=null",), marks=pytest.mark.slow),
+        (CAMVID, ("data.crop_size=[32,32]", "trainer.validate_every=1")),
         (LITE, ()),
         (("camvid_ablation",), ("data.train_split=train", "data.val_split=val")),
     ],
-    ids=["plain", "encoder", "camvid", "lite", "ablation"],
+    ids=["plain", "encoder", "d0 in place of d4", "d4", "camvid", "lite", "ablation"],
 )
 def test_recipes_run(tmp_path: Path, datasets: Path, names: tuple[str, ...], more: tuple[str, ...]) -> None:
     jobs = sweep(tmp_path, datasets, f"experiment={','.join(names)}", *more)
@@ -76,7 +79,7 @@ def test_recipes_run(tmp_path: Path, datasets: Path, names: tuple[str, ...], mor
 def test_own_data(tmp_path: Path) -> None:
     """A folder of a user's own, whose name is not a plain word."""
     root = make_folder(tmp_path / "my data (2)")
-    done = run_here(train, "train", "data=folder", f"data.root={root}", *SMALL, cwd=tmp_path)
+    done = run_here(train, "train", "data=folder", f"data.root={root}", *SMALL, cwd=tmp_path, reports=True)
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(tmp_path)
     assert json.loads((run / "summary.json").read_text())["overrides"][1] == f"data.root={root}"

@@ -56,9 +56,9 @@ def test_a_process_that_fails_ends_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(("trainer.epoch=3",), marks=pytest.mark.slow),
+        ("trainer.epoch=3",),
         pytest.param(("--multirun", "seed=0,1"), marks=pytest.mark.slow),
-        ("trainer.monitor=val/foo", *TINY),
+        pytest.param(("trainer.monitor=val/foo", *TINY), marks=pytest.mark.slow),
         pytest.param(("data=camvid", "data.root=nowhere"), marks=pytest.mark.slow),
     ],
 )

@@ -37,7 +37,14 @@ def rows(printed: str) -> dict[tuple[str, str], list[str]]:
     return {(name, threads): others for name, threads, *others in rows_of_table(printed)[1:]}
 
 
-def test_rows_without_a_clone_are_skipped(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("unet", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_rows_without_a_clone_are_skipped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, unet: bool
+) -> None:
+    """The U-Nets have 30 million parameters; smaller ones stand for them."""
+    if not unet:
+        small = peers.Pair(*(torch.nn.Conv2d(3, peers.CLASSES, 1) for _ in range(2)))
+        monkeypatch.setattr(peers, "unet", lambda: small)
     threads = torch.get_num_threads()
     peers.main(["--smoke", "--fast-scnn", str(tmp_path)])
     printed = capsys.readouterr().out

@@ -130,12 +130,12 @@ def check(cfg: DictConfig, config_name: str) -> None:
         if "${" not in str(size) and not str(error.full_key).startswith("data."):
             check_keys(InputSize, {"image_size": size}, origin, "data.")
         raise UserError(explain(error)) from error
-    check_config(config_name, config, origin)
-    if config.get("resume"):
-        run = user_path(config["resume"], "resume")
-        changed = differences(read_plain(run / "config.yaml"), config)
+    resumed = config.get("resume")
+    if isinstance(resumed, str):  # first, since what has changed may contradict the rest of the run's config
+        changed = differences(read_plain(user_path(resumed, "resume") / "config.yaml"), config)
         if changed:
-            raise UserError(f"resume={config['resume']}: a resumed run keeps its config, but {'; '.join(changed)}")
+            raise UserError(f"resume={resumed}: a resumed run keeps its config, but {'; '.join(changed)}")
+    check_config(config_name, config, origin)
 
 
 def refuse(error: Exception) -> None:

@@ -18,7 +18,7 @@ from data.synthetic import Synthetic
 from engine.checkpoint import load_checkpoint
 from inference.predictor import Predictor
 from tests.conftest import TINY, run_command, runs_in, start_command, trained_an_epoch
-from tests.in_process import run_here
+from tests.in_process import assert_refused, run_here
 from train_segmentation import train
 
 SCRIPT = "train_segmentation.py"
@@ -145,6 +145,8 @@ def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
     refused = run_here(train, "train", f"resume={run}", "seed=1", "model.dropout=0.3", cwd=tmp_path)
     assert refused.returncode == 2
     assert "seed was 0 and is now 1" in refused.stderr and "model.dropout was 0.1 and is now 0.3" in refused.stderr
+    refused = run_here(train, "train", f"resume={run}", "data.image_size=[64,64]", cwd=tmp_path)
+    assert_refused(refused, "a resumed run keeps its config, but data.image_size was [32, 32] and is now [64, 64]")
     refused = run_here(train, "train", f"resume={run}", "data=camvid", cwd=tmp_path)
     assert refused.returncode == 2 and "data=synthetic, not data=camvid" in refused.stderr
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"

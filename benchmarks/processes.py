@@ -23,6 +23,7 @@ SCRIPT = Path(__file__).parent.parent / "train_segmentation.py"
 WORDS = (
     *("trainer.epochs=4", "trainer.validate_every=4"),
     *("data.limit=320", "data.batch_size=8", "data.num_workers=0", "logger=none"),
+    "data.cache=ram",  # shared: otherwise each process draws the scenes that it sees for the first time
 )
 ROUNDS = 2
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from PIL import Image
 
-import tools.export
+import runs.exporting
 from data.synthetic import Synthetic
 from engine.checkpoint import load_checkpoint, save_checkpoint
 from evaluate import evaluate
@@ -179,7 +179,7 @@ def test_a_file_that_does_not_agree_is_not_written(
     tmp_path: Path, light: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "m.onnx").write_text("the one before")
-    monkeypatch.setattr(tools.export, "show_agreement", lambda *_: 0.9985)
+    monkeypatch.setattr(runs.exporting, "show_agreement", lambda *_: 0.9985)
     done = export_here(light, "output=m.onnx", "overwrite=true", "dynamic=false", cwd=tmp_path)
     assert done.returncode == 1 and "m.onnx is not written" in done.stderr and "99.85%" in done.stderr, done.stderr
     assert (tmp_path / "m.onnx").read_text() == "the one before" and len(list(tmp_path.iterdir())) == 1

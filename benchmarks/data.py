@@ -40,7 +40,7 @@ from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
 from data.synthetic import Synthetic
 from data.voc import VOC
-from utils.groups import CONF
+from utils.config_groups import CONF
 from utils.tables import table
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -15,9 +15,9 @@ from cli.run_words import like_words, resume_words
 from config.quoting import LISTS, as_typed, is_list, items_of, quote, quote_texts
 from config.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys
 from sweeps.words import key_of, merged_words, recorded_words, values_of
+from utils.config_groups import CONF, options
 from utils.errors import UserError
 from utils.find_run import find_run, find_runs
-from utils.groups import CONF, options
 from utils.paths import user_path
 
 COMMON_KEYS = {*(f"model.{key}" for key in pretrained_keys()), *(f"optimizer.{key}" for key in OPTIMIZER_KEYS)}

@@ -12,8 +12,8 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import OmegaConf
 
 from config.validation import GROUPS, Config, key_hint, key_typed_for
+from utils.config_groups import CONF
 from utils.errors import UserError
-from utils.groups import CONF
 from utils.paths import is_file, user_path
 
 SHORT = {"b": "batch_size", "d": "device", "e": "epochs", "j": "num_workers", "o": "output"}

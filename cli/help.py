@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from utils.groups import CONF
+from utils.config_groups import CONF
 
 COMMENTED = re.compile(r"(\w+):.*?\s#\s*(.+)")
 KEY = re.compile(r"( {2})?(\w+):")

@@ -29,9 +29,9 @@ from config.nodes import data_advice, plain
 from runs.session import session
 from sweeps import sweep
 from utils import console, torchrun
+from utils.config_groups import CONF
 from utils.errors import DataFault, LostProcess, Occupied, UserError, without_addresses
 from utils.files import lock_folder, remove_empty_folders
-from utils.groups import CONF
 from utils.interruption import Interrupted, end_at_once, raise_between_imports
 from utils.run_folder import RunFolder
 from utils.text import cleaned

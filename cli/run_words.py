@@ -12,9 +12,9 @@ from config.quoting import as_typed, quote
 from config.schema import Train
 from sweeps.checkpoints import best_of_sweep
 from utils.checked import shown
+from utils.config_groups import CONF
 from utils.errors import UserError
 from utils.find_run import NEVER_STARTED, never_started
-from utils.groups import CONF
 from utils.paths import is_file, is_there, user_path
 from utils.run_folder import RunFolder
 from utils.text import one_line

@@ -29,8 +29,8 @@ from runs.session import session
 from sweeps import sweep
 from sweeps.words import RECORD
 from utils import torchrun
+from utils.config_groups import CONF
 from utils.errors import UserError
-from utils.groups import CONF
 from utils.interruption import held_back, raise_between_imports
 from utils.paths import user_path
 from utils.text import cleaned

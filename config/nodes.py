@@ -15,9 +15,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from config.validation import LOADER_KEYS, pretrained_keys
+from utils.config_groups import CONF, options
 from utils.errors import UserError
 from utils.flat import listed
-from utils.groups import CONF, options
 from utils.signatures import signature_of
 from utils.trusted import locate
 

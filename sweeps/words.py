@@ -14,8 +14,8 @@ from hydra.errors import HydraException
 from config.checks import MAY_CHANGE
 from config.quoting import as_typed
 from config.schema import Train
+from utils.config_groups import CONF
 from utils.errors import UserError
-from utils.groups import CONF
 from utils.paths import is_file
 from utils.text import one_line
 from utils.trusted import is_trusted, read_plain, targets

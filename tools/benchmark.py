@@ -24,10 +24,10 @@ from omegaconf import DictConfig
 from cli.launch import launch
 from tools.latency import Case, Network, Result, described, load, measure
 from utils.bundled_weights import checkpoint_path
+from utils.config_groups import CONF, option, options
 from utils.errors import PartlyFailed, UserError
 from utils.files import make_writable
 from utils.flat import listed
-from utils.groups import CONF, option, options
 from utils.paths import is_there, png_path
 from utils.text import plural
 from utils.value_types import Backend, BenchmarkColumn

@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 from utils.checked import read_text
+from utils.config_groups import CONF
 from utils.errors import UserError
-from utils.groups import CONF
 from utils.text import one_line
 
 LARGEST = 1_000_000

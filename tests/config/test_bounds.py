@@ -20,8 +20,8 @@ from config.validation import Origin
 from losses import combinations
 from models.layers import check_share
 from tests.in_process import assert_refused, run_here
+from utils.config_groups import CONF
 from utils.errors import UserError
-from utils.groups import CONF
 
 NOWHERE = Origin({}, frozenset())
 

@@ -62,7 +62,7 @@ def test_augmentation_on_a_device_does_so_too(name: str) -> None:
 
 
 def test_all_shipped_lists_are_measured() -> None:
-    from utils.groups import options
+    from utils.config_groups import options
 
     assert sorted(options("augmentation")) == sorted(["affine", "crop", "flip", "none", "standard", *MIXING])
 

@@ -22,8 +22,8 @@ from losses.weighted_sum import WeightedSum
 from tests.conftest import ROOT, TINY, runs_in
 from tests.in_process import assert_refused, run_here
 from train_segmentation import train
+from utils.config_groups import options
 from utils.errors import UserError
-from utils.groups import options
 
 SIZE = (32, 40)
 

@@ -21,7 +21,7 @@ from engine.training_step import Components, TrainingStep
 from losses import class_sums
 from tests.conftest import ROOT
 from tests.engine.small import SIZE, Net, Notes, fit
-from utils.groups import options
+from utils.config_groups import options
 
 aten = torch.ops.aten
 # What gives a number or a shape to Python that only the device knows.

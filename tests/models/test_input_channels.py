@@ -19,8 +19,8 @@ from models.layers import check_images
 from models.weight_files import with_input_channels
 from models.weights import load_pretrained
 from tests.models.tester import build, noise, outputs
+from utils.config_groups import options
 from utils.errors import UserError
-from utils.groups import options
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 5, 6, 13])

@@ -17,7 +17,7 @@ from tests.conftest import ROOT, TINY, runs_in
 from tests.in_process import assert_refused, run_here
 from tools.find_lr import find
 from train_segmentation import train
-from utils.groups import options
+from utils.config_groups import options
 
 KEYS = {"weights", "reset_classifier", "partial_weights", "encoder_weights", "freeze_encoder"}
 

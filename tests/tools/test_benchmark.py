@@ -23,7 +23,7 @@ from tests.in_process import assert_refused, run_here
 from tools import latency
 from tools.benchmark import benchmark as task
 from tools.latency import Case, Network, Result, load, prepared, timed, warm_up
-from utils.groups import option, options
+from utils.config_groups import option, options
 
 
 def benchmark(*words: str) -> subprocess.CompletedProcess:

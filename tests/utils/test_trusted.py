@@ -22,8 +22,8 @@ from cli import command_line
 from config.nodes import build, plain
 from sweeps.words import INTERPOLATION, merged_words
 from tests.in_process import assert_refused, run_here
+from utils.config_groups import CONF
 from utils.errors import UserError
-from utils.groups import CONF
 from utils.run_folder import RunFolder
 from utils.trusted import check_targets, literal, read_plain, trusted_class
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from utils.groups import CONF
+from utils.config_groups import CONF
 from utils.value_types import Backend, Device, ExportFormat, PictureFormat, TableFormat, View
 
 

@@ -1,4 +1,4 @@
-"""The files of conf/."""
+"""The groups of the config and their options, which are files of conf/."""
 
 from __future__ import annotations
 

@@ -132,8 +132,7 @@ class GuardedTask:
                 raise_between_imports(session.clean_up)
             check(cfg, self.config_name)
             with _own_folder(cfg, self.config_name):
-                value = self.task(cfg)
-            return value
+                return self.task(cfg)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             return _end(error, cfg)
         finally:

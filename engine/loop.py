@@ -63,6 +63,7 @@ class TrainingLoop:
         self.validation = validation
         self.labels = validation.labels
         self.record = record
+        self.steps_per_epoch = trainer.steps_per_epoch(train)
         self.step = trainer.training_step(components)
         self.saver = Saver(record, self.step, self.labels, self.options.checkpoint_minutes)
         self.stop = StopRequest(patient=distributed.processes() > 1)
@@ -242,6 +243,5 @@ class TrainingLoop:
         load_weights(self.model, checkpoint["model"])
         saved = checkpoint["training"]["progress"]
         batches_per_step = self.options.accumulation_steps * distributed.processes()
-        steps_per_epoch = math.ceil(len(self.train) / self.options.accumulation_steps)
-        steps_done = saved["epoch"] * steps_per_epoch + saved["batch"] // batches_per_step
+        steps_done = saved["epoch"] * self.steps_per_epoch + saved["batch"] // batches_per_step
         self.progress = restore_training_state(checkpoint["training"], self.step, steps_done)

@@ -43,7 +43,7 @@ class Interval(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def over_seeds(first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+def over_seeds(first: Sequence[float], second: Sequence[float]) -> Interval | None:
     """Return mean(first) - mean(second) with Welch's interval, for samples of unequal variance (Welch 1947).
 
     None if either has fewer than `FEWEST_RUNS` values.
@@ -58,13 +58,11 @@ def over_seeds(first: Sequence[float], second: Sequence[float], confidence: floa
     if total == 0:
         return Interval(difference, difference, difference)
     freedom = total**2 / sum(s**2 / (len(v) - 1) for s, v in zip(squares, (first, second), strict=True))
-    margin = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(total)
+    margin = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(total)
     return Interval(difference, difference - margin, difference + margin)
 
 
-def over_photos(
-    first: Sequence[Counts], second: Sequence[Counts], confidence: float = CONFIDENCE, resamples: int = RESAMPLES
-) -> Interval | None:
+def over_photos(first: Sequence[Counts], second: Sequence[Counts], resamples: int = RESAMPLES) -> Interval | None:
     """Return the difference of two mIoU with an interval of the paired bootstrap over photos (Efron 1979).
 
     Photos are drawn with replacement, the same for all runs. Their intersections and unions are summed before they are
@@ -89,7 +87,7 @@ def over_photos(
         rows = min(AT_ONCE, resamples - start)
         times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=rows).astype(np.float64)
         drawn.append(_miou(groups[0], times) - _miou(groups[1], times))
-    low, high = np.quantile(np.concatenate(drawn), [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(np.concatenate(drawn), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float((_miou(groups[0], whole) - _miou(groups[1], whole))[0]), float(low), float(high))
 
 

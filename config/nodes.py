@@ -129,11 +129,6 @@ def validation_split(node: Mapping[str, Any]) -> str:
     return FOLD if node.get("folds") else str(node["val_split"])
 
 
-def dataset_class(node: dict[str, Any]) -> Any:
-    """Return the class of the data set that a `data` node names."""
-    return locate(str(node["_target_"]))
-
-
 def prediction_options(cfg: DictConfig) -> dict[str, Any]:
     """Return the options of `Predictor` that evaluate.py and infer.py share."""
     return {

@@ -18,6 +18,8 @@ from engine.normalization import normalization_of
 LONGEST_SIDE = 320
 """Maximum side of a panel in pixels; small, since there is a picture for each validation."""
 GAP = 4
+SAMPLES = 4
+"""Maximum number of samples to draw."""
 
 
 class Pictures:
@@ -26,7 +28,6 @@ class Pictures:
     Args:
         samples: with images of the network's size, as returned by `data.checking.checked_samples`.
         autocast: the dtype of mixed precision; None for float32.
-        count: how many samples at most.
     """
 
     def __init__(
@@ -35,13 +36,12 @@ class Pictures:
         device: torch.device,
         autocast: torch.dtype | None = None,
         channels_last: bool = False,
-        count: int = 4,
         fit: Fit = "stretch",
     ) -> None:
         self.fit = fit
         self.samples, self.device = samples, device
         self.autocast, self.channels_last = autocast, channels_last
-        self.indices = evenly_spread(len(samples), count)
+        self.indices = evenly_spread(len(samples), SAMPLES)
 
     @torch.inference_mode()
     def __call__(self, model: nn.Module) -> np.ndarray:

@@ -18,17 +18,17 @@ from visualization.sample_pictures import Predicted, write_samples
 
 log = logging.getLogger(__name__)
 
+SAMPLES = 4
+"""Number of samples to draw, evenly spread."""
 
-def report(
-    run: RunFolder, validation: SegmentationDataset, length: int, device: torch.device, monitor: str, pictures: int = 4
-) -> None:
+
+def report(run: RunFolder, validation: SegmentationDataset, length: int, device: torch.device, monitor: str) -> None:
     """Print the metrics of each class at the best epoch, and draw curves.png, confusion_matrix.png and predictions.png.
 
     For compare.py the counts are also written to confusion_matrix.csv, and the samples one by one into samples/.
 
     Args:
         length: number of validation samples that were used, from the first.
-        pictures: number of samples to draw, evenly spread.
     """
     best = load_checkpoint(run.best)
     predictor = Predictor.from_loaded(best, device)
@@ -46,7 +46,7 @@ def report(
     title = f"epoch {best['epoch']}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
     draw_confusion(confusion.numpy(), predictor.labels, title, run.figures / "confusion_matrix.png")
     run.write_confusion(predictor.labels.names, confusion.tolist())
-    samples = [(index, validation[index]) for index in evenly_spread(length, pictures)]
+    samples = [(index, validation[index]) for index in evenly_spread(length, SAMPLES)]
     picture = validation.bands.picture
     drawn = [Predicted(index, s.name, picture(s.image), s.mask, predictor.predict(s.image)) for index, s in samples]
     draw_predictions(drawn, predictor.labels, run.figures / "predictions.png")

@@ -20,11 +20,12 @@ from omegaconf import DictConfig
 
 from cli.launch import launch
 from config.current_run import chosen
-from config.nodes import build_dataset, dataset_class, plain, training_split, validation_split
+from config.nodes import build_dataset, plain, training_split, validation_split
 from utils.errors import DataFault, NotThere, PartlyFailed, UserError
 from utils.files import atomic_write, make_writable
 from utils.paths import user_path
 from utils.text import plural
+from utils.trusted import locate
 
 if TYPE_CHECKING:
     from data.samples import SegmentationDataset
@@ -86,7 +87,8 @@ def splits_there(
     broken: dict[str, list[str]] = defaultdict(list)
     absent: dict[str, NotThere] = {}
     used = training_split(node), validation_split(node)
-    for split in dict.fromkeys([*used, *dataset_class(node).splits]):
+    dataset: Any = locate(str(node["_target_"]))
+    for split in dict.fromkeys([*used, *dataset.splits]):
         # Do not download splits that nobody asked for.
         asked = {} if split in used or "download" not in node else {"download": False}
         try:

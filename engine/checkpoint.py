@@ -99,7 +99,7 @@ def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
             raise
 
 
-def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint file, the `checkpoints/best.pt` of a run folder, or a network of `weights/` by its name.
 
     Checks checksums, the types of all values (except those of `training`), the label set, and that all weights are
@@ -116,7 +116,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         raise UserError(f"there is no checkpoint {file}; pass a run folder, a .pt file, or one of {names}")
     if file.name.endswith((".onnx", ".pt2", ".ts.pt")):
         raise UserError(f"{file}: an exported file, not a checkpoint; of these, infer.py runs only .onnx files")
-    checkpoint = read_tensor_file(file, "a checkpoint", device)
+    checkpoint = read_tensor_file(file, "a checkpoint")
     missing = [key for key in NEEDED if not isinstance(checkpoint, dict) or key not in checkpoint]
     if missing or type(checkpoint["version"]) is not int:
         raise UserError(f"{file}: not a checkpoint of this program (without {', '.join(missing) or 'a version'})")

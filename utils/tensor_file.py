@@ -19,8 +19,8 @@ from utils.errors import UserError
 MOST_REPEATED = 2**26  # bytes of a tensor that repeats its memory
 
 
-def read_tensor_file(file: Path, what: str, device: torch.device | str = "cpu") -> Any:
-    """Read tensors and plain values from a file.
+def read_tensor_file(file: Path, what: str) -> Any:
+    """Read tensors, on the CPU, and plain values from a file.
 
     Checksums are verified, which PyTorch does not do: a flipped bit would be a wrong weight. It takes 0.1 s for 240 MB.
     Files in the format before PyTorch 1.6 have no checksums.
@@ -42,7 +42,7 @@ def read_tensor_file(file: Path, what: str, device: torch.device | str = "cpu") 
                 )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged files
-            return torch.load(file, map_location=device, weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except UserError:
         raise
     except pickle.UnpicklingError as error:

@@ -71,7 +71,7 @@ def test_a_page_compares_heads(stored: Path) -> None:
         of_head = run(seed, miou) | {"overrides": ["experiment=voc", f"model.head={name}"], "training_samples": 400}
         (stored / f"voc_{name}" / "seed0.json").write_text(json.dumps(of_head))
     page = results.results_page(results.read_results(), results.read_results("voc"), [], [])
-    assert "trained on 400 photos of `train_aug` and measured on 101" in page
+    assert "trained on 400 photos of `train_aug` and measured on 101 of" in " ".join(page.split())
     assert row(page, "`model.head=b`")[1] == "33.0"
     assert page.index("`model.head=b`") < page.index("`model.head=a`")
     assert "voc_a" not in page

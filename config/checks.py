@@ -90,7 +90,9 @@ def _check_train(config: Config, origin: Origin) -> None:
             raise UserError(f"{key}={values.get(key)} {origin.place(key)}: needs {needed}=true")
     if "data.val_split" in origin.typed and values.get("data.folds"):
         place = origin.place("data.val_split")
-        raise UserError(f"data.val_split={values.get('data.val_split')} {place}: data.folds validates on data.train_split")
+        raise UserError(
+            f"data.val_split={values.get('data.val_split')} {place}: data.folds validates on data.train_split"
+        )
     warmup, epochs = values.get("scheduler.warmup_epochs"), values.get("trainer.epochs")
     typed = "scheduler.warmup_epochs" in origin.typed  # values that are no numbers are reported by check_group
     if typed and isinstance(warmup, int | float) and isinstance(epochs, int) and warmup > epochs:

@@ -303,4 +303,4 @@ def test_a_study_of_another_direction_is_refused(tmp_path: Path) -> None:
     words += ["hydra.sweeper.study_name=lr"]
     assert run_here(lambda cfg: finish(0.5), "train", *words, cwd=tmp_path).returncode == 0
     done = run_here(lambda cfg: finish(0.5), "train", *words, "trainer.monitor=val/loss", cwd=tmp_path)
-    assert_refused(done, "the study is to maximize, and this search to minimize")
+    assert_refused(done, "the study is to maximize, but this search to minimize")

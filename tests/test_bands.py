@@ -170,7 +170,7 @@ def test_mistakes_in_training(run: Path, tmp_path: Path) -> None:
     refused([*WORDS[:2], "data.preview_bands=[1,2,6]"], "data.preview_bands=[1, 2, 6]", "from 1 to data.channels=5")
     refused([*WORDS, "data.cache=device"], "data.cache=device", "data.cache=ram")
     refused([*WORDS, "data.augment_on=device"], "data.augment_on=device", "data.augment_on=cpu")
-    refused([*WORDS, "model.in_channels=5"], "model.in_channels: unknown key")
+    refused([*WORDS, "model.in_channels=5"], "model.in_channels: the program sets it")
     done = run_here(train, "train", "data=camvid", "data.channels=4", *TINY, cwd=tmp_path)
     assert_refused(done, "data.channels: unknown key")
 

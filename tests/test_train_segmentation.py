@@ -294,7 +294,7 @@ def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path:
         ("model=deeplabv3plus model.encoder=xception66", "did you mean 'xception65'"),
         ("model=espnet model.encoder_weights=nowhere.pth", "there is no file nowhere.pth"),
         ("model=enet model.weights=nowhere.pth", "there is no file nowhere.pth"),
-        ("loss.auxiliary_weight=-1", "auxiliary_weight=-1: the weight must be from 0"),
+        ("model.auxiliary=true loss.auxiliary_weight=-1", "auxiliary_weight=-1: the weight must be from 0"),
     ],
 )
 def test_what_only_building_shows_leaves_no_folder_either(tmp_path: Path, word: str, fragment: str) -> None:

@@ -23,12 +23,12 @@ from evaluate import evaluate
 from export.facts import Facts
 from inference import predictor as predictor_module
 from inference.predictor import Predictor
+from runs import exporting
 from tests.conftest import TINY, runs_in
 from tests.data.alignment import drift, scene
 from tests.data.layouts import make_voc, photo
 from tests.data.test_alignment import LABELS, Threshold
 from tests.in_process import run_here
-from tools import export
 from train_segmentation import train
 
 INPUT = (128, 128)
@@ -174,9 +174,9 @@ def test_exported_files_are_used_as_the_run_was_trained(monkeypatch: pytest.Monk
 
 
 def test_quantisation_sees_what_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "build_dataset", lambda *_: Scenes())
+    monkeypatch.setattr(exporting, "build_dataset", lambda *_: Scenes())
     facts = Exported(Path(), "cpu").facts
-    found = export.samples({"limit": None, "fit": "pad"}, "val", facts)
+    found = exporting.samples({"limit": None, "fit": "pad"}, "val", facts)
     expected = ResizedSamples(Scenes(), INPUT, masks=False, fit="pad")
     np.testing.assert_array_equal(found[0].image, expected[0].image)
-    assert export.miou(Threshold(), facts.normalization, found) > 0.95
+    assert exporting.miou(Threshold(), facts.normalization, found) > 0.95

@@ -42,12 +42,18 @@ class Ensemble(nn.Module):
         return total.div_(len(self.networks)).clamp_(min=torch.finfo(torch.float32).tiny).log_()
 
 
-def ensemble_of(predictors: Sequence[Predictor], paths: Sequence[str], **options: Unpack[Options]) -> Predictor:
+def ensemble_of(
+    predictors: Sequence[Predictor],
+    paths: Sequence[str],
+    image_size: tuple[int, int] | None = None,
+    **options: Unpack[Options],
+) -> Predictor:
     """Return a predictor that averages the probabilities of several.
 
     Args:
         paths: of the predictors, for messages.
-        options: as for `Predictor`.
+        image_size: (H, W) that photos are resized to; None for that of the predictors.
+        options: as for `Predictor`. With a window, photos are not resized, and image size and fit may differ.
 
     Raises:
         UserError: they differ in classes, channels, image size or fit; or as `Predictor`.
@@ -61,22 +67,24 @@ def ensemble_of(predictors: Sequence[Predictor], paths: Sequence[str], **options
                 f"{path}: its photos have other channels or another range of values than those of {paths[0]}; the"
                 " networks of an ensemble share them"
             )
-        sizes = [_described(one) for one in (first, other)]
-        if sizes[0] != sizes[1]:
+        if options.get("window"):
+            continue
+        if image_size is None and first.image_size != other.image_size:
+            sizes = ["x".join(map(str, one.image_size)) for one in (first, other)]
             raise UserError(
-                f"{paths[0]} takes images of {sizes[0]} and {path} of {sizes[1]}; the networks of an ensemble share"
-                " their size"
+                f"{paths[0]} takes images of {sizes[0]} and {path} of {sizes[1]}; pass one size for all networks:"
+                " image_size=[H,W], or data.image_size=[H,W] for evaluate.py"
+            )
+        if first.fit != other.fit:
+            raise UserError(
+                f"{paths[0]} was trained with data.fit={first.fit} and {path} with data.fit={other.fit}; the networks"
+                " of an ensemble share it"
             )
     network = Ensemble([one.model for one in predictors], [one.normalization for one in predictors])
     channels = first.bands.channels
     # Divides by 255 only: each network has its own normalisation.
     unchanged = Normalization((0.0,) * channels, (1.0,) * channels)
-    predictor = Predictor(network.eval(), first.labels, first.image_size, unchanged, **options)
+    predictor = Predictor(network.eval(), first.labels, image_size or first.image_size, unchanged, **options)
     predictor.fit, predictor.bands = first.fit, first.bands
     predictor.in_threads = predictor.in_threads and all(one.in_threads for one in predictors)
     return predictor
-
-
-def _described(predictor: Predictor) -> str:
-    height, width = predictor.image_size
-    return f"{height}x{width}{' (padded)' if predictor.fit == 'pad' else ''}"

@@ -238,7 +238,9 @@ def predictor_for(planned: Measurement, cfg: DictConfig, device: torch.device) -
     else:
         pairs = zip(planned.checkpoints, loaded, strict=True)
         members = [_predictor(path, checkpoint, device) for path, checkpoint in pairs]
-        predictor = ensemble_of(members, planned.checkpoints, **options)
+        is_typed = any(word.lstrip("+").startswith("data.image_size=") for word in overrides())
+        size = (node["image_size"][0], node["image_size"][1]) if is_typed else None
+        predictor = ensemble_of(members, planned.checkpoints, size, **options)
     predictor.image_size = node["image_size"][0], node["image_size"][1]
     predictor.fit = node.get("fit", "stretch")
     return predictor

@@ -46,7 +46,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
         if len(paths) == 1:
             predictor = Predictor.from_checkpoint(paths[0], device, **options)
         else:
-            predictor = ensemble_of([Predictor.from_checkpoint(path, device) for path in paths], paths, **options)
+            predictor = ensemble_of([Predictor.from_checkpoint(path, device) for path in paths], paths, size, **options)
         predictor.image_size = size or predictor.image_size
         return predictor
     labels = read_labels(user_path(cfg.labels, "labels")).labels

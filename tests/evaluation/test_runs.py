@@ -190,6 +190,10 @@ def test_networks_that_do_not_fit_together(tmp_path: Path, runs: Path) -> None:
     torch.save({**checkpoint, "image_size": [64, 64]}, path)
     words = "checkpoint=[runs/a,runs/b]"
     assert_refused(evaluate_here(words, cwd=tmp_path), "runs/a takes images of 32x48 and runs/b of 64x64")
+    done = evaluate_here(words, "data.image_size=[32,48]", "data.limit=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    infer_words = ["input=camvid/val/0.png", "output=mask.png", "format=mask", "device=cpu", "image_size=[32,48]"]
+    assert run_here(infer, "infer", words, *infer_words, cwd=tmp_path).returncode == 0
     labels = LabelSet.from_dict(checkpoint["labels"])
     other = {"labels": LabelSet(labels.names[::-1], labels.colors).to_dict()}
     torch.save({**checkpoint, **other}, path)

@@ -11,6 +11,7 @@ from data.labels import LabelSet
 from engine.normalization import Normalization
 from inference.ensemble import ensemble_of
 from inference.predictor import Predictor
+from utils.errors import UserError
 
 PATHS = ("one", "two", "three")
 LABELS = LabelSet(("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
@@ -30,9 +31,9 @@ class Pointwise(nn.Module):
         return self.layer(images)[..., :: self.step, :: self.step]
 
 
-def predictor_of(seed: int, mean: float, std: float, step: int = 1) -> Predictor:
+def predictor_of(seed: int, mean: float, std: float, step: int = 1, size: tuple[int, int] = (32, 32)) -> Predictor:
     normalization = Normalization((mean,) * 3, (std,) * 3)
-    return Predictor(Pointwise(seed, step).eval(), LABELS, (32, 32), normalization)
+    return Predictor(Pointwise(seed, step).eval(), LABELS, size, normalization)
 
 
 def shares(predictor: Predictor, image: np.ndarray, mean: float, std: float) -> np.ndarray:
@@ -70,3 +71,20 @@ def test_logits_of_another_size() -> None:
     expected = (shares(members[0], image, 0.5, 0.2) + shares(members[1], image, 0.5, 0.2)) / 2
     found = ensemble_of(members, PATHS[: len(members)]).probabilities(image)
     assert found[:, 3, 5] == pytest.approx(expected[3, 5], abs=1e-5)
+
+
+def test_networks_of_other_sizes_share_one_that_is_given_or_a_window() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    members = [predictor_of(0, 0.5, 0.2, size=(64, 64)), predictor_of(1, 0.1, 1.0, size=(48, 96))]
+    with pytest.raises(UserError, match=r"one takes images of 64x64 and two of 48x96; pass one size .* image_size="):
+        ensemble_of(members, PATHS[:2])
+    expected = (shares(members[0], image, 0.5, 0.2) + shares(members[1], image, 0.1, 1.0)) / 2
+    for found in (ensemble_of(members, PATHS[:2], (32, 32)), ensemble_of(members, PATHS[:2], window=(32, 32))):
+        np.testing.assert_allclose(found.probabilities(image).transpose(1, 2, 0), expected, atol=1e-5)
+
+
+def test_networks_for_stretched_and_for_padded_photos_do_not_fit_together() -> None:
+    members = [predictor_of(seed, 0.5, 0.2) for seed in range(2)]
+    members[1].fit = "pad"
+    with pytest.raises(UserError, match=r"one was trained with data\.fit=stretch and two with data\.fit=pad"):
+        ensemble_of(members, PATHS[:2], (32, 32))

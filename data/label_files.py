@@ -13,6 +13,7 @@ from data.labels import IGNORE_INDEX, Color, LabelSet, voc_colors
 from utils.checked import shown
 from utils.errors import UserError
 from utils.paths import is_file, is_there, read_bytes
+from utils.text import decoded
 
 EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
 WHITE = (255, 255, 255)  # ignored, in masks of colours
@@ -58,7 +59,7 @@ def read_labels(path: Path) -> NamedIds:
         raise UserError(f"{path}: there is no such file of labels; {draft}; expected {EXAMPLE}")
     encoded = read_bytes(path)
     try:
-        text = encoded.decode("utf-8-sig")
+        text = decoded(encoded)
         content = {".txt": _labelmap, ".csv": _classes}.get(path.suffix.lower(), _json)(text)
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}, not ids with names and colours")

@@ -22,7 +22,7 @@ from data.parts import Box, decode_part
 from data.samples import Sample, SegmentationDataset
 from utils.errors import DataFault, MissingPair, SizeMismatch, Unreadable, UserError, did_you_mean
 from utils.paths import files_below, is_folder, read_bytes
-from utils.text import enumeration
+from utils.text import decoded, enumeration
 
 Pairs = list[tuple[str, str]]
 """(image, mask), relative to the root of the data set."""
@@ -246,7 +246,7 @@ def read_list(path: Path, errors: Literal["strict", "surrogateescape"] = "strict
     """
     content = read_bytes(path)
     try:
-        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", errors)
+        text = decoded(content, errors)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: the list cannot be read ({error}); save it as UTF-8") from error
     return [line.strip() for line in text.splitlines() if line.strip()]

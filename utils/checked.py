@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from utils.errors import UserError
 from utils.paths import refuse_special
-from utils.text import one_line
+from utils.text import decoded, one_line
 from utils.value_types import requirement
 
 LARGEST = 64_000_000  # bytes of a text file
@@ -46,7 +46,7 @@ def check_schema(kind: type[FileSchema], value: Any, place: object, remedy: str)
 
 
 def read_text(path: Path, remedy: str, largest: float = LARGEST) -> str:
-    """Return the text of a file in UTF-8, with or without a byte order mark.
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark.
 
     Args:
         remedy: what the user can do, at the end of messages.
@@ -60,7 +60,7 @@ def read_text(path: Path, remedy: str, largest: float = LARGEST) -> str:
         size = path.stat().st_size
         if size > largest:
             raise UserError(f"{path}: {size / 1e6:.0f} MB is too large for such a file; {remedy}")
-        return path.read_text(encoding="utf-8-sig")
+        return decoded(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from error
     except ValueError as error:  # such as UnicodeDecodeError

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 # Characters that a terminal interprets, and those that cannot be encoded.
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def decoded(content: bytes, errors: Literal["strict", "surrogateescape"] = "strict") -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it.
+
+    Raises:
+        UnicodeDecodeError: it is in another encoding.
+    """
+    return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", errors)
 
 
 def cleaned(text: str) -> str:

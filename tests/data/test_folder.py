@@ -127,6 +127,14 @@ def test_labels_that_are_none(tmp_path: Path, content: str | None, words: str) -
     assert len(str(error.value).splitlines()) == 1 and len(str(error.value)) < 1000
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_labels_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    make_folder(tmp_path, count=2)
+    path = tmp_path / "labels.json"
+    path.write_text(path.read_text().replace("dog", "größer"), encoding=encoding)
+    assert Folder(str(tmp_path), "train").labels.names[2] == "größer"
+
+
 def test_labels_elsewhere(tmp_path: Path) -> None:
     make_folder(tmp_path, count=2)
     elsewhere = tmp_path / "other labels.json"

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from utils.text import enumeration, plural
+from utils.text import decoded, enumeration, plural
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_text_file_of_windows(encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""  # the other codec adds its own
+    assert decoded((mark + "Straße, 猫\r\n").encode(encoding)) == "Straße, 猫\r\n"
+
+
+def test_a_text_file_in_another_encoding() -> None:
+    with pytest.raises(UnicodeDecodeError):
+        decoded("größe".encode("latin-1"))
 
 
 @pytest.mark.parametrize(

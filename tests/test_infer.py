@@ -45,7 +45,7 @@ def test_one_photo(tmp_path: Path, finished_run: Path, photo: Path) -> None:
     for i, color in enumerate(predictor.labels.colors):
         assert tuple(palette[i]) == color
     overlay = Image.open(tmp_path / "m_overlay.png")
-    assert overlay.width == 70 and overlay.height > 50
+    assert overlay.width >= 70 and overlay.height > 50
     shares = {predictor.labels.names[i]: (np.asarray(mask) == i).mean() for i in np.unique(np.asarray(mask))}
     for name, share in shares.items():
         (line,) = [line for line in done.stderr.splitlines() if line.startswith(f"| {name} ")]

@@ -44,7 +44,7 @@ def _with_legend(picture: np.ndarray, mask: np.ndarray, labels: LabelSet) -> Ima
 
         names = drawn_class_names(names)
     legend = _legend(class_shares(mask, labels, names), width)
-    whole = Image.new("RGB", (width, height + legend.height), "white")
+    whole = Image.new("RGB", (legend.width, height + legend.height), "white")
     whole.paste(Image.fromarray(picture))
     whole.paste(legend, (0, height))
     return whole
@@ -66,7 +66,7 @@ def _contours(mask: np.ndarray) -> np.ndarray:
 
 
 def _legend(shares: list[tuple[str, tuple[int, int, int], float]], width: int) -> Image.Image:
-    """Draw colour, name and share of each class, in as many columns as fit."""
+    """Draw colour, name and share of each class, in as many columns as fit; wider than `width` if not even one fits."""
     size = max(11, min(width // 45, 40))
     plain, fonts = _font("", size), [_font(name, size) for name, _, _ in shares]
     lengths = [font.getlength(name) for font, (name, _, _) in zip(fonts, shares, strict=True)]
@@ -74,7 +74,7 @@ def _legend(shares: list[tuple[str, tuple[int, int, int], float]], width: int) -
     columns = max(1, width // cell)
     row_height = round(size * 1.6)
     rows = -(-len(shares) // columns)
-    legend = Image.new("RGB", (width, rows * row_height + size // 2), "white")
+    legend = Image.new("RGB", (max(width, cell), rows * row_height + size // 2), "white")
     draw = ImageDraw.Draw(legend)
     for i, (font, length, (name, color, share)) in enumerate(zip(fonts, lengths, shares, strict=True)):
         x, y = size // 2 + (i % columns) * cell, size // 3 + (i // columns) * row_height

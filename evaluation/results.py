@@ -25,7 +25,7 @@ from visualization.sample_pictures import Predicted
 log = logging.getLogger("evaluate")
 
 WORST = 16
-"""Number of samples in worst.png."""
+"""Largest number of samples in worst.png."""
 
 
 def as_dict(names: tuple[str, ...], measured: Measured) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from visualization.sample_pictures import Predicted
 SHOWN = 800  # approximate pixels along the longer side of a picture in a figure; more are not visible
 TALLEST = 3.0  # maximum aspect ratio (height / width) of the space for a picture
 LARGEST = 20_000  # maximum pixels of a side of a figure
+ROWS_HEIGHT = 32.0  # inches; more rows of a figure of 16 inches are tedious to scroll through
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: int, path: Path) -> None:
@@ -90,8 +91,10 @@ def draw_confusion(confusion: np.ndarray, labels: LabelSet, title: str, path: Pa
 
 
 def draw_predictions(samples: Sequence[Predicted], labels: LabelSet, path: Path) -> None:
-    """Draw one row per sample: image, truth, prediction and error."""
+    """Draw one row per sample: image, truth, prediction and error. Of many samples, draw the first that fit."""
     heights = [3.8 * _aspect(sample.truth) + 0.35 for sample in samples]  # inches
+    shown = max(sum(below <= ROWS_HEIGHT for below in itertools.accumulate(heights)), 1)
+    samples, heights = samples[:shown], heights[:shown]
     figure = Figure(figsize=(16, sum(heights) + 1.6), layout="constrained")
     rows = figure.subplots(len(samples), squeeze=False, height_ratios=heights)[:, 0]  # axes take long to make
     for axes, (_, name, image, truth, prediction) in zip(rows, samples, strict=True):

@@ -175,6 +175,24 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, what: str) -> None
         DRAWN[what](tmp_path / "file" / "new" / "figure.png")
 
 
+def test_a_figure_of_many_samples_is_at_most_a_little_taller_than_twice_its_width(tmp_path: Path) -> None:
+    one = sample(size=(40, 40))
+    draw_predictions([one] * 7, PLAIN, tmp_path / "seven.png")
+    draw_predictions([one] * 16, PLAIN, tmp_path / "many.png")
+    sizes = [Image.open(tmp_path / name).size for name in ("seven.png", "many.png")]
+    assert sizes[0] == sizes[1] and sizes[0][1] < 2.2 * sizes[0][0]
+
+
+def test_the_legend_of_a_tiny_photo_is_not_cut() -> None:
+    """White beside the photo leaves room for the longest entry, which is drawn as on a wide photo."""
+    masks = [np.full((5, width), 1, np.uint8) for width in (5, 200)]
+    tiny, wide = (np.asarray(overlay(np.zeros((*mask.shape, 3), np.uint8), mask, PLAIN)) for mask in masks)
+    inked = np.flatnonzero((wide[5:] < 255).any((0, 2)))
+    assert 60 < inked[-1] < tiny.shape[1] < 200
+    assert np.array_equal(tiny[5:, : inked[-1] + 1], wide[5:, : inked[-1] + 1])
+    assert (tiny[:5, 5:] == 255).all()
+
+
 @pytest.mark.parametrize("size", [(2000, 1), (2, 70_000)])
 def test_photos_of_odd_shapes_make_figures_of_usual_size(tmp_path: Path, size: tuple[int, int]) -> None:
     many = [sample(size=size) for _ in range(3)]

@@ -29,6 +29,7 @@ from utils.bundled_weights import bundled_names, checkpoint_path
 from utils.checked import FileSchema, check_schema, shown
 from utils.errors import UserError
 from utils.files import atomic_write
+from utils.find_run import NEVER_STARTED, never_started
 from utils.paths import is_folder, is_there
 from utils.tensor_file import check_tensors, read_tensor_file
 from utils.trusted import trusted_class
@@ -141,12 +142,16 @@ def best_of(run: Path) -> Path:
     """Return the best checkpoint of a run folder, or the last one if no validation has run yet.
 
     Raises:
-        UserError: it is not a run folder.
+        UserError: it is not a run folder, or has no checkpoint.
     """
     best, last = run / "checkpoints" / "best.pt", run / "checkpoints" / "last.pt"
     if is_folder(run / "0" / "checkpoints"):
         raise UserError(f"{run}: the folder of a sweep; name one of its runs, as in {run / '0'}")
     if not is_there(best) and not is_there(last):
+        if never_started(run):
+            raise UserError(f"{run}: {NEVER_STARTED}")
+        if is_there(run / "config.yaml"):
+            raise UserError(f"{run}: it has no checkpoint yet, or ended before the first one was written")
         raise UserError(f"{run}: not a run folder: there is no checkpoints/best.pt in it")
     return best if is_there(best) else last
 

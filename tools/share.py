@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from cli.launch import launch
 from utils.errors import UserError
 from utils.files import atomic_path, prepare_output
+from utils.find_run import NEVER_STARTED, never_started
 from utils.paths import is_file, user_path
 
 log = logging.getLogger("share")
@@ -55,6 +56,8 @@ def share(cfg: DictConfig) -> None:
     from utils.tables import number
 
     run = user_path(best_of_sweep(cfg.run, "run"), "run")
+    if never_started(run):
+        raise UserError(f"run={cfg.run}: {NEVER_STARTED}")
     best = run / "checkpoints" / "best.pt"
     if not is_file(run / "config.yaml"):
         raise UserError(f"run={cfg.run}: not a run folder: there is no config.yaml in it")

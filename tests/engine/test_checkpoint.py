@@ -47,6 +47,10 @@ def test_a_run_folder_stands_for_its_best(tmp_path: Path, checkpoint: dict) -> N
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(UserError, match="not a run folder"):
         best_of(tmp_path)
+    for place, message in ((".hydra", "it was ended before it started"), ("config.yaml", "it has no checkpoint yet")):
+        (tmp_path / "early" / place).mkdir(parents=True)
+        with pytest.raises(UserError, match=message):
+            best_of(tmp_path / "early")
     save_checkpoint(tmp_path / "checkpoints" / "last.pt", checkpoint | {"epoch": 1})
     assert load_checkpoint(tmp_path)["epoch"] == 1
     save_checkpoint(tmp_path / "checkpoints" / "best.pt", checkpoint | {"epoch": 2})

@@ -70,6 +70,7 @@ def test_it_is_used_from_an_empty_folder(tmp_path: Path, finished_run: Path) -> 
         (["run=RUN", "output=run.tar"], ["must be a .zip file"]),
         (["run=RUN", "output=taken.zip"], ["taken.zip exists already", "overwrite=true"]),
         (["run=early"], ["no checkpoints/best.pt"]),
+        (["run=killed"], ["run=killed: it was ended before it started, or is still starting"]),
         (["run=bare"], ["run=bare: ", "summary.json"]),
     ],
 )
@@ -77,6 +78,7 @@ def test_mistakes(tmp_path: Path, finished_run: Path, words: list[str], fragment
     (tmp_path / "taken.zip").write_text("mine")
     (tmp_path / "early").mkdir()
     (tmp_path / "early" / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "killed" / ".hydra").mkdir(parents=True)
     (tmp_path / "bare" / "checkpoints").mkdir(parents=True)
     (tmp_path / "bare" / "config.yaml").write_text("seed: 0\n")
     (tmp_path / "bare" / "checkpoints" / "best.pt").write_bytes(b"")

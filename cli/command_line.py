@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 
 from cli.flags import check_flags, check_plain_words
 from cli.run_words import like_words, resume_words
-from config.quoting import LISTS, as_typed, is_list, items_of, quote, quote_texts
+from config.quoting import LISTS, as_typed, is_list, items_of, list_of, quote, quote_texts
 from config.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys
 from sweeps.words import key_of, merged_words, recorded_words, values_of
 from utils.config_groups import CONF, options
@@ -106,7 +106,7 @@ def _with_run_found(word: str) -> str:
         return word
     listed = is_list(name, value)
     paths = [path for item in (items_of(value) if listed else [value]) for path in _paths_of(item, name)]
-    return f"{key}=[{','.join(paths)}]" if listed or len(paths) > 1 else f"{key}={paths[0]}"
+    return f"{key}={list_of(paths) if listed or len(paths) > 1 else paths[0]}"
 
 
 def _paths_of(given: str, key: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -21,7 +22,7 @@ PATH_KEYS = frozenset(
 """Keys whose values are literal, including brackets, commas and quotes, which are special in Hydra's grammar."""
 
 LISTS = frozenset({"checkpoint", "runs", "where"})
-"""Of these keys, those that also take a list, `[a,b]`, of literal values without commas."""
+"""Of these keys, those that also take a list, `[a,b]`, of literal values; those with commas are in quotes."""
 
 FREE_TEXTS = frozenset({"name", "notes"})
 """Keys whose values are literal except for `${...}`, and for `choice(...)` in a sweep."""
@@ -42,6 +43,9 @@ TEXT_LISTS = frozenset({"split", "splits", "columns", "augmentation.classes", "l
 
 PART = re.compile(r"""\s*('[^']*'|"[^"]*"|(?:\[[^]]*]|\([^)]*\)|{[^}]*}|[^,])*?)\s*(?:,|$)""")
 """What is between two commas: in quotes, or with brackets, which may hold commas."""
+
+ITEM = re.compile(r"""\s*('[^']*'|"[^"]*"|[^,]*?)\s*(?:,|$)""")
+"""An item of a list of paths, up to the next comma: in quotes, or without a comma."""
 
 
 def quote_texts(words: list[str], sweep: bool = False) -> list[str]:
@@ -92,7 +96,17 @@ def is_list(key: str, value: str) -> bool:
 
 def items_of(value: str) -> list[str]:
     """Return the items of a list `[a,b]` without spaces and quotes around them."""
-    return [_item(item.strip()) for item in value[1:-1].split(",") if item.strip()]
+    return [_item(found[1]) for found in ITEM.finditer(value[1:-1]) if found[1]]
+
+
+def list_of(items: Sequence[str]) -> str:
+    """Return the list `[a,b]` of paths: the opposite of `items_of`."""
+    return f"[{','.join(_between_quotes(item) if ',' in item else item for item in items)}]"
+
+
+def _between_quotes(text: str) -> str:
+    mark = '"' if "'" in text else "'"
+    return f"{mark}{text}{mark}"
 
 
 def _item(text: str) -> str:

@@ -122,6 +122,19 @@ def test_texts_arrive_as_they_were_typed(word: str, value: object) -> None:
     assert OverridesParser.create().parse_override(quote_texts([word])[0]).value() == value
 
 
+def test_runs_with_commas_in_their_names(tmp_path: Path) -> None:
+    """Typed in quotes in a list, or found by a name that two runs share."""
+    names = ("dice, warm", "it's a,b", "plain")
+    folders = [f"experiments/2026-01-01_00-00-0{i}-000000_{name}" for i, name in enumerate([*names, names[0]])]
+    for folder in folders:
+        (tmp_path / folder / "checkpoints").mkdir(parents=True)
+    seen: list[Any] = []
+    for runs in (names[0], f"['{folders[0]}', \"it's a,b\",plain]"):
+        done = run_here(lambda cfg: seen.append(plain(cfg)["runs"]), "compare", f"runs={runs}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert seen == [[folders[0], folders[3]], folders[:3]]
+
+
 def test_texts_in_a_sweep(tmp_path: Path) -> None:
     """Several values, with commas between them, as of other keys."""
     words = ["seed=1,2", "data.masks=маска,truth (1)", "data.train_split=choice(train,all)", "data.mask_suffix=null,_м"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
+from data.images import resize_image
+
 Fit = Literal["stretch", "pad"]
 """`pad` keeps the aspect ratio: photos are padded at the bottom or at the right first."""
 MEAN_COLOR = (124, 116, 104)
+LARGEST = 2**26
+"""Pixels of a padded photo. Of a larger one, the longer side is resized before the other is padded."""
 
 
 def padded_size(size: tuple[int, int], image_size: tuple[int, int]) -> tuple[int, int]:
@@ -25,6 +29,29 @@ def pad(pixels: np.ndarray, image_size: tuple[int, int], fill: Sequence[int] = M
     if (height, width) == size:
         return pixels
     return bordered(pixels, (0, 0), (height, width), fill)
+
+
+def padded_and_resized(
+    pixels: np.ndarray,
+    image_size: tuple[int, int],
+    resize: Callable[[np.ndarray, tuple[int, int]], np.ndarray] = resize_image,
+    fill: Sequence[int] = MEAN_COLOR,
+) -> np.ndarray:
+    """Pad an image (H, W, C) or a mask (H, W) with `pad`, and resize it to `image_size`.
+
+    Args:
+        resize: `resize_image` or `data.masks.resize_mask`.
+        fill: as of `bordered`.
+    """
+    height, width = pixels.shape[:2]
+    rows, columns = padded_size((height, width), image_size)
+    if rows * columns <= LARGEST:
+        return resize(pad(pixels, image_size, fill), image_size)
+    if rows > height:
+        shrunk, whole = resize(pixels, (height, image_size[1])), (rows, image_size[1])
+    else:
+        shrunk, whole = resize(pixels, (image_size[0], width)), (image_size[0], columns)
+    return resize(bordered(shrunk, (0, 0), whole, fill), image_size)
 
 
 def bordered(pixels: np.ndarray, place: tuple[int, int], size: tuple[int, int], fill: Sequence[int]) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.fitting import Fit, pad, padded_size
+from data.fitting import Fit, padded_and_resized, padded_size
 from data.images import resize_image
 from data.labels import IGNORE_INDEX
 from data.masks import resize_mask
@@ -57,9 +57,8 @@ class ResizedSamples(View):
         return self._fitted(image, mask, self.name(index), size)
 
     def _fitted(self, image: np.ndarray, mask: np.ndarray, name: str, size: tuple[int, int]) -> Sample:
-        if self.fit == "pad":
-            image = pad(image, size)
-        return Sample(resize_image(image, size), self._resized(mask), name)
+        fitted = padded_and_resized if self.fit == "pad" else resize_image
+        return Sample(fitted(image, size), self._resized(mask), name)
 
     def mask(self, index: int) -> np.ndarray:
         return self._resized(super().mask(index))
@@ -68,7 +67,7 @@ class ResizedSamples(View):
         if not self.masks or self.image_size is None:
             return mask
         if self.fit == "pad":
-            mask = pad(mask, self.image_size, (IGNORE_INDEX,))
+            return padded_and_resized(mask, self.image_size, resize_mask, (IGNORE_INDEX,))
         return resize_mask(mask, self.image_size)
 
     def size(self, index: int) -> tuple[int, int]:

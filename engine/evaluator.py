@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from data.fitting import padded_size
 from data.loading import ValidationBatch
 from engine import distributed
-from engine.logits import likeliest, resize_logits
+from engine.logits import likeliest, resize_logits, without_padding
 from engine.metrics import add_to_confusion
 from engine.normalization import Normalization
 from engine.running_loss import named_losses
@@ -73,11 +73,11 @@ def evaluate(
                 logits = model(normalization(images, channels_last))
             for sample_logits, mask in zip(logits.split(1), batch.masks, strict=True):
                 target = mask.to(device, non_blocking=pinned)
-                height, width = target.shape
-                shown = (height, width)
+                size = (target.shape[0], target.shape[1])
                 if batch.fit == "pad":
-                    shown = padded_size(shown, (images.shape[2], images.shape[3]))
-                resized = resize_logits(sample_logits, shown)[..., :height, :width]
+                    padded = padded_size(size, (images.shape[2], images.shape[3]))
+                    sample_logits = without_padding(sample_logits, padded, size)
+                resized = resize_logits(sample_logits, size)
                 prediction = likeliest(resized, 1)
                 add_to_confusion(counts, prediction, target)
                 if after_sample is not None:

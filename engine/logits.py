@@ -23,6 +23,31 @@ def resize_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
     return resized
 
 
+def stretched_rows(logits: Tensor, rows: slice, height: int) -> Tensor:
+    """Resize logits (1, C, h, w) bilinearly to a height, and return some rows, float32 (1, C, rows, w)."""
+    low = logits.shape[2]
+    places = torch.arange(rows.start, rows.stop, dtype=torch.float64)
+    places = ((places + 0.5) * (low / height) - 0.5).clamp(min=0)
+    above = places.long().clamp(max=low - 1)
+    below = (above + 1).clamp(max=low - 1)
+    share = (places - above).to(torch.float32)[:, None].to(logits.device)
+    above, below = above.to(logits.device), below.to(logits.device)
+    return logits[:, :, above].float() * (1 - share) + logits[:, :, below].float() * share
+
+
+def without_padding(logits: Tensor, padded: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Return the logits (1, C, h, w) of a padded photo without the padding below it or right of it.
+
+    `resize_logits` of them to `size` is `resize_logits` of all to `padded`, cut to `size`, but in less memory: a narrow
+    photo is small, and its padded size is not.
+    """
+    if size[0] < padded[0]:
+        logits = stretched_rows(logits, slice(0, size[0]), padded[0])
+    if size[1] < padded[1]:
+        logits = stretched_rows(logits.transpose(2, 3), slice(0, size[1]), padded[1]).transpose(2, 3)
+    return logits.contiguous()
+
+
 def likeliest(scores: Tensor, dim: int) -> Tensor:
     """Return the argmax along a dimension as uint8; the first of equal scores."""
     if scores.device.type != "cpu":

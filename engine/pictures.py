@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.fitting import Fit, pad
+from data.fitting import Fit, padded_and_resized
 from data.images import resize_image
 from data.labels import IGNORE_INDEX
 from data.masks import resize_mask
@@ -60,7 +60,7 @@ class Pictures:
     def _row(self, model: nn.Module, index: int) -> np.ndarray:
         image, mask, _ = self.samples[index]
         if self.fit == "pad":  # as the image is
-            mask = pad(mask, (image.shape[0], image.shape[1]), (IGNORE_INDEX,))
+            mask = padded_and_resized(mask, (image.shape[0], image.shape[1]), resize_mask, (IGNORE_INDEX,))
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).unsqueeze(0).to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             logits = model(normalization_of(model)(pixels, self.channels_last))

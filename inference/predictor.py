@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from data.bands import RGB, Bands, bands_of
-from data.fitting import Fit, fit_of, pad
+from data.fitting import Fit, fit_of, padded_and_resized, padded_size
 from data.images import resize_image
 from data.labels import LabelSet
 from engine.checkpoint import build_model, load_checkpoint
-from engine.logits import likeliest, likeliest_at, resize_logits
+from engine.logits import likeliest, likeliest_at, resize_logits, stretched_rows, without_padding
 from engine.normalization import Normalization
 from export.onnx_model import OnnxModel
 from inference.folding import fold_batch_norms
@@ -169,9 +169,8 @@ class Predictor:
         """Resize a photo (H, W, channels) for the network: (1, channels, h, w) on the CPU; None with a window."""
         if self.window is not None:
             return None
-        if self.fit == "pad":
-            image = pad(image, self.image_size)
-        pixels = resize_image(image, self.image_size).transpose(2, 0, 1)
+        fitted = padded_and_resized if self.fit == "pad" else resize_image
+        pixels = fitted(image, self.image_size).transpose(2, 0, 1)
         return torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(0)
 
     @torch.inference_mode()
@@ -193,10 +192,6 @@ class Predictor:
             ValueError: the photo has another type or shape.
         """
         self.bands.check(image)
-        height, width = image.shape[:2]
-        if self.fit == "pad" and self.window is None:
-            resized = self.resized(image) if resized is None else resized
-            image = pad(image, self.image_size)
         mask = np.empty(image.shape[:2], np.uint8)
         entropy = np.empty(image.shape[:2], np.float32) if uncertainty else None
         whole = np.empty((len(self.labels), *image.shape[:2]), np.float32) if probabilities else None
@@ -213,10 +208,6 @@ class Predictor:
                 entropy[rows, columns] = terms.cpu().numpy()
             if whole is not None:
                 whole[:, rows, columns] = shares.cpu().numpy()
-        if image.shape[:2] != (height, width):  # without the padding
-            mask = np.ascontiguousarray(mask[:height, :width])
-            entropy = None if entropy is None else np.ascontiguousarray(entropy[:height, :width])
-            whole = None if whole is None else np.ascontiguousarray(whole[:, :height, :width])
         return Prediction(mask, entropy, whole)
 
     def _parts(self, image: np.ndarray, resized: Tensor | None) -> Iterator[tuple[slice, slice, Tensor, bool]]:
@@ -229,13 +220,15 @@ class Predictor:
         assert pixels is not None
         logits = self._scores(pixels)
         height, width = image.shape[:2]
+        if self.fit == "pad":
+            logits = without_padding(logits, padded_size((height, width), self.image_size), (height, width))
         rows_at_once = max(LARGEST // (logits.shape[1] * width), 1)
         if rows_at_once >= height:
             yield slice(None), slice(None), logits, True
             return
         for top in range(0, height, rows_at_once):
             rows = slice(top, min(top + rows_at_once, height))
-            yield rows, slice(None), _stretched(logits, rows, height), True
+            yield rows, slice(None), stretched_rows(logits, rows, height), True
 
     def _scores(self, images: Tensor) -> Tensor:
         """Return the logits (n, C, h, w) of images (n, channels, h, w)."""
@@ -287,14 +280,3 @@ def _check_options(
             f"{model.path}: takes only images of {only_size[0]}x{only_size[1]}: no tta=multiscale, no other window;"
             " export it with dynamic=true"
         )
-
-
-def _stretched(logits: Tensor, rows: slice, height: int) -> Tensor:
-    """Resize logits (1, C, h, w) bilinearly to a height, and return some rows, float32 (1, C, rows, w)."""
-    low = logits.shape[2]
-    places = torch.arange(rows.start, rows.stop, device=logits.device, dtype=torch.float64)
-    places = ((places + 0.5) * (low / height) - 0.5).clamp(min=0)
-    above = places.long().clamp(max=low - 1)
-    below = (above + 1).clamp(max=low - 1)
-    share = (places - above).to(torch.float32)[:, None]
-    return logits[:, :, above].float() * (1 - share) + logits[:, :, below].float() * share

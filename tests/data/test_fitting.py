@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from data import fitting
 from data.checking import checked_samples
 from data.device_loading import DeviceValidationLoader
-from data.fitting import fit_of, pad, padded_size
+from data.fitting import fit_of, pad, padded_and_resized, padded_size
+from data.images import resize_image
 from data.loading import ValidationLoader
+from data.masks import resize_mask
 from data.resized import ResizedSamples
 from data.samples import Sample, SegmentationDataset
 from engine.evaluator import evaluate as evaluate_network
@@ -59,6 +63,36 @@ def test_padding_is_below_or_right() -> None:
         outside = np.ones(shape, bool)
         outside[:64, :96] = False
         assert (found[outside] == FILL).all() and (found_mask[outside] == 255).all()
+
+
+@pytest.mark.parametrize("size", [(30, 500), (500, 30)])
+def test_a_large_photo_is_padded_without_its_padding_in_memory(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same as in one step, but for rounding; a mask exactly."""
+    image, mask = photo(0, size), np.random.default_rng(0).integers(0, 9, size, np.uint8)
+    expected = padded_and_resized(image, (40, 60)), padded_and_resized(mask, (40, 60), resize_mask, (255,))
+    np.testing.assert_array_equal(expected[0], resize_image(pad(image, (40, 60)), (40, 60)))
+    monkeypatch.setattr(fitting, "LARGEST", 100)
+    found = padded_and_resized(image, (40, 60)), padded_and_resized(mask, (40, 60), resize_mask, (255,))
+    assert np.abs(found[0].astype(int) - expected[0]).max() <= 1
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_a_very_narrow_photo_takes_little_memory() -> None:
+    """Padded it would have 1.6 billion pixels: NumPy could not allocate its image and mask here."""
+    image = np.full((1, 40_000, 3), 20, np.uint8)
+    mask = np.ones((1, 40_000), np.uint8)
+    predictor = Predictor(Threshold(), LABELS, INPUT, Normalization((0, 0, 0), (1, 1, 1)))
+    predictor.fit = "pad"
+    tracemalloc.start()
+    found = predictor.predict_with(image, uncertainty=True, probabilities=True)
+    resized = padded_and_resized(mask, INPUT, resize_mask, (255,))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e8 and found.mask.shape == mask.shape
+    assert found.probabilities is not None and found.probabilities.shape == (2, 1, 40_000)
+    assert (resized == 255).all()  # each of the 128 rows is nearest to one of the padding
 
 
 class Scenes(SegmentationDataset):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.logits import likeliest, likeliest_at, resize_logits
+from engine.logits import likeliest, likeliest_at, resize_logits, without_padding
 
 SIZES = [(60, 80), (33, 47), (7, 200), (1, 1), (1, 900), (500, 1)]
 
@@ -38,3 +38,11 @@ def test_the_first_one_of_equals() -> None:
     assert likeliest(torch.tensor([1.0, 3.0, 3.0, 2.0]), 0).item() == 1
     assert likeliest(torch.zeros(255, 4), 0).tolist() == [0] * 4
     assert likeliest(torch.arange(255.0)[:, None], 0).tolist() == [254]
+
+
+@pytest.mark.parametrize(("padded", "size"), [((90, 120), (90, 31)), ((60, 80), (7, 80)), ((300, 400), (1, 400))])
+def test_logits_without_the_padding_of_their_photo(padded: tuple[int, int], size: tuple[int, int]) -> None:
+    logits = torch.randn(1, 5, 30, 40)
+    expected = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)[..., : size[0], : size[1]]
+    found = resize_logits(without_padding(logits, padded, size), size)
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4)

@@ -61,8 +61,8 @@ def checked_samples(
         if fault:
             raise UserError(fault)
         absent = absent_classes(pixels, len(kept), dataset.labels, split, file)
-        if absent:
-            log.warning("%s", absent)
+        for warning in filter(None, [absent, mixed_masks(pixels, dataset.labels, split, file)]):
+            log.warning("%s", warning)
     return kept
 
 
@@ -148,6 +148,26 @@ def absent_classes(
         return None
     where = f"in '{split}'" if len(pixels) >= samples else f"in {len(pixels)} of the {samples} samples of '{split}'"
     return f"classes that do not occur {where}: {enumeration(absent, NAMED)}{_about_ignored(pixels, labels_file)}"
+
+
+def mixed_masks(pixels: np.ndarray, labels: LabelSet, split: str, labels_file: Path | None = None) -> str | None:
+    """Return a line that says that some of the masks of two classes may hold 0 and 255, others 0 and 1; None otherwise.
+
+    That is likely if 255 occurs and no mask with it has the second class, whose name the line gives.
+
+    Args:
+        pixels, labels_file: as in `class_fault`.
+    """
+    if len(labels) != 2 or labels_file is None:
+        return None
+    has_second, has_ignored = pixels[:, 1] > 0, pixels[:, IGNORE_INDEX] > 0
+    if not has_second.any() or not has_ignored.any() or (has_second & has_ignored).any():
+        return None
+    return (
+        f"'{labels.names[1]}' is in {plural(int(has_second.sum()), 'mask')} of '{split}', and 255 (or white), which is"
+        f" ignored, only in {int(has_ignored.sum())} others: if it means the same there, save all masks with the same"
+        f" ids or colours as in {labels_file}"
+    )
 
 
 def _about_ignored(pixels: np.ndarray, labels_file: Path | None) -> str:

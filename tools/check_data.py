@@ -107,7 +107,7 @@ def splits_there(
 
 def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | None) -> None:
     """Print the classes with their shares and suggested weights, and the mean and deviation of the colours."""
-    from data.checking import absent_classes
+    from data.checking import absent_classes, mixed_masks
     from losses.class_weights import enet, median_frequency
     from utils.tables import table
 
@@ -128,8 +128,8 @@ def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | Non
     channels = "red, green, blue" if len(facts.mean) == 3 else "each channel"
     log.info("mean of %s: %s; standard deviation: %s", channels, mean, std)
     absent = absent_classes(facts.pixels, len(facts.pixels), labels, split, labels_file)
-    if absent:
-        log.info("%s", absent)
+    for line in filter(None, [absent, mixed_masks(facts.pixels, labels, split, labels_file)]):
+        log.info("%s", line)
     empty = [name for name, counts in zip(facts.names, pixels, strict=True) if not counts.any()]
     if empty:
         log.info("images without a labelled pixel: %d, such as %s", len(empty), ", ".join(empty[:3]))

@@ -81,6 +81,20 @@ def test_classes_that_do_not_occur_are_one_warning(tmp_path: Path, caplog: pytes
     ]
 
 
+def test_masks_of_0_and_1_among_others_of_0_and_255(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = make(tmp_path / "d", [[0, 1], [0, 255], [0, 1], [0], [0, 255], [0, 255]], [[0, 1], [0, 1, 255], [0, 255]])
+    look(root, "train")
+    assert [record.getMessage() for record in caplog.records] == [
+        "'car' is in 2 masks of 'train', and 255 (or white), which is ignored, only in 3 others: if it means the same"
+        f" there, save all masks with the same ids or colours as in {root / 'labels.json'}"
+    ]
+    caplog.clear()
+    look(root, "val")  # where 255 is beside a car
+    assert not caplog.records
+    done = run_here(check, "check_data", "data=folder", f"data.root={root}", "pictures=0", "output=o", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr.count("'car' is in 2 masks of 'train', and 255") == 1
+
+
 def test_all_classes_are_no_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = make(tmp_path / "d", [[0, 1, 255]], [[0, 1]])
     look(root, "train")

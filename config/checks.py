@@ -58,7 +58,7 @@ def check_config(name: str, config: Config, origin: Origin) -> None:
         RULES[name](config, origin)
     for group in GROUPS:
         field, node = schema.model_fields.get(group), config.get(group) or {}
-        if field and (field.is_required() or "_target_" in node):
+        if field and ("_target_" in node or (field.is_required() and group != "distill")):  # distill=none has none
             check_group(group, node, origin)
     if "augmentation" in schema.model_fields:
         _check_crop(config, origin)
@@ -77,7 +77,7 @@ def _check_crop(config: Config, origin: Origin) -> None:
 
 
 def _check_train(config: Config, origin: Origin) -> None:
-    distill = config.get("distill") or {}  # absent in resumed runs that are older than the option
+    distill = config["distill"]
     if "_target_" not in distill and distill.get("teacher") is not None:
         place = origin.place("distill.teacher")
         raise UserError(f"distill.teacher={distill['teacher']} {place}: needs distill=logits or distill=channel")

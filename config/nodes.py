@@ -110,23 +110,24 @@ def build_dataset(node: DictConfig | dict[str, Any], split: str) -> Any:
     """
     values = plain(node) if isinstance(node, DictConfig) else node
     own = {key: value for key, value in values.items() if key not in LOADER_KEYS}
-    if not values.get("folds") or split not in (FOLD, OTHER_FOLDS):
+    if not values["folds"] or split not in (FOLD, OTHER_FOLDS):
         return build(own, "data", split=split)
     from data.folds import fold_of
 
     divided = build(own, "data", split=values["train_split"])
-    options = {"group_by": values.get("group_by"), "seed": values.get("fold_seed", 0)}
-    return fold_of(divided, split, values["folds"], values.get("fold", 0), **options)
+    return fold_of(
+        divided, split, values["folds"], values["fold"], group_by=values["group_by"], seed=values["fold_seed"]
+    )
 
 
 def training_split(node: Mapping[str, Any]) -> str:
     """Return the name of the split that trains; with `folds`, the other folds of `train_split`."""
-    return OTHER_FOLDS if node.get("folds") else str(node["train_split"])
+    return OTHER_FOLDS if node["folds"] else str(node["train_split"])
 
 
 def validation_split(node: Mapping[str, Any]) -> str:
     """Return the name of the split that validates; with `folds`, a fold of `train_split`."""
-    return FOLD if node.get("folds") else str(node["val_split"])
+    return FOLD if node["folds"] else str(node["val_split"])
 
 
 def prediction_options(cfg: DictConfig) -> dict[str, Any]:

@@ -73,16 +73,16 @@ class Loader(InputSize):
     augment_on: Literal["auto", "cpu", "device"]
     limit: Positive | None
     allow_single_class: Flag
-    fit: Literal["stretch", "pad"] = "stretch"
-    mean: Annotated[list[Fraction], Field(min_length=1)] | None = None
+    fit: Literal["stretch", "pad"]
+    mean: Annotated[list[Fraction], Field(min_length=1)] | None = None  # some files of weights/ have neither
     std: Annotated[list[Deviation], Field(min_length=1)] | None = None
-    crop_size: Size | None = None
-    sampling: Literal["uniform", "rare_class"] = "uniform"
-    sampling_temperature: Annotated[float, Field(ge=1e-4, le=100)] = 0.01
-    folds: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
-    fold: NonNegative = 0
-    group_by: RegularExpression | None = None
-    fold_seed: NonNegative = 0
+    crop_size: Size
+    sampling: Literal["uniform", "rare_class"]
+    sampling_temperature: Annotated[float, Field(ge=1e-4, le=100)]
+    folds: Annotated[int, Field(strict=True, ge=2, le=1000)] | None
+    fold: NonNegative
+    group_by: RegularExpression | None
+    fold_seed: NonNegative
 
 
 class ParameterGroups(Keys):
@@ -106,14 +106,14 @@ class Train(Keys):
     notes: FreeText | None
     resume: Text | None
     sweep: Text | None
-    like: Text | None = None
+    like: Text | None
     model: Node
     data: Node
     augmentation: Node
     loss: Node
     optimizer: Node
     scheduler: Node
-    distill: Node = {}
+    distill: Node
     trainer: Node
     logger: Node
 

@@ -40,7 +40,8 @@ SHARED: dict[str, type[BaseModel]] = {
 LOADER_KEYS = tuple(Loader.model_fields)
 OPTIMIZER_KEYS = tuple(ParameterGroups.model_fields)
 DISTILL_KEYS = tuple(Teacher.model_fields)
-USUAL_TEMPERATURE = Loader.model_fields["sampling_temperature"].default
+USUAL_TEMPERATURE = 0.01
+"""The default in conf/data/_loader.yaml."""
 PRETRAINED = "models.weights.load_pretrained"
 """The function whose options are keys of `model`, except those that the network takes itself."""
 OPTIONAL = {"utils.loggers.WandB": ("wandb",), "utils.loggers.MLflow": ("mlflow", "sqlalchemy", "alembic")}
@@ -215,8 +216,8 @@ def check_group(group: str, node: Config, origin: Origin) -> None:
     if group == "data":
         _check_folds(other, origin)
         _check_normalization(other, node.get("channels", 3), origin)
-        temperature = other.get("sampling_temperature", USUAL_TEMPERATURE)
-        if other.get("sampling", "uniform") == "uniform" and temperature != USUAL_TEMPERATURE:
+        temperature = other["sampling_temperature"]
+        if other["sampling"] == "uniform" and temperature != USUAL_TEMPERATURE:
             place = origin.place("data.sampling_temperature")
             raise UserError(f"data.sampling_temperature={temperature} {place}: needs data.sampling=rare_class")
     if group == "model":
@@ -227,9 +228,9 @@ def check_group(group: str, node: Config, origin: Origin) -> None:
 
 
 def _check_folds(loader: Config, origin: Origin) -> None:
-    folds, fold = loader.get("folds"), loader.get("fold", 0)
+    folds, fold = loader["folds"], loader["fold"]
     for key in ("fold", "group_by", "fold_seed"):
-        if folds is None and loader.get(key):
+        if folds is None and loader[key]:
             place = origin.place(f"data.{key}")
             raise UserError(f"data.{key}={shown(loader[key])} {place}: needs data.folds=<number of folds>")
     if folds is not None and fold >= folds:

@@ -93,7 +93,7 @@ def _by_batches(
         batch_size=node["batch_size"],
         num_workers=worker_count(node["num_workers"], device),
         pin_memory=device.type == "cuda",
-        fit=node.get("fit", "stretch"),
+        fit=node["fit"],
     )
     with explain_out_of_memory(node["batch_size"], size, device), explain_dead_workers([loader.watched]):
         return evaluate(

@@ -155,7 +155,7 @@ def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationD
     Raises:
         UserError: there is no such checkpoint, or it is of a network for other classes or channels.
     """
-    node = plain(cfg).get("distill") or {}  # absent in resumed runs that are older than the option
+    node = plain(cfg.distill)
     if "_target_" not in node:
         return None
     teacher = user_path(node["teacher"], "distill.teacher")

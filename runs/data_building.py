@@ -78,7 +78,7 @@ def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, mas
         size,
         masks=masks,
         limit=cfg.data.limit,
-        fit=cfg.data.get("fit", "stretch"),
+        fit=cfg.data.fit,
         cache="none" if cfg.data.cache == "device" else cfg.data.cache,  # the loader keeps them on the device
         allow_single_class=cfg.data.allow_single_class,
     )
@@ -87,12 +87,11 @@ def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, mas
 def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyTrainingLoader, AnyValidationLoader]:
     """Build the loaders of training and validation batches."""
     train, options = training_loader(cfg, splits.train, device), loader_options(cfg, device)
-    fit = cfg.data.get("fit", "stretch")
     if cfg.data.cache == "device":
-        size = image_size_of(cfg)
+        size, fit = image_size_of(cfg), cfg.data.fit
         kept = {key: options[key] for key in ("share", "batch_size")}
         return train, DeviceValidationLoader(splits.validation, image_size=size, device=device, fit=fit, **kept)
-    return train, ValidationLoader(splits.validation, fit=fit, **options)
+    return train, ValidationLoader(splits.validation, fit=cfg.data.fit, **options)
 
 
 def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch.device) -> AnyTrainingLoader:
@@ -113,9 +112,8 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
         augmentation.check_labels(samples.labels)
     try_augmentation(augmentation, samples, size)
     sampler = None
-    if cfg.data.get("sampling") == "rare_class":
-        temperature = cfg.data.get("sampling_temperature", 0.01)
-        sampler = distributed.once_per_machine(lambda: rare_classes(samples, temperature))
+    if cfg.data.sampling == "rare_class":
+        sampler = distributed.once_per_machine(lambda: rare_classes(samples, cfg.data.sampling_temperature))
     options = {"image_size": size, "seed": cfg.seed, "sampler": sampler, **loader_options(cfg, device)}
     if keep and cfg.data.augment_on == "cpu":
         raise UserError("data.cache=device: its samples are augmented there; leave out data.augment_on=cpu")

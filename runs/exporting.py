@@ -124,8 +124,7 @@ def samples(node: dict[str, Any], split: str, facts: Facts) -> ResizedSamples:
     dataset = build_dataset(node, split)
     check_classes(list(facts.labels.names), list(dataset.labels.names))
     check_channels(len(facts.normalization.mean), dataset.bands.channels)
-    fit = node.get("fit", "stretch")
-    found = ResizedSamples(dataset, facts.image_size, masks=False, limit=node["limit"], fit=fit)
+    found = ResizedSamples(dataset, facts.image_size, masks=False, limit=node["limit"], fit=node["fit"])
     check_files(found, split)
     return found
 

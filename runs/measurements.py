@@ -153,8 +153,8 @@ def _validated_on(checkpoint: str) -> str | None:
     """
     place = user_path(checkpoint, "checkpoint")
     runs = [folder for folder in (place, *place.parents[:2]) if is_file(folder / "summary.json")]
-    recorded = RunFolder(runs[0]).read_summary().get("samples") or {} if runs else {}
-    return (recorded.get("validation") or {}).get("sha256")
+    recorded = RunFolder(runs[0]).read_summary().get("samples") if runs else None
+    return recorded and recorded["validation"]["sha256"]
 
 
 def is_exported(path: str) -> bool:
@@ -209,8 +209,7 @@ def samples_of(planned: Measurement, cache: Literal["none", "ram", "disk"]) -> S
     """
     node = planned.node
     size = None if planned.facts["window"] else (node["image_size"][0], node["image_size"][1])
-    fit = node.get("fit", "stretch")
-    options: dict[str, Any] = {"masks": False, "limit": node["limit"], "fit": fit, "cache": cache}
+    options: dict[str, Any] = {"masks": False, "limit": node["limit"], "fit": node["fit"], "cache": cache}
     try:
         return checked_samples(planned.dataset, planned.split, size, **options)
     except DataFault as fault:
@@ -219,7 +218,7 @@ def samples_of(planned: Measurement, cache: Literal["none", "ram", "disk"]) -> S
 
 def usual_cache(planned: Measurement) -> Literal["none", "disk"]:
     """Return where to keep samples that are read once, for which a cache in memory would not help."""
-    return "disk" if planned.node.get("cache") == "disk" else "none"
+    return "disk" if planned.node["cache"] == "disk" else "none"
 
 
 def predictor_for(planned: Measurement, cfg: DictConfig, device: torch.device) -> Predictor:
@@ -242,5 +241,5 @@ def predictor_for(planned: Measurement, cfg: DictConfig, device: torch.device) -
         size = (node["image_size"][0], node["image_size"][1]) if is_typed else None
         predictor = ensemble_of(members, planned.checkpoints, size, **options)
     predictor.image_size = node["image_size"][0], node["image_size"][1]
-    predictor.fit = node.get("fit", "stretch")
+    predictor.fit = node["fit"]
     return predictor

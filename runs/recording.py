@@ -124,8 +124,8 @@ def _announce(cfg: DictConfig, run: OpenRun, training: Training) -> None:
         log.info("images are normalised as the weights need: mean %s, std %s", normalization.mean, normalization.std)
     if run.checkpoint is not None:
         log.info("resumed %s", resumed_at(run.checkpoint, cfg.trainer.epochs))
-        before = read_plain(run.folder.path / "config.yaml").get("trainer", {}).get("epochs")
-        if before not in (None, cfg.trainer.epochs):
+        before = read_plain(run.folder.path / "config.yaml")["trainer"]["epochs"]
+        if before != cfg.trainer.epochs:
             log.info("%s", _schedule_ahead(before, cfg.trainer.epochs, run, training))
 
 

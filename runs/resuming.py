@@ -75,7 +75,7 @@ def threads_of(cfg: DictConfig, run: OpenRun) -> Any:
     Another number would change rounding errors. If the number of processes has changed, which does so too, threads are
     chosen again: otherwise each of several processes would take as many as a single one had.
     """
-    chosen = cfg.trainer.get("threads", "auto")  # absent in runs that are older than the option
+    chosen = cfg.trainer.threads
     if run.checkpoint is None or chosen != "auto":
         return chosen
     if len(run.checkpoint["training"]["processes"]) != distributed.processes():
@@ -117,7 +117,7 @@ def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
         UserError: it does not.
     """
     assert run.checkpoint is not None
-    before = read_plain(run.folder.path / "config.yaml").get("data") or {}
+    before = read_plain(run.folder.path / "config.yaml")["data"]
     now = {key: cfg.data.get(key) for key in ("root", "labels") if cfg.data.get(key) != before.get(key)}
     place = ", ".join(f"data.{key}={value}" for key, value in now.items()) or f"data.root={before.get('root')}"
     remedy = "the run needs the data that it began with"
@@ -125,20 +125,20 @@ def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
     if labels.to_dict() != found.to_dict():
         raise UserError(f"{place}: its classes, their colours or ids differ; {remedy}")
     recorded = run.folder.read_summary().get("samples")
-    if not isinstance(recorded, dict):
+    if recorded is None:  # summary.json was deleted
         if now:
             log.warning("%s: summary.json has no record of the samples to compare with", place)
         return
     for split, samples in (("train", splits.train), ("validation", splits.validation)):
-        was, there = recorded.get(split) or {}, fingerprint(samples)
-        if was.get("samples") != there["samples"]:
-            counts = f"{plural(there['samples'], f'{split} sample')}, and {was.get('samples')} when the run began"
+        was, there = recorded[split], fingerprint(samples)
+        if was["samples"] != there["samples"]:
+            counts = f"{plural(there['samples'], f'{split} sample')}, and {was['samples']} when the run began"
             raise UserError(f"{place}: {counts}; {remedy}")
-        if was.get("names", there["names"]) != there["names"]:
+        if was["names"] != there["names"]:
             raise UserError(f"{place}: the {split} split has other samples than when the run began; {remedy}")
-        if now and was.get("sha256") != there["sha256"]:
+        if now and was["sha256"] != there["sha256"]:
             raise UserError(f"{place}: names or sizes of the files of the {split} samples differ; {remedy}")
-        if was.get("sha256", there["sha256"]) != there["sha256"]:  # a damaged file may have been replaced
+        if was["sha256"] != there["sha256"]:  # a damaged file may have been replaced
             log.warning("%s: the files of the %s samples have other sizes than when the run began", place, split)
 
 

@@ -168,7 +168,7 @@ def label_faults(facts: dict[str, SplitFacts], datasets: dict[str, SegmentationD
         if split in facts and facts[split].names:
             file, single = datasets[split].labels_file, split != training_split(node)
             pixels, labels = facts[split].pixels, datasets[split].labels
-            fault = class_fault(pixels, labels, split, file, single or node.get("allow_single_class", False))
+            fault = class_fault(pixels, labels, split, file, single or node["allow_single_class"])
             if fault:
                 found.append(". ".join(fault.splitlines()))
     return found

@@ -37,7 +37,7 @@ def preview(cfg: DictConfig) -> None:
     augmentation = build(cfg.augmentation, "augmentation")
     size = None if isinstance(augmentation, RandomCrop) else (cfg.data.image_size[0], cfg.data.image_size[1])
     dataset = build_dataset(cfg.data, training_split(cfg.data))
-    samples = ResizedSamples(dataset, size, masks=True, limit=cfg.data.limit, fit=cfg.data.get("fit", "stretch"))
+    samples = ResizedSamples(dataset, size, masks=True, limit=cfg.data.limit, fit=cfg.data.fit)
     if cfg.index >= len(samples):
         raise UserError(f"index={cfg.index}: the split has {plural(len(samples), 'sample')}, counted from 0")
     if isinstance(augmentation, Mixing):

@@ -28,6 +28,21 @@ NEW_SUMMARY = "restore it, or delete it to resume without it"
 NEW_METRICS = "fix it, or delete it to resume without the rows before"
 
 
+class StoredFingerprint(FileSchema):
+    """The result of `data.fingerprint.fingerprint`."""
+
+    samples: int
+    names: str
+    sha256: str
+
+
+class StoredSamples(FileSchema):
+    """The samples that a run began with."""
+
+    train: StoredFingerprint
+    validation: StoredFingerprint
+
+
 class StoredSummary(FileSchema):
     """The values of summary.json that the program reads again."""
 
@@ -39,6 +54,8 @@ class StoredSummary(FileSchema):
     last: dict[str, float | None] | None = None
     options: dict[str, str | None] = {}
     resumed: list[list[str]] = []
+    samples: StoredSamples | None = None
+    environment: dict[str, Any] | None = None
 
 
 def columns_of(terms: Sequence[str], classes: Sequence[str], only_train: Sequence[str] = ()) -> list[str]:

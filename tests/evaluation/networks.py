@@ -20,7 +20,9 @@ from tests.in_process import run_here
 SIZE = [32, 48]
 """Of the input of the networks made here: other than that of any mask, so that all is resized."""
 LOADER = {"train_split": "train", "val_split": "val", "image_size": SIZE, "batch_size": 2, "num_workers": 0,
-          "cache": "none", "augment_on": "auto", "limit": None, "allow_single_class": False}  # fmt: skip
+          "cache": "none", "augment_on": "auto", "limit": None, "allow_single_class": False,
+          "fit": "stretch", "crop_size": SIZE, "sampling": "uniform", "sampling_temperature": 0.01,
+          "folds": None, "fold": 0, "group_by": None, "fold_seed": 0}  # fmt: skip
 
 
 def evaluate_here(*words: str, cwd: Path, draws: bool = False) -> subprocess.CompletedProcess:

@@ -70,7 +70,9 @@ def test_the_moved_data_of_a_run_are_its_own(tmp_path: Path, network: Path) -> N
     checkpoint.parent.mkdir(parents=True)
     shutil.copyfile(network, checkpoint)
     validated = fingerprint(Folder(str(tmp_path / "own"), "val"))
-    (tmp_path / "run" / "summary.json").write_text(json.dumps({"samples": {"validation": validated}}))
+    (tmp_path / "run" / "summary.json").write_text(
+        json.dumps({"samples": {"train": validated, "validation": validated}})
+    )
     (tmp_path / "own").rename(tmp_path / "moved")
     for path in (tmp_path / "a/photos/images").iterdir():
         write(path, photo(1, (24, 40)))

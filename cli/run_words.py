@@ -11,14 +11,14 @@ from hydra.core.config_store import ConfigStore
 from config.quoting import as_typed, quote
 from config.schema import Train
 from sweeps.checkpoints import best_of_sweep
-from utils.checked import shown
+from utils.checked import read_yaml, shown
 from utils.config_groups import CONF
 from utils.errors import UserError
 from utils.find_run import NEVER_STARTED, never_started
 from utils.paths import is_file, is_there, user_path
 from utils.run_folder import RunFolder
 from utils.text import one_line
-from utils.trusted import check_targets, literal, read_plain
+from utils.trusted import check_targets, literal
 
 RUN_CONFIG = "run_config"
 """Name in conf/resume.yaml of the config of the run that is resumed or repeated."""
@@ -110,7 +110,7 @@ def _run_folder(given: str, key: str) -> Path:
 def _command_of(run: Path) -> str:
     """Return the command of a run by Hydra's record of it, as a further line; '' if there is none."""
     try:
-        words = read_plain(run / ".hydra" / "overrides.yaml")
+        words = read_yaml(run / ".hydra" / "overrides.yaml")
     except UserError:
         return ""
     if not isinstance(words, list) or is_there(run.parent / "multirun.yaml"):  # a job needs the words of its sweep
@@ -130,7 +130,7 @@ def config_of_run(run: Path, typed: list[str], key: str) -> dict[str, Any]:
         UserError: it is damaged, or names a `_target_` that is not trusted.
     """
     path = run / "config.yaml"
-    config = read_plain(path)
+    config = read_yaml(path)
     if not isinstance(config, dict):
         raise UserError(f"{path}: not the config of a run")
     for name in config:
@@ -152,7 +152,7 @@ def choices_of_run(run: Path) -> dict[str, Any]:
     if not path.is_file():
         options = RunFolder(run).read_summary().get("options") or {}
         return {group: option for group, option in options.items() if option is not None}
-    node = read_plain(path)
+    node = read_yaml(path)
     for key in ("hydra", "runtime", "choices"):
         node = node.get(key) if isinstance(node, dict) else None
     if not isinstance(node, dict):

@@ -29,12 +29,12 @@ from runs.session import session
 from sweeps import sweep
 from sweeps.words import RECORD
 from utils import torchrun
+from utils.checked import read_yaml
 from utils.config_groups import CONF
 from utils.errors import UserError
 from utils.interruption import held_back, raise_between_imports
 from utils.paths import user_path
 from utils.text import cleaned
-from utils.trusted import read_plain
 from utils.value_types import folder_name
 
 SAVE_SECONDS = 60.0
@@ -132,7 +132,7 @@ def check(cfg: DictConfig, config_name: str) -> None:
         raise UserError(explain(error)) from error
     resumed = config.get("resume")
     if isinstance(resumed, str):  # first, since what has changed may contradict the rest of the run's config
-        changed = differences(read_plain(user_path(resumed, "resume") / "config.yaml"), config)
+        changed = differences(read_yaml(user_path(resumed, "resume") / "config.yaml"), config)
         if changed:
             raise UserError(f"resume={resumed}: a resumed run keeps its config, but {'; '.join(changed)}")
     check_config(config_name, config, origin)

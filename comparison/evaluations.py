@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import zipfile
@@ -11,8 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comparison.reading import read_text
 from comparison.runs import SWEEP, Run, as_number
+from utils.checked import read_json
+from utils.errors import UserError
 
 if TYPE_CHECKING:
     from comparison.significance import Counts
@@ -118,7 +118,7 @@ def _content(path: Path) -> dict[str, Any]:
 @lru_cache(maxsize=4096)
 def _parsed(path: Path, changed: int) -> dict[str, Any]:
     try:
-        found = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(path)
+    except UserError:
         return {}
     return found if isinstance(found, dict) and "miou" in found else {}

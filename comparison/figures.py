@@ -8,8 +8,10 @@ import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from comparison.reading import read_json, read_text
 from comparison.runs import Run
+from utils.checked import plain_copy, read_json, read_text
+from utils.errors import UserError
+from utils.text import cleaned
 
 LARGEST = 400_000  # bytes of a picture; larger ones are not put into a report
 ENDINGS = {b"\x89PNG": ("image/png", b"IEND\xaeB`\x82"), b"\xff\xd8\xff": ("image/jpeg", b"\xff\xd9")}
@@ -41,7 +43,7 @@ def confusion(run: Run) -> dict[str, Any] | None:
     try:
         head, *rows = csv.reader(io.StringIO(read_text(run.path / "figures" / "confusion_matrix.csv")))
         counts = [[int(count) for count in row[1:]] for row in rows]
-    except (OSError, ValueError, csv.Error):
+    except (UserError, ValueError, csv.Error):
         return None
     classes = head[1:]
     square = len(counts) == len(classes) > 0 and all(len(row) == len(classes) for row in counts)
@@ -55,13 +57,13 @@ def pictures(run: Run) -> tuple[list[Picture], list[dict[str, Any]]]:
     """
     folder = run.path / "figures" / "samples"
     try:
-        index = read_json(folder / "index.json")
+        index = plain_copy(read_json(folder / "index.json"), cleaned)
         classes = [
             {"name": str(entry["name"]), "color": [int(part) for part in entry["color"][:3]]}
             for entry in index["classes"]
         ]
         entries = list(index["samples"])
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+    except (UserError, ValueError, TypeError, KeyError, OverflowError):
         return [], []
     found = []
     for entry in entries:

@@ -143,14 +143,14 @@ def add_pictures(data: Data, runs: Sequence[Run], budget: int) -> None:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value that JSON can represent: NaN and infinity become null, other types (dates) text."""
+    """Return a value that JSON can represent: NaN and infinity become null."""
     if isinstance(value, dict):
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value if value is None or isinstance(value, str | int | float) else str(value)
+    return value
 
 
 def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from comparison.reading import read_json, read_text, read_yaml
+from utils.checked import plain_copy, read_json, read_text, read_yaml
 from utils.errors import UserError
 from utils.find_run import LATEST, NEVER_STARTED, never_started, without_link
 from utils.flat import flattened, listed
@@ -24,7 +24,6 @@ from utils.text import cleaned
 
 SWEEP = "multirun.yaml"  # Hydra writes it into the folder of a sweep
 BEGUN = ("config.yaml", ".hydra", "train.log")  # what a run writes before its summary
-LARGEST_METRICS = 64_000_000  # bytes of a metrics.csv
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,8 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The resolved config with keys as typed on the command line, `trainer.epochs`; {} if it cannot be read."""
         try:
-            config = read_yaml(self.path / "config.yaml")
-        except (OSError, ValueError):
+            config = plain_copy(read_yaml(self.path / "config.yaml"), cleaned)
+        except UserError:
             return {}
         return flattened(config) if isinstance(config, dict) else {}
 
@@ -91,9 +90,9 @@ class Run:
     def rows(self) -> list[dict[str, float]]:
         """The rows of metrics.csv without empty cells; [] if it cannot be read."""
         try:
-            table = csv.DictReader(io.StringIO(read_text(self.path / "metrics.csv", LARGEST_METRICS)))
+            table = csv.DictReader(io.StringIO(read_text(self.path / "metrics.csv")))
             return [{k: float(v) for k, v in row.items() if k and v} for row in table]
-        except (OSError, ValueError, TypeError, csv.Error):
+        except (UserError, ValueError, TypeError, csv.Error):
             return []
 
     def damage(self, metrics: bool) -> list[str]:
@@ -105,18 +104,17 @@ class Run:
         reasons = []
         if not self.config and os.path.lexists(self.path / "config.yaml"):
             reasons.append("its config.yaml is damaged: compared without its settings")
-        if metrics and not self.rows and self._size("metrics.csv") > 0:
+        if metrics and not self.rows and self._has_rows():
             reasons.append("its metrics.csv is damaged: compared without its curves")
         return [cleaned(f"{self.path}: {reason}") for reason in reasons]
 
-    def _size(self, name: str) -> int:
-        """Return the characters after the first line of a file; 0 if it does not exist, 1 if it cannot be read."""
+    def _has_rows(self) -> bool:
+        """Whether metrics.csv has more than its first line, or cannot be read."""
+        path = self.path / "metrics.csv"
         try:
-            return len(read_text(self.path / name, LARGEST_METRICS).partition("\n")[2])
-        except FileNotFoundError:
-            return 0
-        except (OSError, ValueError):
-            return 1
+            return os.path.lexists(path) and "\n" in read_text(path).rstrip("\n")
+        except UserError:
+            return True
 
     def row(self, which: str) -> dict[str, Any]:
         """Return the row of the `best` or `last` epoch in the summary; {} if there is none."""
@@ -171,20 +169,21 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
             if path in seen:  # a list may name a sweep and its jobs
                 continue
             seen.add(path)
-            try:
-                summary = read_json(path / "summary.json")
-            except FileNotFoundError:
+            if not os.path.lexists(path / "summary.json"):
                 unknown = "not a run, or one that failed before it started (there is no summary.json)"
                 skipped.append(f"{path}: {NEVER_STARTED if never_started(path) else unknown}")
-            except OSError as error:
-                skipped.append(f"{path}: its summary.json cannot be read ({error.strerror})")
-            except ValueError:
-                skipped.append(f"{path}: its summary.json is damaged")
+                continue
+            try:
+                summary = plain_copy(read_json(path / "summary.json"), cleaned)
+            except (UserError, ValueError) as error:
+                cause = error.__cause__
+                reason = f"cannot be read ({cause.strerror})" if isinstance(cause, OSError) else "is damaged"
+                skipped.append(f"{path}: its summary.json {reason}")
+                continue
+            if isinstance(summary, dict):
+                runs.append(Run(path, summary))
             else:
-                if isinstance(summary, dict):
-                    runs.append(Run(path, summary))
-                else:
-                    skipped.append(f"{path}: its summary.json is not that of a run")
+                skipped.append(f"{path}: its summary.json is not that of a run")
     return runs, [cleaned(reason) for reason in skipped]
 
 

@@ -14,11 +14,11 @@ from data.fingerprint import fingerprint
 from data.folder import ALL, Folder
 from data.layout import Layout
 from evaluation.names import is_same_place
-from utils.checked import shown
+from utils.checked import plain_copy, shown
 from utils.errors import UserError
 from utils.paths import user_path
 from utils.text import plural
-from utils.trusted import check_targets, plain_copy, trusted_class
+from utils.trusted import check_targets, trusted_class
 
 log = logging.getLogger("evaluate")
 

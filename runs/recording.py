@@ -23,10 +23,10 @@ from engine.run_record import RunRecord
 from runs.building import Training
 from runs.resuming import OpenRun, resume_command, threads_to_record
 from runs.session import note_training
+from utils.checked import read_yaml
 from utils.environment import code_diff, environment
 from utils.find_run import mark_latest
 from utils.text import plural
-from utils.trusted import read_plain
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def _announce(cfg: DictConfig, run: OpenRun, training: Training) -> None:
         log.info("images are normalised as the weights need: mean %s, std %s", normalization.mean, normalization.std)
     if run.checkpoint is not None:
         log.info("resumed %s", resumed_at(run.checkpoint, cfg.trainer.epochs))
-        before = read_plain(run.folder.path / "config.yaml")["trainer"]["epochs"]
+        before = read_yaml(run.folder.path / "config.yaml")["trainer"]["epochs"]
         if before != cfg.trainer.epochs:
             log.info("%s", _schedule_ahead(before, cfg.trainer.epochs, run, training))
 

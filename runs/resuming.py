@@ -22,11 +22,11 @@ from engine.training_state import check_fit, check_training_state
 from runs.data_building import Splits
 from sweeps.sweep import DONE, best_value
 from utils import torchrun
+from utils.checked import read_yaml
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
 from utils.run_folder import RunFolder
 from utils.text import plural
-from utils.trusted import read_plain
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
         UserError: it does not.
     """
     assert run.checkpoint is not None
-    before = read_plain(run.folder.path / "config.yaml")["data"]
+    before = read_yaml(run.folder.path / "config.yaml")["data"]
     now = {key: cfg.data.get(key) for key in ("root", "labels") if cfg.data.get(key) != before.get(key)}
     place = ", ".join(f"data.{key}={value}" for key, value in now.items()) or f"data.root={before.get('root')}"
     remedy = "the run needs the data that it began with"

@@ -10,11 +10,11 @@ from typing import Any
 
 from config.checks import differences
 from sweeps.words import SWEEP_MAY_CHANGE
+from utils.checked import read_yaml
 from utils.errors import Occupied, UserError
 from utils.paths import is_hidden, is_there
 from utils.run_folder import RunFolder
 from utils.text import plural
-from utils.trusted import read_plain
 
 REFUSED = "refused.txt"
 """File that lists the refused jobs, which may have run in other processes than the one that prints the summary."""
@@ -36,7 +36,7 @@ def check_same_config(folder: RunFolder, config: dict[str, Any]) -> None:
         has_begun = is_there(folder.last) or summary.get("status") in DONE
         if not has_begun or not (folder.path / "config.yaml").exists():
             return
-        before = read_plain(folder.path / "config.yaml")
+        before = read_yaml(folder.path / "config.yaml")
         may_change = SWEEP_MAY_CHANGE | {"sweep", "like"}
         if summary.get("resumed"):  # by itself, for more epochs
             may_change |= {"trainer.epochs"}

@@ -14,11 +14,12 @@ from hydra.errors import HydraException
 from config.checks import MAY_CHANGE
 from config.quoting import as_typed
 from config.schema import Train
+from utils.checked import read_yaml
 from utils.config_groups import CONF
 from utils.errors import UserError
 from utils.paths import is_file
 from utils.text import one_line
-from utils.trusted import is_trusted, read_plain, targets
+from utils.trusted import is_trusted, targets
 
 RECORD = "multirun.yaml"
 """The file with the words. Hydra's basic sweeper writes it, too."""
@@ -51,7 +52,7 @@ def recorded_words(folder: Path) -> list[str]:
     if not is_file(record):
         raise UserError(f"sweep={folder}: not the folder of a sweep: there is no {RECORD} in it")
     try:
-        overrides = read_plain(record)["hydra"]["overrides"]
+        overrides = read_yaml(record)["hydra"]["overrides"]
         words = [str(word) for word in [*overrides["task"], *overrides["hydra"]]]
     except (UserError, KeyError, TypeError) as error:
         raise UserError(f"{record}: damaged, so the words that started the sweep are lost") from error

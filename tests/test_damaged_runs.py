@@ -96,7 +96,7 @@ TABLE = [
     (text("metrics.csv", ("\n2,", "\n2\0,")), ["metrics.csv, line 3: "]),
     (whole("metrics.csv", ""), ["metrics.csv, line 1: the column epoch is missing"]),
     (whole(".hydra/hydra.yaml", ""), ["hydra.yaml: not Hydra's record of a run", "delete the file"]),
-    (whole(".hydra/hydra.yaml", "hydra: [1, 2"), ["hydra.yaml, line 1: not valid YAML"]),
+    (whole(".hydra/hydra.yaml", "hydra: [1, 2"), ["hydra.yaml", "not valid YAML"]),
     (whole(".hydra/hydra.yaml", "hydra: {runtime: {choices: [1]}}"), ["hydra.yaml: not Hydra's record"]),
     (whole(".hydra/hydra.yaml", "a: " + "[" * 5000), ["hydra.yaml"]),
     (last("training", drop=True), ["last.pt: holds no training state", "start a new run"]),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from utils.errors import UserError
@@ -13,7 +15,17 @@ from utils.paths import refuse_special
 from utils.text import decoded, one_line
 from utils.value_types import requirement
 
-LARGEST = 64_000_000  # bytes of a text file
+LARGEST = 64_000_000
+"""Maximum size of a file in bytes."""
+LARGEST_CONFIG = 1_000_000
+"""Maximum size of a YAML file in bytes. A config has about 5,000."""
+NODES, DEPTH = 20_000, 50
+"""Maximum number and depth of plain values. A config has about 200, up to 5 deep."""
+SHORT = 20_000
+"""Characters that cannot nest deeply enough to exhaust the stack of the YAML parser."""
+BITS = 4096
+"""Maximum length of an integer. Python refuses to print longer ones."""
+FROM_A_COPY = "restore it from a copy"
 
 
 class FileSchema(BaseModel):
@@ -45,7 +57,14 @@ def check_schema(kind: type[FileSchema], value: Any, place: object, remedy: str)
         raise UserError(f"{place}: {f'{key}: ' if key else ''}{wish}; {remedy}") from error
 
 
-def read_text(path: Path, remedy: str, largest: float = LARGEST) -> str:
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C loader is 10 times as fast
+    """A loader without merge keys (`<<`), a few lines of which can expand to gigabytes."""
+
+    def flatten_mapping(self, node: Any) -> None:
+        pass
+
+
+def read_text(path: Path, remedy: str = FROM_A_COPY, largest: float = LARGEST) -> str:
     """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark.
 
     Args:
@@ -67,7 +86,7 @@ def read_text(path: Path, remedy: str, largest: float = LARGEST) -> str:
         raise UserError(f"{path}: not a text in UTF-8; {remedy}") from error
 
 
-def read_json(path: Path, remedy: str, largest: float = LARGEST) -> Any:
+def read_json(path: Path, remedy: str = FROM_A_COPY, largest: float = LARGEST) -> Any:
     """Return the content of a JSON file. Arguments as `read_text`.
 
     Raises:
@@ -81,6 +100,67 @@ def read_json(path: Path, remedy: str, largest: float = LARGEST) -> Any:
         raise UserError(f"{path}: {where}not valid JSON ({error.msg}); {remedy}") from error
     except (ValueError, RecursionError) as error:  # thousands of digits or levels
         raise UserError(f"{path}: not valid JSON: a number is too long or it is nested too deeply; {remedy}") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file as plain values.
+
+    Raises:
+        UserError: it cannot be read, is not valid YAML, or holds other values.
+    """
+    text = read_text(path)
+    if len(text) > LARGEST_CONFIG:
+        raise UserError(f"{path}: not the config of a run: it is larger than {LARGEST_CONFIG:,} bytes")
+    try:
+        if len(text) > SHORT:
+            _check_depth(text)
+        return plain_copy(yaml.load(text, _Loader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{place}: not valid YAML ({getattr(error, 'problem', None) or 'damaged'})") from error
+    except (ValueError, TypeError, RecursionError) as error:  # also of dates, numbers and keys
+        raise UserError(f"{path}: not the config of a run: {error}") from error
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH:
+            raise ValueError("it is too deeply nested")
+
+
+def plain_copy(value: Any, spelled: Callable[[str], str] = str) -> Any:
+    """Copy nested dictionaries and lists of strings, numbers, booleans and null.
+
+    Args:
+        spelled: applied to every string, such as `utils.text.cleaned`.
+
+    Raises:
+        ValueError: there are other values, too many, too deeply nested ones, or too long numbers. A node that YAML
+            aliases share counts each time.
+    """
+    left = NODES
+
+    def copy(node: Any, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth > DEPTH:
+            raise ValueError("it is too large or too deeply nested")
+        if isinstance(node, dict):
+            if not all(isinstance(key, str) for key in node):
+                raise ValueError("a key is not a string")
+            return {spelled(key): copy(item, depth + 1) for key, item in node.items()}
+        if isinstance(node, list):
+            return [copy(item, depth + 1) for item in node]
+        if type(node) is int and node.bit_length() > BITS:
+            raise ValueError("a number is too long")
+        if node is not None and type(node) not in (str, bool, int, float):
+            raise ValueError(f"a value of type {type(node).__name__}")
+        return spelled(node) if isinstance(node, str) else node
+
+    return copy(value, 0)
 
 
 def shown(value: object, longest: int = 60) -> str:

@@ -1,8 +1,9 @@
 """Configs of run folders, sweep folders and checkpoints, which may come from anyone and must not run code.
 
-They are read into plain values (`read_plain`). Every string is literal: it is escaped for OmegaConf (`literal`), which
-then interpolates nothing. Every `_target_`, at any depth, must be on one allow-list (`check_targets`, `trusted_class`):
-those in `conf/`, the optimizers of torch.optim and the transforms of albumentations.
+They are read into plain values (`utils.checked.read_yaml`). Every string is literal: it is escaped for OmegaConf
+(`literal`), which then interpolates nothing. Every `_target_`, at any depth, must be on one allow-list
+(`check_targets`, `trusted_class`): those in `conf/`, the optimizers of torch.optim and the transforms of
+albumentations.
 """
 
 from __future__ import annotations
@@ -17,64 +18,12 @@ from typing import Any
 
 import yaml
 
-from utils.checked import read_text
 from utils.config_groups import CONF
 from utils.errors import UserError
 from utils.text import one_line
 
-LARGEST = 1_000_000
-"""Maximum size of a file in bytes. A config has about 5,000."""
-NODES, DEPTH = 20_000, 50
-"""Maximum number and depth of the values of a config. A config has about 200, up to 5 deep."""
 BASES = {"torch.optim": ("Optimizer",), "albumentations": ("BasicTransform", "BaseCompose")}
 """Libraries on the allow-list, and the base classes of what may be built from them."""
-
-
-class _Loader(yaml.SafeLoader):
-    """A loader without merge keys (`<<`), a few lines of which can expand to gigabytes."""
-
-    def flatten_mapping(self, node: Any) -> None:
-        pass
-
-
-def read_plain(path: Path) -> Any:
-    """Read a YAML file into plain values.
-
-    Raises:
-        UserError: the file cannot be read, is not valid YAML, or holds other values.
-    """
-    text = read_text(path, "restore it from a copy")
-    if len(text) > LARGEST:
-        raise UserError(f"{path}: not the config of a run: it is larger than {LARGEST:,} bytes")
-    try:
-        return plain_copy(yaml.load(text, _Loader))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{place}: not valid YAML ({getattr(error, 'problem', None) or 'damaged'})") from error
-    except (ValueError, TypeError, RecursionError) as error:  # also of dates, numbers and keys
-        raise UserError(f"{path}: not the config of a run: {error}") from error
-
-
-def plain_copy(value: Any, depth: int = 0, left: list[int] | None = None) -> Any:
-    """Copy nested dictionaries and lists of strings, numbers, booleans and null.
-
-    Raises:
-        ValueError: there are other values, too many, or too deeply nested ones.
-    """
-    left = [NODES] if left is None else left
-    left[0] -= 1
-    if left[0] < 0 or depth > DEPTH:
-        raise ValueError("it is too large or too deeply nested")
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise ValueError("a key is not a string")
-        return {key: plain_copy(item, depth + 1, left) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain_copy(item, depth + 1, left) for item in value]
-    if value is not None and type(value) not in (str, bool, int, float):
-        raise ValueError(f"a value of type {type(value).__name__}")
-    return value
 
 
 def literal(value: Any) -> Any:

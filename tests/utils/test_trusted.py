@@ -22,10 +22,11 @@ from cli import command_line
 from config.nodes import build, plain
 from sweeps.words import INTERPOLATION, merged_words
 from tests.in_process import assert_refused, run_here
+from utils.checked import read_yaml
 from utils.config_groups import CONF
 from utils.errors import UserError
 from utils.run_folder import RunFolder
-from utils.trusted import check_targets, literal, read_plain, trusted_class
+from utils.trusted import check_targets, literal, trusted_class
 
 HIDDEN = [
     "${oc.env:HOME}",
@@ -226,7 +227,7 @@ def test_what_is_not_trusted_is_named() -> None:
 @pytest.mark.parametrize(
     ("content", "fragment"),
     [
-        (b"a: [", "line 1: not valid YAML"),
+        (b"a: [", "not valid YAML"),
         (b"a: 2024-01-01", "a value of type date"),
         (b"a: !!set {b}", "a value of type set"),
         (b"1: 2", "a key is not a string"),
@@ -234,6 +235,7 @@ def test_what_is_not_trusted_is_named() -> None:
         (b"a: " + b"[" * 20000, "not"),
         (b"a: &a [b,b,b,b,b,b,b,b,b]" + MULTIPLIED, "too large"),
         (b"\xff\xfe\x00", "not"),
+        (b"a: 1\n]", "line 2: not valid YAML"),
         (b"a: \x00", "not valid YAML"),
         (b"#" * 1_100_000, "larger than"),
     ],
@@ -242,7 +244,7 @@ def test_what_is_not_plain_is_refused(tmp_path: Path, content: bytes, fragment: 
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
     with pytest.raises(UserError, match=fragment):
-        read_plain(path)
+        read_yaml(path)
 
 
 @pytest.mark.parametrize("content", ["3", "hydra: 3", "[", "hydra: {runtime: {choices: [model]}}", ""])

@@ -7,14 +7,12 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
 from cli.flags import check_flags, check_plain_words
 from cli.run_words import like_words, resume_words
+from config.overrides import key_of, parsed
 from config.quoting import LISTS, as_typed, is_list, items_of, list_of, quote, quote_texts
 from config.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys
-from sweeps.words import key_of, merged_words, recorded_words, values_of
+from sweeps.words import merged_words, recorded_words
 from utils.config_groups import CONF, options
 from utils.errors import UserError
 from utils.find_run import find_run, find_runs
@@ -192,11 +190,8 @@ def check_options(words: list[str]) -> None:
             continue
         if word.startswith("~") and group != "experiment":
             raise UserError(f"{word}: the group is required; {group}=<option> chooses another option of it")
-        try:
-            values = list(values_of(OverridesParser.create().parse_override(word)))
-        except (HydraException, TypeError):
-            continue  # reported by Hydra
-        for value in values:
+        found = parsed(word)
+        for value in found.values if found else ():  # Hydra reports the others
             inside = isinstance(value, str) and not {"..", ""} & set(value.replace("\\", "/").split("/")[:-1])
             if value is not None and not inside:
                 raise UserError(f"{word}: pass {group}=<option>\navailable: {', '.join(options(group))}")
@@ -209,14 +204,11 @@ def check_repetitions(words: list[str]) -> None:
         UserError: one does; names the value.
     """
     for word in words:
-        try:
-            override = OverridesParser.create().parse_override(word)
-            values = [(isinstance(value, bool), value) for value in values_of(override)]  # 1 is equal to true
-        except (HydraException, TypeError):
-            continue  # a flag, or reported by Hydra
+        found = parsed(word)
+        values = [(isinstance(value, bool), value) for value in found.values] if found else []  # 1 is equal to true
         twice = [place for place, value in enumerate(values) if value in values[place + 1 :]]
-        if twice:
-            value = list(override.sweep_string_iterator())[twice[0]]
+        if found and twice:
+            value = list(found.override.sweep_string_iterator())[twice[0]]
             raise UserError(f"{as_typed(word)}: {value} occurs twice, and would be trained twice; leave one out")
 
 

@@ -22,6 +22,7 @@ from cli.explain import explain
 from config.checks import check_config, differences
 from config.current_run import typed_words
 from config.nodes import plain
+from config.overrides import key_of
 from config.quoting import quote
 from config.schema import InputSize
 from config.validation import Origin, check_keys
@@ -115,8 +116,7 @@ def check(cfg: DictConfig, config_name: str) -> None:
     job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     settings = cfg.hydra if "hydra" in cfg else HydraConfig.get()
     choices = dict(settings.runtime.choices)
-    words = typed_words(settings)
-    typed = {word.partition("=")[0].lstrip("+~") for word in words}
+    typed = set(map(key_of, typed_words(settings)))
     origin = Origin(choices, frozenset(typed - choices.keys()))
     for group, choice in choices.items():
         if ".." in str(choice).replace("\\", "/").split("/"):  # it becomes part of the name of the run folder

@@ -6,9 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
+from config.overrides import parsed
 from utils.trusted import literal
 
 PATH_KEYS = frozenset(
@@ -80,12 +78,9 @@ def _quoted_part(text: str, may_be_list: bool, sweep: bool) -> str:
     """Return one value of a text key, in quotes unless Hydra reads it as it is."""
     if may_be_list and text.startswith("[") and text.endswith("]"):
         return f"[{','.join(_quoted_part(item, False, False) for item in _parts(text[1:-1]))}]"
-    try:
-        override = OverridesParser.create().parse_override(f"key={text}")
-        if text == "null" or override.value() == text or (sweep and override.is_sweep_override()):
-            return text
-    except HydraException:
-        pass
+    found = parsed(f"key={text}")
+    if found and (text == "null" or found.override.value() == text or (sweep and found.override.is_sweep_override())):
+        return text
     return quote(_item(text), interpolate=True)
 
 
@@ -127,12 +122,9 @@ def as_typed(word: str) -> str:
     name = key.lstrip("+")
     if name not in PATH_KEYS | FREE_TEXTS | TEXTS:
         return word
-    try:
-        override = OverridesParser.create().parse_override(word)
-        value = override.value()
-    except HydraException:
-        return word
-    if name in TEXT_LISTS and isinstance(value, list) and not override.is_sweep_override():
+    found = parsed(word)
+    value = found.override.value() if found else None
+    if found and name in TEXT_LISTS and isinstance(value, list) and not found.override.is_sweep_override():
         value = f"[{','.join(map(str, value))}]"
     if not isinstance(value, str):
         return word

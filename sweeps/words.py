@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
-from hydra.errors import HydraException
-
 from config.checks import MAY_CHANGE
+from config.overrides import key_of, parsed
 from config.quoting import as_typed
 from config.schema import Train
 from utils.checked import read_yaml
@@ -86,22 +83,16 @@ def merged_words(recorded: list[str], typed: list[str], folder: Path) -> list[st
     return [*kept, *new]
 
 
-def key_of(word: str) -> str:
-    """Return `trainer.epochs` for `++trainer.epochs=3`."""
-    return word.partition("=")[0].lstrip("+~")
-
-
 def _is_harmless(word: str) -> bool:
     """Whether a recorded word, which may come from anywhere, sets known keys to plain values.
 
     The word is parsed, and its values are judged as OmegaConf gets them: strings must be literal, and a `_target_` must
     be on the allow-list of `utils.trusted`.
     """
-    try:
-        override = OverridesParser.create().parse_override(word)
-        values = list(values_of(override))
-    except (HydraException, TypeError):
+    found = parsed(word)
+    if found is None:
         return False
+    override, values = found
     key, first = override.key_or_group, override.key_or_group.partition(".")[0]
     texts = [text for value in values for text in _texts(value)]
     if override.is_delete() or override.package is not None or any(INTERPOLATION.search(text) for text in texts):
@@ -114,33 +105,6 @@ def _is_harmless(word: str) -> bool:
         names = all(value is None or isinstance(value, str) for value in values)
         return names and not any(mark in text for text in texts for mark in ("/", "\\", ".."))
     return (CONF / first).is_dir() or first in Train.model_fields
-
-
-def values_of(override: Override) -> Iterator[Any]:
-    """Yield the values of a word: one, or those of a sweep except ranges of numbers.
-
-    Raises:
-        TypeError: Hydra has parsed it into something else.
-    """
-    value = override._value
-    if isinstance(value, ChoiceSweep):
-        yield from (_plain(item) for item in value.list)
-    elif isinstance(value, Glob):
-        yield from (*value.include, *value.exclude)
-    elif not isinstance(value, RangeSweep | IntervalSweep):
-        yield _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, QuotedString):
-        return value.text
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if value is None or isinstance(value, str | int | float):
-        return value
-    raise TypeError(type(value).__name__)
 
 
 def _texts(value: Any) -> Iterator[str]:

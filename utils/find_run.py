@@ -31,19 +31,13 @@ LISTED = 4
 
 
 def find_run(given: str, key: str) -> str:
-    """Return the path of a run or sweep from its path, name, or the beginning of its name.
+    """Return the path of the run or sweep that `find_runs` finds; of several with the same name, the newest.
 
-    Names are those of folders in experiments/, with or without their time: `dice` is also
-    `2026-11-28_13-35-49-000000_dice`. Of several runs with the same name, the newest is returned, and a note on stderr
-    says so. `dice` can also be the sweep `dice_sweep`; if a run has that name too, only the keys `sweep` and `resume`
-    are unambiguous. Further parts, such as the number of a job, may follow.
-
-    Args:
-        given: as typed.
-        key: the key that it was typed for, for messages.
+    A note on stderr says which one that is. `dice` can also be the sweep `dice_sweep`; if a run has that name too, only
+    the keys `sweep` and `resume` are unambiguous.
 
     Raises:
-        UserError: nothing matches, or the beginning of several names.
+        UserError: as `find_runs`, or several names match.
     """
     found = find_runs(given, key)
     if key in ("resume", "sweep"):
@@ -59,28 +53,40 @@ def find_run(given: str, key: str) -> str:
 
 
 def find_runs(given: str, key: str) -> list[str]:
-    """Return the paths of all runs and sweeps with a name, oldest first, or else of all whose names begin with it.
+    """Return the paths of the runs and sweeps that the value of a key stands for, oldest first.
 
-    A run, sweep or folder of runs at the path itself has precedence over names, as does a file with a suffix if `key`
-    takes files. Anything else at the path only has precedence over beginnings of names, unless the path is given as
-    `./<name>`. For a key in `TAKES_FILES`, the name of a network in `weights/` is returned unchanged; a run with that
-    name needs its folder or more of its name.
+    The first line that applies counts:
 
-    Arguments and errors as `find_run`, but several may match.
+    | `given`                                                                            | found             |
+    |------------------------------------------------------------------------------------|-------------------|
+    | existing `./<path>`, `experiments/<path>`, absolute path or path with `..`          | that path         |
+    | path of a run, a sweep or a folder of runs; for `TAKES_FILES` of a file with suffix | that path         |
+    | for `TAKES_FILES`, the name of a network in `weights/`                              | `given` unchanged |
+    | `latest`                                                                           | what began last   |
+    | name in experiments/, with or without its time, and of a sweep without `_sweep`     | all of that name  |
+    | path of anything else, such as a folder of photos                                  | that path         |
+    | the beginning of such a name                                                       | all that match    |
+
+    A name may be followed by further parts, such as the number of a job. A note on stderr says so if something else
+    has the same name.
+
+    Args:
+        given: as typed.
+        key: the key that it was typed for.
+
+    Raises:
+        UserError: nothing matches.
     """
     path = user_path(given, key)
+    exists = is_there(path) or path == EXPERIMENTS
     is_network = key in TAKES_FILES and str(path) in bundled_names()
-    if is_network and is_there(path) and given.startswith("."):
-        return [str(path.absolute())]
-    if (is_there(path) or path == EXPERIMENTS) and (not is_network or _may_be_meant(path, key)):
-        hidden = []
-        if not given.startswith(".") and not _may_be_meant(path, key):
-            hidden = _inside(_named(path.parts[0]), path.parts[1:])
-        if hidden:
-            _note(f"{key}={given}: {path} is not a run, but {hidden[-1]} is")
-        return hidden or [given if path.is_absolute() else str(without_link(path))]
+    is_file_of_key = key in TAKES_FILES and path.suffix != "" and not is_folder(path)
+    if exists and (_is_explicit(given, path) or is_file_of_key or _holds_runs(path)):
+        if is_network and given.startswith("."):
+            return [str(path.absolute())]  # the relative path is the name of the network
+        return [given if path.is_absolute() else str(without_link(path))]
     if is_network:
-        if is_there(path):
+        if exists:
             _note(f"{key}={given}: the network of weights/; for what is here, pass ./{given}")
         runs = [str(folder) for folder in _folders() if _without_stamp(folder.name) == given]
         if runs:
@@ -90,27 +96,33 @@ def find_runs(given: str, key: str) -> list[str]:
     if path.is_absolute() or not parts or ".." in parts:
         raise UserError(_nothing_found(given, key, path.name))
     folders = _named(parts[0])
-    if not folders and parts[0] != LATEST:
-        names = {folder: (folder.name, _without_stamp(folder.name)) for folder in _folders()}
-        folders = [folder for folder in names if any(name.startswith(parts[0]) for name in names[folder])]
     found = _inside(folders, parts[1:])
-    newest = {_without_stamp(folder.name): folder for folder in folders}
-    if folders and not _inside([*newest.values()], parts[1:]):  # an older run is not taken instead
-        raise UserError(f"{key}={given}: there is no {Path(*parts[1:])} in {folders[-1]}")
-    if not found:
+    if exists:
+        if found:
+            _note(f"{key}={given}: {path} is not a run, but {found[-1]} is")
+        return found or [str(path)]
+    if not folders and parts[0] != LATEST:
+        folders = [folder for folder in _folders() if any(name.startswith(parts[0]) for name in _names(folder)[:2])]
+        found = _inside(folders, parts[1:])
+    if not folders:
         raise UserError(_nothing_found(given, key, parts[0]))
+    newest = {_without_stamp(folder.name): folder for folder in folders}
+    if not _inside([*newest.values()], parts[1:]):  # an older run is not taken instead
+        raise UserError(f"{key}={given}: there is no {Path(*parts[1:])} in {folders[-1]}")
     return found
 
 
-def _may_be_meant(path: Path, key: str) -> bool:
-    """Whether the user may mean what exists at a path, rather than a run in experiments/ of the same name."""
-    if path.is_absolute() or path.parts[:1] == (EXPERIMENTS.name,) or ".." in path.parts or not path.parts:
-        return True
-    if not is_folder(path):
-        return key in TAKES_FILES and path.suffix != ""
-    with suppress(OSError):  # a folder that cannot be read holds no runs
-        folders = [path, *(entry for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))]
-        return any(is_there(folder / mark) for folder in folders for mark in MARKS)
+def _is_explicit(given: str, path: Path) -> bool:
+    """Whether a path cannot be meant as the name of a run."""
+    return given.startswith(".") or path.is_absolute() or path.parts[:1] == (EXPERIMENTS.name,) or ".." in path.parts
+
+
+def _holds_runs(path: Path) -> bool:
+    """Whether a path is that of a run, a sweep or a folder of runs."""
+    if is_folder(path):
+        with suppress(OSError):  # a folder that cannot be read holds no runs
+            folders = [path, *(entry for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))]
+            return any(is_there(folder / mark) for folder in folders for mark in MARKS)
     return False
 
 

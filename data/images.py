@@ -29,6 +29,16 @@ IMAGE_SUFFIXES = (
 )
 PILLOW_FORMATS = tuple(name for name in ("GIF", "HEIF", "AVIF") if name in Image.OPEN)
 """Formats that Pillow may decode. Some of the others that it knows run programs."""
+PACKAGES = {
+    **dict.fromkeys((".heic", ".heif"), "pip install pillow-heif to read it"),
+    ".avif": "pip install --upgrade pillow to read it",
+}
+"""Further suffixes of photos, and what reads them."""
+FTYP = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), ".heic"),
+    **dict.fromkeys((b"avif", b"avis"), ".avif"),
+}
+"""Their suffix by what such a file holds from byte 8 on; cameras and chats also name them .jpg."""
 ORIENTATION = 274  # the EXIF tag, also of TIFFs
 LARGEST = 2**30  # pixels of a photo or mask; OpenCV's own limit
 # What the end of a complete file holds. OpenCV fills the rest of a truncated one without a warning.
@@ -70,7 +80,8 @@ def read_encoded(path: str | Path) -> bytes:
 
 def decode_image(encoded: bytes, path: str | Path) -> np.ndarray:
     """Decode what `read_encoded` returned; as `read_image`."""
-    if encoded.startswith(b"GIF8"):  # OpenCV before 4.11 has no reader, and later ones lose pixels that are transparent
+    # Of GIFs, OpenCV loses pixels that are transparent, and it does not turn AVIFs.
+    if encoded.startswith(b"GIF8") or encoded[4:8] == b"ftyp":
         return _read_with_pillow(encoded, path, PILLOW_FORMATS)
     facts = tiff.read_facts(encoded)
     image = decode(encoded, path) if facts is None else _photo_of_tiff(encoded, facts, path)
@@ -95,7 +106,7 @@ def orientation(encoded: bytes) -> int:
 
     1 if there is none, or the file is a TIFF; 0 if it cannot be read.
     """
-    marks = (b"eXIf", b"Exif\0\0", b"EXIF")  # in PNG, JPEG and WebP
+    marks = (b"eXIf", b"Exif\0\0", b"EXIF", b"irot", b"imir")  # in PNG, JPEG, WebP and AVIF
     if encoded[:4] in tiff.MAGIC or not any(mark in encoded for mark in marks):
         return 1
     try:
@@ -150,6 +161,11 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized.reshape(height, width, -1)  # OpenCV drops the axis of a single channel
 
 
+def package_for(suffix: str) -> str:
+    """Return how to install what reads photos of a suffix; '' if they can be read, or no package is known for them."""
+    return "" if suffix in IMAGE_SUFFIXES else PACKAGES.get(suffix, "")
+
+
 def encoded(picture: Image.Image, format: str, **options: Any) -> memoryview:
     """Return the bytes of a picture's file; `options` are those of Pillow's `save`.
 
@@ -168,6 +184,9 @@ def _read_with_pillow(encoded: bytes, path: str | Path, formats: tuple[str, ...]
                 raise Unreadable(f"{path}: an image of more than {LARGEST:,} pixels")
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except UnidentifiedImageError as error:
+        suffix = FTYP.get(encoded[8:12], "") if encoded[4:8] == b"ftyp" else ""
+        if needed := package_for(suffix):
+            raise Unreadable(f"{path}: a photo in {suffix[1:].upper()}; {needed}, or save it as JPEG or PNG") from error
         raise Unreadable(f"{path}: not an image that can be read") from error
     except Unreadable:
         raise

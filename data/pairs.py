@@ -14,7 +14,7 @@ from unicodedata import normalize
 import numpy as np
 
 from data.bands import RGB, Bands
-from data.images import IMAGE_SUFFIXES, decode_image, read_encoded, stored_size
+from data.images import IMAGE_SUFFIXES, decode_image, package_for, read_encoded, stored_size
 from data.labels import Color, LabelSet, to_train_ids
 from data.masks import LOSSY, read_mask
 from data.packed_strings import PackedStrings
@@ -143,12 +143,12 @@ def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: st
         UserError: a folder cannot be read.
     """
     found: Files = {}
+    ending = normalize("NFC", ending)
     for path in files_below(root / folder):
         stem, suffix = os.path.splitext(path)  # noqa: PTH122 - of 100,000 files, Path takes longer
+        stem = normalize("NFC", stem)
         if suffix.lower() in suffixes and stem.endswith(ending):
-            found.setdefault(normalize("NFC", stem.removesuffix(ending)), []).append(
-                path if folder == "." else f"{folder}/{path}"
-            )
+            found.setdefault(stem.removesuffix(ending), []).append(path if folder == "." else f"{folder}/{path}")
     return found
 
 
@@ -224,12 +224,16 @@ def near_misses(
             posixpath.join(folder, path).removeprefix("./") for path in there.get(posixpath.basename(core(stem)), [])
         ]
         useless = [path for path in near if not path.lower().endswith(suffixes)]
+        is_photo = useless and suffixes == IMAGE_SUFFIXES
+        needed = package_for(os.path.splitext(useless[0])[1].lower()) if is_photo else ""  # noqa: PTH122 - as above
         if not near:
             hints[stem] = others
         elif not useless:
             hints[stem] = f"; found {' and '.join(near[:3])} instead"
         elif useless[0].lower().endswith(IMAGE_SUFFIXES):
             hints[stem] = f"; found {useless[0]}, {LOSSY}"
+        elif needed:
+            hints[stem] = f"; found {useless[0]}: {needed}, or save it as JPEG or PNG"
         else:
             hints[stem] = f"; found {useless[0]}, which is none of {', '.join(suffixes)}"
     return hints

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from data.images import IMAGE_SUFFIXES
+from data.images import IMAGE_SUFFIXES, package_for
 from data.pairs import read_list
 from utils.checked import shown
 from utils.errors import UserError
@@ -56,7 +56,8 @@ def described(files: Sequence[Path], before: str = "") -> str:
         kinds.setdefault(path.suffix.lower() or "without suffix", []).append(path)
     parts = []
     for kind, paths in sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])):
-        reader = "; pip install pillow-heif to read them" if kind in (".heic", ".heif") else ""
+        needed = package_for(kind)
+        reader = f"; {needed}" if needed else ""
         parts.append(f"{len(paths)} {kind} ({'such as ' if len(paths) > 1 else ''}{paths[0].name}{reader})")
     more = [f"{len(parts) - 8} more kinds"] if len(parts) > 9 else []
     total = plural(len(files), "other file")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from data.images import read_image, resize_image, stored_size
+from data.bands import Bands
+from data.images import IMAGE_SUFFIXES, read_image, resize_image, stored_size
 from data.labels import LabelSet, lookup_table, to_train_ids
 from data.masks import read_mask, resize_mask, write_mask
 from data.parts import Box
@@ -85,6 +86,29 @@ def test_a_photo_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     found = read_image(tmp_path / "a.jpg").astype(int)
     assert found.shape == expected.shape
     assert np.abs(found - expected).mean() < 5
+
+
+@pytest.mark.skipif(".avif" not in IMAGE_SUFFIXES, reason="this Pillow does not read AVIF")
+@pytest.mark.parametrize("orientation", [2, 3, 6, 8])
+def test_an_avif_is_turned_too(tmp_path: Path, orientation: int) -> None:
+    """Also where its channels and values are typed; OpenCV turns JPEGs only."""
+    blocks = np.kron(PICTURE[:3, :4], np.ones((10, 10, 1), np.uint8))
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / "a.avif"
+    Image.fromarray(blocks).save(path, exif=exif, quality=100, subsampling="4:4:4")
+    turn = {2: blocks[:, ::-1], 3: blocks[::-1, ::-1], 6: np.rot90(blocks, -1), 8: np.rot90(blocks)}[orientation]
+    for found in (read_image(path), Bands(3, (0, 255)).read(path)):
+        assert found.shape == turn.shape and np.abs(found - turn.astype(float)).max() < 10
+
+
+@pytest.mark.skipif(".heic" in IMAGE_SUFFIXES, reason="pillow-heif is installed")
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_a_heic_photo_is_named_with_the_package_that_reads_it(tmp_path: Path, brand: bytes) -> None:
+    path = tmp_path / "IMG_1.jpg"  # as some programs rename them
+    path.write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(200))
+    with pytest.raises(Unreadable, match=r"IMG_1\.jpg: a photo in HEIC; pip install pillow-heif to read it, or save"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])

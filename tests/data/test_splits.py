@@ -11,6 +11,7 @@ from PIL import Image
 
 from data.checking import checked_samples
 from data.folder import Folder
+from data.images import IMAGE_SUFFIXES
 from data.splits import held_out
 from utils.errors import Unreadable, UserError
 
@@ -224,6 +225,15 @@ def test_names_composed_and_decomposed(tmp_path: Path) -> None:
         assert pairs(root) == [(f"images/{image}.png", f"masks/{mask}.png")]
 
 
+def test_folders_and_endings_composed_and_decomposed(tmp_path: Path) -> None:
+    root = make(tmp_path / normalize("NFD", "größe"), "images/é/1.png", normalize("NFD", "masks/é/1_ä.png"))
+    assert Folder(str(root), "all", mask_suffix=normalize("NFC", "_ä")).faults == []
+    make(root, "masks/é/1.png")
+    for form in ("NFC", "NFD"):
+        (root / "train.txt").write_text(f"{root}/images/{normalize(form, 'é')}/1.png")
+        assert Folder(str(root), "train").name(0) == "images/é/1.png"
+
+
 @pytest.mark.parametrize(
     ("image", "mask"),
     [
@@ -278,6 +288,13 @@ def test_what_was_found_instead_of_an_image(tmp_path: Path) -> None:
     root = make(tmp_path, "images/train/1.psd", "masks/train/1.png")
     (fault,) = faults(root)
     assert fault.startswith("masks/train/1.png: there is no image of this name for it; found images/train/1.psd, which")
+
+
+@pytest.mark.skipif(".heic" in IMAGE_SUFFIXES, reason="pillow-heif is installed")
+def test_photos_that_need_a_package(tmp_path: Path) -> None:
+    root = make(tmp_path, "images/train/1.HEIC", "masks/train/1.png")
+    (fault,) = faults(root)
+    assert fault.endswith("found images/train/1.HEIC: pip install pillow-heif to read it, or save it as JPEG or PNG")
 
 
 def test_hidden_folders_and_links(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_what_is_read_and_what_is_named(tmp_path: Path, caplog: pytest.LogCaptur
 
 def test_heic_is_read_where_there_is_a_reader() -> None:
     assert (".heic" in IMAGE_SUFFIXES) == bool(only_images([Path("a.heic")]))
-    assert described([Path("b.heic")]) == "1 other file: 1 .heic (b.heic; pip install pillow-heif to read them)"
+    assert described([Path("b.heic")]) == "1 other file: 1 .heic (b.heic; pip install pillow-heif to read it)"
 
 
 def test_many_kinds_are_counted() -> None:

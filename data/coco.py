@@ -11,12 +11,13 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 
 from data.coco_index import Id, Index, left_out_text, load_categories, load_index
 from data.coco_outlines import paint
-from data.images import read_image
+from data.images import read_image, stored_size
 from data.labels import LabelSet, voc_colors
 from data.pairs import pick
 from data.samples import Sample, SegmentationDataset
@@ -127,7 +128,10 @@ class COCO(SegmentationDataset):
         image = read_image(path)
         if image.shape[:2] != self.size(index):
             height, width = self.size(index)
-            raise SizeMismatch(f"{path} is {image.shape[1]}x{image.shape[0]}, but {width}x{height} in its annotation")
+            message = f"{path} is {image.shape[1]}x{image.shape[0]}, but {width}x{height} in its annotation"
+            if stored_size(path) == (height, width):
+                message += ": the photo is turned by its EXIF tag; save it without the tag"
+            raise SizeMismatch(message)
         regions = []
         for category, crowd, outline in json.loads(self._regions[place]):
             train_id = self._train_ids[category]
@@ -174,7 +178,8 @@ def train_ids(categories: Iterable[str], labels: LabelSet) -> list[int | None]:
 def photos_below(folder: Path, names: Sequence[str]) -> dict[int, str]:
     """Return the paths of photos below a folder by their places in `names`, without those that are missing.
 
-    A name may begin with more folders than the path, or with fewer, provided that only one file can be meant.
+    A name may begin with more folders than the path, or with fewer, or be composed of other Unicode characters (NFC or
+    NFD), provided that only one file can be meant.
     """
     there = set(files_below(folder))
     found = {
@@ -184,15 +189,16 @@ def photos_below(folder: Path, names: Sequence[str]) -> dict[int, str]:
     }
     if len(found) == len(names):
         return found
+    left = {normalize("NFC", path): path for path in there - set(found.values())}
     endings: dict[str, list[str]] = {}
-    for path in there - set(found.values()):
+    for path in left:
         for ending in _endings(path):
-            endings.setdefault(ending, []).append(path)
+            endings.setdefault(ending, []).append(left[path])
     claims: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         if i not in found:
-            wanted = name.replace("\\", "/").removeprefix("./")
-            meant = endings.get(wanted) or next(([e] for e in _endings(wanted) if e in endings.get(e, ())), [])
+            wanted = normalize("NFC", name.replace("\\", "/").removeprefix("./"))
+            meant = endings.get(wanted) or next(([left[e]] for e in _endings(wanted) if e in left), [])
             if len(meant) == 1:
                 claims.setdefault(meant[0], []).append(i)
     return found | {claimed[0]: path for path, claimed in claims.items() if len(claimed) == 1}

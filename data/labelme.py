@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from unicodedata import normalize
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -61,9 +62,9 @@ def read_outlines(path: str | Path, ids: Mapping[str, int], ignored: int) -> np.
     names = {name.lower(): name for name in ids}
     background = next((ids[names[name]] for name in BACKGROUND if name in names), ignored)
     canvas = Image.new("I", (content["imageWidth"], content["imageHeight"]), background)
-    known = {IGNORED: ignored, **ids}
+    known = {IGNORED: ignored, **{normalize("NFC", name): raw for name, raw in ids.items()}}
     for number, shape in enumerate(content["shapes"]):
-        label = shape["label"]
+        label = normalize("NFC", shape["label"])
         if label not in known and label.lower() not in BACKGROUND:
             raise UnknownId(f"{path}: the label {label!r} is of no class; the classes are {', '.join(ids)}")
         try:

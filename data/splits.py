@@ -85,7 +85,8 @@ class LineReader:
         self.prefixes: dict[str, tuple[str, ...]] = {}
         for kind, *both in zip(("images", "masks"), inside, folders, strict=True):
             real = [f"{os.path.realpath(root / folder)}/" for folder in both]
-            self.prefixes[kind] = (*above, *real, f"{self.real}/", *(f"{folder}/" for folder in both))
+            prefixes = (*above, *real, f"{self.real}/", *(f"{folder}/" for folder in both))
+            self.prefixes[kind] = tuple(normalize("NFC", prefix) for prefix in prefixes)
         self.above = above
 
     def find(self, line: str) -> Pair | None:

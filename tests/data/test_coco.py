@@ -102,8 +102,13 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     content = json.loads(annotations.read_text())
     content["images"][0]["height"] += 1
     annotations.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"is 96x64, but 96x65 in its annotation"):
+    with pytest.raises(UserError, match=r"is 96x64, but 96x65 in its annotation$"):
         COCO(str(tmp_path), "train")[1]
+    with Image.open(tmp_path / "train2017" / "000000000001.jpg") as picture:
+        picture.getexif()[274] = 6
+        picture.save(tmp_path / "train2017" / "000000000001.jpg", exif=picture.getexif())
+    with pytest.raises(UserError, match=r"is 64x96, but 96x64 in its annotation: the photo is turned by its EXIF tag"):
+        COCO(str(tmp_path), "train")[0]
 
 
 def test_the_index_of_large_annotations_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +259,11 @@ def test_the_original_file_is_read_alone(tmp_path: Path) -> None:
         (["cam0/1.jpg", "1.jpg"], ["cam0/1.jpg"], ["cam0/1.jpg", None]),
         (["1.jpg"], ["a/1.jpg", "a/.hidden/1.jpg", "@eaDir/1.jpg", "__MACOSX/a/1.jpg"], ["a/1.jpg"]),
         (["1.jpg", "gone.jpg"], ["1.jpg"], ["1.jpg", None]),
+        (
+            ["\u00e9.jpg", "x/\u00e9/1.jpg"],
+            ["e\u0301.jpg", "e\u0301/1.jpg"],
+            ["e\u0301.jpg", "e\u0301/1.jpg"],
+        ),  # of macOS
     ],
 )
 def test_photos_in_subfolders_are_found(

@@ -8,6 +8,7 @@ import json
 import math
 import shlex
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -264,6 +265,14 @@ class TestLabelme:
         found = self.dataset(tmp_path)[0].mask
         assert set(np.unique(found)) == {background, list(names.values()).index("car")}
         assert found[0, 0] == found[4, 11] == background and found[14, 3] != background
+
+    def test_labels_composed_and_decomposed(self, tmp_path: Path) -> None:
+        labels = {"0": "background", "1": normalize("NFD", "größe")}
+        (tmp_path / "own").mkdir()
+        content = {key: {"class": name, "color": [int(key), 0, 0]} for key, name in labels.items()}
+        (tmp_path / "own" / "labels.json").write_text(json.dumps(content))
+        self.write(tmp_path, [{"label": normalize("NFC", "größe"), "points": [[0, 0], [9, 0], [9, 9]]}])
+        assert self.dataset(tmp_path)[0].mask[1, 5] == 1
 
 
 def test_colours_of_smoothed_edges(tmp_path: Path) -> None:

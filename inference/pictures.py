@@ -68,7 +68,7 @@ def write_ids(path: Path, mask: np.ndarray, labels: LabelSet, own_ids: bool) -> 
         return
     table = labels.id_table()
     if table.dtype == np.uint16:  # a palette has 256 colours at most
-        Image.fromarray(table[mask]).save(path, format="PNG")
+        path.write_bytes(encoded(Image.fromarray(table[mask]), "PNG"))
         return
     palette = np.zeros((256, 3), np.uint8)
     palette[table[: len(labels)][::-1]] = labels.colors[::-1]  # if classes share an id, the colour of the first

@@ -42,11 +42,6 @@ PLUGINS = {
 }
 """Override -> the package that it needs, from requirements-sweep.txt."""
 
-PLUGIN_DEFAULTS = {
-    "hydra/launcher=submitit_local": ("hydra.launcher.timeout_min=10080",),  # a week; by default it kills after an hour
-}
-"""Override -> settings in place of a plugin's own defaults, unless the user sets them."""
-
 
 def hydra_words(given: list[str], config_name: str) -> list[str]:
     """Return the command line as Hydra takes it.
@@ -136,15 +131,10 @@ def is_sweep(words: list[str]) -> bool:
 
 
 def with_plugin_defaults(words: list[str]) -> list[str]:
-    """Add our defaults for the plugins that the words choose.
-
-    Raises:
-        UserError: a plugin is not installed.
-    """
+    """Check the plugins, as `check_plugins`, and give jobs of submitit a week instead of an hour."""
     check_plugins(words)
-    typed = {key_of(word) for word in words}
-    defaults = [default for word in words for default in PLUGIN_DEFAULTS.get(word, ())]
-    return [*words, *(word for word in defaults if key_of(word) not in typed)]
+    is_meant = "hydra/launcher=submitit_local" in words and "hydra.launcher.timeout_min" not in map(key_of, words)
+    return [*words, "hydra.launcher.timeout_min=10080"] if is_meant else words
 
 
 def check_plugins(words: list[str]) -> None:

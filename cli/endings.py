@@ -49,11 +49,6 @@ NO_FILE_HANDLES = (errno.EMFILE, errno.ENFILE)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
-def ending_of(error: BaseException) -> Ending:
-    """Return the entry of `ENDINGS` for an exception."""
-    return next(ending for ending in ENDINGS if isinstance(error, ending.error))
-
-
 def as_user_error(error: BaseException) -> BaseException:
     """Return a UserError if the disk is full or too many files are open, else the exception itself."""
     cause: BaseException | None = error

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from cli import command_line
-from cli.endings import as_user_error, ending_of
+from cli.endings import ENDINGS, as_user_error
 from cli.explain import explain
 from cli.help import asks_for_help, explained
 from cli.start import check, leave_report_to_first_process, refuse
@@ -147,7 +147,7 @@ def _end(raised: BaseException, cfg: DictConfig) -> None:
         SystemExit: at a signal, which ends a whole sweep.
     """
     error = as_user_error(raised)
-    ending, is_job = ending_of(error), in_sweep()
+    ending, is_job = next(ending for ending in ENDINGS if isinstance(error, ending.error)), in_sweep()
     if isinstance(error, UserError) and not session.training:
         leave_report_to_first_process()
         if cfg.get("resume"):

@@ -61,13 +61,11 @@ def checked_columns(runs: Sequence[Run], columns: Sequence[str], option: str) ->
     Raises:
         UserError: no run has one of them.
     """
+    known = {*OWN, *METRICS, *GROUPS, *(key for run in runs for key in (*run.config, *run.row("best")))}
     for column in columns:
-        if column in (*OWN, *METRICS, *GROUPS) or any(value_of(run, column) is not None for run in runs):
-            continue
-        if any(column in run.config or column in run.row("best") for run in runs):
+        if column in known or any(value_of(run, column) is not None for run in runs):
             continue
         stem, slash, _ = column.partition("/")
-        known = {*OWN, *METRICS, *GROUPS, *(key for run in runs for key in (*run.config, *run.row("best")))}
         hint = did_you_mean(column, known)
         if slash and not hint and not any(stem in evaluations(run) for run in runs):
             hint = f"; measure it first: python evaluate.py runs=<folder> {shlex.quote(f'split={stem}')}"
@@ -95,11 +93,6 @@ def title_of(column: str, columns: Iterable[str]) -> str:
 def is_score(column: str) -> bool:
     """Whether a column is a metric, shown with four decimals."""
     return column.endswith((*METRICS.values(),)) or ("/" in column and column != "images/s")
-
-
-def is_measure(column: str) -> bool:
-    """Whether groups of runs have a mean of a column."""
-    return column in MEASURES or is_score(column)
 
 
 def higher_is_better(column: str) -> bool:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 LARGEST_COUNTS = 1_000_000_000  # bytes of a .npz once unpacked
 BY_CLASS = ("iou", "dice", "accuracy", "boundary_iou")
-TRAINING = "val"
-"""Prefix of the metrics of a training's own validation."""
 
 
 def evaluations(run: Run) -> list[str]:
@@ -42,14 +40,11 @@ def evaluated(run: Run, name: str) -> float:
     if not content or is_stale(run, stem):
         return float("nan")
     kind, _, label = metric.partition("/")
-    if label and kind in BY_CLASS:
-        classes = content.get("classes")
-        values = classes.get(kind) if isinstance(classes, dict) else None
-        return as_number(values.get(label)) if isinstance(values, dict) else float("nan")
-    if label and kind == "benchmark":
-        values = content.get("benchmark")
-        return as_number(values.get(label)) if isinstance(values, dict) else float("nan")
-    return as_number(content.get(metric))
+    if not label:
+        return as_number(content.get(metric))
+    parts = content.get("classes") if kind in BY_CLASS else content
+    values = parts.get(kind) if isinstance(parts, dict) else None
+    return as_number(values.get(label)) if isinstance(values, dict) else float("nan")
 
 
 def is_stale(run: Run, stem: str) -> bool:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from comparison.columns import GROUPS, default_columns, is_measure, samples_of, shown, value_of
+from comparison.columns import GROUPS, MEASURES, default_columns, is_score, samples_of, shown, value_of
 from comparison.figures import confusion
 from comparison.labels import short_names
 from comparison.rows import Row, rows_of
@@ -87,7 +87,7 @@ def _group_row(group: Group, keys: Sequence[str], group_by: Sequence[str], colum
             continue
         if column == "status":
             row[column] = ", ".join(dict.fromkeys(run.status for run in group.runs))
-        elif is_measure(column):
+        elif column in MEASURES or is_score(column):
             if values:
                 row[column], row[f"{column} +-"] = mean_and_deviation(values)
             if 0 < len(values) < len(each):

@@ -57,13 +57,9 @@ class Run:
 
     def silence(self) -> float:
         """Return the seconds since anything was written to the folder."""
-        return min(map(self._age, ("summary.json", "metrics.csv", "train.log", "checkpoints/last.pt")))
+        return min(map(self.age, ("summary.json", "metrics.csv", "train.log", "checkpoints/last.pt")))
 
-    def since_last_epoch(self) -> float:
-        """Return the seconds since the last row of metrics.csv was written; infinity if there is none."""
-        return self._age("metrics.csv")
-
-    def _age(self, name: str) -> float:
+    def age(self, name: str) -> float:
         """Return the seconds since a file in the folder was written; infinity if it does not exist."""
         try:
             return max(time.time() - (self.path / name).stat().st_mtime, 0.0)

@@ -137,9 +137,7 @@ def _section(
 
 
 def _sorted(rows: list[Row], sort: str | None) -> list[Row]:
-    """Return the rows sorted by a column, if they have it."""
-    has = sort is not None and any(METRICS.get(sort, sort) in row for row in rows)
-    return sorted_by(rows, sort) if sort is not None and has else rows
+    return rows if sort is None else sorted_by(rows, sort)
 
 
 def _difference_table(section: Section, form: TableFormat, width: int | None) -> str:

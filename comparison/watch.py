@@ -90,7 +90,7 @@ def left(run: Run) -> str:
     if not recent:
         return "-"
     epochs = as_number(run.config.get("trainer.epochs")) - run.rows[-1].get("epoch", 0)
-    return _lasting(max(epochs * sum(recent) / len(recent) - run.since_last_epoch(), 0.0))
+    return _lasting(max(epochs * sum(recent) / len(recent) - run.age("metrics.csv"), 0.0))
 
 
 def _lasting(seconds: float) -> str:

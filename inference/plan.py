@@ -23,8 +23,6 @@ from utils.value_types import PictureFormat
 log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
-SUFFIXES = {"probabilities": ".npz"}
-"""Suffixes of formats that are not written as .png."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +220,7 @@ def _main(formats: Sequence[str]) -> str:
 
 def suffix_of(kind: str) -> str:
     """Return the suffix of a format's files."""
-    return SUFFIXES.get(kind, ".png")
+    return ".npz" if kind == "probabilities" else ".png"
 
 
 def _beside_photo(path: Path, formats: Sequence[str]) -> dict[str, Path]:

@@ -69,7 +69,9 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     Raises:
         UserError: an object cannot be built, does not work, or does not fit the checkpoint.
     """
-    logger = build_logger(cfg, run)
+    logger = NoLogger()  # of all processes but the first
+    if distributed.rank() == 0:
+        logger = build(cfg.logger, "logger", folder=str(run.folder.path), first_step=run.step)
     seed_everything(cfg.seed)
     trainer: Trainer = build(cfg.trainer, "trainer", threads=threads_of(cfg, run))
     splits = distributed.once_per_machine(lambda: build_splits(cfg))
@@ -81,7 +83,9 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     encoder_to_freeze(model, trainer.options)  # a mistake is reported before the run begins
     optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
     distillation = build_distillation(cfg, trainer, splits.validation_set)
-    metric_columns = trainer.metric_columns(unweighted_loss(cfg), labels, distils=distillation is not None)
+    # Without class weights: counting pixels takes time, and a mistake is reported before.
+    unweighted = build(cfg.loss, "loss", **({"class_weights": None} if "class_weights" in cfg.loss else {}))
+    metric_columns = trainer.metric_columns(unweighted, labels, distils=distillation is not None)
     if run.checkpoint is not None:
         check_same_samples(cfg, run, splits)
         check_resumable(run, model, optimizer, metric_columns, trainer.options.ema)
@@ -101,13 +105,6 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         macs=macs,
     )
-
-
-def build_logger(cfg: DictConfig, run: OpenRun) -> Logger:
-    """Build the logger of the first process. The others log nothing."""
-    if distributed.rank() > 0:
-        return NoLogger()
-    return build(cfg.logger, "logger", folder=str(run.folder.path), first_step=run.step)
 
 
 def new_model(cfg: DictConfig, samples: SegmentationDataset) -> nn.Module:
@@ -142,11 +139,6 @@ def build_loss(cfg: DictConfig, train_samples: SegmentationDataset) -> WeightedS
     loss = build(cfg.loss, "loss", **({} if weights is None else {"class_weights": list(weights)}))
     try_loss(loss, len(names))
     return loss
-
-
-def unweighted_loss(cfg: DictConfig) -> WeightedSum:
-    """Build the loss without class weights, since counting pixels takes time."""
-    return build(cfg.loss, "loss", **({"class_weights": None} if "class_weights" in cfg.loss else {}))
 
 
 def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationDataset) -> Distillation | None:

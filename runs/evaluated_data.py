@@ -156,11 +156,6 @@ def _by_share(node: dict[str, Any], split: str) -> bool:
     return layout.is_by_share(split)
 
 
-def kind_of_data(node: dict[str, Any]) -> str:
-    """Return the name of a data set in conf/data/ and data/."""
-    return str(node["_target_"]).split(".")[1]
-
-
 def check_channels(known: int, present: int) -> None:
     """Check that network and data set have the same number of channels.
 

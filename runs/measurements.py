@@ -36,7 +36,6 @@ from runs.evaluated_data import (
     check_classes,
     data_node,
     is_another,
-    kind_of_data,
     log_subset,
     run_node,
     usual_node,
@@ -137,7 +136,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     stem = file_stem(
         split,
         checkpoint=part,
-        data=kind_of_data(node) if node["_target_"] != own.get("_target_") else None,
+        data=node["_target_"].split(".")[1] if node["_target_"] != own.get("_target_") else None,
         different=different_parts(node, usual_node(node, own, first)),
         **options,
     )

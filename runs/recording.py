@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -66,7 +65,9 @@ def recording(cfg: DictConfig, run: OpenRun, training: Training) -> Iterator[Run
     try:
         with run.folder.recording(**facts):
             chosen = run.folder.read_summary().get("options", {})
-            training.logger.begin(_run_title(run.folder.path), cfg.notes, config, chosen)
+            path = run.folder.path
+            title = str(path.relative_to("experiments")) if path.is_relative_to("experiments") else path.name
+            training.logger.begin(title, cfg.notes, config, chosen)
             yield record
     finally:
         training.logger.close(run.folder.read_summary().get("status", "failed"))
@@ -175,8 +176,3 @@ def _pruning(cfg: DictConfig, run: OpenRun) -> Any:
     from sweeps.search import pruning
 
     return pruning(options, run.folder.path, str(cfg.trainer.monitor), cfg.trainer.epochs)
-
-
-def _run_title(folder: Path) -> str:
-    """Return the name of a run for loggers: its folder; for a job of a sweep, `<sweep>/<job>`."""
-    return str(folder.relative_to("experiments")) if folder.is_relative_to("experiments") else folder.name

@@ -137,12 +137,12 @@ def _states(folder: Path) -> dict[str, tuple[str, str]]:
     folders = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
     jobs = [job for job in folders if (job / ".hydra").is_dir() or (job / "summary.json").exists()]
     jobs.sort(key=lambda job: (int(job.name) if job.name.isdecimal() else math.inf, job.name))
-    return {job.name: _state(job) for job in jobs}
-
-
-def _state(job: Path) -> tuple[str, str]:
-    status = status_of(job)
-    return status, "" if status == "damaged" else str(RunFolder(job).read_summary().get("error") or "")
+    states = {}
+    for job in jobs:
+        status = status_of(job)
+        error = None if status == "damaged" else RunFolder(job).read_summary().get("error")
+        states[job.name] = status, error or ""
+    return states
 
 
 def _refused(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ from data.layout import Layout, inside
 from data.masks import read_mask
 from data.pairs import Files, PairedFiles, match, read_list
 from data.parts import Box
-from data.splits import USUAL, LineReader, held_out, listed_files, named_as, same_split
+from data.splits import USUAL, LineReader, held_out, listed_files, named_as, same_split, unread_lists
 from utils.errors import DataFault, NotThere, UserError
 from utils.paths import user_path
 
@@ -127,6 +127,11 @@ def _of_split(
             f" {' and '.join(f'{folder}/' for folder in folders)};"
             f" the split '{ALL}' is every photo"
         )
+    if same_split(split) == "train":  # once for train and val
+        for path in unread_lists(root):
+            hint = f"data.{same_split(Path(path).stem)}_split={path.removesuffix('.txt')} reads it"
+            other = "only .txt files with one photo per line are"
+            log.warning("%s is not read as a list: %s", root / path, hint if path.endswith(".txt") else other)
     chosen = _share_of(split, {*images, *masks}, _listed_elsewhere(reader, labels), root, val_share)
     return {k: v for k, v in images.items() if k in chosen}, {k: v for k, v in masks.items() if k in chosen}, []
 

@@ -16,7 +16,7 @@ from data.images import IMAGE_SUFFIXES
 from data.masks import LOSSY
 from data.pairs import MASK_SUFFIXES, Files, aligned, near_misses, read_list
 from utils.errors import DataFault, MissingPair, UserError
-from utils.paths import is_file, is_folder
+from utils.paths import is_file, is_folder, is_hidden
 
 USUAL = ("train", "val", "test")
 """The splits that tools and labels files are looked for in."""
@@ -180,6 +180,19 @@ def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[File
                 )
             faults.append(MissingPair(f"{list_file} lists {line}, {reason}"))
     return images, masks, faults
+
+
+def unread_lists(root: Path) -> list[str]:
+    """Return what looks like lists of train and val but is not read, relative to the root.
+
+    That is a .txt in a folder below the root, as CVAT and VOC have it, or a table in the root.
+    """
+    names = [name for name in ("train", "val", *SYNONYMS) if same_split(name) in ("train", "val")]
+    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not is_hidden(entry.name))
+    places = [*(f"{folder}/" for folder in folders), "ImageSets/Segmentation/"]
+    lists = [f"{place}{name}.txt" for place in places for name in names]
+    lists += [f"{name}{suffix}" for name in names for suffix in (".csv", ".tsv", ".lst", ".list")]
+    return [path for path in lists if is_file(root / path)]
 
 
 def held_out(stems: set[str], share: float) -> set[str]:

@@ -225,6 +225,26 @@ def test_names_composed_and_decomposed(tmp_path: Path) -> None:
         assert pairs(root) == [(f"images/{image}.png", f"masks/{mask}.png")]
 
 
+def test_lists_that_are_not_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """All photos are divided by their names, which may put those of a list for validation into the training."""
+    root = numbered(tmp_path, 4)
+    lists = ("splits/train.txt", "ImageSets/Segmentation/valid.txt", "val.csv", ".hidden/train.txt", "images/notes.txt")
+    for path in lists:
+        make(root, path)
+    Folder(str(root), "train"), Folder(str(root), "val")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{root}/splits/train.txt is not read as a list: data.train_split=splits/train reads it",
+        f"{root}/ImageSets/Segmentation/valid.txt is not read as a list:"
+        " data.val_split=ImageSets/Segmentation/valid reads it",
+        f"{root}/val.csv is not read as a list: only .txt files with one photo per line are",
+    ]
+    (root / "splits" / "train.txt").write_text("001\n")
+    assert pairs(root, "splits/train") == [("images/001.png", "masks/001.png")]
+    caplog.clear()
+    (root / "train.txt").write_text("001\n")
+    assert pairs(root) == [("images/001.png", "masks/001.png")] and not caplog.records
+
+
 def test_folders_and_endings_composed_and_decomposed(tmp_path: Path) -> None:
     root = make(tmp_path / normalize("NFD", "größe"), "images/é/1.png", normalize("NFD", "masks/é/1_ä.png"))
     assert Folder(str(root), "all", mask_suffix=normalize("NFC", "_ä")).faults == []

@@ -59,7 +59,7 @@ class Layout:
             UserError: they are not.
         """
         for folder in self.folders:
-            if not is_folder(self.root / folder):
+            if not is_folder(self.root / folder) and not self.usual_splits():
                 raise NotThere(f"there is no folder {self.root / folder}\n{self._advice(prefix)}")
         if self.images == self.masks and not self.mask_suffix:
             raise UserError(
@@ -68,11 +68,17 @@ class Layout:
             )
 
     def of_split(self, split: str) -> Layout | None:
-        """Return the folders of a split inside those of images and masks; None if there are none."""
+        """Return the folders of a split; None if there are none.
+
+        They are inside those of images and masks, as `images/train/`, or around them, as `train/images/`.
+        """
         images, masks = (named_as(split, self.root / folder) for folder in self.folders)
-        if images is None or masks is None:
+        if images and masks:
+            return replace(self, images=inside(self.images, images), masks=inside(self.masks, masks))
+        around = named_as(split, self.root)
+        if around is None or not all(is_folder(self.root / around / folder) for folder in self.folders):
             return None
-        return replace(self, images=inside(self.images, images), masks=inside(self.masks, masks))
+        return replace(self, images=inside(around, self.images), masks=inside(around, self.masks))
 
     def usual_splits(self) -> list[Layout]:
         """Return the folders of train, val and test, as far as they are there."""
@@ -83,7 +89,11 @@ class Layout:
         if same_split(split) not in ("train", "val"):
             return False
         divided = any(named_as(name, self.root / folder) for name in USUAL for folder in self.folders)
-        return not divided and not any(named_as(name, self.root, ".txt") for name in ("train", "val"))
+        return (
+            not divided
+            and not self.usual_splits()
+            and not any(named_as(name, self.root, ".txt") for name in ("train", "val"))
+        )
 
     def files(self, labels: Path) -> tuple[Files, Files]:
         """Return the images and the masks by their stems.
@@ -91,6 +101,12 @@ class Layout:
         Args:
             labels: the labels file, which is no mask although outlines of labelme have the same suffix.
         """
+        if not is_folder(self.root / self.images):  # but those of the splits are there
+            images, masks = Files(), Files()
+            for part in self.usual_splits():
+                for found, whole in zip(part.files(labels), (images, masks), strict=True):
+                    whole |= {inside(posixpath.dirname(part.images), stem): paths for stem, paths in found.items()}
+            return images, masks
         ending, suffix = os.path.splitext(self.mask_suffix or "")  # noqa: PTH122 - not a path
         if ending.startswith("."):
             ending, suffix = "", ending

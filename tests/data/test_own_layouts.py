@@ -105,6 +105,25 @@ def test_an_export_of_roboflow(tmp_path: Path) -> None:
         assert masks_of(dataset) == [blocks(i, [0, 1, 2]).tolist() for i in range(count)]
 
 
+def test_folders_of_splits_around_those_of_images_and_masks(tmp_path: Path) -> None:
+    """As `train/images/` and `train/masks/`; the photos have the same names in each split."""
+    write_labels(tmp_path)
+    for split, count in (("Train", 3), ("valid", 2), ("test", 1)):
+        for i in range(count):
+            write(tmp_path / split / "images" / f"{i}.jpg", photo(i))
+            write(tmp_path / split / "masks" / f"{i}.png", blocks(i + count, [0, 1]))
+    for split, folder, count in (("train", "Train", 3), ("val", "valid", 2), ("test", "test", 1)):
+        dataset = Folder(str(tmp_path), split)
+        assert [dataset.name(i) for i in range(len(dataset))] == [f"{folder}/images/{i}.jpg" for i in range(count)]
+        assert not dataset.faults and masks_of(dataset) == [blocks(i + count, [0, 1]).tolist() for i in range(count)]
+    everything = Folder(str(tmp_path), "all")
+    assert len(everything) == 6 and not everything.faults
+    with pytest.raises(UserError, match="there is no split 'night'"):
+        Folder(str(tmp_path), "night")
+    (tmp_path / "val.txt").write_text("Train/images/2.jpg Train/masks/2.png\n")
+    assert Folder(str(tmp_path), "val").name(0) == "Train/images/2.jpg"
+
+
 def test_an_export_of_cvat(tmp_path: Path) -> None:
     """Segmentation mask 1.1: colours, and labelmap.txt."""
     colors = np.array([[0, 0, 0], [250, 50, 83], [51, 221, 255]], np.uint8)

@@ -78,9 +78,8 @@ def draw_confusion(confusion: np.ndarray, labels: LabelSet, title: str, path: Pa
                 color = "white" if shares[i, j] > 55 else "black"
                 axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=color, fontsize=9)
     names = [_short(name) for name in drawn_class_names(labels.names)]
-    axes.set_xticks(
-        range(classes), names, rotation=60 if classes <= 32 else 90, ha="right" if classes <= 32 else "center"
-    )
+    rotation, side = (60, "right") if classes <= 32 else (90, "center")
+    axes.set_xticks(range(classes), names, rotation=rotation, ha=side)
     axes.set_yticks(range(classes), names)
     axes.tick_params(labelsize=10 if classes <= 32 else 7)
     axes.set_xlabel("predicted class", fontsize=11)
@@ -164,8 +163,8 @@ def draw_sheet(
     shapes = [_aspect(image) for _, image, _ in panels]
     heights = [max(shapes[i : i + columns]) * 4 + 0.35 for i in range(0, len(panels), columns)]  # inches
     patches = _patches(labels, [mask for _, _, mask in panels])
-    legend = 0.25 * -(-len(patches) // 9)
-    figure = Figure(figsize=(4 * columns, sum(heights) + 0.6 + legend), layout="constrained")
+    height = sum(heights) + 0.6 + 0.25 * -(-len(patches) // 9)
+    figure = Figure(figsize=(4 * columns, height), layout="constrained")
     grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
     for axes, panel in itertools.zip_longest(grid.flat, panels):
         axes.axis("off")
@@ -202,8 +201,7 @@ def draw_range_test(
     low, start = min(losses), max(smoothed[: int(np.argmin(smoothed)) + 1])
     high = min(max(losses), start + max(start - low, 0.1 * start))
     margin = 0.05 * (high - low or 1)
-    axes.set_ylim(low - margin, high + margin)
-    axes.set_xscale("log")
+    axes.set(ylim=(low - margin, high + margin), xscale="log")
     axes.xaxis.set_major_formatter("{x:g}")  # the default format needs math text, which is switched off in fonts.py
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss")
@@ -227,8 +225,8 @@ def draw_speed(runs: Sequence[tuple[str, float, Mapping[str, float]]], title: st
     for backend in backends:
         points = [(times[backend], accuracy) for _, accuracy, times in runs if backend in times]
         axes.scatter([x for x, _ in points], [y for _, y in points], s=45, label=backend, zorder=2)
-    everything = [value for _, _, times in runs for value in times.values()]
-    if max(everything) > 5 * min(everything):
+    values = [value for _, _, times in runs for value in times.values()]
+    if max(values) > 5 * min(values):
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")  # the default format needs math text, which is switched off in fonts.py
@@ -277,8 +275,7 @@ def _patches(labels: LabelSet, masks: Sequence[np.ndarray]) -> list[Patch]:
         for i, (name, color) in enumerate(zip(drawn_class_names(labels.names), labels.colors, strict=True))
         if i in present
     ]
-    ignored = [Patch(facecolor="white", edgecolor="grey", label="ignored")] if IGNORE_INDEX in present else []
-    return patches + ignored
+    return patches + [Patch(facecolor="white", edgecolor="grey", label="ignored")] * (IGNORE_INDEX in present)
 
 
 def _aspect(picture: np.ndarray) -> float:

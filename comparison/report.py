@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from comparison.report_data import add_pictures, as_json, gathered
+from comparison.report_data import add_pictures, gathered
 from comparison.runs import Run
 from utils.errors import UserError
-from utils.files import make_writable
+from utils.files import make_writable, without_nan, write_text
 from utils.paths import is_folder
-from utils.run_folder import write_text
 
 HERE = Path(__file__).parent
 SCRIPTS = ("base", "table", "differences", "curves", "cost", "classes", "config", "pictures", "start")
@@ -50,7 +49,7 @@ def write_report(path: Path, runs: Sequence[Run], skipped: Sequence[str], source
     """
     data, ordered = gathered(runs, skipped, source, **choices)
     add_pictures(data, ordered, max(SIZE - len(page(data)), LEAST))
-    text = page(as_json(data))
+    text = page(without_nan(data))
     write_text(path, text)
     return len(text.encode())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from comparison.labels import LONGEST_NAME, short_names, shortened, text_or_none
 from comparison.report_groups import groups_data
 from comparison.rows import differing_keys, rows_of, sorted_by
 from comparison.runs import Run, number_or_none
+from utils.files import without_nan
 
 CELLS = 100_000  # most numbers of confusion matrices in a report
 TEXTS = 200_000  # characters of errors and notes together; each run has at least 200 of either
@@ -96,7 +96,7 @@ def gathered(
         "runs": entries,
         **compared,
     }
-    return as_json(data), runs
+    return without_nan(data), runs
 
 
 def ranked(runs: Sequence[Run], keys: Sequence[str], more: Sequence[str], sort: str | None) -> list[Run]:
@@ -140,17 +140,6 @@ def add_pictures(data: Data, runs: Sequence[Run], budget: int) -> None:
     data["pictures"] = list(places)
     data["classes"] = list(classes.values())
     data["samples"] = sorted(samples.values(), key=lambda sample: (sample["number"], sample["id"]))
-
-
-def as_json(value: Any) -> Any:
-    """Return a value that JSON can represent: NaN and infinity become null."""
-    if isinstance(value, dict):
-        return {str(key): as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _common(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -40,8 +40,7 @@ SHARED: dict[str, type[BaseModel]] = {
 LOADER_KEYS = tuple(Loader.model_fields)
 OPTIMIZER_KEYS = tuple(ParameterGroups.model_fields)
 DISTILL_KEYS = tuple(Teacher.model_fields)
-USUAL_TEMPERATURE = 0.01
-"""The default in conf/data/_loader.yaml."""
+USUAL_TEMPERATURE = 0.01  # as in conf/data/_loader.yaml
 PRETRAINED = "models.weights.load_pretrained"
 """The function whose options are keys of `model`, except those that the network takes itself."""
 OPTIONAL = {"utils.loggers.WandB": ("wandb",), "utils.loggers.MLflow": ("mlflow", "sqlalchemy", "alembic")}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from engine.metrics import scores
 from evaluation.details import Details, SampleScores
 from evaluation.measuring import Measured
 from inference.predictor import Predictor
-from utils.files import atomic_write
-from utils.run_folder import write_json, write_text
+from utils.files import atomic_write, write_csv, write_json
 from utils.tables import class_table, number, table
 from visualization.figures import draw_calibration, draw_confusion, draw_predictions
 from visualization.sample_pictures import Predicted
@@ -95,7 +93,7 @@ def write_results(
     title = f"{stem}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
     draw_confusion(measured.confusion.numpy(), labels, title, confusion)
     ranked = measured.details.worst_first()
-    write_text(listed, as_csv(ranked, dataset))
+    write_csv(listed, _table(ranked, dataset))
     written = [folder / f"{stem}.json", listed, counted, confusion]
     counts = measured.details.calibration
     if counts.counts[0].sum() > 0:  # nothing to draw if all pixels are ignored
@@ -124,15 +122,12 @@ def write_counts(path: Path, details: Details, dataset: SegmentationDataset) -> 
         )
 
 
-def as_csv(ranked: list[SampleScores], dataset: SegmentationDataset) -> str:
-    """Return one row per sample, with empty cells for undefined values."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", *SampleScores._fields])
+def _table(ranked: list[SampleScores], dataset: SegmentationDataset) -> Iterator[list[Any]]:
+    """Yield a head and one row per sample, with empty cells for undefined values."""
+    yield ["name", *SampleScores._fields]
     for sample in ranked:
         cells = ["" if math.isnan(value) else f"{value:.6g}" for value in sample[1:]]
-        writer.writerow([_printable(dataset.name(sample.number)), sample.number, *cells])
-    return text.getvalue()
+        yield [_printable(dataset.name(sample.number)), sample.number, *cells]
 
 
 def _printable(name: str) -> str:

@@ -24,7 +24,8 @@ from comparison.columns import higher_is_better
 from sweeps.search_space import Space, space_of
 from sweeps.sweep import DONE, best_value, status_of
 from utils.errors import UserError
-from utils.run_folder import RunFolder, write_text
+from utils.files import write_text
+from utils.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
+import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 try:
     import fcntl
@@ -107,6 +111,41 @@ def atomic_path(path: Path, number: int | None = None) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file atomically. Raises as `atomic_write`.
+
+    Bytes of a path that are not UTF-8 become escapes, which JSON reads back.
+    """
+    with atomic_write(path) as file:
+        file.write(text.encode(errors="backslashreplace"))
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file atomically."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file atomically, as `json_text`."""
+    write_text(path, json_text(values))
+
+
+def json_text(values: dict[str, Any]) -> str:
+    """Return values as indented JSON. NaN and infinite numbers become null."""
+    return json.dumps(without_nan(values), indent=2, ensure_ascii=False) + "\n"
+
+
+def without_nan(value: Any) -> Any:
+    """Copy nested dictionaries, lists and tuples with None in place of NaN and infinite numbers."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _temporary(path: Path, number: int) -> Path:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ import yaml
 
 from utils.checked import FileSchema, check_schema, read_json, read_text, shown
 from utils.errors import LostProcess, Pruned, UserError
-from utils.files import atomic_write, make_folder
+from utils.files import atomic_write, json_text, make_folder, write_csv, write_json, write_text
 from utils.interruption import Interrupted
 from utils.paths import is_file, is_folder
 from utils.processes import is_gone, this_process
@@ -111,13 +110,13 @@ class RunFolder:
 
     def write_rows(self, columns: list[str], rows: list[dict[str, float]]) -> None:
         """Write metrics.csv: one row per epoch, with empty cells for missing values."""
-        _write_csv(self.metrics, [columns, *([_cell(row.get(column)) for column in columns] for row in rows)])
+        write_csv(self.metrics, [columns, *([_cell(row.get(column)) for column in columns] for row in rows)])
 
     def write_confusion(self, names: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
         """Write figures/confusion_matrix.csv: pixels of each true class (row) by predicted class (column)."""
         rows = [[name, *row] for name, row in zip(names, counts, strict=True)]
         make_folder(self.figures)
-        _write_csv(self.figures / "confusion_matrix.csv", [["true class", *names], *rows])
+        write_csv(self.figures / "confusion_matrix.csv", [["true class", *names], *rows])
 
     def read_rows(self, up_to_epoch: int | None = None, columns: Sequence[str] | None = None) -> list[dict[str, float]]:
         """Read the rows of metrics.csv without empty cells; [] if the file does not exist.
@@ -256,7 +255,7 @@ class RunFolder:
             self.update_summary(**values)
         except UserError:
             with suppress(OSError, UserError):  # in place, in the space of the old file
-                text = _json({**self.read_summary(), **values})
+                text = json_text({**self.read_summary(), **values})
                 with (self.path / "summary.json").open("r+", encoding="utf-8") as file:
                     file.write(text)
                     file.truncate()
@@ -270,39 +269,7 @@ def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file atomically. Raises as `utils.files.atomic_write`.
-
-    Bytes of a path that are not UTF-8 become escapes, which JSON reads back.
-    """
-    with atomic_write(path) as file:
-        file.write(text.encode(errors="backslashreplace"))
-
-
-def _write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a JSON file atomically. NaN and infinite numbers become null."""
-    write_text(path, _json(values))
-
-
-def _json(values: dict[str, Any]) -> str:
-    return json.dumps(_without_nan(values), indent=2, ensure_ascii=False) + "\n"
-
-
 def _cell(value: float | None) -> str:
     if value is None or math.isnan(value):
         return ""
     return f"{value:.10g}"
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_nan(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

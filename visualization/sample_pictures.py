@@ -14,8 +14,7 @@ from PIL import Image
 
 from data.images import encoded
 from data.labels import IGNORE_INDEX, LabelSet
-from utils.files import atomic_write, make_folder
-from utils.run_folder import write_json
+from utils.files import atomic_write, make_folder, write_json
 
 WIDTH, HEIGHT = 480, 1440  # maximum pixels
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import utils.run_folder
+import utils.files
 from utils.errors import LostProcess, UserError
 from utils.interruption import Interrupted, Terminated
 from utils.run_folder import RunFolder
@@ -87,7 +87,7 @@ def test_the_end_is_told_even_where_nothing_new_can_be_written(tmp_path: Path, m
         raise UserError("summary.json: cannot be written (No space left on device)")
 
     with pytest.raises(RuntimeError, match="the real reason"), run.recording(model="enet"):
-        monkeypatch.setattr(utils.run_folder, "write_text", full)
+        monkeypatch.setattr(utils.files, "write_text", full)
         raise RuntimeError("the real reason")
     assert run.read_summary()["status"] == "failed" and run.read_summary()["model"] == "enet"
 

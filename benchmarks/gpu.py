@@ -27,7 +27,7 @@ from data.workers import worker_count
 from engine.metrics import add_to_confusion
 from engine.normalization import IMAGENET
 from engine.trainer import Trainer
-from engine.training_step import Components
+from engine.training_step import Components, TrainingStep
 from losses.combinations import ce_iou
 from utils.tables import table
 from utils.text import plural
@@ -104,7 +104,7 @@ def parts(work: Work, amp: Any, budget: float) -> list[str]:
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     images = torch.randint(256, (work.batch_size, *work.size, 3), dtype=torch.uint8, device=device).permute(0, 3, 1, 2)
     masks = torch.randint(CLASSES, (work.batch_size, *work.size), dtype=torch.uint8, device=device)
-    step = trainer.training_step(Components(model, loss, optimizer, scheduler))
+    step = TrainingStep(Components(model, loss, optimizer, scheduler), trainer.options, trainer.device)
     confusion = torch.zeros(CLASSES, CLASSES, dtype=torch.int64, device=device)
     batch = TrainingBatch(images, masks, ["noise"])
 
@@ -155,7 +155,7 @@ def loop(work: Work, cache: str, budget: float) -> list[str]:
     loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
     optimizer = AdamW(model.parameters(), lr=1e-4, fused=True)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    step = trainer.training_step(Components(model, loss, optimizer, scheduler))
+    step = TrainingStep(Components(model, loss, optimizer, scheduler), trainer.options, trainer.device)
     options: dict[str, Any] = {
         "image_size": work.size,
         "batch_size": work.batch_size,

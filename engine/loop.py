@@ -21,7 +21,7 @@ from engine.run_record import RunRecord
 from engine.saving import Saver
 from engine.threads import adapt_threads, load_so_far
 from engine.training_state import restore_training_state
-from engine.training_step import Components
+from engine.training_step import Components, TrainingStep
 from utils.errors import Pruned
 from utils.interruption import Interrupted, StopRequest, WaitEnded
 from utils.tables import epoch_line, epoch_table
@@ -64,7 +64,7 @@ class TrainingLoop:
         self.labels = validation.labels
         self.record = record
         self.steps_per_epoch = trainer.steps_per_epoch(train)
-        self.step = trainer.training_step(components)
+        self.step = TrainingStep(components, trainer.options, trainer.device)
         self.saver = Saver(record, self.step, self.labels, self.options.checkpoint_minutes)
         self.stop = StopRequest(patient=distributed.processes() > 1)
         self.progress = Progress()

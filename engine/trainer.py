@@ -23,7 +23,7 @@ from engine.pointwise import compute_with_onednn
 from engine.randomness import be_deterministic
 from engine.run_record import RunRecord
 from engine.threads import may_choose_threads, set_threads
-from engine.training_step import Components, TrainingStep
+from engine.training_step import Components
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError, did_you_mean
 from utils.memory import keep_freed_memory
@@ -86,10 +86,6 @@ class Trainer:
     def steps_per_epoch(self, train: AnyTrainingLoader) -> int:
         """Return the number of optimiser steps in an epoch of this loader."""
         return math.ceil(len(train) / self.options.accumulation_steps)
-
-    def training_step(self, components: Components) -> TrainingStep:
-        """Build the object that takes optimiser steps; network and loss are as returned by `prepare`."""
-        return TrainingStep(components, self.options, self.device)
 
     def metric_columns(self, loss: WeightedSum, labels: LabelSet, distils: bool = False) -> list[str]:
         """Return the columns of metrics.csv, in their order.

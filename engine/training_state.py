@@ -130,19 +130,14 @@ def check_training_state(checkpoint: dict[str, Any], file: object) -> None:
     check_tensors(state["average"] or {}, f"{place}: average")
     for number, process in enumerate(state["processes"]):
         check_tensors(process, f"{place}: processes.{number}")
-        try:
-            _check_random_state(process["random"])
+        version, internal, gauss = process["random"]["python"]
+        try:  # in temporary generators
+            random.Random().setstate((version, tuple(internal), gauss))
+            np.random.RandomState().set_state(tuple(process["random"]["numpy"]))
+            torch.Generator().set_state(process["random"]["torch"].cpu())
         except Exception as error:  # from any of three libraries
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{place}: processes.{number}.random: {reason[:200]}; {REMEDY}") from error
-
-
-def _check_random_state(state: dict[str, Any]) -> None:
-    """Restore random states into temporary generators; errors as theirs."""
-    version, internal, gauss = state["python"]
-    random.Random().setstate((version, tuple(internal), gauss))
-    np.random.RandomState().set_state(tuple(state["numpy"]))
-    torch.Generator().set_state(state["torch"].cpu())
 
 
 def check_fit(

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from config.current_run import chosen, overrides
 from config.nodes import build_dataset, option_node, plain, validation_split
+from config.overrides import key_of
 from config.validation import Origin, check_group
 from data.fingerprint import fingerprint
 from data.folder import ALL, Folder
@@ -45,31 +46,25 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) 
         UserError: a key is wrong or has no effect, or the checkpoint's data set is not one of this project.
     """
     typed = plain(cfg.data) if cfg.get("data") else {}
-    for word in overrides():
-        if word.startswith(("data.mean=", "data.std=")):
-            raise UserError(f"{word}: has no effect; images are normalised as in training")
+    words = {key_of(word): word for word in overrides()}
+    for key in ("data.mean", "data.std"):
+        if key in words:
+            raise UserError(f"{words[key]}: has no effect; images are normalised as in training")
     if "_target_" in typed:
-        node = typed
-        if not any(word.startswith("data.image_size") for word in overrides()):
-            node["image_size"] = list(checkpoint["image_size"])
-        if not any(word.startswith("data.fit") for word in overrides()):
-            node["fit"] = own.get("fit", "stretch")
-        for key in ("channels", "value_range", "preview_bands"):  # which the network was trained for
-            if key in node and key in own and not any(word.startswith(f"data.{key}=") for word in overrides()):
-                node[key] = own[key]
+        # What the network was trained for, unless typed.
+        trained = {"fit": "stretch", **own, "image_size": list(checkpoint["image_size"])}
+        keys = ("image_size", "fit", "channels", "value_range", "preview_bands")
+        node = typed | {k: trained[k] for k in keys if k in typed and k in trained and f"data.{k}" not in words}
     else:
         # A checkpoint may come from anywhere: accept a data set and its plain options, and download nothing.
-        try:
-            stored = plain_copy(checkpoint["config"].get("data") or {})
-        except ValueError as error:
-            raise UserError(f"{cfg.checkpoint}: its config is not that of a run: {error}") from error
-        if not hasattr(trusted_class(stored.get("_target_")), "splits"):
+        if not own:
+            target = (checkpoint["config"].get("data") or {}).get("_target_")
             raise UserError(
-                f"the checkpoint was trained on '{shown(str(stored.get('_target_')))}', which is not a data set of"
-                " this project; pass data=<an option of conf/data/>"
+                f"the checkpoint was trained on '{shown(str(target))}', which is not a data set of this project; pass"
+                " data=<an option of conf/data/>"
             )
-        check_targets(stored, f"{cfg.checkpoint}: its config")
-        node = {**stored, **({"download": False} if "download" in stored else {}), **typed}
+        check_targets(own, f"{cfg.checkpoint}: its config")
+        node = {**own, **({"download": False} if "download" in own else {}), **typed}
         if is_another(node, own):
             node |= {key: value for key, value in OWN_DATA_ONLY.items() if key not in typed}
     check_group("data", node, Origin({}, frozenset(f"data.{key}" for key in typed)))
@@ -143,13 +138,12 @@ def log_subset(
         )
     elif split == ALL and not is_another(node, own):
         log.info("split=%s: the photos that the run was trained on are among these %d", ALL, in_split)
-    if samples < in_split and not any(word.lstrip("+").startswith("data.limit=") for word in overrides()):
+    if samples < in_split and "data.limit" not in map(key_of, overrides()):
         log.info("data.limit=%d: the first %d of %s, as in the run", samples, samples, plural(in_split, "sample"))
 
 
 def _by_share(node: dict[str, Any], split: str) -> bool:
-    is_folder = node["_target_"] == f"{Folder.__module__}.{Folder.__name__}"
-    if not is_folder:
+    if node["_target_"] != f"{Folder.__module__}.{Folder.__name__}":
         return False
     root = user_path(node["root"], "data.root")
     layout = Layout.of(root, node.get("images", "images"), node.get("masks", "masks"), node.get("mask_suffix"))

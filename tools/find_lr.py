@@ -43,7 +43,7 @@ def find(cfg: DictConfig) -> None:
     from engine.out_of_memory import explain_out_of_memory
     from engine.randomness import seed_everything
     from engine.schedules import constant
-    from engine.training_step import Components
+    from engine.training_step import Components, TrainingStep
     from runs.building import build_loss, build_optimizer, new_model
     from runs.data_building import input_samples, training_loader
 
@@ -70,7 +70,7 @@ def find(cfg: DictConfig) -> None:
         model.train()
         # The rates are set below, even if the gradient scaler skips a step.
         scheduler = constant(optimizer, cfg.steps, cfg.steps)
-        step = trainer.training_step(Components(model, loss, optimizer, scheduler))
+        step = TrainingStep(Components(model, loss, optimizer, scheduler), trainer.options, trainer.device)
         size, accumulation = batches.image_size, trainer.options.accumulation_steps
         with (
             explain_out_of_memory(cfg.data.batch_size, size, trainer.device, accumulation),

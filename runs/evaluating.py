@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from comparison.runs import Run, found_runs
 from data.samples import SegmentationDataset
-from evaluation.identity import SHOWN
+from evaluation.identity import SHOWN, result_of
 from evaluation.measuring import measure
 from evaluation.results import as_dict, show, write_results
 from runs.measurements import Measurement, planned, predictor_for, samples_of, usual_cache
@@ -63,7 +63,7 @@ def measure_runs(cfg: DictConfig, device: torch.device) -> None:
         except Exception as error:
             broken[run.path] = _described(error)
             continue
-        before = plan.before
+        before = result_of(plan.folder, plan.stem, plan.facts)
         if before is None:
             groups.setdefault(plan.samples_key, []).append((run.path, plan))
         else:

@@ -18,7 +18,7 @@ from data.fingerprint import fingerprint
 from data.labels import LabelSet
 from data.samples import SegmentationDataset
 from engine.checkpoint import load_checkpoint
-from evaluation.identity import result_of, weights_digest
+from evaluation.identity import weights_digest
 from evaluation.names import (
     checkpoint_part,
     different_parts,
@@ -73,11 +73,6 @@ class Measurement(NamedTuple):
     title: str
     amp: str | None
     facts: dict[str, Any]
-
-    @property
-    def before(self) -> dict[str, Any] | None:
-        """The result of an earlier, equal measurement; None if there is none."""
-        return result_of(self.folder, self.stem, self.facts)
 
     @property
     def samples_key(self) -> str:

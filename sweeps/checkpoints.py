@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from comparison.columns import higher_is_better
 from comparison.runs import SWEEP, Run, read_runs
-from utils import torchrun
 from utils.errors import UserError
+from utils.find_run import note
 from utils.flat import listed
 from utils.paths import is_file, is_folder, user_path
 
@@ -61,7 +60,5 @@ def best_of_sweep(given: str, key: str) -> str:
         raise UserError(f"{key}={given}: a sweep in which no run has a checkpoint with {monitor}")
     best = max(measured, key=lambda run: sign * run.best(monitor))
     value, others = best.best(monitor), len(measured)
-    if torchrun.local_rank() == 0:
-        text = f"{key}={given}: {best.path} is the best of its {others} runs by {monitor} ({value:.4f})"
-        print(text, file=sys.stderr)
+    note(f"{key}={given}: {best.path} is the best of its {others} runs by {monitor} ({value:.4f})")
     return str(best.path)

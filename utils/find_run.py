@@ -48,7 +48,7 @@ def find_run(given: str, key: str) -> str:
         more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
         listed = ", ".join(found[-LISTED:])
         raise UserError(f"{key}={given}: {len(found)} folders match: {listed}{more}; pass more of the name")
-    _note(f"{key}={given}: {found[-1]}, the newest of {len(found)} with this name")
+    note(f"{key}={given}: {found[-1]}, the newest of {len(found)} with this name")
     return found[-1]
 
 
@@ -87,10 +87,10 @@ def find_runs(given: str, key: str) -> list[str]:
         return [given if path.is_absolute() else str(without_link(path))]
     if is_network:
         if exists:
-            _note(f"{key}={given}: the network of weights/; for what is here, pass ./{given}")
+            note(f"{key}={given}: the network of weights/; for what is here, pass ./{given}")
         runs = [str(folder) for folder in _folders() if _without_stamp(folder.name) == given]
         if runs:
-            _note(f"{key}={given}: the network of weights/; for the run, pass {runs[-1]}")
+            note(f"{key}={given}: the network of weights/; for the run, pass {runs[-1]}")
         return [given]
     parts = path.parts[1:] if path.parts[:1] == (EXPERIMENTS.name,) else path.parts
     if path.is_absolute() or not parts or ".." in parts:
@@ -99,7 +99,7 @@ def find_runs(given: str, key: str) -> list[str]:
     found = _inside(folders, parts[1:])
     if exists:
         if found:
-            _note(f"{key}={given}: {path} is not a run, but {found[-1]} is")
+            note(f"{key}={given}: {path} is not a run, but {found[-1]} is")
         return found or [str(path)]
     if not folders and parts[0] != LATEST:
         folders = [folder for folder in _folders() if any(name.startswith(parts[0]) for name in _names(folder)[:2])]
@@ -138,7 +138,7 @@ def _inside(folders: list[Path], parts: Sequence[str]) -> list[str]:
     return [str(inside) for folder in folders if is_there(inside := folder.joinpath(*parts))]
 
 
-def _note(text: str) -> None:
+def note(text: str) -> None:
     """Print a line on stderr, from one process only."""
     if torchrun.local_rank() == 0:
         print(text, file=sys.stderr)

@@ -29,10 +29,10 @@ class Folder(PairedFiles):
     """Images and masks that match by their stems (`data.pairs.aligned`), and a file that names the ids.
 
     A split is the first of these that is there: what the list `<split>.txt` names (`data.splits.LineReader`); the files
-    of `images/<split>/` and `masks/<split>/`, or of `<split>/images/` and `<split>/masks/`; or, if no split has a folder
-    and neither `train` nor `val` has a list, a share of the files that no other list names, which depends only on their
-    names (`data.splits.held_out`). The split `all` is every file. Lists and folders may have other names of a split
-    (`data.splits.SYNONYMS`), in any case.
+    of `images/<split>/` and `masks/<split>/`, or of `<split>/images/` and `<split>/masks/`; or, if no split has a
+    folder and neither `train` nor `val` has a list, a share of the files that no other list names, which depends only
+    on their names (`data.splits.held_out`). The split `all` is every file. Lists and folders may have other names of a
+    split (`data.splits.SYNONYMS`), in any case.
 
     Args:
         root: holds `images/` and `masks/`, and `labels.json`.

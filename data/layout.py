@@ -89,11 +89,8 @@ class Layout:
         if same_split(split) not in ("train", "val"):
             return False
         divided = any(named_as(name, self.root / folder) for name in USUAL for folder in self.folders)
-        return (
-            not divided
-            and not self.usual_splits()
-            and not any(named_as(name, self.root, ".txt") for name in ("train", "val"))
-        )
+        listed = any(named_as(name, self.root, ".txt") for name in ("train", "val"))
+        return not divided and not listed and not self.usual_splits()
 
     def files(self, labels: Path) -> tuple[Files, Files]:
         """Return the images and the masks by their stems.

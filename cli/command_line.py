@@ -7,6 +7,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from cli.explain import own_files
 from cli.flags import check_flags, check_plain_words
 from cli.run_words import like_words, resume_words
 from config.overrides import key_of, parsed
@@ -184,7 +185,8 @@ def check_options(words: list[str]) -> None:
         for value in found.values if found else ():  # Hydra reports the others
             inside = isinstance(value, str) and not {"..", ""} & set(value.replace("\\", "/").split("/")[:-1])
             if value is not None and not inside:
-                raise UserError(f"{word}: pass {group}=<option>\navailable: {', '.join(options(group))}")
+                hint = own_files(value) if group == "data" else ""
+                raise UserError(f"{word}: pass {group}=<option>{hint}\navailable: {', '.join(options(group))}")
 
 
 def check_repetitions(words: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import cast
 
 import yaml
@@ -10,8 +11,10 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
-from config.validation import OPTIMIZER_KEYS, SUPPLIED, Config, key_hint, key_typed_for, pretrained_keys
+from config.validation import GROUPS, OPTIMIZER_KEYS, SUPPLIED, Config, key_hint, key_typed_for, pretrained_keys
+from utils.config_groups import CONF, options
 from utils.errors import did_you_mean
+from utils.signatures import UnknownTarget, signature_of
 
 
 def explain(error: BaseException) -> str:
@@ -25,10 +28,9 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         missing = str(error.missing_cfg_file)
         group, _, option = missing.rpartition("/") if missing.startswith("hydra/") else missing.partition("/")
-        options = sorted(name for name in error.options if not name.startswith("_"))  # those are only included
-        return (
-            f"{group}={option}: there is no such option{did_you_mean(option, options)}\navailable: {', '.join(options)}"
-        )
+        there = sorted(name for name in error.options if not name.startswith("_"))  # those are only included
+        hint = own_files(option) if group == "data" and "/" in option else did_you_mean(option, there)
+        return f"{group}={option}: there is no such option{hint}\navailable: {', '.join(there)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as key=value; quote special characters: 'key=\"a, b\"'"
     if isinstance(cause, InterpolationResolutionError | GrammarParseError):
@@ -63,11 +65,35 @@ def _wrong_key(error: OmegaConfBaseException) -> str:
     shared = {"model": pretrained_keys(), "optimizer": OPTIMIZER_KEYS}.get(prefix, ())
     if known is None or name in {*known, *shared}:
         return f"{key}: {_first_line(error)}"
+    target = str(error.parent_node.get("_target_", ""))
+    with suppress(UnknownTarget):
+        signature = signature_of(target)
+        if signature is not None and name in {parameter.name for parameter in signature.parameters}:
+            return f"{key}: not in the config, but {target.rpartition('.')[2]} takes it; pass +{key}=<value>"
+    having = _options_with(prefix, name) if prefix in GROUPS else []
+    if having:
+        return f"{key}: unknown key; only {prefix}={_listed(having)} {'has' if len(having) == 1 else 'have'} it"
     known = [f"{prefix}.{other}" if prefix else other for other in [*known, *sorted(shared)]]
     listed = f"; known keys: {', '.join(known)}" if known else ""
     whole = error.parent_node._get_root()
     config = OmegaConf.to_container(OmegaConf.masked_copy(whole, [name for name in whole if name != "hydra"]))
     return f"{key}: unknown key{key_hint(key, known, cast(Config, config)) or listed}"
+
+
+def own_files(value: object) -> str:
+    """Return the end of a message about the option of `data`, for a value that may be a folder."""
+    return f"; your own files are data=folder data.root={value}" if isinstance(value, str) else ""
+
+
+def _options_with(group: str, key: str) -> list[str]:
+    """Return the options of a group whose files set a key."""
+    line = re.compile(rf"^{re.escape(key)}:", re.MULTILINE)
+    return [option for option in options(group) if line.search((CONF / group / f"{option}.yaml").read_text())]
+
+
+def _listed(names: list[str]) -> str:
+    """Return names with commas and an `and` between them."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _keys(node: object) -> list[str] | None:

@@ -78,7 +78,7 @@ def check_plain_words(words: list[str], config_name: str) -> None:
             hint = f"; pass {_assigned([main], word)}"
         elif "=" in before and not before.startswith("-"):
             hint = f"; quote a value with spaces: {shlex.quote(f'{before} {word}')}"
-        raise UserError(f"{word}: words are key=value{hint}")
+        raise UserError(f"{word}: expected key=value{hint}")
 
 
 def _is_plain(word: str) -> bool:

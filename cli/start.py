@@ -134,7 +134,10 @@ def check(cfg: DictConfig, config_name: str) -> None:
     if isinstance(resumed, str):  # first, since what has changed may contradict the rest of the run's config
         changed = differences(read_yaml(user_path(resumed, "resume") / "config.yaml"), config)
         if changed:
-            raise UserError(f"resume={resumed}: a resumed run keeps its config, but {'; '.join(changed)}")
+            raise UserError(
+                f"resume={resumed}: a resumed run keeps its config, but {'; '.join(changed)}\n"
+                "for a new run with other values, pass like= instead of resume="
+            )
     check_config(config_name, config, origin)
 
 

@@ -51,7 +51,8 @@ def check_config(name: str, config: Config, origin: Origin) -> None:
     """
     for key, value in flattened(config).items():
         if value == "???" or (isinstance(value, list) and "???" in value):
-            raise UserError(f"{key_typed_for(key)} is missing; pass {key_typed_for(key)}=<value>")
+            needed = "<run or file>" if key in ("checkpoint", "distill.teacher") else "<value>"
+            raise UserError(f"{key_typed_for(key)} is missing; pass {key_typed_for(key)}={needed}")
     schema = SCHEMAS[name]
     check_keys(schema, config, origin)
     if name in RULES:

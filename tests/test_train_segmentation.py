@@ -147,6 +147,7 @@ def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
     assert "seed was 0 and is now 1" in refused.stderr and "model.dropout was 0.1 and is now 0.3" in refused.stderr
     refused = run_here(train, "train", f"resume={run}", "data.image_size=[64,64]", cwd=tmp_path)
     assert_refused(refused, "a resumed run keeps its config, but data.image_size was [32, 32] and is now [64, 64]")
+    assert "for a new run with other values, pass like= instead of resume=" in refused.stderr
     refused = run_here(train, "train", f"resume={run}", "data=camvid", cwd=tmp_path)
     assert refused.returncode == 2 and "data=synthetic, not data=camvid" in refused.stderr
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"

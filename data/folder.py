@@ -83,12 +83,13 @@ class Folder(PairedFiles):
             raise UserError(f"data.color_tolerance={color_tolerance}: must be 0 or more")
         # 255 may be a class that was forgotten, unless the file says what to ignore.
         self.labels_file = path if named.ignored == (IGNORE_INDEX,) else None
-        table = lookup_table({raw: i for i, raw in enumerate(named.ids)}, ignored=named.ignored)
+        table = lookup_table(named.train_ids, ignored=named.ignored)
         part = layout.of_split(split)
         found, truths, faults = _of_split(split, layout, part, path, val_share)
         pairs, more = match(place, found, truths, (part or layout).folders)
         super().__init__(place, pairs, named.labels, table, named.colors, [*faults, *more], bands)
-        self._tolerance, self._ids = color_tolerance, dict(zip(named.labels.names, named.ids, strict=True))
+        names, ids = named.labels.names, named.labels.ids or range(len(named.labels))
+        self._tolerance, self._ids = color_tolerance, dict(zip(names, ids, strict=True))
         self._ignored = named.ignored[0]
 
     def raw_mask(self, path: str, box: Box | None = None) -> np.ndarray:

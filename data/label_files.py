@@ -32,13 +32,13 @@ class NamedIds(NamedTuple):
     """The content of a labels file.
 
     Attributes:
-        ids: of the classes, ascending.
+        train_ids: class index of each id; several ids may be of one class.
         labels: their names and colours.
         ignored: ids of pixels that belong to no class.
         colors: raw id of each colour, of classes and of what is ignored.
     """
 
-    ids: list[int]
+    train_ids: dict[int, int]
     labels: LabelSet
     ignored: tuple[int, ...]
     colors: dict[Color, int]
@@ -49,7 +49,8 @@ def read_labels(path: Path) -> NamedIds:
 
     Args:
         path: of a JSON file {"0": {"class": "background", "color": [0, 0, 0]}, ...}, perhaps with "ignore": [<id or
-            colour>, ...]; of a `labelmap.txt` of CVAT; or of a `_classes.csv` of Roboflow, which has no colours.
+            colour>, ...]; of a `labelmap.txt` of CVAT; or of a `_classes.csv` of Roboflow, which has no colours. Ids
+            with the same name and colour are merged into one class.
 
     Raises:
         UserError: it is missing or of another form.
@@ -76,12 +77,20 @@ def read_labels(path: Path) -> NamedIds:
         if not all(0 <= i < NO_CLASS for i in ids):
             raise ValueError(f"ids are 0 to {NO_CLASS - 1}")
         colors = [_color(entries[i]["color"]) for i in ids]
-        if len(set(colors)) < len(colors):
+        classes: dict[tuple[str, Color], int] = {}  # and their first ids
+        for i, color in zip(ids, colors, strict=True):
+            classes.setdefault((entries[i]["class"], color), i)
+        names, own_colors = tuple(name for name, _ in classes), tuple(color for _, color in classes)
+        if len(set(names)) < len(names):
+            raise ValueError(f"class names repeat: {', '.join(names)}; ids of the same colour are merged")
+        if len(set(own_colors)) < len(own_colors):
             raise ValueError("two classes have the same colour")
-        own = tuple(ids) if ids != list(range(len(ids))) else None
-        labels = LabelSet(tuple(entries[i]["class"] for i in ids), tuple(colors), own)
+        own = tuple(classes.values())
+        labels = LabelSet(names, own_colors, own if own != tuple(range(len(own))) else None)
+        index = {name: place for place, name in enumerate(names)}
+        train_ids = {i: index[entries[i]["class"]] for i in ids}
         ignored, ignored_colors = _to_ignore(ignore, ids, colors)
-        return NamedIds(ids, labels, ignored, ignored_colors | dict(zip(colors, ids, strict=True)))
+        return NamedIds(train_ids, labels, ignored, ignored_colors | dict(zip(own_colors, own, strict=True)))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a file of labels ({shown(str(error), 200)}); expected {EXAMPLE}") from error
 

@@ -135,6 +135,23 @@ def test_labels_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
     assert Folder(str(tmp_path), "train").labels.names[2] == "größer"
 
 
+def test_ids_of_one_name_and_colour_are_one_class(tmp_path: Path) -> None:
+    make_folder(tmp_path, count=1)
+    (tmp_path / "train.txt").write_text("photo 0\n")
+    black, red = [0, 0, 0], [200, 0, 0]
+    named = {"1": ("animal", red), "0": ("ground", black), "7": ("animal", red), "9": ("sky", [0, 0, 9])}
+    content = {key: {"class": name, "color": color} for key, (name, color) in named.items()}
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    raw = np.repeat(np.array([[0, 1, 7, 9, 255, 1, 0, 7]], np.uint8), 64, 0).repeat(12, 1)
+    Image.fromarray(raw).save(tmp_path / "masks" / "photo 0.png")
+    dataset = Folder(str(tmp_path), "train")
+    assert dataset.labels.names == ("ground", "animal", "sky") and dataset.labels.ids == (0, 1, 9)
+    assert dataset[0].mask[0, ::12].tolist() == [0, 1, 1, 2, 255, 1, 0, 1]
+    painted = np.where(np.isin(raw, (1, 7))[..., None], np.uint8(red), np.uint8(black))
+    Image.fromarray(painted).save(tmp_path / "masks" / "photo 0.png")
+    assert dataset[0].mask[0, ::12].tolist() == [0, 1, 1, 0, 0, 1, 0, 1]
+
+
 def test_labels_elsewhere(tmp_path: Path) -> None:
     make_folder(tmp_path, count=2)
     elsewhere = tmp_path / "other labels.json"

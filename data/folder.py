@@ -81,6 +81,8 @@ class Folder(PairedFiles):
         named = read_labels(path)
         if color_tolerance < 0:
             raise UserError(f"data.color_tolerance={color_tolerance}: must be 0 or more")
+        to_ignore = ', or list them under "ignore" there' if path.suffix == ".json" else ""
+        self.remedy = f"; name them in {path}{to_ignore}"
         # 255 may be a class that was forgotten, unless the file says what to ignore.
         self.labels_file = path if named.ignored == (IGNORE_INDEX,) else None
         table = lookup_table(named.train_ids, ignored=named.ignored)

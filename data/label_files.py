@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,7 +57,7 @@ def read_labels(path: Path) -> NamedIds:
         UserError: it is missing or of another form.
     """
     if not is_there(path):
-        draft = "python -m tools.scan_labels root=<folder> writes a draft"
+        draft = f"python -m tools.scan_labels {shlex.quote(f'root={path.parent}')} writes a draft"
         raise UserError(f"{path}: there is no such file of labels; {draft}; expected {EXAMPLE}")
     encoded = read_bytes(path)
     try:

@@ -102,12 +102,13 @@ def lookup_table(train_ids: Mapping[int, int], ignored: tuple[int, ...] = ()) ->
     return table
 
 
-def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str) -> np.ndarray:
+def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str, remedy: str = "") -> np.ndarray:
     """Convert raw ids (H, W), uint8 or uint16, to train ids, uint8 (H, W).
 
     Args:
         table: of `lookup_table`.
         path: of the mask, for messages.
+        remedy: end of the message.
 
     Raises:
         UnknownId: the mask has ids that the table does not know.
@@ -120,7 +121,7 @@ def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str) -> np.ndarray:
     strange = _looked_up(raw, unknown)
     if strange.any():
         found = np.unique(raw[strange > 0]).tolist()
-        raise UnknownId(f"{path}: the mask has ids outside the label set: {enumeration(found, LISTED)}")
+        raise UnknownId(f"{path}: the mask has ids outside the label set: {enumeration(found, LISTED)}{remedy}")
     return _looked_up(raw, table.astype(np.uint8))
 
 

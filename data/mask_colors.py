@@ -12,6 +12,9 @@ from data.labels import IGNORE_INDEX, Color
 from utils.errors import UnknownId, Unreadable
 from utils.text import plural
 
+MOST_COLORS = 1000
+"""Colours of no class, on more than half of the pixels, beyond which a picture is a photo rather than a mask."""
+
 
 def ids_of_colors(
     mask: np.ndarray, colors: Mapping[Color, int] | None, path: str | Path, tolerance: float | None = None
@@ -51,8 +54,14 @@ def ids_of_colors(
     if colors is None:
         raise Unreadable(f"{path}: the mask has {mask.shape[2]} channels; expected one channel of class ids")
     color, advice = int(strange[0]), ""
+    different = np.unique(strange)
+    if len(different) > MOST_COLORS and 2 * strange.size > packed.size:
+        raise UnknownId(
+            f"{path}: this is a photo rather than a mask, with {len(different):,} colours of no class; are the folders"
+            " of images and masks swapped?"
+        )
     if tolerance is not None:
-        needed = math.ceil(_nearest_keys(np.unique(strange), keys)[1].max())
+        needed = math.ceil(_nearest_keys(different, keys)[1].max())
         advice = f"; name it in the labels, or data.color_tolerance={needed} takes those of this mask for the nearest"
     raise UnknownId(
         f"{path}: the mask has the colour ({color >> 16}, {color >> 8 & 255}, {color & 255}),"

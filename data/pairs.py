@@ -51,6 +51,8 @@ class PairedFiles(SegmentationDataset):
     """
 
     reads_parts = True
+    remedy = ""
+    """What to do about unknown ids in a mask: the end of a message."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Read whole samples in a subclass that reads them differently, unless it sets `reads_parts`."""
@@ -84,7 +86,7 @@ class PairedFiles(SegmentationDataset):
         image, raw = self.bands.read(image_path), self.raw_mask(mask_path)
         if image.shape[:2] != raw.shape:
             raise SizeMismatch(_other_size(image_path, mask_path, image.shape[:2], raw.shape))
-        return Sample(image, to_train_ids(raw, self._train_ids, mask_path), self.name(index))
+        return Sample(image, to_train_ids(raw, self._train_ids, mask_path, self.remedy), self.name(index))
 
     def name(self, index: int) -> str:
         """Return the image's path below the root."""
@@ -100,11 +102,11 @@ class PairedFiles(SegmentationDataset):
 
     def mask(self, index: int) -> np.ndarray:
         path = self.files(index)[1]
-        return to_train_ids(self.raw_mask(path), self._train_ids, path)
+        return to_train_ids(self.raw_mask(path), self._train_ids, path, self.remedy)
 
     def mask_part(self, index: int, box: Box) -> np.ndarray:
         path = self.files(index)[1]
-        return to_train_ids(self.raw_mask(path, box), self._train_ids, path)
+        return to_train_ids(self.raw_mask(path, box), self._train_ids, path, self.remedy)
 
     def image_part(self, index: int, size: tuple[int, int], box: Box, size_used: tuple[int, int]) -> np.ndarray:
         image_path, mask_path = self.files(index)
@@ -196,7 +198,10 @@ def match(root: Path, images: Files, masks: Files, folders: tuple[str, str]) -> 
     if without_mask:
         hints = near_misses(root, folders[1], MASK_SUFFIXES, without_mask, [masks[stem][0] for stem in without_image])
         for stem in without_mask:
-            faults.append(MissingPair(f"{root / images[stem][0]}: there is no mask of this name for it{hints[stem]}"))
+            image, hint = images[stem][0], hints[stem]
+            if not masks and hint.endswith(LOSSY) and image.lower().endswith(MASK_SUFFIXES):
+                hint += "; or are the folders of images and masks swapped?"
+            faults.append(MissingPair(f"{root / image}: there is no mask of this name for it{hint}"))
     if without_image:
         hints = near_misses(root, folders[0], IMAGE_SUFFIXES, without_image, [images[stem][0] for stem in without_mask])
         for stem in without_image:

@@ -152,6 +152,19 @@ def test_ids_of_one_name_and_colour_are_one_class(tmp_path: Path) -> None:
     assert dataset[0].mask[0, ::12].tolist() == [0, 1, 1, 0, 0, 1, 0, 1]
 
 
+def test_photos_in_place_of_masks_are_recognised(tmp_path: Path) -> None:
+    make_folder(tmp_path, count=2)
+    for image in (tmp_path / "images").glob("*.jpg"):
+        noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "masks" / f"{image.stem}.png")
+    with pytest.raises(UserError, match=r"photo 0\.png: this is a photo rather than a mask.*swapped\?"):
+        Folder(str(tmp_path), "all")[0]
+    faults = Folder(str(tmp_path), "all", images="masks", masks="images").faults
+    assert "photo 0.jpg" in str(faults[0]) and str(faults[0]).endswith(
+        "or are the folders of images and masks swapped?"
+    )
+
+
 def test_labels_elsewhere(tmp_path: Path) -> None:
     make_folder(tmp_path, count=2)
     elsewhere = tmp_path / "other labels.json"
@@ -164,7 +177,10 @@ def test_an_id_that_is_in_no_label_is_named(tmp_path: Path) -> None:
     make_folder(tmp_path, count=1)
     (tmp_path / "train.txt").write_text("photo 0\n")
     Image.fromarray(np.full((64, 96), 3, np.uint8)).save(tmp_path / "masks" / "photo 0.png")
-    with pytest.raises(UserError, match=r"photo 0\.png: the mask has ids outside the label set: 3"):
+    with pytest.raises(
+        UserError,
+        match=r"photo 0\.png: the mask has ids outside the label set: 3; name them in .*labels\.json, or list",
+    ):
         Folder(str(tmp_path), "train")[0]
 
 

@@ -89,13 +89,15 @@ def load_model_weights(model: nn.Module, weights: str, num_classes: int, reset_c
     kept = {key: value for key, value in state.items() if not (reset_classifier and key in classifier)}
     wrong = misfits({key: value for key, value in own.items() if not (reset_classifier and key in classifier)}, kept)
     if wrong:
-        hint = ""
+        what = "weights of another network"
+        hint = "; pass the model= that they were trained with, or model.partial_weights=true to load what fits"
         if not reset_classifier and not misfits(
             {key: value for key, value in own.items() if key not in classifier},
             {key: value for key, value in state.items() if key not in classifier},
         ):
+            what = "weights for other classes"
             hint = "; model.reset_classifier=true loads all except the classifier"
-        raise UserError(f"model.weights={weights}: weights of another network: {wrong[0]}{hint}")
+        raise UserError(f"model.weights={weights}: {what}: {wrong[0]}{hint}")
     model.load_state_dict(kept, strict=False)
     _set_statistics(model, mean, std)
     log.info("loaded %s%s", weights, f", except {', '.join(classifier)}" if len(kept) < len(state) else "")

@@ -100,11 +100,11 @@ def photos_to_compare_on(
             paths = found_below(given, key="images")
         if not paths:
             raise UserError(f"images={given}: no such photo, or no photo in this folder")
-        return [bands.read(path) for path in paths[:COMPARED]], f"photos of {given}"
+        return [bands.read(path) for path in paths[:COMPARED]], f"{plural(len(paths[:COMPARED]), 'photo')} of {given}"
     try:
         node = data_node(cfg, checkpoint, run_node(checkpoint))
         found = samples(node, validation_split(node), facts)
-        source = f"validation samples of {type(found.dataset).__name__}"
+        source = f"{plural(min(COMPARED, len(found)), 'validation sample')} of {type(found.dataset).__name__}"
         return [found.dataset[i].image for i in range(min(COMPARED, len(found)))], source
     except UserError as error:
         if cfg.get("data") or cfg.quantize:
@@ -112,7 +112,7 @@ def photos_to_compare_on(
         log.warning("%s\n... comparing on generated scenes instead; images=<folder> compares on photos", error)
     scenes = Synthetic(facts.image_size, "val", val_length=COMPARED)
     channels = [channel % 3 for channel in range(bands.channels)]
-    return [scenes[i].image[..., channels].astype(bands.dtype) for i in range(COMPARED)], "generated scenes"
+    return [scenes[i].image[..., channels].astype(bands.dtype) for i in range(COMPARED)], f"{COMPARED} generated scenes"
 
 
 def samples(node: dict[str, Any], split: str, facts: Facts) -> ResizedSamples:
@@ -171,7 +171,7 @@ def show_agreement(model: nn.Module, network: Network, facts: Facts, photos: lis
             times = [f"{seconds * 1000:.1f} ms" for seconds in found.seconds]
             shown = [f"{found.difference:.2g}", f"{found.spread:.2g}", f"{found.equal:.3%}"]
             rows.append([f"{size[0]}x{size[1]}", str(batch), *shown, *times])
-    log.info("compared on %d %s, threads: %d", len(photos), source, torch.get_num_threads())
+    log.info("compared on %s, threads: %d", source, torch.get_num_threads())
     log.info("%s", table(rows))
     return least
 

@@ -38,7 +38,10 @@ def test_weights_of_a_run_folder(file: Path, tmp_path: Path) -> None:
 
 
 def test_another_number_of_classes(file: Path) -> None:
-    with pytest.raises(UserError, match=r"fullconv.* is 16x7x3x3 there and 16x4x3x3 here; model.reset_classifier=true"):
+    with pytest.raises(
+        UserError,
+        match=r"for other classes: fullconv.* is 16x7x3x3 there and 16x4x3x3 here; model.reset_classifier=true",
+    ):
         pretrained(ENet(4), 4, weights=str(file))
     model, old = pretrained(ENet(4), 4, weights=str(file), reset_classifier=True).state_dict(), torch.load(file)
     kept = [key for key in model if not key.startswith("fullconv.")]
@@ -62,6 +65,7 @@ def test_weights_of_another_network(file: Path) -> None:
     with pytest.raises(UserError, match=r"model\.weights=.*: weights of another network: .* is missing there") as error:
         pretrained(FastSCNN(7), 7, weights=str(file), reset_classifier=True)
     assert "reset_classifier" not in str(error.value)
+    assert "pass the model= that they were trained with, or model.partial_weights=true" in str(error.value)
 
 
 def test_what_fits_by_name_is_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

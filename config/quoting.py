@@ -30,13 +30,14 @@ TEXTS = frozenset(
     {
         *("data.images", "data.masks", "data.mask_suffix", "masks", "mask_suffix"),
         *("split", "splits", "data.train_split", "data.val_split", "data.group_by"),
-        *("trainer.monitor", "sort", "columns", "augmentation.classes"),
+        *("trainer.monitor", "sort", "columns", "augmentation.classes", "models"),
         *("logger.project", "logger.entity", "logger.tags", "logger.experiment_name", "logger.tracking_uri"),
+        *("hydra.sweeper.study_name", "hydra.sweeper.storage"),
     }
 )
 """Other keys whose values are texts; a sweep may have several values, with commas between them."""
 
-TEXT_LISTS = frozenset({"split", "splits", "columns", "augmentation.classes", "logger.tags"})
+TEXT_LISTS = frozenset({"split", "splits", "columns", "augmentation.classes", "models", "logger.tags"})
 """Of these keys, those that also take a list, `[a,b]`."""
 
 PART = re.compile(r"""\s*('[^']*'|"[^"]*"|(?:\[[^]]*]|\([^)]*\)|{[^}]*}|[^,])*?)\s*(?:,|$)""")

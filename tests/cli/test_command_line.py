@@ -113,6 +113,9 @@ def test_only_paths_and_free_texts_are_quoted() -> None:
         *(("splits=[train,训练]", ["train", "训练"]), ("columns=[val/iou/it's, 'a,b']", ["val/iou/it's", "a,b"])),
         *(
             ("columns=val/iou/猫", "val/iou/猫"),
+            ("models=runs/größe (1)", "runs/größe (1)"),
+            ("models=[enet,runs/it's, 'runs/a,b']", ["enet", "runs/it's", "runs/a,b"]),
+            ("hydra.sweeper.study_name=größe", "größe"),
             ("augmentation.classes=[]", []),
             ("logger.tags=[lr 1e-3 (warm)]", ["lr 1e-3 (warm)"]),
         ),

@@ -56,7 +56,8 @@ def checked_samples(
     kept = samples if cache == "none" else CachedSamples(samples, cache)
     pixels = check_contents(kept, split, classes=2 if masks else 1)
     if pixels is not None:
-        file = dataset.labels_file
+        is_padded = masks and image_size is not None and fit == "pad"  # with 255, whatever the masks hold
+        file = None if is_padded else dataset.labels_file
         fault = class_fault(pixels, dataset.labels, split, file, single=not masks or allow_single_class)
         if fault:
             raise UserError(fault)

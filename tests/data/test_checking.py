@@ -95,6 +95,12 @@ def test_masks_of_0_and_1_among_others_of_0_and_255(tmp_path: Path, caplog: pyte
     assert done.returncode == 0 and done.stderr.count("'car' is in 2 masks of 'train', and 255") == 1
 
 
+def test_the_padding_is_not_taken_for_a_class(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = make(tmp_path / "d", [[0, 1], [0]], [[0, 1]], classes=3)
+    checked_samples(Folder(str(root), "train"), "train", (32, 64), masks=True, fit="pad")
+    assert [record.getMessage() for record in caplog.records] == ["classes that do not occur in 'train': tree"]
+
+
 def test_all_classes_are_no_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = make(tmp_path / "d", [[0, 1, 255]], [[0, 1]])
     look(root, "train")

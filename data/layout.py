@@ -110,9 +110,10 @@ class Layout:
         truths = files_by_stem(self.root, self.masks, (suffix.lower(),) if suffix else MASK_SUFFIXES, ending)
         truths = _without(truths, lambda path: posixpath.basename(path) in (LABELS, labels.name))
         photos = files_by_stem(self.root, self.images, IMAGE_SUFFIXES)
-        if self.images == self.masks:
-            taken = {path for paths in truths.values() for path in paths}
-            photos = _without(photos, lambda path: path in taken)
+        if _is_inside(self.masks, self.images):
+            photos = _others(photos, truths)
+        elif _is_inside(self.images, self.masks):
+            truths = _others(truths, photos)
         return {stem: paths for stem, paths in photos.items() if not _is_written(stem, photos, truths)}, truths
 
     def _advice(self, prefix: str) -> str:
@@ -149,6 +150,17 @@ def _without(files: Files, is_other: Callable[[str], bool]) -> Files:
     """Return files by stem without some paths, and without the stems that have no other."""
     left = {stem: [path for path in paths if not is_other(path)] for stem, paths in files.items()}
     return {stem: paths for stem, paths in left.items() if paths}
+
+
+def _others(files: Files, taken: Files) -> Files:
+    """Return files by stem without those in `taken`."""
+    paths = {path for some in taken.values() for path in some}
+    return _without(files, lambda path: path in paths)
+
+
+def _is_inside(folder: str, other: str) -> bool:
+    """Whether a folder is another one or inside it; both are relative to one root."""
+    return other in (folder, ".") or folder.startswith(f"{other}/")
 
 
 def _is_written(stem: str, photos: Files, truths: Files) -> bool:

@@ -155,6 +155,8 @@ def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[File
     gone: dict[str, str] = {}
     for line in dict.fromkeys(read_list(list_file)):
         pair = reader.find(line)
+        if pair is None and line.startswith("#"):  # a comment
+            continue
         if pair is None:
             gone[line] = os.path.splitext(line.replace("\\", "/"))[0]  # noqa: PTH122 - as above
             continue

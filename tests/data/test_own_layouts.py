@@ -78,6 +78,19 @@ def test_masks_in_a_folder_elsewhere(tmp_path: Path) -> None:
     assert masks_of(dataset) == [blocks(i, [0, 1]).tolist() for i in range(2)]
 
 
+@pytest.mark.parametrize("folders", [(".", "masks"), ("images", "images/masks"), ("masks/images", "masks")])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_folders_of_images_and_masks_in_one_another(tmp_path: Path, folders: tuple[str, str], suffix: str) -> None:
+    write_labels(tmp_path)
+    images, masks = folders
+    for i in range(2):
+        write(tmp_path / images / f"{i}{suffix}", photo(i))
+        write(tmp_path / masks / f"{i}.png", blocks(i, [0, 1]))
+    dataset = Folder(str(tmp_path), "all", images=images, masks=masks)
+    assert not dataset.faults, str(dataset.faults[0])
+    assert masks_of(dataset) == [blocks(i, [0, 1]).tolist() for i in range(2)]
+
+
 def test_mistakes_in_folders(tmp_path: Path) -> None:
     write_labels(tmp_path)
     with pytest.raises(UserError, match=r"no folder .*photos\n.*<what holds photos/ and masks/>, or data\.masks="):

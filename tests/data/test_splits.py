@@ -58,6 +58,12 @@ def test_lines_of_lists(tmp_path: Path, line: str) -> None:
     assert pairs(root) == [("images/a/001.png", "masks/a/001.png")]
 
 
+def test_comments_in_lists(tmp_path: Path) -> None:
+    root = make(tmp_path, "images/#1.png", "masks/#1.png", "images/2.png", "masks/2.png")
+    (root / "train.txt").write_text("# those of the first day\n#1\n2.png\n#3\n")
+    assert pairs(root) == [("images/#1.png", "masks/#1.png"), ("images/2.png", "masks/2.png")]
+
+
 def test_two_columns_pair_any_names(tmp_path: Path) -> None:
     root = make(tmp_path, "images/left 1.png", "masks/0 1.png", "photos/x.jpg", "truth/x_y.png")
     (root / "train.txt").write_text("images/left 1.png masks/0 1.png\nphotos/x.jpg truth/x_y.png\n")

@@ -178,8 +178,8 @@ def train_ids(categories: Iterable[str], labels: LabelSet) -> list[int | None]:
 def photos_below(folder: Path, names: Sequence[str]) -> dict[int, str]:
     """Return the paths of photos below a folder by their places in `names`, without those that are missing.
 
-    A name may begin with more folders than the path, or with fewer, or be composed of other Unicode characters (NFC or
-    NFD), provided that only one file can be meant.
+    A name may begin with more folders than the path, or with fewer, or differ in case or Unicode form (NFC, NFD),
+    provided that only one file can be meant.
     """
     there = set(files_below(folder))
     found = {
@@ -189,16 +189,18 @@ def photos_below(folder: Path, names: Sequence[str]) -> dict[int, str]:
     }
     if len(found) == len(names):
         return found
-    left = {normalize("NFC", path): path for path in there - set(found.values())}
+    whole: dict[str, list[str]] = {}
     endings: dict[str, list[str]] = {}
-    for path in left:
-        for ending in _endings(path):
-            endings.setdefault(ending, []).append(left[path])
+    for path in there - set(found.values()):
+        plain = normalize("NFC", path).casefold()
+        whole.setdefault(plain, []).append(path)
+        for ending in _endings(plain):
+            endings.setdefault(ending, []).append(path)
     claims: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         if i not in found:
-            wanted = normalize("NFC", name.replace("\\", "/").removeprefix("./"))
-            meant = endings.get(wanted) or next(([left[e]] for e in _endings(wanted) if e in left), [])
+            wanted = normalize("NFC", name.replace("\\", "/").removeprefix("./")).casefold()
+            meant = endings.get(wanted) or next((whole[e] for e in _endings(wanted) if e in whole), [])
             if len(meant) == 1:
                 claims.setdefault(meant[0], []).append(i)
     return found | {claimed[0]: path for path, claimed in claims.items() if len(claimed) == 1}

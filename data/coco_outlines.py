@@ -45,6 +45,9 @@ def checked_outline(segmentation: Any, height: int, width: int) -> Outline:
     polygons = [_checked_polygon(part) for part in (parts if nested or not parts else [parts])]
     if not polygons:
         raise NothingToPaint("without an outline")
+    values = [value for polygon in polygons for value in polygon]
+    if min(values, default=-1) >= 0 and max(values) <= 1 and not all(float(value).is_integer() for value in values):
+        raise NothingToPaint("with coordinates from 0 to 1, which must be pixels")
     polygons = [polygon for polygon in polygons if len(polygon) >= 6]
     if not polygons:
         raise NothingToPaint("with fewer than 3 points")

@@ -264,6 +264,8 @@ DECOMPOSED = ["e\u0301.jpg", "e\u0301/1.jpg"]
         (["cam0/1.jpg", "1.jpg"], ["cam0/1.jpg"], ["cam0/1.jpg", None]),
         (["1.jpg"], ["a/1.jpg", "a/.hidden/1.jpg", "@eaDir/1.jpg", "__MACOSX/a/1.jpg"], ["a/1.jpg"]),
         (["1.jpg", "gone.jpg"], ["1.jpg"], ["1.jpg", None]),
+        (["a.JPG", "Cam/B.jpg"], ["a.jpg", "cam/b.JPG"], ["a.jpg", "cam/b.JPG"]),
+        (["a.JPG"], ["a.jpg", "A.jpg"], [None]),
         (["\u00e9.jpg", "x/\u00e9/1.jpg"], DECOMPOSED, DECOMPOSED),
     ],
 )

@@ -55,6 +55,8 @@ def test_areas() -> None:
         ([10, 10, 40, 30], "fewer than 3 points"),
         ([[10, 10], [40, 30]], "fewer than 3 points"),
         ([[[10, 10], [40, 30]]], "fewer than 3 points"),
+        ([[0.1, 0.1, 0.8, 0.1, 0.8, 1]], "with coordinates from 0 to 1, which must be pixels"),
+        ([[[0.1, 0], [0.8, 0], [0.5, 0.5]]], "coordinates from 0 to 1"),
     ],
 )
 def test_what_has_no_area_is_nothing_to_paint(segmentation: Any, reason: str) -> None:

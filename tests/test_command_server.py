@@ -122,7 +122,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_loader_workers_and_gradients(tmp_path: Path, context: str) -> None:
     (tmp_path / "loads.py").write_text(LOADS)
     done = run_command(str(tmp_path / "loads.py"), context, cwd=tmp_path)

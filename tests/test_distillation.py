@@ -29,7 +29,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("option", ["logits", "channel"])
+@pytest.mark.parametrize("option", ["logits", pytest.param("channel", marks=pytest.mark.slow)])
 def test_a_run_as_teacher(tmp_path: Path, finished_run: Path, option: str) -> None:
     words = (f"distill={option}", f"distill.teacher={finished_run}", "trainer.epochs=1", *TINY)
     done = run_here(train, "train", *words, cwd=tmp_path)

@@ -73,6 +73,7 @@ def test_a_run_folder_that_is_moved_away(tmp_path: Path) -> None:
     goes_on(tmp_path / "elsewhere", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_worker_that_the_system_kills(tmp_path: Path) -> None:
     process = start_command(SCRIPT, *ENDLESS, "data.num_workers=1", cwd=tmp_path)
     run = trained_an_epoch(process, tmp_path)
@@ -82,6 +83,7 @@ def test_a_worker_that_the_system_kills(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_file_that_is_damaged_during_the_training(tmp_path: Path, camvid: Path) -> None:
     typed = ("data=camvid", f"data.root={camvid}", "trainer.epochs=100000", *TINY)
     process = start_command(SCRIPT, *typed, cwd=tmp_path)

@@ -83,16 +83,18 @@ def killed_after(seconds: float, *words: str, cwd: Path) -> bool:
         return True
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 7))])
-def test_a_run_that_is_killed_again_and_again(tmp_path: Path, left_alone: Path, seed: int) -> None:
-    """Three kills each: in steps, in validation, or while a checkpoint is written, as it happens."""
+@pytest.mark.parametrize(
+    ("seed", "times"), [(0, 2), *(pytest.param(seed, 3, marks=pytest.mark.slow) for seed in range(7))]
+)
+def test_a_run_that_is_killed_again_and_again(tmp_path: Path, left_alone: Path, seed: int, times: int) -> None:
+    """Kills in steps, in validation, or while a checkpoint is written, as it happens."""
     chance = random.Random(seed)
     kills = int(killed_after(chance.uniform(0, 0.6), *WORDS, OFTEN, cwd=tmp_path))
     (run,) = runs_in(tmp_path)
-    for _ in range(2):
+    for _ in range(times - 1):
         kills += killed_after(chance.uniform(0, 0.6), f"resume={run}", cwd=tmp_path)
     done = run_here(train, "train", f"resume={run}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert kills == 3
+    assert kills == times
     for one, other in zip(end_of(left_alone), end_of(run), strict=True):
         assert_equal(one, other)

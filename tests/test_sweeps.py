@@ -250,7 +250,7 @@ launch(task, "train")
 """
 
 
-@pytest.mark.parametrize("flags", [[], ["--multirun"]])
+@pytest.mark.parametrize("flags", [[], pytest.param(["--multirun"], marks=pytest.mark.slow)])
 def test_starts_in_the_same_moment_never_share_a_folder(tmp_path: Path, flags: list[str]) -> None:
     (tmp_path / "start.py").write_text(STARTS)
     words = [str(tmp_path / "start.py"), str(ROOT), *flags, "logger=none"]

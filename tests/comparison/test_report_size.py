@@ -22,7 +22,10 @@ def test_long_curves_are_thinned_and_their_times_stay_true(tmp_path: Path, monke
     )
 
 
-@pytest.mark.parametrize(("epochs", "validate_every"), [(2499, 2), (1250, 1), (5000, 10)])
+@pytest.mark.parametrize(
+    ("epochs", "validate_every"),
+    [(2499, 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1250, 1), (5000, 10)))],
+)
 def test_long_runs_stay_below_five_megabytes_with_their_validations(
     tmp_path: Path, epochs: int, validate_every: int
 ) -> None:

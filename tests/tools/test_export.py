@@ -122,7 +122,10 @@ def test_metadata_without_this_program(exported: Path) -> None:
     assert json.loads(said["normalization"])["mean"] == [0.485, 0.456, 0.406]
 
 
-@pytest.mark.parametrize(("kind", "name"), [("torch_export", "model.pt2"), ("torchscript", "model.ts.pt")])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [pytest.param("torch_export", "model.pt2", marks=pytest.mark.slow), ("torchscript", "model.ts.pt")],
+)
 def test_formats_of_torch(tmp_path: Path, light: Path, kind: str, name: str) -> None:
     done = export_here(light, f"format={kind}", f"output={name}", "preprocessing=true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -37,14 +37,14 @@ def first(samples: list) -> object:
     return samples[0].name
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_worker_that_never_answers(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(_utils, "MP_STATUS_CHECK_INTERVAL", 0.5)  # seconds in which PyTorch lets a worker end
     loader = DataLoader(Stuck(8), batch_size=1, collate_fn=first, num_workers=1)  # type: ignore[arg-type, var-annotated]
     before = signal.getsignal(number)
     seen = []
     with StopRequest() as stop:
-        signal_later(number, 1)
+        signal_later(number)
         began = time.monotonic()
         with pytest.raises(WaitEnded):
             for name in stop.interruptible(loader):

@@ -126,7 +126,8 @@ def _fitted(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str, 
             used += needed[column]
     lines = [[cell for column, cell in zip(columns, row, strict=True) if column in kept] for row in rows]
     missing = ", ".join(name for column, name in zip(columns, titles, strict=True) if column not in kept)
-    note = f"columns that do not fit: {missing}; columns=[...] chooses, format=csv and report=report.html have all"
+    remedy = "choose columns with columns=[...], or pass format=csv or report=report.html for all"
+    note = f"columns that do not fit: {missing}; {remedy}"
     return f"{table(lines, title)}\n{note}" if missing else table(lines, title)
 
 
@@ -135,6 +136,11 @@ def _cell(row: Row, column: str, signed: bool, form: TableFormat) -> str:
     runs = row.get(f"{column} (runs)")
     text = _value(row, column, signed, form)
     return f"{text} ({runs})" if runs else text
+
+
+def _rounded(value: float) -> str:
+    """Return a number with two decimals or, below 0.01, two significant digits."""
+    return f"{value:.2g}" if 0 < value < 0.01 else f"{value:.2f}"
 
 
 def _value(row: Row, column: str, signed: bool, form: TableFormat) -> str:
@@ -146,9 +152,9 @@ def _value(row: Row, column: str, signed: bool, form: TableFormat) -> str:
     if column == "seconds":
         return duration(value)
     if column == "parameters":
-        return f"{value / 1e6:.2f} M"
+        return f"{_rounded(value / 1e6)} M"
     if column == "MACs":
-        return f"{value / 1e9:.2f} G"
+        return f"{_rounded(value / 1e9)} G"
     if column == "images/s":
         return f"{value:.1f}"
     if not isinstance(value, float) or (not is_score(column) and "class" not in row):

@@ -141,6 +141,8 @@ def test_formats(tmp_path: Path) -> None:
     assert row.startswith("| a_b\\|c | ENet |") and "| 0.36 M | 0.20 G | 0.5123 |" in row
     assert r"a\_b|c & ENet" in rendered(rows, "latex") and rendered(rows, "latex").endswith(r"\end{tabular}")
     assert "1 min 15 s" in rendered(rows, "table")
+    tiny = [{**row, "parameters": 2883, "MACs": 1_250_000} for row in rows]
+    assert "| 0.0029 M | 0.0013 G |" in rendered(tiny, "markdown")
 
 
 def test_only_runs_with_an_miou_count(tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_a_narrow_table_leaves_out_what_it_has_no_room_for(tmp_path: Path) -> No
         head = [cell.strip() for cell in drawn[1].split("|")[1:-1]]
         missing = [column for column in rows[0] if column not in head]
         assert head == [column for column in rows[0] if column in head] and head[0] == "name"
-        assert told.startswith(f"columns that do not fit: {', '.join(missing)}; columns=[...] chooses, ")
+        assert told.startswith(f"columns that do not fit: {', '.join(missing)}; choose columns with columns=[...], ")
         room = width - len(drawn[0])  # a column that has none is wider than what is left
         assert all(needed[column] > room for column in missing)
         seen.add(tuple(key in head for key in keys))

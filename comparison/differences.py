@@ -65,12 +65,8 @@ def _mean(group: Group, metric: str) -> float | None:
 
 def difference(group: Group, reference: Group, metric: str, group_by: Sequence[str]) -> Difference:
     """Return how a metric of a group differs from that of another."""
-    from comparison.significance import (
-        FEWEST_PHOTOS,
-        FEWEST_RUNS,
-        over_photos,
-        over_seeds,
-    )  # imported here, as it imports NumPy
+    # Imported here, as it imports NumPy.
+    from comparison.significance import FEWEST_PHOTOS, FEWEST_RUNS, over_photos, over_seeds
 
     first, second = _mean(group, metric), _mean(reference, metric)
     value = None if first is None or second is None else first - second

@@ -66,10 +66,8 @@ def suggestion(rates: Sequence[float], losses: Sequence[float]) -> tuple[int | N
     steps, half = len(rates), max(round(0.15 * len(rates)), 2)
     whole = len(losses) - 2 * half  # windows that are complete
     if whole < 1:
-        return (
-            None,
-            f"the loss diverged within {plural(len(losses), 'step')}: pass a smaller min_lr={rates[0] / 100:.2g}",
-        )
+        taken = plural(len(losses), "step")
+        return None, f"the loss diverged within {taken}: pass a smaller min_lr={rates[0] / 100:.2g}"
     curve = smoothed(losses, steps)
     lowest = int(curve.argmin())
     enough = max(CLEAR * float(np.median(np.abs(np.diff(losses)))), 0.001 * curve[0])

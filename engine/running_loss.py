@@ -58,9 +58,8 @@ class RunningLoss:
             finite = torch.stack([totals for totals, _ in self._unread]).isfinite().all(1).tolist()
             for fine, (totals, names) in zip(finite, self._unread, strict=True):
                 if not fine:
-                    terms = ", ".join(
-                        f"{n} {v}" for n, v in zip((*self._loss.names, *self._others), totals.tolist(), strict=True)
-                    )
+                    values = zip((*self._loss.names, *self._others), totals.tolist(), strict=True)
+                    terms = ", ".join(f"{name} {value}" for name, value in values)
                     raise NonFiniteLoss(
                         f"the loss is not finite ({terms}) in the batch of: {', '.join(names)}\n{REMEDY}"
                     )

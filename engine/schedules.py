@@ -21,9 +21,8 @@ def poly(
     1606.00915, section 4.1)."""
     if not 0 < power <= 100:
         raise ValueError(f"power={power}: must be greater than 0 and at most 100")
-    return _schedule(
-        optimizer, total_steps, _warmup(warmup_epochs, steps_per_epoch, total_steps), lambda t: (1 - t) ** power
-    )
+    warmup = _warmup(warmup_epochs, steps_per_epoch, total_steps)
+    return _schedule(optimizer, total_steps, warmup, lambda t: (1 - t) ** power)
 
 
 def cosine(
@@ -31,12 +30,8 @@ def cosine(
 ) -> LambdaLR:
     """Return half a cosine from lr0 down to `final` * lr0 (Loshchilov and Hutter 2017, "SGDR", arXiv 1608.03983)."""
     _check_shares(final=final)
-    return _schedule(
-        optimizer,
-        total_steps,
-        _warmup(warmup_epochs, steps_per_epoch, total_steps),
-        lambda t: final + (1 - final) * (1 + math.cos(math.pi * t)) / 2,
-    )
+    warmup = _warmup(warmup_epochs, steps_per_epoch, total_steps)
+    return _schedule(optimizer, total_steps, warmup, lambda t: _between(1.0, final, t))
 
 
 def exponential(

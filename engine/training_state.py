@@ -184,12 +184,11 @@ def _check_optimizer(state: dict[str, Any], optimizer: Optimizer, place: str) ->
         where = f"{place}.state.{number}"
         have_shapes, need_shapes = _shapes(own), _shapes_after_a_step(optimizer, group, parameter)
         if need_shapes is not None and have_shapes != need_shapes:
-            different = sorted(
-                key for key in {*have_shapes, *need_shapes} if have_shapes.get(key) != need_shapes.get(key)
-            )
+            keys = {*have_shapes, *need_shapes}
+            key = min(key for key in keys if have_shapes.get(key) != need_shapes.get(key))
             raise UserError(
-                f"{where}: {shown(different[0])} is {have_shapes.get(different[0], 'missing')} in the file, and"
-                f" {type(optimizer).__name__} needs {need_shapes.get(different[0], 'nothing of that name')}; {REMEDY}"
+                f"{where}: {shown(key)} is {have_shapes.get(key, 'missing')} in the file, and"
+                f" {type(optimizer).__name__} needs {need_shapes.get(key, 'nothing of that name')}; {REMEDY}"
             )
         check_tensors(own, where)
 

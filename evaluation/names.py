@@ -110,9 +110,8 @@ def ensemble_folder(output: str | None, checkpoints: Sequence[str]) -> Path:
     if output:
         return user_path(output, "output")
     given = [user_path(checkpoint, "checkpoint") for checkpoint in checkpoints]
-    folder = Path(
-        os.path.commonpath([(run_of(path) or path).absolute().parent for path in given]), "ensemble_evaluation"
-    )
+    parents = [(run_of(path) or path).absolute().parent for path in given]
+    folder = Path(os.path.commonpath(parents), "ensemble_evaluation")
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 

@@ -108,10 +108,8 @@ def listed_in(file: Path) -> list[Path]:
         raise UserError(f"input={file}: the list is empty; it must contain one path per line")
     # os.path, because Path raises for lines that are too long for a file name.
     beside = [os.path.join(file.parent, name) for name in names]  # noqa: PTH118
-    found = [
-        path if os.path.exists(path) or not os.path.exists(name) else name  # noqa: PTH110
-        for path, name in zip(beside, names, strict=True)
-    ]
+    pairs = zip(beside, names, strict=True)
+    found = [path if os.path.exists(path) or not os.path.exists(name) else name for path, name in pairs]  # noqa: PTH110
     if not any(os.path.isfile(path) for path in found):  # noqa: PTH113
         raise UserError(
             f"input={file}: a .txt is read as a list, one path per line, and none of its"

@@ -48,11 +48,8 @@ def segment(
     folders = {kind: path for kind, path in outputs.items() if path.suffix != ".mp4"}
     for path in folders.values():
         make_folder(path)
-    videos = {
-        kind: VideoWriter(path, frames.rate, keep_part=frames.is_camera)
-        for kind, path in outputs.items()
-        if kind not in folders
-    }
+    paths = {kind: path for kind, path in outputs.items() if kind not in folders}
+    videos = {kind: VideoWriter(path, frames.rate, keep_part=frames.is_camera) for kind, path in paths.items()}
     count = 0
 
     def write(number: int, image: np.ndarray, found: Prediction) -> None:

@@ -257,11 +257,8 @@ def remarks(source: Path) -> tuple[str, str]:
     """Return the paper and the published results in the comments of a file in conf/model/; '' for a run."""
     if source.parent != CONF / "model":
         return "", ""
-    lines = [
-        line.removeprefix("#").strip()
-        for line in source.read_text(encoding="utf-8").splitlines()
-        if line.startswith("#")
-    ]
+    text = source.read_text(encoding="utf-8").splitlines()
+    lines = [line.removeprefix("#").strip() for line in text if line.startswith("#")]
     published = [line.removeprefix("Published: ") for line in lines if line.startswith("Published: ")]
     return "".join(lines[:1]), "; ".join(published)
 

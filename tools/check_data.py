@@ -120,9 +120,8 @@ def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | Non
     columns = ((pixels > 0).sum(0), pixels.sum(0) / total, enet(pixels), median_frequency(pixels))
     for name, images, share, weight, other in zip(labels.names, *columns, strict=True):
         rows.append([name, str(images), f"{share:.3%}", f"{weight:.3f}", f"{other:.3f}"])
-    rows.append(
-        ["(ignored)", str((facts.pixels[:, 255] > 0).sum()), f"{facts.pixels[:, 255].sum() / total:.3%}", "", ""]
-    )
+    ignored = facts.pixels[:, 255]
+    rows.append(["(ignored)", str((ignored > 0).sum()), f"{ignored.sum() / total:.3%}", "", ""])
     log.info("%s", table(rows, f"{split}, {plural(len(facts.names), 'sample')}"))
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (facts.mean, facts.std))
     channels = "red, green, blue" if len(facts.mean) == 3 else "each channel"

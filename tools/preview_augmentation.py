@@ -48,9 +48,8 @@ def preview(cfg: DictConfig) -> None:
         image, mask, name = augmented_sample(samples, augmentation, cfg.seed, epoch, cfg.index)
         check_augmented(image, mask, name, bands=samples.bands)
         panels.append((f"epoch {epoch + 1}", samples.bands.picture(image), mask))
-    draw_sheet(
-        panels, samples.labels, samples.name(cfg.index), path, opacity=0.3
-    )  # low, so that changes of colour are visible
+    # A low opacity, so that changes of colour are visible.
+    draw_sheet(panels, samples.labels, samples.name(cfg.index), path, opacity=0.3)
     log.info("wrote %s", path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,6 +18,8 @@ from utils.paths import SYSTEM_FOLDERS, files_below, is_folder
 from utils.text import plural
 
 log = logging.getLogger(__name__)
+
+UNQUOTED = re.compile(r'^"(.+)"$')
 
 
 def found_below(folder: Path, output: Path | None = None, key: str = "input") -> list[Path]:
@@ -98,12 +101,13 @@ def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
 def listed_in(file: Path) -> list[Path]:
     """Return the paths in a list, one per line, without duplicates.
 
-    A path is relative to the list's folder, or else to the working directory.
+    A path is relative to the list's folder, or else to the working directory. It may be in quotes, as Windows copies it.
 
     Raises:
         UserError: the list is empty, or none of the files exists.
     """
-    names = [line for line in read_list(file, "surrogateescape") if not line.startswith("#")]
+    lines = read_list(file, "surrogateescape")
+    names = [UNQUOTED.sub(r"\1", line) for line in lines if not line.startswith("#")]
     if not names:
         raise UserError(f"input={file}: the list is empty; it must contain one path per line")
     # os.path, because Path raises for lines that are too long for a file name.

@@ -101,7 +101,7 @@ def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
 def listed_in(file: Path) -> list[Path]:
     """Return the paths in a list, one per line, without duplicates.
 
-    A path is relative to the list's folder, or else to the working directory. It may be in quotes, as Windows copies it.
+    A path is relative to the list's folder, or else to the working directory. It may be in quotes.
 
     Raises:
         UserError: the list is empty, or none of the files exists.

@@ -265,7 +265,7 @@ def test_a_file_is_no_folder_to_write_to(photos: Path) -> None:
 
 def test_a_list_of_windows_with_a_photo_twice(photos: Path) -> None:
     """Its first line begins with a byte order mark, and a path is in quotes, as `Copy as path` writes it."""
-    lines = "a.jpg\r\n\"sub/b.PNG\"\r\nsub/../a.jpg\r\nphotos/sub/b.PNG\r\nsub/a.jpg\r\n"
+    lines = 'a.jpg\r\n"sub/b.PNG"\r\nsub/../a.jpg\r\nphotos/sub/b.PNG\r\nsub/a.jpg\r\n'
     (photos / "photos" / "list.txt").write_bytes(b"\xef\xbb\xbf" + lines.encode())
     plan = plan_photos("photos/list.txt", "out", ["mask"])
     assert [str(photo.path) for photo in plan] == ["photos/a.jpg", "photos/sub/b.PNG", "photos/sub/a.jpg"]

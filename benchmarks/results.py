@@ -44,7 +44,8 @@ HEADS = """## Pascal VOC, a subset
 The two heads of EfficientDet-D0, side by side: the extra top-down pathway, and the level P2 of the BiFPN. Both with
 EfficientNet-Lite0 trained on ImageNet, and with the published loss, augmentation and optimiser, trained on {training}
 photos of `train_aug` and measured on {measured} of `val`, resized to 256x256, after {epochs} epochs. The learning rate
-is higher than the published one, which is meant for 100 epochs of 10,582 photos at 512x512. Compare only these rows.
+is higher than the published one, which is meant for 100 epochs of 10,582 photos at 512x512. Compare only these rows:
+after so few steps they show which head learns faster, not which one is better in the end.
 Trained by {command}.
 """
 

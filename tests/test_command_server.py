@@ -66,7 +66,10 @@ def without_frames(text: str) -> str:
     return "\n".join(kept)
 
 
-@pytest.mark.parametrize("how", ENDS)
+OFTEN = ("sys.exit", "a message", "an exception", "SIGTERM", "exit handlers", "both streams", "environment", "files")
+
+
+@pytest.mark.parametrize("how", [pytest.param(how, marks=[pytest.mark.slow] * (how not in OFTEN)) for how in ENDS])
 def test_a_fork_does_what_a_process_of_its_own_does(tmp_path: Path, how: str) -> None:
     (tmp_path / "script.py").write_text(ENDS[how])
     words = (str(tmp_path / "script.py"), "a b", "ä")

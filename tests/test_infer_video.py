@@ -57,7 +57,9 @@ def test_a_video(tmp_path: Path, finished_run: Path, format_: str) -> None:
         assert Image.open(masks[3]).size == (64, 48)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGKILL]
+)
 def test_a_video_that_is_stopped_does_not_look_finished(
     tmp_path: Path, finished_run: Path, number: signal.Signals
 ) -> None:

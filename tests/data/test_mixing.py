@@ -132,7 +132,13 @@ def test_what_cannot_be_mixed() -> None:
         DeviceAugmentation(ClassMix(), SIZE)
 
 
-@pytest.mark.parametrize("words", [["augmentation=cutmix"], ["augmentation=copy_paste", "augmentation.classes=[car]"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["augmentation=copy_paste", "augmentation.classes=[car]"],
+        pytest.param(["augmentation=cutmix"], marks=pytest.mark.slow),
+    ],
+)
 def test_a_run(tmp_path: Path, words: list[str]) -> None:
     done = run_here(train, "train", *words, "trainer.epochs=1", "data.cache=ram", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -30,6 +30,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "efficientdet": (lambda: EfficientDetSeg(5), 0),
     "deeplabv3plus, of timm": (lambda: DeepLabV3Plus(5, encoder="mobilenetv3_small_050"), 0),
 }
+LONG = ("efficientdet", "deeplabv3plus, of timm")
 
 
 def norms_of(model: nn.Module) -> list[nn.BatchNorm2d]:
@@ -51,7 +52,10 @@ def as_trained(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in NETWORKS],
+)
 def test_outputs_stay_the_same(name: str) -> None:
     build, left = NETWORKS[name]
     model = as_trained(build()).double()

@@ -10,7 +10,7 @@ from tests.models.tester import SLOW_FOR_VARIANTS, ModelTester, noise
 class TestDeepLabV3Plus(ModelTester):
     name = "deeplabv3plus"
     memorising_scale = 4
-    slow = SLOW_FOR_VARIANTS - {"test_smallest_batch_trains"}
+    slow = SLOW_FOR_VARIANTS - {"test_smallest_batch_trains", "test_logits_have_the_size_of_the_images"}
 
 
 class TestWithAnEfficientNet(ModelTester):

@@ -18,7 +18,7 @@ from tests.models.tester import SLOW, SLOW_FOR_VARIANTS, ModelTester, build, noi
 class EfficientDetTester(ModelTester):
     num_classes = 21
     memorising_steps = 400  # the classifier starts small
-    slow = SLOW_FOR_VARIANTS | {"test_logits_have_the_size_of_the_images"}
+    slow = SLOW_FOR_VARIANTS
 
 
 class TestD0(EfficientDetTester):

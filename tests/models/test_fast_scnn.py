@@ -36,7 +36,7 @@ class TestFastSCNNWithAuxiliaryHeads(ModelTester):
     memorising_scale = 4
     heads = 9 * (64 + 128) * 32 + 2 * (2 * 32 + 32 * 19 + 19)
     parameters = (1_100_000 + heads, 1_150_000 + heads)
-    slow = SLOW_FOR_VARIANTS - {"test_every_parameter_gets_a_gradient"}
+    slow = SLOW_FOR_VARIANTS - {"test_every_parameter_gets_a_gradient", "test_logits_have_the_size_of_the_images"}
 
     def build(self) -> Any:
         return build(self.name, self.num_classes, auxiliary=True)

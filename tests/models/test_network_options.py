@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from tools.find_lr import find
 from train_segmentation import train
 from utils.config_groups import options
 
+LARGER = re.compile(r"efficientdet_d[1-7]|espnet_s[12]")  # of a network that differs in its size only
 KEYS = {"weights", "reset_classifier", "partial_weights", "encoder_weights", "freeze_encoder"}
 
 
-@pytest.mark.parametrize("name", options("model"))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * bool(LARGER.match(name))) for name in options("model")]
+)
 def test_the_node_of_each_option_builds_its_network(name: str) -> None:
     """By Hydra alone, within the config of a training."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

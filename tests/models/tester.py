@@ -110,6 +110,7 @@ SLOW = frozenset(
 """Long tests, which run for one model per family."""
 
 SLOW_FOR_VARIANTS = SLOW | {
+    "test_logits_have_the_size_of_the_images",
     "test_logits_are_numbers_of_that_size",
     "test_training_starts_from_nearly_equal_probabilities",
     "test_eval_gives_a_tensor_and_each_picture_its_own_result",

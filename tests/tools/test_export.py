@@ -98,6 +98,7 @@ def test_views_and_windows(light: Path, exported: Path, settings: dict) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_pixels_in_and_ids_out(tmp_path: Path, light: Path) -> None:
     """The comparison is printed, and the predictor runs such a file too."""
     done = export_here(light, "preprocessing=true", "output=new/m.onnx", cwd=tmp_path)
@@ -135,6 +136,7 @@ def test_formats_of_torch(tmp_path: Path, light: Path, kind: str, name: str) -> 
         Predictor.from_checkpoint(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_one_size_where_it_is_wished(tmp_path: Path, light: Path) -> None:
     done = export_here(light, "dynamic=false", "image_size=[40,64]", "output=m.onnx", cwd=tmp_path)
     assert done.returncode == 0 and "one image of 40x64" in done.stderr, done.stderr
@@ -157,7 +159,8 @@ def test_photos_of_ones_own(tmp_path: Path, light: Path) -> None:
     assert_refused(export_here(light, "output=n.onnx", "images=nowhere", cwd=tmp_path), "images=nowhere")
 
 
-@pytest.mark.parametrize("source", ["light", pytest.param("finished_run", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["light", "finished_run"])
 def test_eight_bits(tmp_path: Path, request: pytest.FixtureRequest, source: str) -> None:
     run = request.getfixturevalue(source)
     words = ["quantize=int8", "calibration=6", "output=small.onnx"]

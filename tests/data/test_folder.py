@@ -147,7 +147,7 @@ def test_ids_of_one_name_and_colour_are_one_class(tmp_path: Path) -> None:
     dataset = Folder(str(tmp_path), "train")
     assert dataset.labels.names == ("ground", "animal", "sky") and dataset.labels.ids == (0, 1, 9)
     assert dataset[0].mask[0, ::12].tolist() == [0, 1, 1, 2, 255, 1, 0, 1]
-    painted = np.where(np.isin(raw, (1, 7))[..., None], np.uint8(red), np.uint8(black))
+    painted = np.where(np.isin(raw, (1, 7))[..., None], red, black).astype(np.uint8)
     Image.fromarray(painted).save(tmp_path / "masks" / "photo 0.png")
     assert dataset[0].mask[0, ::12].tolist() == [0, 1, 1, 0, 0, 1, 0, 1]
 

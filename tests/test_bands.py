@@ -103,6 +103,7 @@ def test_it_is_resumed_measured_and_used_without_further_words(run: Path, tmp_pa
     assert left[:, :16, 0].mean() + 50 < left[:, 16:, 0].mean()  # red is the fifth band
 
 
+@pytest.mark.slow
 def test_it_is_exported(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     file = tmp_path / "model.onnx"

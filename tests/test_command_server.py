@@ -87,6 +87,7 @@ def test_a_module(tmp_path: Path) -> None:
     assert forked.stdout == real.stdout
 
 
+@pytest.mark.slow
 def test_nothing_is_left_to_the_next_command(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("value = 0")
     script = tmp_path / "script.py"

@@ -94,6 +94,7 @@ def test_a_file_that_is_damaged_during_the_training(tmp_path: Path, camvid: Path
     assert f"{image}" in errors and "python -m tools.check_data" in errors and "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_memory_that_is_used_up(tmp_path: Path) -> None:
     """The process may not have more than 6 GB of addresses: the activations of a batch take more."""
     words = ("data.image_size=[512,512]", "data.limit=32", "data.batch_size=32", "data.num_workers=0")

@@ -340,7 +340,7 @@ def pictures() -> dict[str, Image.Image]:
     }
 
 
-@pytest.mark.parametrize("window", ["null", "[32,32]"])
+@pytest.mark.parametrize("window", ["null", pytest.param("[32,32]", marks=pytest.mark.slow)])
 def test_photos_of_every_kind(tmp_path: Path, finished_run: Path, window: str) -> None:
     (tmp_path / "photos").mkdir()
     for name, picture in pictures().items():

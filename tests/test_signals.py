@@ -42,11 +42,9 @@ COMMANDS = {
 }
 MODULES = ["omegaconf", "hydra._internal.hydra", "antlr4", "numpy", "torch", "torch._C", "torch.optim", "cv2", "tqdm"]
 QUICK = [
-    ("train", "omegaconf", signal.SIGINT),
     ("train", "antlr4", signal.SIGTERM),
     ("train", "torch._C", signal.SIGTERM),
     ("infer", "numpy", signal.SIGINT),
-    ("check_data", "hydra._internal.hydra", signal.SIGINT),
 ]
 SLOW = [(command, module, signal.SIGINT) for command in COMMANDS for module in MODULES]
 

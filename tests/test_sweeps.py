@@ -152,6 +152,7 @@ def test_launchers_isolate_failures_and_a_sweep_goes_on_with_another_one(
 
 
 @needs_optuna
+@pytest.mark.slow
 def test_optuna_seeks_the_highest_metric_and_its_study_goes_on(tmp_path: Path) -> None:
     words = [
         *("--multirun", "hydra/sweeper=optuna", "optimizer.lr=tag(log,interval(1e-4,1e-1))"),

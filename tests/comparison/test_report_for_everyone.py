@@ -96,7 +96,7 @@ def test_everything_can_be_reached_with_tab(page: Page) -> None:
     assert page.eval_on_selector_all("input, select, button", f"{unnamed}.map((e) => e.outerHTML)") == []
 
 
-@pytest.mark.parametrize("width", [375, 768])
+@pytest.mark.parametrize("width", [375, pytest.param(768, marks=pytest.mark.slow)])
 def test_a_narrow_page_does_not_scroll_sideways(open_page: Any, width: int) -> None:
     page = open_page(viewport={"width": width, "height": 812}, is_mobile=True, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") == width

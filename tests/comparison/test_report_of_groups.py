@@ -184,11 +184,11 @@ def test_the_baseline_is_chosen_beforehand(open_report: Any) -> None:
     ("sort", "title", "direction"),
     [
         (None, "mIoU", "descending"),
-        ("val/miou", "mIoU", "descending"),
-        ("val/dice", "Dice", "descending"),
+        pytest.param("val/miou", "mIoU", "descending", marks=pytest.mark.slow),
+        pytest.param("val/dice", "Dice", "descending", marks=pytest.mark.slow),
         ("seconds", "duration", "ascending"),
-        ("parameters", "parameters", "ascending"),
-        ("optimizer.lr", "optimizer.lr", "ascending"),
+        pytest.param("parameters", "parameters", "ascending", marks=pytest.mark.slow),
+        pytest.param("optimizer.lr", "optimizer.lr", "ascending", marks=pytest.mark.slow),
     ],
 )
 def test_the_column_that_rows_are_sorted_by_is_told(

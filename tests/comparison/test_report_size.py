@@ -54,6 +54,7 @@ def test_long_runs_stay_below_five_megabytes_with_their_validations(
     assert numbers > curves.CELLS / 2
 
 
+@pytest.mark.slow
 def test_long_texts_do_not_make_a_report_large(tmp_path: Path) -> None:
     long = "out of memory at \u00fc " * 1000
     for number in range(300):

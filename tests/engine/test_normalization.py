@@ -174,6 +174,7 @@ def write_checkpoint(path: Path, name: str, network: type[nn.Module], normalizat
     return path
 
 
+@pytest.mark.slow
 def test_exported_files_prepare_images_as_their_checkpoint_says(tmp_path: Path) -> None:
     file = write_checkpoint(tmp_path / "c.pt", "models.separable_unet.SeparableUNet", SeparableUNet, GREY)
     words = [f"checkpoint={file}", "preprocessing=true", "dynamic=false", "output=m.onnx"]

@@ -62,7 +62,7 @@ def by_hand(model: nn.Module, images: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(np.ascontiguousarray(given))).numpy()
 
 
-@pytest.mark.parametrize("dynamic", [True, False])
+@pytest.mark.parametrize("dynamic", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_pixels_in_and_class_ids_out(dynamic: bool) -> None:
     model = small_network()
     content = as_bytes("onnx", model, facts(preprocessing=True, dynamic=dynamic))

@@ -12,7 +12,9 @@ class TestENet(ModelTester):
     name = "enet"
     parameters = (350_000, 370_000)
     macs = {(512, 512): 2.02e9, (360, 640): 1.77e9}
-    slow = frozenset({"test_compiled_gives_the_same", "test_onnx_gives_the_same"})
+    slow = frozenset(
+        {"test_compiled_gives_the_same", "test_onnx_gives_the_same", "test_one_graph_holds_the_whole_network"}
+    )
 
     def test_output_sizes_of_table_1(self) -> None:
         """Paszke et al. 2016, table 1: the output of each block for an image of 512x512."""

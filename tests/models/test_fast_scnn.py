@@ -10,7 +10,7 @@ class TestFastSCNN(ModelTester):
     name = "fast_scnn"
     memorising_scale = 4
     parameters = (1_100_000, 1_150_000)
-    slow = SLOW - {"test_onnx_gives_the_same", "test_traced_gives_the_same"}
+    slow = SLOW - {"test_traced_gives_the_same"}
 
     def test_sizes_of_table_1(self) -> None:
         """Table 1 of the paper: the output of each part for an image of 1024x2048."""

@@ -128,7 +128,9 @@ class InOnnx(nn.Module):
         return self.narrow(x) + self.wide(x)
 
 
-@pytest.mark.parametrize("name", ["prelu", "unpool", "double", "bins", "same"])
+@pytest.mark.parametrize(
+    "name", ["unpool", "bins", *(pytest.param(name, marks=pytest.mark.slow) for name in ("prelu", "double", "same"))]
+)
 def test_layers_in_onnx_at_any_size(name: str) -> None:
     """As in PyTorch, where each has a test of its own."""
     torch.manual_seed(0)

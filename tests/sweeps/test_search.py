@@ -95,7 +95,12 @@ def test_it_finds_the_best_and_goes_on_where_it_was_stopped(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "best"), [(["trainer.monitor=val/loss"], min), ([], max), (["hydra.sweeper.direction=minimize"], min)]
+    ("words", "best"),
+    [
+        (["trainer.monitor=val/loss"], min),
+        ([], max),
+        pytest.param(["hydra.sweeper.direction=minimize"], min, marks=pytest.mark.slow),
+    ],
 )
 def test_the_direction_is_that_of_the_metric(tmp_path: Path, words: list[str], best: Any) -> None:
     monitor = "val/loss" if words and "loss" in words[0] else "val/miou"
@@ -178,6 +183,7 @@ def test_jobs_below_the_median_are_pruned(tmp_path: Path) -> None:
     assert found["best_params"]["optimizer.lr"] == max(rates(sweep))
 
 
+@pytest.mark.slow
 def test_successive_halving(tmp_path: Path) -> None:
     words = [*SEARCH, "optimizer.lr=interval(0.001,0.1)", "hydra.sweeper.n_trials=7", "hydra.sweeper.sampler=random"]
     words += ["hydra.sweeper.pruner=halving", "hydra.sweeper.reduction_factor=2"]

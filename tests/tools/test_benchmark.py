@@ -49,16 +49,14 @@ def test_a_table_of_the_models_asked_for() -> None:
     assert float(rows["enet"][1].split()[0]) == pytest.approx(2.02, rel=0.03)
 
 
-@pytest.mark.parametrize("most", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_the_table_of_the_readme_is_true(most: bool) -> None:
-    """For all networks, or only D0 and D4 of the EfficientDets."""
+@pytest.mark.slow
+def test_the_table_of_the_readme_is_true() -> None:
     readme, names = (ROOT / "README.md").read_text(), options("model")
     assert re.findall(r"^\| `(\w+)` \| [\d.]+ M \| [\d.]+ G \|", readme, re.M) == names
-    shown = [name for name in names if not (most and re.match("efficientdet_d[1-35-7]", name))]
-    done = benchmark_here("format=markdown", *([f"model=[{','.join(shown)}]"] if most else []))
+    done = benchmark_here("format=markdown")
     assert done.returncode == 0, done.stderr
     rows = done.stdout.splitlines()
-    assert len(rows) == 2 + len(shown) and set(rows) <= set(readme.splitlines())
+    assert len(rows) == 2 + len(names) and set(rows) <= set(readme.splitlines())
 
 
 def test_several_sizes() -> None:
@@ -119,7 +117,8 @@ def test_times_as_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (eight["batch"], eight["median ms"], eight["p95 ms"], eight["images/s"]) == ("8", "1600", "9999", "5.0")
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["eager", "onnx"])
 def test_real_times_and_memory(backend: str) -> None:
     """Memory is no less than the weights, the images and two of the largest maps, and of that order."""
     words = ["model=separable_unet", "image_size=[128,128]", "device=cpu", "threads=1", "seconds=0.1", "format=json"]
@@ -133,6 +132,7 @@ def test_real_times_and_memory(backend: str) -> None:
     assert least < eight["peak MiB"] < 20 * least and one["peak MiB"] < eight["peak MiB"]
 
 
+@pytest.mark.slow
 def test_onnx_says_the_same(tmp_path: Path) -> None:
     case = case_of("espnet_s0", "onnx", batch_size=2)
     call: Any = prepared(case, tmp_path / "network.onnx")

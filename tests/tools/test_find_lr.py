@@ -223,6 +223,7 @@ def test_torchrun_is_for_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert_refused(find_here(cwd=tmp_path), "torchrun is for one run of train_segmentation.py")
 
 
+@pytest.mark.slow
 def test_several_runs_are_averaged(
     tmp_path: Path, steps_taken: list[tuple[list[float], list[str]]], losses_drawn: list[list[float]]
 ) -> None:

@@ -3,7 +3,6 @@
 import os
 import resource
 import signal
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +78,7 @@ def test_batches_come_in_shared_memory(which: int) -> None:
     assert all(mask.is_shared() for batch in batches for mask in [batch.images, *batch.masks])
 
 
+@pytest.mark.usefixtures("workers_end_soon")
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize(
     ("reason", "said"),
@@ -99,7 +99,6 @@ def test_memory_that_cannot_be_shared(monkeypatch: pytest.MonkeyPatch, which: in
         raise RuntimeError(reason)
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", fail)  # as the workers inherit it
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)  # PyTorch waits so long for workers
     loader = loaders()[which]
     with pytest.raises(UserError, match=said):
         list(loader)
@@ -112,15 +111,15 @@ class Unsendable(Halves):
         return super().__getitem__(index)._replace(name=(lambda: index) if index == 5 else str(index))  # type: ignore[arg-type]
 
 
-def test_a_batch_that_cannot_be_sent_ends_the_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
+@pytest.mark.usefixtures("workers_end_soon")
+def test_a_batch_that_cannot_be_sent_ends_the_wait_for_it() -> None:
     loader = ValidationLoader(Unsendable(8), batch_size=1, num_workers=2)
     said = r"could not hand over a batch \(.*(pickle|lambda).*\); pass data\.num_workers=0$"
-    with pytest.raises(UserError, match=said) as error:
+    with pytest.raises(UserError, match=said):
         list(loader)
-    traceback.clear_frames(error.tb)  # they hold the iterator, whose workers get no message from a garbage cycle
 
 
+@pytest.mark.usefixtures("workers_end_soon")
 def test_too_few_file_handles() -> None:
     """Each tensor that comes from a worker takes a file handle of the main process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

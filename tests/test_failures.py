@@ -134,6 +134,7 @@ def test_a_second_signal_ends_at_once_and_leaves_a_whole_checkpoint(tmp_path: Pa
     goes_on(run, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps(tmp_path: Path, finished_run: Path) -> None:
     """The wall clock goes back by a day at every look."""
     looks, now = itertools.count(1), time.time

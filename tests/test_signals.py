@@ -44,7 +44,6 @@ MODULES = ["omegaconf", "hydra._internal.hydra", "antlr4", "numpy", "torch", "to
 QUICK = [
     ("train", "antlr4", signal.SIGTERM),
     ("train", "torch._C", signal.SIGTERM),
-    ("infer", "numpy", signal.SIGINT),
 ]
 SLOW = [(command, module, signal.SIGINT) for command in COMMANDS for module in MODULES]
 

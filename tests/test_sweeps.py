@@ -264,6 +264,7 @@ def test_starts_in_the_same_moment_never_share_a_folder(tmp_path: Path, flags: l
     assert len(list(tmp_path.glob("experiments/**/summary.json"))) == 3
 
 
+@pytest.mark.slow
 def test_a_recipe_a_job(tmp_path: Path) -> None:
     seen = []
     words = ["--multirun", "experiment=glob(*_cityscapes)"]

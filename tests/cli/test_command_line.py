@@ -300,7 +300,12 @@ def test_words_without_a_key(tmp_path: Path, config: str, words: list[str], mess
 
 
 @pytest.mark.parametrize(
-    ("word", "end"), [("name=rates", "rates_sweep"), ("name=s ${seed}", "sweep"), ("seed=1", "sweep")]
+    ("word", "end"),
+    [
+        ("name=rates", "rates_sweep"),
+        pytest.param("name=s ${seed}", "sweep", marks=pytest.mark.slow),
+        pytest.param("seed=1", "sweep", marks=pytest.mark.slow),
+    ],
 )
 def test_a_sweep_is_named(tmp_path: Path, word: str, end: str) -> None:
     run_here(lambda cfg: None, "train", "-m", word, "optimizer.lr=0.1,0.2", cwd=tmp_path)

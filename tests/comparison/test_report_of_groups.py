@@ -214,6 +214,7 @@ def test_keys_are_not_looked_for_where_javascript_has_its_own(tmp_path: Path, op
     assert len(lines(page)) == 1
 
 
+@pytest.mark.slow
 def test_labels_of_dots_are_as_long_as_there_is_room_for(tmp_path: Path, open_page: Any) -> None:
     long = "espnet_s1, loss ce_dice, size 512 and more"
     for i, (name, parameters) in enumerate(((long, 1e6), ("unet", 3e6), ("enet", 5e6))):

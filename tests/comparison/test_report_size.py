@@ -66,6 +66,7 @@ def test_long_texts_do_not_make_a_report_large(tmp_path: Path) -> None:
     assert all(200 < len(run["error"]) < 1000 and run["error"].endswith("\u2026") for run in data["runs"])
 
 
+@pytest.mark.slow
 def test_twenty_runs_of_the_usual_length_stay_below_five_megabytes(tmp_path: Path) -> None:
     """Cityscapes at half its size: 19 classes, 300 epochs, four samples each with predictions of their own."""
     rng = np.random.default_rng(0)

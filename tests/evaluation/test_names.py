@@ -141,6 +141,7 @@ def test_data_that_the_environment_names(tmp_path: Path, network: Path, monkeypa
     assert own == "val" and all(name.startswith("all_root-folder-") for name in (first, second))
 
 
+@pytest.mark.slow
 def test_other_labels_are_another_measurement(tmp_path: Path, network: Path) -> None:
     labels = json.loads((tmp_path / "own/labels.json").read_text())
     labels["7"]["color"] = [0, 200, 0]
@@ -151,6 +152,7 @@ def test_other_labels_are_another_measurement(tmp_path: Path, network: Path) -> 
     assert [name.partition("more.json-")[0] for name in names] == ["val", "val_labels-", "val_val_share0.5"]
 
 
+@pytest.mark.slow
 def test_checkpoints_that_share_a_folder(tmp_path: Path, network: Path) -> None:
     (tmp_path / "b").mkdir(exist_ok=True)
     for copy in ("b/net.pt", "net.pth"):

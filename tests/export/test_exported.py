@@ -79,7 +79,7 @@ def test_pixels_in_and_class_ids_out(dynamic: bool) -> None:
         assert (ids == expected.argmax(1)).mean() > 0.999
 
 
-@pytest.mark.parametrize("preprocessing", [True, False])
+@pytest.mark.parametrize("preprocessing", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["onnx", "torch_export", "torchscript"])
 def test_files_are_read_again(tmp_path: Path, kind: ExportFormat, preprocessing: bool) -> None:
     model = small_network()

@@ -5,16 +5,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.models.tester import ModelTester, noise
+from tests.models.tester import SLOW, ModelTester, noise
 
 
 class TestENet(ModelTester):
     name = "enet"
     parameters = (350_000, 370_000)
     macs = {(512, 512): 2.02e9, (360, 640): 1.77e9}
-    slow = frozenset(
-        {"test_compiled_gives_the_same", "test_onnx_gives_the_same", "test_one_graph_holds_the_whole_network"}
-    )
+    slow = SLOW - {"test_memorises_four_pictures"}
 
     def test_output_sizes_of_table_1(self) -> None:
         """Paszke et al. 2016, table 1: the output of each block for an image of 512x512."""

@@ -129,6 +129,7 @@ def test_a_failed_job_does_not_end_it_and_is_tried_again(tmp_path: Path) -> None
     assert done.returncode == 0 and rates(sweep) == drawn, done.stderr
 
 
+@pytest.mark.slow
 def test_jobs_of_a_batch_are_started_together(tmp_path: Path) -> None:
     from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import hypothesis
 import pytest
 import yaml
 from omegaconf import OmegaConf
@@ -31,6 +32,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell starts background jobs so, and children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+hypothesis.settings.register_profile("same each time", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("same each time")
 
 pytest.register_assert_rewrite("tests.models.tester", "tests.in_process")
 

@@ -276,6 +276,7 @@ def test_a_recipe_a_job(tmp_path: Path) -> None:
     assert len(seen) == len(recipes)
 
 
+@pytest.mark.slow
 def test_a_job_leaves_no_memory_behind(tmp_path: Path) -> None:
     held: list[weakref.ref] = []
 

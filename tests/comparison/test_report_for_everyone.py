@@ -11,6 +11,7 @@ import pytest
 Page = Any
 
 
+@pytest.mark.slow
 def test_light_and_dark(open_page: Any) -> None:
     for scheme, other in (("light", "dark"), ("dark", "light")):
         page = open_page(color_scheme=scheme)

@@ -57,6 +57,7 @@ def lines(page: Page, chart: str = "curves-chart") -> list[dict[str, Any]]:
     return page.evaluate(f"document.getElementById('{chart}').data.filter((trace) => trace.name)")
 
 
+@pytest.mark.slow
 def test_unfinished_runs_in_groups_are_named(folder: Path, open_report: Any) -> None:
     assert open_report(group_by=["seed"]).is_hidden("#unfinished")
     change_summary(folder / "runs" / "0.1-0", status="interrupted", last={"epoch": 1})

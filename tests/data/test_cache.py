@@ -243,6 +243,7 @@ def test_no_place(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is not seen in a folder here")
+@pytest.mark.slow
 def test_memory_is_given_back(root: Path) -> None:
     """At the end of the process, whether or not workers were there."""
     script = (

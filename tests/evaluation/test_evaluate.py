@@ -132,7 +132,7 @@ def test_scores_agree_with_numpy_on_the_masks_that_are_predicted(tmp_path: Path,
 @pytest.mark.parametrize(
     ("words", "settings", "name"),
     [
-        (["tta=flip"], {"tta": ["flip"]}, "val_flip"),
+        pytest.param(["tta=flip"], {"tta": ["flip"]}, "val_flip", marks=pytest.mark.slow),
         (
             ["tta=[flip,multiscale]", "window=[40,32]", "overlap=0.5"],
             {"tta": ["flip", "multiscale"], "window": (40, 32), "overlap": 0.5},

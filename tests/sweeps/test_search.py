@@ -97,7 +97,7 @@ def test_it_finds_the_best_and_goes_on_where_it_was_stopped(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "best"),
     [
-        (["trainer.monitor=val/loss"], min),
+        pytest.param(["trainer.monitor=val/loss"], min, marks=pytest.mark.slow),
         ([], max),
         pytest.param(["hydra.sweeper.direction=minimize"], min, marks=pytest.mark.slow),
     ],

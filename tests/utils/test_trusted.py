@@ -14,7 +14,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hypothesis import given
+from hydra.errors import HydraException
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -173,6 +174,7 @@ def test_plain_words_go_on(tmp_path: Path, word: str) -> None:
 
 
 @given(st.text(st.sampled_from("a${}\\':=, ")))
+@example("\\${'}")
 def test_what_counts_as_literal_is_so_for_omegaconf(text: str) -> None:
     """Whatever passes is never resolved, also after Hydra has written and read it again for a job."""
     parser = OverridesParser.create()
@@ -189,7 +191,10 @@ def test_what_counts_as_literal_is_so_for_omegaconf(text: str) -> None:
                 break
             if "${" in found:
                 assert OmegaConf.create({"x": found, "a": 1}).x == found.replace("\\${", "${") or "\\\\" in found
-            value = parser.parse_override(f"notes={Override._get_value_element_as_str(value)}")._value
+            try:
+                value = parser.parse_override(f"notes={Override._get_value_element_as_str(value)}")._value
+            except HydraException:  # it cannot read some quotes that it wrote, and says so
+                break
             assert not INTERPOLATION.search(getattr(value, "text", value))
 
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from config.current_run import overrides
 from config.nodes import build_dataset, data_advice, prediction_options
+from config.overrides import key_of
 from data.checking import checked_samples
 from data.fingerprint import fingerprint
 from data.labels import LabelSet
@@ -231,7 +232,7 @@ def predictor_for(planned: Measurement, cfg: DictConfig, device: torch.device) -
     else:
         pairs = zip(planned.checkpoints, loaded, strict=True)
         members = [_predictor(path, checkpoint, device) for path, checkpoint in pairs]
-        is_typed = any(word.lstrip("+").startswith("data.image_size=") for word in overrides())
+        is_typed = "data.image_size" in map(key_of, overrides())
         size = (node["image_size"][0], node["image_size"][1]) if is_typed else None
         predictor = ensemble_of(members, planned.checkpoints, size, **options)
     predictor.image_size = node["image_size"][0], node["image_size"][1]

@@ -204,6 +204,7 @@ def test_config_difference(page: Page) -> None:
 def test_pictures(page: Page) -> None:
     assert page.locator("#gallery tbody th").all_inner_texts() == ["val/00002", "val/00005"]
     assert page.locator("#gallery thead th").all_inner_texts() == ["sample", "image", "truth", "unet", "enet", NASTY]
+    page.wait_for_function("[...document.querySelectorAll('#gallery img')].every((image) => image.complete)")
     sizes = page.eval_on_selector_all(
         "#gallery img", "all => all.map((image) => [image.naturalWidth, image.naturalHeight])"
     )
@@ -225,7 +226,8 @@ def test_pictures(page: Page) -> None:
     assert page.inner_text("#enlarged-caption").startswith("val/00005: unet, mIoU")
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
-    assert "val/00005: unet" in page.evaluate("document.activeElement.getAttribute('aria-label')")
+    # The browser reports that a dialog has closed in a later task than the one that closes it.
+    page.wait_for_function("document.activeElement.getAttribute('aria-label').includes('val/00005: unet')")
     assert "2 shown runs without" in page.inner_text("#pictures-note")
 
 
@@ -236,6 +238,7 @@ def test_wrong_pixels_are_marked(page: Page) -> None:
     shown = page.evaluate(
         """async () => {
             const image = document.querySelector('#gallery tbody tr:first-child td:nth-child(4) img');
+            await image.decode();
             const canvas = document.createElement('canvas');
             [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
             const context = canvas.getContext('2d');

@@ -23,6 +23,8 @@ MOST_CHANNELS = 512
 """OpenCV's limit."""
 STRETCH = 2, 98
 """Percentiles of the values of a photo that are black and white in its picture."""
+DARK = 64
+"""Photos without a larger value are nearly black; those of up to 14 bits in files of 16 have none."""
 
 
 class Bands(NamedTuple):
@@ -89,6 +91,24 @@ class Bands(NamedTuple):
         scaled = (values.astype(np.float32) - low) * (255 / (high - low))
         return np.nan_to_num(scaled.clip(0, 255), copy=False)
 
+    def doubt(self, largest: float, saturated: float) -> str | None:
+        """Return why photos may have values of another range, such as 12 bits in files of 16; None if nothing says so.
+
+        Args:
+            largest: of their values as `read` returns them.
+            saturated: share of the values that are 255.
+        """
+        given = self.value_range and f"data.value_range=[{self.value_range[0]:g},{self.value_range[1]:g}]"
+        if given and saturated > 0.5:
+            return f"more than half of the values are at the upper end of {given} or beyond; is it their range?"
+        if largest > DARK:
+            return None
+        used = int(0.9 * largest).bit_length()  # decoders round up, and JPEG 2000 overshoots
+        bits = 8 + used + used % 2
+        advice = f"if files of 16 bits use only {bits} of them, train with data.value_range=[0,{2**bits - 1}]"
+        advice = f"is {given} their range?" if given else advice
+        return f"nearly black, with no value above {largest:.3g} of 255; {advice}"
+
     def check(self, image: object) -> None:
         """Raise ValueError if an object is not a photo as `read` returns it."""
         if not self.fits(image):
@@ -110,6 +130,11 @@ class Bands(NamedTuple):
 
 
 RGB = Bands()
+
+
+def saturated(image: np.ndarray) -> float:
+    """Return the share of the values of a photo that are 255."""
+    return np.count_nonzero(image == 255) / image.size
 
 
 def described(pixels: object) -> str:

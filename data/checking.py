@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from data.bands import saturated
 from data.cache import CachedSamples
 from data.fitting import Fit
 from data.labels import IGNORE_INDEX, LabelSet
@@ -86,6 +87,8 @@ def check_files(dataset: SegmentationDataset, split: str) -> None:
 def check_contents(dataset: SegmentationDataset, split: str, classes: int = 0) -> np.ndarray | None:
     """Read all samples of a set of under 2,000 and count their pixels; of a larger set, some that are evenly spread.
 
+    Photos whose values seem to have another range are warned of (`data.bands.Bands.doubt`).
+
     Args:
         classes: of a larger set, read more until this many classes were met.
 
@@ -99,8 +102,8 @@ def check_contents(dataset: SegmentationDataset, split: str, classes: int = 0) -
         return None
     length = len(dataset)
     if length < FULL_CHECK_BELOW:
-        return _count(dataset, range(length), split)
-    counts = _count(dataset, evenly_spread(length, SPOT_CHECKS), split)
+        return _count(dataset, range(length), split, doubt=True)
+    counts = _count(dataset, evenly_spread(length, SPOT_CHECKS), split, doubt=True)
     for first in range(0, length, SPOT_CHECKS):
         if np.count_nonzero(counts[:, :IGNORE_INDEX].any(0)) >= classes:
             break
@@ -181,11 +184,15 @@ def _about_ignored(pixels: np.ndarray, labels_file: Path | None) -> str:
     )
 
 
-def _count(dataset: SegmentationDataset, indices: Sequence[int], split: str) -> np.ndarray:
-    def count(index: int) -> np.ndarray:
-        return np.bincount(dataset[index].mask.ravel(), minlength=256)
+def _count(dataset: SegmentationDataset, indices: Sequence[int], split: str, doubt: bool = False) -> np.ndarray:
+    def look(index: int) -> tuple[np.ndarray, float, float]:
+        image, mask, _ = dataset[index]
+        return np.bincount(mask.ravel(), minlength=256), float(image.max()), saturated(image)
 
-    return np.stack(in_threads(count, indices, f"checking {split}"))
+    counts, largest, shares = zip(*in_threads(look, indices, f"checking {split}"), strict=True)
+    if doubt and (reason := dataset.bands.doubt(max(largest), float(np.mean(shares)))):
+        log.warning("the photos of '%s': %s", split, reason)
+    return np.stack(counts)
 
 
 def _check_file(path: str) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from data.bands import saturated
 from data.cache_files import cache_key, kept_arrays
 from data.samples import SegmentationDataset
 from utils.errors import DataFault
@@ -71,6 +72,7 @@ class SplitFacts(NamedTuple):
         pixels: int64 (samples, 256), how many of each have each train id; 255 is ignored.
         digests: of their decoded images; equal for equal images.
         mean, std: float64 (C,) of the images' channels, 0 to 1.
+        largest, saturated: of the images, as for `data.bands.Bands.doubt`.
         faults: what is wrong with the others, and with the pairing of files.
     """
 
@@ -79,19 +81,22 @@ class SplitFacts(NamedTuple):
     digests: list[bytes]
     mean: np.ndarray
     std: np.ndarray
+    largest: float
+    saturated: float
     faults: list[DataFault]
 
 
 def inspect(dataset: SegmentationDataset, split: str, length: int) -> SplitFacts:
     """Read the first samples of a split and summarise what is in them."""
 
-    def look(index: int) -> tuple[str, np.ndarray, bytes, np.ndarray, np.ndarray] | DataFault:
+    def look(index: int) -> tuple[str, np.ndarray, bytes, np.ndarray, np.ndarray, float, float] | DataFault:
         try:
             image, mask, name = dataset[index]
         except DataFault as fault:
             return fault
         digest = hashlib.blake2b(image.tobytes(), digest_size=16, person=str(image.shape[:2]).encode()[:16])
-        return name, np.bincount(mask.ravel(), minlength=256), digest.digest(), *_channel_sums(image)
+        values = float(image.max()), saturated(image)
+        return name, np.bincount(mask.ravel(), minlength=256), digest.digest(), *_channel_sums(image), *values
 
     found = in_threads(look, range(length), split)
     good = [one for one in found if not isinstance(one, DataFault)]
@@ -99,7 +104,9 @@ def inspect(dataset: SegmentationDataset, split: str, length: int) -> SplitFacts
     sums, squares = sum((one[3] for one in good), np.zeros(())), sum((one[4] for one in good), np.zeros(()))
     mean, std = _mean_and_std(int(pixels.sum()), sums, squares)
     faults = [*dataset.faults, *(one for one in found if isinstance(one, DataFault))]
-    return SplitFacts([name for name, *_ in good], pixels, [one[2] for one in good], mean, std, faults)
+    largest, share = max((one[5] for one in good), default=255), sum(one[6] for one in good) / max(len(good), 1)
+    digests = [one[2] for one in good]
+    return SplitFacts([name for name, *_ in good], pixels, digests, mean, std, largest, share, faults)
 
 
 def _counted(dataset: SegmentationDataset, indices: Sequence[int]) -> np.ndarray:

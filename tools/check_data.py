@@ -54,6 +54,8 @@ def check(cfg: DictConfig) -> None:
         length = len(dataset) if cfg.data.limit is None else min(cfg.data.limit, len(dataset))
         facts[split] = inspect(dataset, split, length)
         describe(split, facts[split], dataset.labels, dataset.labels_file)
+        if reason := dataset.bands.doubt(facts[split].largest, facts[split].saturated):
+            log.warning("the photos of '%s': %s", split, reason)
         panels = spread_samples(dataset, length, cfg.pictures)
         if panels:
             path = folder / f"{split.replace('/', '_')}.png"

@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -157,3 +158,19 @@ def test_the_look_at_a_data_set_finds_the_same(tmp_path: Path) -> None:
     (line,) = (tmp_path / "o" / "findings.txt").read_text().splitlines()
     assert line.startswith("labels: the split 'train' has only one class")
     assert run_here(check, "check_data", *words, "data.allow_single_class=true", cwd=tmp_path).returncode == 0
+
+
+def test_photos_of_12_bits_in_files_of_16_are_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = make(tmp_path / "d", [[0, 1], [0, 1]], [[0, 1]])
+    look(root, "train")
+    assert not caplog.messages
+    for path in root.glob("images/*.png"):
+        assert cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 16)
+    for split in ("train", "val"):
+        look(root, split)
+    checked_samples(Folder(str(root), "train", value_range=[0, 4095]), "train", SIZE, masks=True)
+    hint = "use only 12 of them, train with data.value_range=[0,4095]"
+    assert [message.startswith("the photos of 'train'") for message in caplog.messages] == [True, False]
+    assert all(message.endswith(hint) for message in caplog.messages)
+    done = run_here(check, "check_data", "data=folder", f"data.root={root}", "pictures=0", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr.count(hint) == 2

@@ -1,5 +1,6 @@
 """Folders of photos, whatever works on them at the same time."""
 
+import re
 import threading
 from pathlib import Path
 
@@ -106,3 +107,13 @@ def test_one_thread_has_one_photo_at_a_time(tmp_path: Path, photos: Path) -> Non
     finally:
         torch.set_num_threads(threads)
     assert isinstance(network.model, Watched) and network.model.callers == {threading.get_ident()}
+
+
+def test_photos_of_another_range_are_one_warning(
+    tmp_path: Path, photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in photos.glob("[012].png"):
+        Image.fromarray(read_image(path) // 16).save(path)
+    segment(plan_photos(str(photos), str(tmp_path / "out"), ["mask"]), predictor())
+    assert len(caplog.messages) == 1
+    assert re.match(rf"{re.escape(str(photos))}/[012].png and 2 more: nearly black", caplog.messages[0])

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "config": {"engine", "data", "utils"},
     "sweeps": {"config", "comparison", "utils"},
     "runs": {
-        *("sweeps", "comparison", "config", "evaluation", "inference", "export"),
+        *("sweeps", "comparison", "config", "evaluation", "inference", "visualization", "export"),
         *("engine", "losses", "models", "data", "utils"),
     },
     "cli": {"runs", "sweeps", "config", "engine", "utils"},

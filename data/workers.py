@@ -105,6 +105,23 @@ def explain_dead_workers(watched: Iterable[WatchedSamples]) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def end_workers_on_error(loaders: Iterable[Any]) -> Iterator[None]:
+    """End the workers of loaders at once if an exception is raised.
+
+    Its traceback holds the iterators. When both are collected as garbage, PyTorch waits 5 s for each worker, because
+    the queues that tell it to end are gone by then.
+    """
+    try:
+        yield
+    except BaseException:
+        for loader in loaders:
+            iterator: Any = getattr(loader, "_iterator", None)
+            if hasattr(iterator, "_shutdown_workers"):
+                iterator._shutdown_workers()
+        raise
+
+
 def worker_count(wanted: int | Literal["auto"], device: torch.device) -> int:
     """Return the number of processes that load samples for a network on `device`.
 

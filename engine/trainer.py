@@ -11,7 +11,7 @@ from torch import nn
 
 from data.device_loading import AnyTrainingLoader, AnyValidationLoader
 from data.labels import LabelSet
-from data.workers import explain_dead_workers
+from data.workers import end_workers_on_error, explain_dead_workers
 from engine import distributed
 from engine.device import autocast_dtype, choose_device
 from engine.distillation import DISTILLATION_COLUMN
@@ -133,6 +133,7 @@ class Trainer:
                     train.order.batch_size, train.image_size, self.device, self.options.accumulation_steps
                 ),
                 explain_dead_workers([train.watched, validation.watched]),
+                end_workers_on_error([train, validation]),
                 loop.saver.writer,
                 loop.stop,
             ):

@@ -15,7 +15,7 @@ from data.augmentation import Augmentation
 from data.labels import LabelSet
 from data.loading import TrainingLoader, ValidationLoader
 from data.samples import Sample
-from data.workers import WatchedSamples, explain_dead_workers, worker_options
+from data.workers import WatchedSamples, end_workers_on_error, explain_dead_workers, worker_options
 from tests.engine.small import SIZE, Halves
 from utils.errors import UserError
 
@@ -68,6 +68,16 @@ def test_a_worker_that_dies_between_samples_and_other_errors() -> None:
 def loaders() -> list[Any]:
     train = TrainingLoader(Halves(8), Augmentation(), image_size=SIZE, batch_size=2, seed=0, num_workers=2)
     return [train, ValidationLoader(Halves(8), batch_size=2, num_workers=2)]
+
+
+def test_workers_end_with_an_error_in_the_training() -> None:
+    both = loaders()
+    with pytest.raises(ZeroDivisionError), end_workers_on_error([*both, "a loader without workers"]):
+        for loader in both:
+            next(iter(loader))
+            assert all(worker.is_alive() for worker in loader._iterator._workers)
+        _ = 1 / 0
+    assert not any(worker.is_alive() for loader in both for worker in loader._iterator._workers)
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -11,13 +11,14 @@ from cli.explain import own_files
 from cli.flags import check_flags, check_plain_words
 from cli.run_words import like_words, resume_words
 from config.overrides import key_of, parsed
-from config.quoting import LISTS, as_typed, is_list, items_of, list_of, quote, quote_texts
+from config.quoting import LISTS, as_typed, is_list, items_of, quote, quote_texts
 from config.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys
 from sweeps.words import merged_words, recorded_words
 from utils.config_groups import CONF, options
 from utils.errors import UserError
 from utils.find_run import find_run, find_runs
 from utils.paths import user_path
+from utils.text import list_of
 
 COMMON_KEYS = {*(f"model.{key}" for key in pretrained_keys()), *(f"optimizer.{key}" for key in OPTIMIZER_KEYS)}
 """Keys of any network or optimizer, which their YAML files do not repeat."""

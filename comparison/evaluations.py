@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from comparison.runs import SWEEP, Run, as_number
 from utils.checked import read_json
 from utils.errors import UserError
+from utils.text import list_of
 
 if TYPE_CHECKING:
     from comparison.significance import Counts
@@ -96,8 +97,8 @@ def command_to_measure(runs: Sequence[Run], metric: str) -> str:
     if len(lacking) > 1 and len(parents) == 1 and os.path.exists(lacking[0].path.parent / SWEEP):  # noqa: PTH110
         given = str(parents.pop())
     else:
-        given = ",".join(str(run.path) for run in lacking)
-        given = f"[{given}]" if len(lacking) > 1 else given
+        paths = [str(run.path) for run in lacking]
+        given = list_of(paths) if len(paths) > 1 else paths[0]
     words = [f"runs={given}", *([f"split={split}"] if split else [])]
     return shlex.join(["python", "evaluate.py", *words])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 
 from config.overrides import parsed
 from utils.trusted import literal
@@ -91,18 +90,8 @@ def is_list(key: str, value: str) -> bool:
 
 
 def items_of(value: str) -> list[str]:
-    """Return the items of a list `[a,b]` without spaces and quotes around them."""
+    """Return the items of a list `[a,b]` without spaces and quotes around them: the opposite of `list_of`."""
     return [_item(found[1]) for found in ITEM.finditer(value[1:-1]) if found[1]]
-
-
-def list_of(items: Sequence[str]) -> str:
-    """Return the list `[a,b]` of paths: the opposite of `items_of`."""
-    return f"[{','.join(_between_quotes(item) if ',' in item else item for item in items)}]"
-
-
-def _between_quotes(text: str) -> str:
-    mark = '"' if "'" in text else "'"
-    return f"{mark}{text}{mark}"
 
 
 def _item(text: str) -> str:

@@ -9,6 +9,9 @@ from typing import Literal
 # Characters that a terminal interprets, and those that cannot be encoded.
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+SPECIAL = re.compile(r"""^[\s'"]|,|[\s'"]$""")
+"""What a list on the command line would lose of an item without quotes."""
+
 
 def decoded(content: bytes, errors: Literal["strict", "surrogateescape"] = "strict") -> str:
     """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it.
@@ -42,3 +45,13 @@ def enumeration(items: Sequence[object], most: int) -> str:
     """Return items with commas between them, as `a, b and 3 more` if there are more than `most`."""
     shown = ", ".join(str(item) for item in items[:most])
     return f"{shown} and {len(items) - most} more" if len(items) > most else shown
+
+
+def list_of(items: Sequence[str]) -> str:
+    """Return paths as a list on the command line, `[a,b]`, with quotes around those that need them."""
+    return f"[{','.join(_between_quotes(item) if SPECIAL.search(item) else item for item in items)}]"
+
+
+def _between_quotes(text: str) -> str:
+    mark = '"' if "'" in text else "'"
+    return f"{mark}{text}{mark}"

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import statistics
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from comparison.report_data import gathered
 from comparison.rows import differing_keys
 from comparison.runs import Run, read_runs
 from comparison.tables import tables_of
+from config.quoting import items_of
 from tests.comparison.folders import LABELS, add_evaluation, change_summary, make_run
 from utils.run_folder import RunFolder
 
@@ -149,6 +151,17 @@ def test_the_command_that_measures_what_is_not_measured(runs: list[Run]) -> None
     assert command_to_measure(runs[1:4], "mIoU") == ""
     (runs[0].path.parent / "multirun.yaml").touch()
     assert table(runs, group_by=["seed"]).endswith(f": python evaluate.py runs={runs[0].path.parent}")
+
+
+def test_the_command_takes_any_name_of_a_run(runs: list[Run]) -> None:
+    for run, name in zip(runs, ["lr 1, it's", "b #2 (warm)"], strict=False):
+        (run.path / "evaluation" / "val_counts.npz").unlink()
+        (run.path / "checkpoints").mkdir()
+        (run.path / "checkpoints" / "best.pt").touch()
+        run.path.rename(run.path.with_name(name))
+    found = runs_in(runs[0].path.parent)
+    *_, word = shlex.split(command_to_measure(found, "mIoU"))
+    assert {Path(item).name for item in items_of(word.removeprefix("runs="))} == {"lr 1, it's", "b #2 (warm)"}
 
 
 def test_few_photos_are_too_few_to_tell(runs: list[Run]) -> None:

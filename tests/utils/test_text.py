@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from utils.text import decoded, enumeration, plural
+from config.quoting import items_of
+from utils.text import decoded, enumeration, list_of, plural
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
@@ -36,3 +37,8 @@ def test_an_irregular_noun() -> None:
 )
 def test_an_enumeration_that_is_cut(items: list[object], text: str) -> None:
     assert enumeration(items, 2) == text
+
+
+@pytest.mark.parametrize("names", [["a", "b c"], ["a,b", "it's, c"], [" a", 'b"'], ["'a'", "b,"], ["größe [1]", "x=1"]])
+def test_a_list_of_paths_is_read_as_it_was(names: list[str]) -> None:
+    assert items_of(list_of(names)) == names

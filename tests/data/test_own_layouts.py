@@ -169,19 +169,21 @@ def test_mistakes_in_labels_files(tmp_path: Path, name: str, text: str, message:
         read_labels(tmp_path / "labels.json")
 
 
+def write_outlines(root: Path, shapes: list[dict], size: tuple[int, int] = (20, 30)) -> None:
+    """Write a photo and its outlines, as labelme saves them."""
+    write(root / "a.jpg", photo(0, (24, 32))[: size[0], : size[1]])
+    content = {
+        "version": "5.4",
+        "imagePath": "a.jpg",
+        "imageHeight": size[0],
+        "imageWidth": size[1],
+        "shapes": shapes,
+    }
+    (root / "a.json").write_text(json.dumps(content))
+
+
 class TestLabelme:
     """Outlines as labelme saves them, against pixels that are inside by hand."""
-
-    def write(self, root: Path, shapes: list[dict], size: tuple[int, int] = (20, 30)) -> None:
-        write(root / "a.jpg", photo(0, (24, 32))[: size[0], : size[1]])
-        content = {
-            "version": "5.4",
-            "imagePath": "a.jpg",
-            "imageHeight": size[0],
-            "imageWidth": size[1],
-            "shapes": shapes,
-        }
-        (root / "a.json").write_text(json.dumps(content))
 
     def dataset(self, root: Path) -> Folder:
         return Folder(
@@ -199,7 +201,7 @@ class TestLabelme:
             {"label": "__ignore__", "shape_type": "circle", "points": [[25, 5], [25, 8]]},
             {"label": "car", "shape_type": "point", "points": [[0, 0]]},
         ]
-        self.write(tmp_path, shapes)
+        write_outlines(tmp_path, shapes)
         dataset = self.dataset(tmp_path)
         found = dataset[0].mask
         y, x = np.mgrid[:20, :30]
@@ -213,7 +215,7 @@ class TestLabelme:
     @pytest.mark.parametrize("labels", ["labels.json", "own.json"])
     def test_the_labels_file_is_no_outline(self, tmp_path: Path, labels: str) -> None:
         """Where tools.scan_labels writes it, and where data.labels says."""
-        self.write(tmp_path, [{"label": "road", "points": [[0, 0], [9, 0], [9, 9]]}])
+        write_outlines(tmp_path, [{"label": "road", "points": [[0, 0], [9, 0], [9, 9]]}])
         words = [f"root={tmp_path}", "images=.", "masks=.", "mask_suffix=.json", f"output={tmp_path / labels}"]
         for overwrite in ("false", "true"):
             done = run_here(scan, "scan_labels", *words, f"overwrite={overwrite}", cwd=tmp_path)
@@ -224,7 +226,7 @@ class TestLabelme:
 
     def test_mistakes(self, tmp_path: Path) -> None:
         write_labels(tmp_path / "own")
-        self.write(tmp_path, [{"label": "car", "points": [[0, 0], [9, 0], [9, 9]]}])
+        write_outlines(tmp_path, [{"label": "car", "points": [[0, 0], [9, 0], [9, 9]]}])
         with pytest.raises(UnknownId, match=r"a\.json: the label 'car' is of no class; the classes are field, road"):
             self.dataset(tmp_path)[0]
         for text in ("{", "[]", '{"imageHeight": 4, "imageWidth": 4}'):
@@ -257,7 +259,7 @@ class TestLabelme:
     )
     def test_damaged_shapes(self, tmp_path: Path, shape: dict, message: str) -> None:
         write_labels(tmp_path / "own")
-        self.write(tmp_path, [{"label": "road", "points": [[0, 0], [9, 0], [9, 9]]}, {"label": "road", **shape}])
+        write_outlines(tmp_path, [{"label": "road", "points": [[0, 0], [9, 0], [9, 9]]}, {"label": "road", **shape}])
         with pytest.raises(Unreadable, match=r"a\.json: .*" + message):
             self.dataset(tmp_path)[0]
 
@@ -271,7 +273,7 @@ class TestLabelme:
             {"label": "road", "shape_type": "mask", "points": [[-4, 12], [3, 17]], "mask": png(part.astype(bool))},
             {"label": "road", "shape_type": "rectangle", "points": [[12, 10], [15, 10], [15, 12], [12, 12]]},
         ]
-        self.write(tmp_path, [{"label": "field", "points": [[-9, -9], [50, -9], [50, 50], [-9, 50]]}, *shapes])
+        write_outlines(tmp_path, [{"label": "field", "points": [[-9, -9], [50, -9], [50, 50], [-9, 50]]}, *shapes])
         expected = np.zeros((20, 30), int)
         expected[2:8, 3:11] = part
         expected[17:, 26:] = part[:3, :4]
@@ -293,7 +295,7 @@ class TestLabelme:
         labels = {key: {"class": name, "color": [int(key), 0, 0]} for key, name in names.items()}
         (tmp_path / "own" / "labels.json").write_text(json.dumps(labels))
         box = [[2, 3], [12, 3], [12, 15], [2, 15]]
-        self.write(tmp_path, [{"label": "car", "points": box}, {"label": "background", "points": box[:3]}])
+        write_outlines(tmp_path, [{"label": "car", "points": box}, {"label": "background", "points": box[:3]}])
         found = self.dataset(tmp_path)[0].mask
         assert set(np.unique(found)) == {background, list(names.values()).index("car")}
         assert found[0, 0] == found[4, 11] == background and found[14, 3] != background
@@ -303,7 +305,7 @@ class TestLabelme:
         (tmp_path / "own").mkdir()
         content = {key: {"class": name, "color": [int(key), 0, 0]} for key, name in labels.items()}
         (tmp_path / "own" / "labels.json").write_text(json.dumps(content))
-        self.write(tmp_path, [{"label": normalize("NFC", "größe"), "points": [[0, 0], [9, 0], [9, 9]]}])
+        write_outlines(tmp_path, [{"label": normalize("NFC", "größe"), "points": [[0, 0], [9, 0], [9, 9]]}])
         assert self.dataset(tmp_path)[0].mask[1, 5] == 1
 
 
@@ -506,7 +508,7 @@ class TestScan:
         assert done.stderr.endswith(f"\npython -m {command}\n")
 
     def test_labels_of_outlines(self, tmp_path: Path) -> None:
-        TestLabelme().write(tmp_path, [{"label": label, "points": []} for label in ("tree", "Background", "car")])
+        write_outlines(tmp_path, [{"label": label, "points": []} for label in ("tree", "Background", "car")])
         words = (
             f"root={tmp_path}",
             "images=.",

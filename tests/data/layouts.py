@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as rle
 
+from data.samples import SegmentationDataset
+
 SIZE = (64, 96)
 """Height and width of the pictures."""
 
@@ -163,3 +165,28 @@ def make_folder(root: Path, count: int = 10) -> Path:
         write(root / "masks" / f"photo {i}.png", blocks(i, [0, 1, 7, 255]))
     (root / "labels.json").write_text(json.dumps(labels))
     return root
+
+
+LABELS = {"0": {"class": "field", "color": [0, 0, 0]}, "1": {"class": "road", "color": [200, 0, 0]}}
+
+
+def write_labels(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "labels.json").write_text(json.dumps(LABELS))
+
+
+def write_outlines(root: Path, shapes: list[dict], size: tuple[int, int] = (20, 30)) -> None:
+    """Write a photo and its outlines, as labelme saves them."""
+    write(root / "a.jpg", photo(0, (24, 32))[: size[0], : size[1]])
+    content = {
+        "version": "5.4",
+        "imagePath": "a.jpg",
+        "imageHeight": size[0],
+        "imageWidth": size[1],
+        "shapes": shapes,
+    }
+    (root / "a.json").write_text(json.dumps(content))
+
+
+def masks_of(dataset: SegmentationDataset) -> list[list[list[int]]]:
+    return [dataset[i].mask.tolist() for i in range(len(dataset))]

@@ -42,7 +42,7 @@ def step_of(network: nn.Module, call: Callable[[Tensor], Tensor], images: Tensor
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
-        loss.total(loss.totals(call(images), target), loss.denominators(target)).backward()
+        loss(call(images), target).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

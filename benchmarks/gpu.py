@@ -130,7 +130,7 @@ def parts(work: Work, amp: Any, budget: float) -> list[str]:
 
     def loss_alone() -> None:
         own = logits.float().requires_grad_()
-        loss.total(loss.totals(own, masks.long()), loss.denominators(masks.long())).backward()
+        loss(own, masks.long()).backward()
 
     loss_seconds = seconds_per(loss_alone, device, budget / 2)
     metric_seconds = seconds_per(lambda: add_to_confusion(confusion, prediction, masks), device, budget / 4)

@@ -79,7 +79,7 @@ def training_calls(build: Callable[[], nn.Module], images: Tensor) -> dict[str, 
         def step() -> None:
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 logits = network(given)
-            loss.total(loss.totals(logits, target), loss.denominators(target)).backward()
+            loss(logits, target).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 

@@ -90,9 +90,7 @@ def bare_epoch(components: Components, network: Callable[[Tensor], Tensor], batc
     components.model.train()
     for images, masks, _ in batches:
         logits = network(IMAGENET(images, channels_last=True))
-        terms = components.loss(logits, masks.long()).values()
-        totals, denominators = (torch.stack(values) for values in zip(*terms, strict=True))
-        components.loss.total(totals, denominators).backward()
+        components.loss(logits, masks.long()).backward()
         components.optimizer.step()
         components.optimizer.zero_grad(set_to_none=True)
         components.scheduler.step()

@@ -85,7 +85,7 @@ def evaluate(
                 done += 1
                 if loss is None:
                     continue
-                for i, term in enumerate(loss(resized, target.long().unsqueeze(0)).values()):
+                for i, term in enumerate(loss.named_terms(resized, target.long().unsqueeze(0)).values()):
                     totals[i] += term.total
                     denominators[i] += term.denominator
             after_batch(len(batch.images))

@@ -91,7 +91,7 @@ def try_loss(loss: Any, num_classes: int) -> None:
         logits = torch.randn(2, num_classes, 32, 32, generator=generator, requires_grad=True)
         truth = torch.full_like(target, IGNORE_INDEX) if void else target
         without = " without a labelled pixel (all 255)" if void else ""
-        terms = _called(partial(loss, logits, truth), f"loss: fails on a batch{without}")
+        terms = _called(partial(loss.named_terms, logits, truth), f"loss: fails on a batch{without}")
         for own, (name, term) in zip(loss.terms, terms.items(), strict=True):
             place = f"loss: {name}{without}"
             _check_term(place, term, logits)

@@ -16,7 +16,7 @@ LARGEST = 1_000_000
 
 
 class WeightedSum(nn.Module):
-    """Weighted sum of terms on the same logits.
+    """Weighted sum of terms on the same logits; called like a loss of PyTorch, it returns a scalar.
 
     Args:
         terms: name -> term.
@@ -45,7 +45,20 @@ class WeightedSum(nn.Module):
         self.auxiliary_weight = auxiliary_weight
         self.register_buffer("weights", torch.tensor([float(weights[n]) for n in terms]), persistent=False)
 
-    def forward(self, logits: Tensor, target: Tensor) -> dict[str, Term]:
+    def forward(self, output: Tensor | tuple[Tensor, ...], target: Tensor) -> Tensor:
+        """Compute the loss of a network's output, a scalar.
+
+        Args:
+            output: logits (N, C, H, W), or a tuple with auxiliary logits after the main ones.
+            target: int64 (N, H, W).
+        """
+        logits, *auxiliary = output if isinstance(output, tuple) else (output,)
+        totals = self.totals(logits, target)
+        for other in auxiliary:
+            totals = totals + self.auxiliary_weight * self.totals(other, target)
+        return self.total(totals, self.denominators(target))
+
+    def named_terms(self, logits: Tensor, target: Tensor) -> dict[str, Term]:
         """Compute the terms for logits (N, C, H, W) and an int64 target (N, H, W)."""
         named = dict(zip(self.names, self.terms, strict=True))
         if not any(isinstance(term, SumsTerm) for term in named.values()):
@@ -58,7 +71,7 @@ class WeightedSum(nn.Module):
 
     def totals(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute only the totals of the terms, (number of terms,)."""
-        return torch.stack([term.total for term in self(logits, target).values()])
+        return torch.stack([term.total for term in self.named_terms(logits, target).values()])
 
     def denominators(self, target: Tensor) -> Tensor:
         """Compute the denominators of the terms for this target, float32 (number of terms,)."""

@@ -249,4 +249,4 @@ def test_combinations_name_their_terms() -> None:
         (rmi(both), ["cross_entropy", "rmi"]),
         (ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}, label_smoothing=0.1), ["cross_entropy", "soft_iou"]),
     ):
-        assert list(loss(logits, target)) == names
+        assert list(loss.named_terms(logits, target)) == names

@@ -52,11 +52,23 @@ def test_a_term_without_pixels_counts_as_zero() -> None:
 def test_terms_and_denominators() -> None:
     logits, target = example()
     loss = WeightedSum({"ce": CrossEntropy([1.0, 2.0, 4.0]), "iou": SoftIoU()}, {"ce": 1.0, "iou": 1.0})
-    terms = loss(logits, target)
+    terms = loss.named_terms(logits, target)
     assert list(terms) == ["ce", "iou"]
     weight = sum([1.0, 2.0, 4.0][label] for label in target[:, 2:].flatten().tolist())
     assert [term.denominator.item() for term in terms.values()] == [weight, 1.0]
     assert loss.denominators(target).tolist() == [weight, 1.0]
+
+
+def test_a_scalar_of_logits_and_auxiliary_logits() -> None:
+    logits, target = example()
+    other = logits.flip(1)
+    loss = combinations.ce_dice({"cross_entropy": 2.0, "soft_dice": 3.0}, auxiliary_weight=0.25)
+    own, auxiliary = (
+        2 * naive_cross_entropy(x.double(), target) + 3 * naive_overlap(x.double(), target, dice=True)
+        for x in (logits, other)
+    )
+    assert loss(logits, target).item() == pytest.approx(own.item(), rel=1e-5)
+    assert loss((logits, other), target).item() == pytest.approx((own + 0.25 * auxiliary).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("weights", [{}, {"ce": 1.0}, {"ce": 1.0, "iou": 1.0, "dice": 1.0}, {"ce": 1.0, "dice": 1.0}])
@@ -81,8 +93,7 @@ def test_combinations(loss: WeightedSum, kinds: list[type], weights: list[float]
     assert all(term.classes == "all" for term in loss.terms if not isinstance(term, CrossEntropy))
     logits, target = example()
     logits.requires_grad_()
-    terms = loss(logits, target)
-    value = loss.total(torch.stack([t.total for t in terms.values()]), loss.denominators(target))
+    terms, value = loss.named_terms(logits, target), loss(logits, target)
     value.backward()
     expected = sum(w * (t.total / t.denominator).item() for w, t in zip(weights, terms.values(), strict=True))
     assert value.item() == pytest.approx(expected)
@@ -95,7 +106,7 @@ def test_class_weights_reach_the_cross_entropy(combination: Callable[..., Weight
     second = {combinations.ce_iou: "soft_iou", combinations.ce_dice: "soft_dice"}.get(combination)
     weights = {"weights": {"cross_entropy": 1.0, second: 1.0}} if second else {}
     logits, target = example()
-    term = combination(class_weights=[1.0, 0.0, 4.0], **weights)(logits, target)["cross_entropy"]
+    term = combination(class_weights=[1.0, 0.0, 4.0], **weights).named_terms(logits, target)["cross_entropy"]
     assert term.denominator == ((target == 0).sum() + 4 * (target == 2).sum()).float()
 
 

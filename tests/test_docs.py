@@ -7,16 +7,21 @@ import importlib
 import re
 import shlex
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 from omegaconf import DictConfig
+from PIL import Image
 
 from config.current_run import output_folder
 from config.nodes import plain
+from engine.metrics import scores
 from tests.conftest import ROOT
 from tests.in_process import run_here
 from utils.run_folder import RunFolder
@@ -112,6 +117,23 @@ def test_python_and_yaml_are_valid(page: str) -> None:
             if isinstance(node, ast.ImportFrom):
                 module = importlib.import_module(str(node.module))
                 assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+
+
+@pytest.mark.slow  # for the export
+def test_the_page_for_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    Image.new("RGB", (96, 64)).save("street.jpg")
+    names: dict[str, Any] = {}
+    for block in [block for language, block in blocks("docs/python.md") if language == "python"]:
+        exec(block, names)
+    assert names["mask"].shape == (64, 96)
+    with torch.no_grad():
+        expected = names["model"](names["normalize"](names["images"]))
+    torch.testing.assert_close(torch.from_numpy(names["logits"]), expected, atol=1e-3, rtol=1e-3)
+    found, truth = expected.argmax(1).numpy(), names["masks"].numpy()
+    ious = [((found == c) & (truth == c)).sum() / ((found == c) | (truth == c)).sum() for c in range(2)]
+    assert scores(names["confusion"]).iou.tolist() == pytest.approx(ious)
 
 
 def test_programs_exist() -> None:

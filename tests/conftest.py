@@ -7,6 +7,7 @@ import contextlib
 import functools
 import gc
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 import hypothesis
+import numpy as np
 import pytest
 import yaml
 from omegaconf import OmegaConf
@@ -189,6 +191,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and item.originalname in getattr(item.cls, "slow", ()):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Seed what draws random numbers, for fixtures: no number may depend on which tests ran before."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].default_generator.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Seed it again for the test, which need not be the first that uses its fixtures."""
+    pytest_runtest_setup()
 
 
 @pytest.hookimpl(trylast=True)

@@ -169,14 +169,22 @@ def _nothing_is_left_behind() -> Iterator[None]:
             process.wait()
 
 
-def trained_an_epoch(process: subprocess.Popen, folder: Path) -> Path:
-    """Wait until the only run below `folder` has trained for an epoch, and return its folder."""
+def wait_for(pattern: str, folder: Path, process: subprocess.Popen) -> Path:
+    """Wait until the process has made a file in the folder, and return its path."""
     deadline = time.monotonic() + 200
-    while not (runs_in(folder) and (runs_in(folder)[0] / "metrics.csv").exists()):
+    while (found := next(folder.glob(pattern), None)) is None:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    return runs_in(folder)[0]
+    return found
+
+
+def trained_an_epoch(process: subprocess.Popen, folder: Path) -> Path:
+    """Wait until the only run below `folder` has trained for an epoch, and return its folder.
+
+    It must have many more to go, since this process may have to wait for a busy machine.
+    """
+    return wait_for("experiments/2*/metrics.csv", folder, process).parent
 
 
 def runs_in(folder: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,7 @@ from PIL import Image
 from infer import infer
 from inference.predictor import Predictor
 from inference.video import Frames, segment
-from tests.conftest import start_command
+from tests.conftest import start_command, wait_for
 from tests.in_process import run_here
 from utils.interruption import Interrupted
 
@@ -66,10 +65,7 @@ def test_a_video_that_is_stopped_does_not_look_finished(
     write_video(tmp_path / "drive.mp4", 3000)
     words = [f"checkpoint={finished_run}", "input=drive.mp4", "format=[mask,overlay]"]
     process = start_command("infer.py", *words, cwd=tmp_path)
-    deadline = time.monotonic() + 100
-    while not (tmp_path / "drive_masks" / "000002.png").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_for("drive_masks/000002.png", tmp_path, process)
     process.send_signal(number)
     _, err = process.communicate(timeout=100)
     assert not (tmp_path / "drive_overlay.mp4").exists()

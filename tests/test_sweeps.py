@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import CAN_SEARCH, ROOT, TINY, run_command, runs_in, start_command
+from tests.conftest import CAN_SEARCH, ROOT, TINY, run_command, runs_in, start_command, wait_for
 from tests.in_process import run_here
 from train_segmentation import train
 
@@ -66,19 +66,17 @@ def test_a_typo_in_a_sweep_leaves_no_folder(tmp_path: Path) -> None:
 
 
 def test_a_sweep_that_was_killed_runs_only_what_is_missing(tmp_path: Path) -> None:
-    words = ["seed=0,1,2", "trainer.epochs=2", *TINY]
-    process = start_command(SCRIPT, "--multirun", *words, cwd=tmp_path)
-    deadline = time.monotonic() + 200
-    while not list(tmp_path.glob("experiments/*_sweep/1/metrics.csv")):  # it trains its second job
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
+    words, held = ["seed=0,1,2", "trainer.epochs=2", *TINY], "logger._target_=tests.holding.Holding"
+    process = start_command(SCRIPT, "--multirun", *words, held, "+logger.job='1'", cwd=tmp_path)
+    wait_for("held", tmp_path, process)  # after the first epoch of its second job
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     (sweep,) = runs_in(tmp_path)
     assert summaries(sweep)[1]["status"] == "running" and not (sweep / "2").exists()
     first = {path: path.stat().st_mtime_ns for path in (sweep / "0").rglob("*") if path.name != "train.log"}
 
-    done = run_here(train, "train", "--multirun", f"sweep={sweep}", cwd=tmp_path)
+    (tmp_path / "go").touch()
+    done = run_here(train, "train", "--multirun", f"sweep={sweep}", held, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     kept = {path: path.stat().st_mtime_ns for path in first if path.is_file()}
     assert kept == {path: first[path] for path in kept} and len(kept) > 5
@@ -115,10 +113,7 @@ def test_a_sweep_in_other_processes_is_terminated_in_order(tmp_path: Path) -> No
 def test_ctrl_c_ends_a_sweep_and_says_how_to_go_on(tmp_path: Path) -> None:
     words = ["seed=0,1", "trainer.epochs=500", *TINY]
     process = start_command(SCRIPT, "--multirun", *words, cwd=tmp_path, stdout=subprocess.PIPE)
-    deadline = time.monotonic() + 200
-    while not list(tmp_path.glob("experiments/*_sweep/0/metrics.csv")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for("experiments/*_sweep/0/metrics.csv", tmp_path, process)
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors

@@ -51,6 +51,7 @@ HEAVY = (
 READ_LATE = {
     *("HYDRA_FULL_ERROR", "PYTEST_CURRENT_TEST", "SEGMENTATION_DATA"),
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"),
+    "TORCHELASTIC_USE_AGENT_STORE",
 }
 """Environment variables that no library reads at import."""
 

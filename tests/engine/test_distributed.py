@@ -1,7 +1,6 @@
 """Several real processes do what one does with as many micro-batches."""
 
 import math
-import socket
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,16 +22,16 @@ from utils.run_folder import RunFolder
 
 def run_together(processes: int, *words: str) -> None:
     """Run a command in several processes, in the environment that torchrun would give them."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # of torchrun, where they meet
     count = str(processes)
     started = [
         start_command(
             *words,
             cwd=ROOT,
             TORCHELASTIC_RUN_ID="0",
-            MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=port,
+            TORCHELASTIC_USE_AGENT_STORE="True",
+            MASTER_ADDR=store.host,
+            MASTER_PORT=str(store.port),
             WORLD_SIZE=count,
             LOCAL_WORLD_SIZE=count,
             RANK=str(rank),

@@ -19,6 +19,7 @@ from compare import compare
 from tests.comparison.folders import add_metrics, make_run
 from tests.conftest import ROOT, run_command
 from tests.in_process import assert_refused, run_here
+from tests.terminal import shown_in
 
 
 def test_a_run_and_its_copy(tmp_path: Path, finished_run: Path) -> None:
@@ -114,9 +115,8 @@ def test_in_a_terminal_a_table_is_as_wide_as_that(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
     command = [sys.executable, str(ROOT / "compare.py")]
     subprocess.run(command, check=True, cwd=tmp_path, env=environment, stdout=other_end, stderr=subprocess.PIPE)
-    shown = os.read(terminal, 100_000).decode().splitlines()
-    os.close(terminal)
     os.close(other_end)
+    shown = shown_in(terminal).splitlines()
     assert max(len(line) for line in shown if line.startswith(("+", "|"))) <= 100
     assert any("| optimizer.lr |" in line for line in shown)  # in which they differ; what is the same goes first
     assert shown[-1].startswith("columns that do not fit: ") and "optimizer.lr" not in shown[-1]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.terminal import shown_in
 from utils import console
 
 SCRIPT = """
@@ -87,8 +88,7 @@ def test_narrow_terminals(tmp_path: Path, columns: int) -> None:
     done = subprocess.run(words, env=environment, stdout=terminal, stderr=terminal, timeout=60)
     os.close(terminal)
     assert done.returncode == 0
-    assert f"| {columns}" in " ".join(os.read(main, 100_000).decode().split())
-    os.close(main)
+    assert f"| {columns}" in " ".join(shown_in(main).split())
 
 
 def test_an_output_that_would_block_loses_only_that() -> None:

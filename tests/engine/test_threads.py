@@ -65,14 +65,18 @@ def test_idle_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_beside_a_program_on_each_core() -> None:
-    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(psutil.cpu_count() or 1)]
+    words = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+    burners = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(psutil.cpu_count() or 1)]
     try:
+        for burner in burners:
+            assert burner.stdout is not None
+            burner.stdout.readline()
         set_threads("auto")
         assert torch.get_num_threads() == 1
     finally:
         for burner in burners:
             burner.kill()
-            burner.wait()
+            burner.communicate()
 
 
 def test_what_is_typed_counts_beside_a_gpu_too(monkeypatch: pytest.MonkeyPatch) -> None:

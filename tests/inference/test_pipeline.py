@@ -25,21 +25,25 @@ def test_no_more_is_held_than_the_budget_allows(weights: list[int], most: int) -
     """Held: read or being read, and not yet worked on to its end. The budget is 8."""
     held: list[int] = []
     largest = 0
-    lock = threading.Lock()
+    changed = threading.Condition()
 
     def read(item: int) -> int:
         nonlocal largest
-        with lock:
+        with changed:
             held.append(item)
             if sum(weights[i] for i in held) > 8:
                 assert len(held) == 1, held
             largest = max(largest, len(held))
+            changed.notify()
         return item
 
     for item, value in read_ahead(range(len(weights)), read, weight=lambda i: weights[i], ahead=2, budget=8):
         assert item == value
-        time.sleep(0.01)  # the others could be read in the meantime
-        with lock:
+        fit = [i for i in range(item, len(weights))[:3] if sum(weights[item : i + 1]) <= 8] or [item]
+        with changed:
+            assert changed.wait_for(lambda fit=fit: sorted(held) == fit, timeout=60), held  # type: ignore[misc]
+        time.sleep(0.005)  # more could be read in the meantime
+        with changed:
             held.remove(item)
     assert largest == most
 
@@ -54,7 +58,7 @@ def test_reading_goes_on_while_the_network_works() -> None:
 
     for item, _ in read_ahead(range(2), read, weight=lambda item: 1):
         if item == 0:
-            assert second_is_read.wait(5)
+            assert second_is_read.wait(60)
 
 
 def test_what_an_iterator_gives_is_made_ahead_in_order() -> None:
@@ -68,7 +72,7 @@ def test_what_an_iterator_gives_is_made_ahead_in_order() -> None:
 
     found = []
     for item in prefetched(frames(), ahead=2):
-        assert third_is_made.wait(5)
+        assert third_is_made.wait(60)
         found.append(item)
     assert found == list(range(6))
 
@@ -86,27 +90,32 @@ def test_an_error_comes_after_what_was_made_before_it() -> None:
 
 
 def test_no_more_is_made_than_asked_for_and_leaving_early_ends_the_thread() -> None:
-    made = []
+    made, third_is_made = [], threading.Event()
+    makers: set[threading.Thread] = set()
 
     def frames() -> Iterator[int]:
         for i in range(100):
             made.append(i)
+            makers.add(threading.current_thread())
+            if i == 2:
+                third_is_made.set()
             yield i
 
-    threads = threading.active_count()
     ready = prefetched(frames(), ahead=2)
     next(ready)
-    time.sleep(0.05)
-    assert made == [0, 1, 2] and threading.active_count() == threads + 1
+    assert third_is_made.wait(60)
+    time.sleep(0.05)  # more could be made in the meantime
+    assert made == [0, 1, 2]
     ready.close()
-    assert made == [0, 1, 2] and threading.active_count() == threads
+    (maker,) = makers
+    assert made == [0, 1, 2] and not maker.is_alive()
 
 
 def test_writing_is_behind_in_order_and_within_the_budget() -> None:
     go, written = threading.Event(), []
 
     def write(number: int) -> None:
-        go.wait(5)
+        go.wait(60)
         written.append(number)
 
     with WriteBehind(behind=2, budget=10) as later:

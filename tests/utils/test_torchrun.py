@@ -20,8 +20,8 @@ def test_waiting_for_the_first_process(monkeypatch: pytest.MonkeyPatch, seconds:
     ]
     began = time.monotonic()
     try:
-        assert torchrun.first_process_ended(timeout=5 if ended else 0.5) == ended
-        assert time.monotonic() - began < 5
+        assert torchrun.first_process_ended(timeout=60 if ended else 0.5) == ended
+        assert time.monotonic() - began < 50
     finally:
         for process in processes:
             process.kill()

@@ -67,6 +67,7 @@ def open_page(browser: Any, report: Path) -> Iterator[Any]:
 
     def opened(path: Path = report, **options: Any) -> Any:
         context = browser.new_context(offline=True, **options)
+        context.set_default_timeout(200_000)  # a busy machine is slow
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))

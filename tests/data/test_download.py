@@ -10,6 +10,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -55,7 +57,13 @@ def test_a_broken_connection_goes_on_where_it_stopped(server: Server, file: Path
 
 
 def test_a_silent_server_is_asked_anew(server: Server, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data.download, "TIMEOUT", 0.4)
+    timeouts = iter([0.5, 60])  # the second answer may take long on a busy machine
+
+    def impatient(request: Request, timeout: float) -> Any:
+        assert timeout == data.download.TIMEOUT
+        return urlopen(request, timeout=next(timeouts))
+
+    monkeypatch.setattr(data.download, "urlopen", impatient)
     server.cuts, server.ending = [100_000], "silence"
     download(f"{server.url}/set.tar", file, MD5)
     assert server.ranges == [None, "bytes=100000-"]
@@ -149,10 +157,10 @@ def test_what_came_before_the_server_went_is_kept(server: Server, file: Path) ->
 
 def test_no_server_at_all(server: Server, file: Path) -> None:
     write_part(file, b"12345")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with pytest.raises(UserError, match=r"cannot be downloaded \(.*refused\); 5.*same command"):
-        download(f"http://127.0.0.1:{port}/set.tar", file, MD5)
+    with socket.socket() as deaf:  # it has a port, which nobody else gets, and does not listen
+        deaf.bind(("127.0.0.1", 0))
+        with pytest.raises(UserError, match=r"cannot be downloaded \(.*refused\); 5.*same command"):
+            download(f"http://127.0.0.1:{deaf.getsockname()[1]}/set.tar", file, MD5)
     assert files_below(file.parent) == {"set.tar.part": b"12345"}
 
 

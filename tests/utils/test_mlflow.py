@@ -125,7 +125,7 @@ def test_mlflow_that_is_not_there_ends_nothing(tmp_path: Path, store: str, caplo
         logger.log(values, step)
         logger.picture("predictions", PICTURE, step)
     logger.close("finished")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 100
     warnings = [r.message for r in caplog.records if r.levelno == logging.WARNING and "mlflow failed" in r.message]
     assert len(warnings) == 1 and len(warnings[0].splitlines()) == 2
 

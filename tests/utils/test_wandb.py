@@ -32,6 +32,9 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # which it would look for at home
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("WANDB__SERVICE_WAIT", "300")  # on a busy machine, its own process is slow to start
+    for name in ("INIT_SECONDS", "FINISH_SECONDS"):
+        monkeypatch.setattr(f"utils.loggers.wandb.{name}", 300)
     (tmp_path / "run").mkdir()
     yield tmp_path / "run"
     assert list(home.iterdir()) == [] and "WANDB_CACHE_DIR" not in os.environ

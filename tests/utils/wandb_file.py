@@ -10,7 +10,7 @@ from typing import Any
 BLOCK, WHOLE, FIRST = 32768, 1, 2
 
 
-def records(path: Path, seconds: float = 30) -> list[Any]:
+def records(path: Path, seconds: float = 200) -> list[Any]:
     """The records of a `.wandb` file, as W&B's own messages. The last tells the end of the run; W&B's own process may
     still be writing it when a run is finished."""
     deadline = time.monotonic() + seconds

@@ -171,7 +171,7 @@ def _nothing_is_left_behind() -> Iterator[None]:
 
 def wait_for(pattern: str, folder: Path, process: subprocess.Popen) -> Path:
     """Wait until the process has made a file in the folder, and return its path."""
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 300
     while (found := next(folder.glob(pattern), None)) is None:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline

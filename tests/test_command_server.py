@@ -145,7 +145,7 @@ def test_a_started_command_is_signalled_and_waited_for(tmp_path: Path) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         process.communicate(timeout=0.01)
     process.terminate()
-    assert process.wait(timeout=10) == -signal.SIGTERM == process.returncode
+    assert process.wait(timeout=300) == -signal.SIGTERM == process.returncode
     assert process.communicate()[1] == ""
     assert not Path(f"/proc/{process.pid}").exists()
 

@@ -34,7 +34,7 @@ ENDLESS = ("trainer.epochs=100000", *TINY)
 
 def ended(process: subprocess.Popen, run: Path, code: int, status: str) -> str:
     """Wait for the end, check what is left and that stderr says how to resume; return stderr."""
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == code, errors
     assert RunFolder(run).read_summary()["status"] == status
     assert load_checkpoint(run / "checkpoints" / "last.pt")["training"]
@@ -66,7 +66,7 @@ def test_a_run_folder_that_is_moved_away(tmp_path: Path) -> None:
     process = start_command(SCRIPT, *ENDLESS, cwd=tmp_path)
     run = trained_an_epoch(process, tmp_path)
     run.rename(tmp_path / "elsewhere")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors
     assert f"error: experiments/{run.name}" in errors and "is gone: it was moved or deleted" in errors
     assert "Traceback" not in errors and runs_in(tmp_path) == []
@@ -101,7 +101,7 @@ def test_memory_that_is_used_up(tmp_path: Path) -> None:
     plain = ("trainer.device=cpu", "augmentation=none", "loss.class_weights=null", "logger=none")
     process = start_command(SCRIPT, *words, *plain, cwd=tmp_path)
     resource.prlimit(process.pid, resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors
     assert "out of memory on cpu with batches of 32 images of 512x512" in errors
     assert "data.batch_size=16 trainer.accumulation_steps=2 (the same gradient" in errors and "Traceback" not in errors

@@ -67,7 +67,7 @@ def test_a_video_that_is_stopped_does_not_look_finished(
     process = start_command("infer.py", *words, cwd=tmp_path)
     wait_for("drive_masks/000002.png", tmp_path, process)
     process.send_signal(number)
-    _, err = process.communicate(timeout=100)
+    _, err = process.communicate(timeout=300)
     assert not (tmp_path / "drive_overlay.mp4").exists()
     if number == signal.SIGKILL:
         return

@@ -62,7 +62,7 @@ def assert_ended_in_order(code: int, number: int, errors: str, folder: Path) -> 
 def test_in_an_import(tmp_path: Path, command: str, module: str, number: int) -> None:
     words = [sys.executable, "-c", SENDS, module, str(int(number)), *COMMANDS[command]]
     environment = {**os.environ, "ROOT": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert_ended_in_order(done.returncode, number, done.stderr, tmp_path)
 
 
@@ -92,7 +92,7 @@ def test_after_any_time(tmp_path: Path, command: str, number: int, seed: int) ->
     )
     time.sleep(delay)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     if list(tmp_path.glob("experiments/*/checkpoints/last.pt")):
         assert process.returncode == 128 + number and "Traceback" not in errors, errors
         return

@@ -42,7 +42,7 @@ def test_a_process_that_fails_ends_all(tmp_path: Path) -> None:
     (tmp_path / "failing.py").write_text(FAILING)
     words = ("++model._target_=failing.Net", "trainer.epochs=100", *TINY)
     process = start(*words, cwd=tmp_path, PYTHONPATH=str(tmp_path))
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "process 1 failed" in errors and "RuntimeError: it broke" in errors
     (run,) = runs_in(tmp_path)
@@ -64,7 +64,7 @@ def test_a_process_that_fails_ends_all(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_told_once(tmp_path: Path, words: tuple[str, ...]) -> None:
     process = start(*words, cwd=tmp_path)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     said = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert process.returncode != 0 and len(said) == 1, errors
     assert "cli/start.py" not in errors  # of this program there is no traceback
@@ -80,7 +80,7 @@ def test_a_mistake_in_one_process_only_is_reported_by_it(tmp_path: Path) -> None
         "    return ENet(num_classes)\n"
     )
     process = start("++model._target_=failing.net", *TINY, cwd=tmp_path, PYTHONPATH=str(tmp_path))
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert errors.count("error: model: net: no weights on this machine\n") == 1, errors
 
@@ -91,7 +91,7 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     told = [word for word in words if word != "logger=none"]  # and so looks at pictures, in the first process alone
     whole = start(*told, cwd=tmp_path / "whole")
-    _, errors = whole.communicate(timeout=200)
+    _, errors = whole.communicate(timeout=300)
     assert whole.returncode == 0, errors
     (left_alone,) = runs_in(tmp_path / "whole")
     assert (left_alone / "figures" / "predictions.png").exists()
@@ -99,11 +99,11 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     process = start(*words, cwd=tmp_path)
     run = trained_an_epoch(process, tmp_path)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert f"torchrun --standalone --nproc_per_node=2 train_segmentation.py resume=experiments/{run.name}" in errors
     assert RunFolder(run).read_summary()["status"] == "interrupted"
     process = start(f"resume={run}", cwd=tmp_path)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     for one, other in zip(end_of(left_alone), end_of(run), strict=True):
         assert_equal(one, other)
@@ -116,7 +116,7 @@ def test_a_process_that_is_killed_ends_all(tmp_path: Path) -> None:
     (other,) = (p for p in psutil.Process(process.pid).children() if p.environ().get("RANK") == "1")
     other.kill()
     killed = time.monotonic()
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode != 0 and time.monotonic() - killed < 15
     assert RunFolder(run).read_summary()["status"] == "failed", errors
     # What is left is whole, and one process can go on with it.

@@ -195,7 +195,7 @@ def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(
     wait_for("held", tmp_path, process)
     os.killpg(process.pid, number) if whole_group else process.send_signal(number)
     (tmp_path / "go").touch()
-    _, errors = process.communicate(timeout=200)
+    _, errors = process.communicate(timeout=300)
     (run,) = runs_in(tmp_path)
     assert process.returncode == code, errors
     assert f"python train_segmentation.py resume=experiments/{run.name}" in errors

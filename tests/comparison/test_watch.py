@@ -97,12 +97,12 @@ def test_a_run_that_is_under_way_is_followed_until_ctrl_c(tmp_path: Path) -> Non
     training = start_command("train_segmentation.py", "name=live", "trainer.epochs=5000", *TINY, cwd=tmp_path)
     try:
         assert first == "no run in experiments yet\n"
-        deadline, row = time.monotonic() + 200, ["", "", ""]
+        deadline, row = time.monotonic() + 300, ["", "", ""]
         while row[0] != "running" or not row[1].endswith("/5000") or row[-1] in ("", "-"):
             assert time.monotonic() < deadline and training.poll() is None
             row = cells(watching.stdout.readline()).get("live", row)
         watching.send_signal(signal.SIGINT)
-        out, err = watching.communicate(timeout=120)
+        out, err = watching.communicate(timeout=300)
     finally:
         watching.kill()
         os.killpg(training.pid, signal.SIGKILL)

@@ -191,7 +191,7 @@ def test_several_processes_fill_it_at_once(root: Path) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
     assert [process.exitcode for process in processes] == [0] * 4
     plain = samples_of(root, True)
     assert all(same(CachedSamples(samples_of(root, True), "disk")[i], plain[i]) for i in range(4))
@@ -254,7 +254,7 @@ def test_memory_is_given_back(root: Path) -> None:
         "print(samples._store.memory.name)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(root)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script, str(root)], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() and not Path("/dev/shm", done.stdout.strip()).exists()

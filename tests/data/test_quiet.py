@@ -39,7 +39,7 @@ def encoded(suffix: str, **options: object) -> bytes:
 
 def printed(code: str, paths: list[Path]) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, paths)], cwd=ROOT, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", code, *map(str, paths)], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr

@@ -248,7 +248,7 @@ def test_several_processes_that_ask_at_once_fetch_it_once(server: Server, tmp_pa
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
     assert [process.exitcode for process in processes] == [0] * 4
     assert len(server.paths) == 1
     assert files_below(tmp_path) and not [name for name in files_below(tmp_path) if name.startswith(".")]

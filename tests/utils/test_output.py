@@ -42,7 +42,7 @@ def shell(command: str, path: Path, **environment: str) -> subprocess.CompletedP
         ["bash", "-o", "pipefail", "-c", command],
         env={**os.environ, **words, **environment},
         capture_output=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -85,7 +85,7 @@ def test_narrow_terminals(tmp_path: Path, columns: int) -> None:
     main, terminal = pty.openpty()
     words = [sys.executable, "-c", SCRIPT.replace("20000", "0"), str(tmp_path / "file")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": str(columns)}
-    done = subprocess.run(words, env=environment, stdout=terminal, stderr=terminal, timeout=60)
+    done = subprocess.run(words, env=environment, stdout=terminal, stderr=terminal, timeout=300)
     os.close(terminal)
     assert done.returncode == 0
     assert f"| {columns}" in " ".join(shown_in(main).split())
@@ -112,6 +112,6 @@ def test_a_benchmark_whose_reader_has_gone_ends_quietly() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "a\n", "")

@@ -306,10 +306,12 @@ class ModelTester:
         model = without_chance(build(self.name, len(LABELS))).train().to(memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(model.parameters())
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.005, total_steps=steps)
-        for _ in range(steps):
+        miou = 0.0
+        for step in range(1, steps + 1):
             optimizer.zero_grad()
             logits = outputs(model(images))[0]  # batch norms as in training: running statistics take longer to settle
-            miou = jaccard_score(target.flatten(), logits.argmax(1).flatten(), average="macro")
+            if step % 5 == 0 or step == steps:  # measuring takes as long as half a step
+                miou = jaccard_score(target.flatten(), logits.argmax(1).flatten(), average="macro")
             if miou > 0.9:
                 break
             F.cross_entropy(logits, target, weights).backward()

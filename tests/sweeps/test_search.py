@@ -67,31 +67,37 @@ def test_it_finds_the_best_and_goes_on_where_it_was_stopped(tmp_path: Path) -> N
     def task(cfg: Any) -> None:
         finish(quality(cfg.optimizer.lr))
 
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "parts").mkdir()
-    words = [*SEARCH, RATE, "hydra.sweeper.n_trials=12"]
-    done = run_here(task, "train", *words, cwd=tmp_path / "whole")
-    assert done.returncode == 0, done.stderr
-    (whole,) = runs_in(tmp_path / "whole")
-    drawn = rates(whole)
-    found = yaml.safe_load((whole / "optimization_results.yaml").read_text())
-    assert len(set(drawn)) == 12 and all(1e-4 <= rate <= 1e-1 for rate in drawn)
-    assert found["best_value"] == pytest.approx(max(map(quality, drawn)), rel=1e-12)
-    assert quality(found["best_params"]["optimizer.lr"]) == pytest.approx(found["best_value"])
-    # The model of the results so far: later rates are closer to the best than the first ten, which are random.
-    assert statistics.mean(map(quality, drawn[10:])) > statistics.mean(map(quality, drawn[:10]))
-
     def interrupted(cfg: Any) -> None:
         if output_folder().name == "10":
             raise KeyboardInterrupt
         task(cfg)
 
-    assert run_here(interrupted, "train", *words, cwd=tmp_path / "parts").returncode == 130
-    (parts,) = runs_in(tmp_path / "parts")
-    done = run_here(task, "train", "--multirun", f"sweep={parts}", "hydra.sweeper.n_trials=13", cwd=tmp_path)
+    words = [*SEARCH, RATE, "hydra.sweeper.n_trials=12"]
+    assert run_here(interrupted, "train", *words, cwd=tmp_path).returncode == 130
+    (sweep,) = runs_in(tmp_path)
+    before = rates(sweep)
+    assert len(before) == 11
+    done = run_here(task, "train", "--multirun", f"sweep={sweep}", "hydra.sweeper.n_trials=13", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert rates(parts)[:11] == drawn[:11] and len(rates(parts)) == 13
     assert "all 13 jobs finished" in done.stdout
+    drawn = rates(sweep)
+    assert drawn[:11] == before and len(set(drawn)) == 13 and all(1e-4 <= rate <= 1e-1 for rate in drawn)
+    found = yaml.safe_load((sweep / "optimization_results.yaml").read_text())
+    assert found["best_value"] == pytest.approx(max(map(quality, drawn)), rel=1e-12)
+    assert quality(found["best_params"]["optimizer.lr"]) == pytest.approx(found["best_value"])
+    # The model of the results so far: later rates are closer to the best than the first ten, which are random.
+    assert statistics.mean(map(quality, drawn[10:])) > statistics.mean(map(quality, drawn[:10]))
+
+
+def test_a_search_with_the_same_seed_draws_the_same(tmp_path: Path) -> None:
+    drawn = []
+    for number, seed in enumerate((0, 0, 1)):
+        (tmp_path / str(number)).mkdir()
+        words = [*SEARCH, RATE, "hydra.sweeper.n_trials=1", f"hydra.sweeper.seed={seed}"]
+        run_here(lambda cfg: finish(0.5), "train", *words, cwd=tmp_path / str(number))
+        (sweep,) = runs_in(tmp_path / str(number))
+        drawn += rates(sweep)
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,6 @@ class Stuck(Halves):
         return super().__getitem__(index)
 
 
-def signal_later(number: int, seconds: float = 0.5) -> None:
-    threading.Timer(seconds, os.kill, [os.getpid(), number]).start()
-
-
 def first(samples: list) -> object:
     return samples[0].name
 
@@ -44,10 +40,15 @@ def test_a_worker_that_never_answers(monkeypatch: pytest.MonkeyPatch, number: in
     before = signal.getsignal(number)
     seen = []
     with StopRequest() as stop, pytest.raises(WaitEnded):
+
+        def signal_in_the_last_wait() -> None:
+            while len(seen) < 5 or not stop._waiting:
+                time.sleep(0.01)
+            os.kill(os.getpid(), number)
+
+        threading.Thread(target=signal_in_the_last_wait, daemon=True).start()
         for name in stop.interruptible(loader):
             seen.append(name)
-            if len(seen) == 5:
-                signal_later(number)
     assert seen == [f"sample {index}" for index in range(5)] and stop.signal == number
     assert signal.getsignal(number) is before
 
@@ -81,7 +82,7 @@ def test_a_training_that_waits_for_a_sample_saves_and_stops(
 
     def stuck(self: Halves, index: int) -> Sample:
         if self.length == length and index == 3:
-            signal_later(signal.SIGTERM, 0.3)
+            signal.raise_signal(signal.SIGTERM)
             time.sleep(1000)
         return get(self, index)
 

@@ -139,11 +139,16 @@ def prediction_options(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
+def usual_root(name: str) -> str:
+    """Return where the data set of an option of `data` is looked for without `data.root`."""
+    return str(Path(os.environ.get("SEGMENTATION_DATA", "datasets"), name))
+
+
 def data_advice(node: Mapping[str, Any]) -> str:
     """Return a line with the command that finds all mistakes in the data of a `data` node."""
     name = str(node["_target_"]).split(".")[1]
     usual = option_node("data", name) if name in options("data") else {}
-    usual["root"] = str(Path(os.environ.get("SEGMENTATION_DATA", "datasets"), name))
+    usual["root"] = usual_root(name)
     where = ("root", "images", "masks", "mask_suffix", "labels", "train_split", "val_split")
     what = ("classes", "coarse", "channels", "value_range", "color_tolerance")
     own = [f"data.{key}={node[key]}" for key in (*where, *what) if key in node and node[key] != usual.get(key)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from config.current_run import chosen, overrides
-from config.nodes import build_dataset, option_node, plain, validation_split
+from config.nodes import build_dataset, option_node, plain, usual_root, validation_split
 from config.overrides import key_of
 from config.validation import Origin, check_group
 from data.fingerprint import fingerprint
@@ -29,12 +31,20 @@ OWN_DATA_ONLY = {"limit": None, **WITHOUT_FOLDS}
 
 
 def run_node(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return the node `data` of the checkpoint's run; {} if it is not a data set of this project."""
+    """Return the node `data` of the checkpoint's run; {} if it is not a data set of this project.
+
+    If its folder is not there, as with weights that were trained elsewhere, it is the usual one of the same name.
+    """
     try:
         stored = plain_copy(checkpoint["config"].get("data") or {})
     except ValueError:
         return {}
-    return stored if hasattr(trusted_class(stored.get("_target_")), "splits") else {}
+    if not hasattr(trusted_class(stored.get("_target_")), "splits"):
+        return {}
+    root, usual = stored.get("root"), usual_root(stored["_target_"].split(".")[1])
+    if isinstance(root, str) and Path(root).name == Path(usual).name and not os.path.isdir(root):  # noqa: PTH112 - never raises
+        stored["root"] = usual
+    return stored
 
 
 def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

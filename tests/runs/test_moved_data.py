@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from evaluate import evaluate
+from runs.evaluated_data import run_node
 from tests.conftest import TINY, runs_in
 from tests.in_process import assert_refused, run_here
 from train_segmentation import train
@@ -85,3 +88,20 @@ def test_a_run_without_a_record_of_its_samples(there: Path) -> None:
     (there / "run" / "summary.json").write_text(json.dumps(summary))
     done = run_here(train, "train", "resume=run", "data.root=data/CamVid", "trainer.epochs=2", cwd=there)
     assert done.returncode == 0 and "has no record of the samples" in done.stderr, done.stderr
+
+
+def test_a_checkpoint_of_elsewhere_is_measured_on_the_usual_folder_of_its_data(first: Path, tmp_path: Path) -> None:
+    shutil.copytree(first / "run", tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "best.pt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["config"]["data"]["root"] = "/home/someone/camvid"
+    torch.save(checkpoint, path)
+    words = ["checkpoint=run/checkpoints/best.pt", "output=out"]
+    assert_refused(run_here(evaluate, "evaluate", *words, cwd=tmp_path), "no folder datasets/camvid/val", "data.root=")
+    shutil.copytree(first / "camvid", tmp_path / "datasets" / "camvid")
+    assert run_here(evaluate, "evaluate", *words, cwd=tmp_path).returncode == 0
+    assert run_node(checkpoint)["root"] == "datasets/camvid"
+    checkpoint["config"]["data"]["root"] = str(first / "camvid")
+    assert run_node(checkpoint)["root"] == str(first / "camvid")
+    checkpoint["config"]["data"]["root"] = "/home/someone/streets"
+    assert run_node(checkpoint)["root"] == "/home/someone/streets"

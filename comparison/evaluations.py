@@ -82,25 +82,14 @@ def validation_of(run: Run) -> str:
     return "fold" if run.config.get("data.folds") else str(run.config.get("data.val_split", "val"))
 
 
-def command_to_measure(runs: Sequence[Run], metric: str) -> str:
-    """Return the command that measures the runs without counts of pixels per photo for an mIoU; '' if there are none.
-
-    Omits runs without a checkpoint, and evaluations with settings that cannot be read from their name.
-    """
-    stem = metric.rpartition("/")[0]
-    lacking = [run for run in runs if counts_of(run, stem or validation_of(run)) is None]
-    lacking = [run for run in lacking if os.path.exists(run.path / "checkpoints" / "best.pt")]  # noqa: PTH110
-    split = "" if all(stem in ("", validation_of(run)) for run in lacking) else stem
-    if not lacking or not metric.endswith(("mIoU", "/miou")) or (split and not split.isalpha()):
-        return ""
-    parents = {run.path.parent for run in lacking}
-    if len(lacking) > 1 and len(parents) == 1 and os.path.exists(lacking[0].path.parent / SWEEP):  # noqa: PTH110
-        given = str(parents.pop())
-    else:
-        paths = [str(run.path) for run in lacking]
-        given = list_of(paths) if len(paths) > 1 else paths[0]
-    words = [f"runs={given}", *([f"split={split}"] if split else [])]
-    return shlex.join(["python", "evaluate.py", *words])
+def command_to_measure(runs: Sequence[Run], stem: str) -> str:
+    """Return the command that measures runs on a split; '' or the name of their own is the validation split."""
+    folder = runs[0].path.parent
+    is_sweep = len({run.path.parent for run in runs}) == 1 and os.path.exists(folder / SWEEP)  # noqa: PTH110
+    paths = [str(folder)] if is_sweep else [str(run.path) for run in runs]
+    given = list_of(paths) if len(paths) > 1 else paths[0]
+    split = [] if all(stem in ("", validation_of(run)) for run in runs) else [f"split={stem}"]
+    return shlex.join(["python", "evaluate.py", f"runs={given}", *split])
 
 
 def _content(path: Path) -> dict[str, Any]:

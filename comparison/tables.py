@@ -15,7 +15,7 @@ from comparison.differences import (
     reference_of,
     unmeasured,
 )
-from comparison.evaluations import command_to_measure, counts_of, evaluations, validation_of
+from comparison.evaluations import command_to_measure
 from comparison.groups import FOLD, Group, check_group_by, fold_rows, grouped, groups_of, missing_folds
 from comparison.labels import short_names
 from comparison.rendering import is_part_of_cell, rendered
@@ -26,6 +26,8 @@ from utils.tables import WITHOUT_TERMINAL, terminal_width
 from utils.text import plural
 from utils.value_types import TableFormat
 
+NAMED = 3
+"""Unmeasured runs that a note names; of more, it gives the number."""
 MARKS = "95 % intervals without 0 are marked: * over seeds (Welch), + over photos (paired bootstrap)"
 
 
@@ -184,27 +186,16 @@ def _with_facts(section: Section, unfinished: bool) -> list[Row]:
 
 
 def unmeasured_notes(groups: Sequence[Group], metric: str) -> list[str]:
-    """Return lines with the runs that lack counts of pixels per photo for an mIoU, and the command to measure them.
-
-    [] if there are none, or the metric is no mIoU.
-    """
-    if not metric.endswith(("mIoU", "/miou")):
+    """Return lines with the runs that lack counts of pixels per photo for an mIoU, and the command to measure them."""
+    lacking = [run for group in groups for run in unmeasured(group, metric)]
+    if not metric.endswith(("mIoU", "/miou")) or not lacking:
         return []
-    named, lacking = [], list[Run]()
-    for group in groups:
-        runs = unmeasured(group, metric)
-        lacking += runs
-        names = [run.name for run in runs if run.name != group.label]
-        named += [f"{group.label} ({', '.join(names)})" if names else group.label] if runs else []
-    if not lacking:
-        return []
-    note = f"{not_measured(metric)}: {'; '.join(named)}"
-    runs = [run for group in groups for run in measurable(group)]
-    other = next((stem for run in runs for stem in evaluations(run) if counts_of(run, stem) is not None), None)
-    if metric == "mIoU" and other not in (None, *map(validation_of, runs)):
-        note += f"; columns=[{other}/miou] compares {other}/miou"
-    command = command_to_measure(lacking, metric)
-    return [note, *([f"to measure what is missing: {command}"] if command else [])]
+    stem, every = metric.rpartition("/")[0], sum(len(measurable(group)) for group in groups)
+    names = ", ".join(run.name for run in lacking) if len(lacking) <= NAMED else f"{len(lacking)} of {every} runs"
+    notes = [f"{not_measured(metric)}: {names}"]
+    if stem == "" or stem.isalpha():  # not an evaluation with options, such as val_flip
+        notes.append(f"to measure what is missing: {command_to_measure(lacking, stem)}")
+    return notes
 
 
 def unfinished_note(groups: Sequence[Group]) -> str:

@@ -16,11 +16,11 @@ import pytest
 from scipy import stats
 
 from comparison.evaluations import command_to_measure
-from comparison.groups import grouped, groups_of
+from comparison.groups import Group, grouped, groups_of
 from comparison.report_data import gathered
 from comparison.rows import differing_keys
 from comparison.runs import Run, read_runs
-from comparison.tables import tables_of
+from comparison.tables import tables_of, unmeasured_notes
 from config.quoting import items_of
 from tests.comparison.folders import LABELS, add_evaluation, change_summary, make_run
 from utils.run_folder import RunFolder
@@ -90,16 +90,12 @@ def test_a_mean_that_lacks_runs_says_so_and_is_not_the_best(runs: list[Run]) -> 
         "1 seed: too few to tell",
         "not measured on all by evaluate.py",
     ]
-    lacking = "not measured on all by evaluate.py: ENet, lr 0.2 (0.2-1, 0.2-2)"
-    assert text.endswith(f"\n{lacking}")  # there are no checkpoints
+    lacking = "not measured on all by evaluate.py: 0.2-1, 0.2-2"
+    command = f"to measure what is missing: python evaluate.py 'runs=[{runs[4].path},{runs[5].path}]' split=all"
+    assert text.endswith(f"\n{lacking}\n{command}")
     latex = table(runs, "latex", **choices)
     assert r"& 0.9000 (1 of 3) &" in latex and r"\textbf" not in latex
-    assert f"\n% {lacking}\n" in latex
-    folder = runs[4].path / "checkpoints"
-    folder.mkdir()
-    (folder / "best.pt").touch()
-    command = f"to measure what is missing: python evaluate.py runs={runs[4].path} split=all"
-    assert f"\n% {command}\n" in table(runs, "latex", **choices) and table(runs, **choices).endswith(command)
+    assert f"\n% {lacking}\n% {command}\n" in latex
     first, second = csv.DictReader(io.StringIO(table(runs, "csv", **choices)))
     assert (first["all/miou (runs)"], second["all/miou (runs)"]) == ("", "1 of 3")
 
@@ -108,20 +104,7 @@ def test_the_reference_that_is_not_measured_is_named(runs: list[Run]) -> None:
     (runs[5].path / "evaluation" / "val_counts.npz").unlink()
     latex = table(runs, "latex", group_by=["seed"])
     assert "\n% ENet, lr 0.1: reference not measured by evaluate.py\n" in latex
-    assert "\n% not measured by evaluate.py: ENet, lr 0.2 (0.2-2)\n" in latex
-
-
-def test_what_is_measured_instead_is_named(runs: list[Run]) -> None:
-    for run in runs:
-        add_evaluation(run.path, "all", np.full((10, 3), 50), np.full((10, 3), 100))
-        (run.path / "evaluation" / "val_counts.npz").unlink()
-    assert "; columns=[all/miou] compares all/miou" in table(runs, group_by=["seed"])
-    assert "evaluate.py" not in table(runs, group_by=["seed"], columns=["all/miou"])
-    for run in runs[1:]:
-        (run.path / "evaluation" / "all_counts.npz").unlink()
-    assert "columns=[all/miou]" in table(runs, group_by=["seed"])
-    (runs[0].path / "evaluation" / "all_counts.npz").unlink()
-    assert "columns=[all" not in table(runs, group_by=["seed"])
+    assert "\n% not measured by evaluate.py: 0.2-2\n" in latex
 
 
 def test_a_run_that_failed_at_once_needs_no_measurement(runs: list[Run]) -> None:
@@ -134,33 +117,27 @@ def test_the_command_that_measures_what_is_not_measured(runs: list[Run]) -> None
     lacking = [runs[0], runs[4]]
     for run in lacking:
         (run.path / "evaluation" / "val_counts.npz").unlink()
-    assert "python evaluate.py" not in table(runs, group_by=["seed"])  # without a checkpoint they cannot be measured
-    for run in runs:
-        (run.path / "checkpoints").mkdir()
-        (run.path / "checkpoints" / "best.pt").touch()
     command = f"python evaluate.py 'runs=[{lacking[0].path},{lacking[1].path}]'"
-    text = table(runs, group_by=["seed"])
-    named = "not measured by evaluate.py: ENet, lr 0.1 (0.1-0); ENet, lr 0.2 (0.2-1)"
+    named = "not measured by evaluate.py: 0.1-0, 0.2-1"
+    text, markdown = table(runs, group_by=["seed"]), table(runs, "markdown", group_by=["seed"])
     assert text.endswith(f"(paired bootstrap)\n{named}\nto measure what is missing: {command}")
-    assert f"(paired bootstrap)\n\n{named}\n\nto measure what is missing: {command}" in table(
-        runs, "markdown", group_by=["seed"]
-    )
-    assert command_to_measure(runs[:1], "mIoU") == f"python evaluate.py runs={runs[0].path}"
-    assert command_to_measure(runs[:1], "test/miou") == f"python evaluate.py runs={runs[0].path} split=test"
-    assert command_to_measure(runs, "val_flip/miou") == command_to_measure(runs, "Dice") == ""
-    assert command_to_measure(runs[1:4], "mIoU") == ""
+    assert f"(paired bootstrap)\n\n{named}\n\nto measure what is missing: {command}" in markdown
+    assert unmeasured_notes([Group("all", runs)], "val_flip/miou") == [
+        "not measured on val_flip by evaluate.py: 6 of 6 runs"
+    ]
     (runs[0].path.parent / "multirun.yaml").touch()
     assert table(runs, group_by=["seed"]).endswith(f": python evaluate.py runs={runs[0].path.parent}")
+    for run in runs[1:4]:
+        (run.path / "evaluation" / "val_counts.npz").unlink()
+    assert "\nnot measured by evaluate.py: 5 of 6 runs\n" in table(runs, group_by=["seed"])
+    assert command_to_measure(runs[:1], "test") == f"python evaluate.py runs={runs[0].path.parent} split=test"
 
 
 def test_the_command_takes_any_name_of_a_run(runs: list[Run]) -> None:
     for run, name in zip(runs, ["lr 1, it's", "b #2 (warm)"], strict=False):
-        (run.path / "evaluation" / "val_counts.npz").unlink()
-        (run.path / "checkpoints").mkdir()
-        (run.path / "checkpoints" / "best.pt").touch()
         run.path.rename(run.path.with_name(name))
-    found = runs_in(runs[0].path.parent)
-    *_, word = shlex.split(command_to_measure(found, "mIoU"))
+    found = [run for run in runs_in(runs[0].path.parent) if not run.name.startswith("0.")]
+    *_, word = shlex.split(command_to_measure(found, ""))
     assert {Path(item).name for item in items_of(word.removeprefix("runs="))} == {"lr 1, it's", "b #2 (warm)"}
 
 

@@ -60,7 +60,10 @@ def ids_of_colors(
             f"{path}: this is a photo rather than a mask, with {len(different):,} colours of no class; are the folders"
             " of images and masks swapped?"
         )
-    if tolerance is not None:
+    swapped = (different & 255) << 16 | different & 0xFF00 | different >> 16
+    if np.isin(swapped, keys).all():
+        advice = "; its colours are those of classes if it was saved as blue, green, red: save it as red, green, blue"
+    elif tolerance is not None:
         needed = math.ceil(_nearest_keys(different, keys)[1].max())
         advice = f"; name it in the labels, or data.color_tolerance={needed} takes those of this mask for the nearest"
     raise UnknownId(

@@ -115,7 +115,8 @@ def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None, toleranc
     if facts is not None:
         if reason := tiff.refusal(facts, encoded):
             raise ValueError(reason)
-        if facts.photometric == tiff.MIN_IS_WHITE and facts.bits > 1:
+        # Programs that compress as fax machines do invert the values, too.
+        if facts.photometric == tiff.MIN_IS_WHITE and facts.compression not in tiff.FAX:
             raise ValueError(
                 "0 is white in it (MinIsWhite), so that ids could be its values or their inverse; save it as PNG"
             )
@@ -144,7 +145,7 @@ def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None, toleranc
 
 def _lossy_kind(encoded: bytes, facts: tiff.TiffFacts | None) -> str | None:
     """Return in words what is compressed with loss in a file, whatever its suffix; None if nothing is."""
-    if encoded[:3] == b"\xff\xd8\xff" or (facts is not None and facts.jpeg):
+    if encoded[:3] == b"\xff\xd8\xff" or (facts is not None and facts.compression in tiff.JPEG):
         return "a JPEG"
     if encoded[:4] == b"RIFF":
         chunks = [encoded.find(b"VP8 "), encoded.find(b"VP8L")]  # the pixels of a WebP, with and without loss

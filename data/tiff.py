@@ -19,6 +19,8 @@ PHOTOMETRIC, EXTRA = 262, 338
 PRIVATE = 65000  # a tag that decoders skip
 MIN_IS_WHITE, MIN_IS_BLACK, RGB = 0, 1, 2
 UNSIGNED, SIGNED, FRACTIONS = 1, 2, 3
+FAX = (2, 3, 4)
+JPEG = (6, 7)
 
 
 class TiffFacts(NamedTuple):
@@ -33,7 +35,7 @@ class TiffFacts(NamedTuple):
         extra: what the bands beyond the colours are: 0 unspecified, 1 and 2 alpha.
         planar: whether the bands are stored one after the other.
         pictures: number of pages, without smaller versions and masks of the first.
-        jpeg: whether the pixels are compressed as JPEGs.
+        compression: 1 for none, 2 to 4 for those of fax machines, 6 and 7 for JPEG.
         end: place of the first byte after the pixels.
     """
 
@@ -45,7 +47,7 @@ class TiffFacts(NamedTuple):
     extra: tuple[int, ...]
     planar: bool
     pictures: int
-    jpeg: bool
+    compression: int
     end: int
 
     @property
@@ -81,7 +83,7 @@ def read_facts(encoded: bytes) -> TiffFacts | None:
                 extra=tuple(map(int, first.extrasamples)),
                 planar=first.samplesperpixel > 1 and first.planarconfig == 2,
                 pictures=len(pictures(file)),
-                jpeg=int(first.compression) in (6, 7),
+                compression=int(first.compression),
                 end=max(ends, default=0),
             )
     except Exception:  # what damaged bytes raise is not documented, and much
@@ -105,6 +107,8 @@ def refusal(facts: TiffFacts, encoded: bytes) -> str | None:
         return "the image is truncated; copy or download it again"
     if facts.pictures > 1:
         return f"the file holds {facts.pictures} pictures (pages); save the one that is meant as a separate file"
+    if facts.bits > 32 and facts.format != FRACTIONS:
+        return f"its values have {facts.bits} bits; save it with 8 or 16 bits, unsigned"
     if facts.format == FRACTIONS:
         return f"its values are fractions (floats of {facts.bits} bits); save it with 8 or 16 bits, unsigned"
     if facts.format not in (UNSIGNED, SIGNED, 4):  # 4: not said

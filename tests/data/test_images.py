@@ -410,3 +410,14 @@ def test_masks_of_other_colour_spaces_are_refused(tmp_path: Path, mode: str) -> 
     Image.new(mode, (4, 4)).save(tmp_path / "a.tif")
     with pytest.raises(Unreadable, match=rf"a\.tif.*neither ids nor red, green and blue, but {mode}"):
         read_mask(tmp_path / "a.tif", {(0, 0, 0): 0})
+
+
+def test_colors_in_the_order_blue_green_red_are_named(tmp_path: Path) -> None:
+    colors = {(70, 130, 180): 0, (107, 142, 35): 1, (0, 0, 0): 2}
+    picture = np.array(list(colors), np.uint8)[[[0, 1, 2], [2, 0, 0]]]
+    cv2.imwrite(str(tmp_path / "a.png"), picture)  # takes red for blue
+    with pytest.raises(UserError, match=r"colour \(180, 130, 70\), .* save it as red, green, blue$"):
+        read_mask(tmp_path / "a.png", colors, 0)
+    cv2.imwrite(str(tmp_path / "a.png"), picture + np.uint8(1))
+    with pytest.raises(UserError, match=r"data\.color_tolerance=84 takes"):  # from (181, 131, 71) to 1
+        read_mask(tmp_path / "a.png", colors, 0)

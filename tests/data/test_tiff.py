@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from data.images import read_image, stored_size
 from data.masks import read_mask
@@ -127,6 +129,23 @@ def test_masks_in_which_0_is_white_are_refused(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", np.array([[0, 1]], np.uint8), 0)
     with pytest.raises(Unreadable, match="MinIsWhite"):
         read_mask(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[False, True, True]]))  # inverts nothing, and says MinIsWhite
+    with pytest.raises(Unreadable, match="MinIsWhite"):
+        read_mask(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "group3", "group4"])
+def test_masks_of_one_bit(tmp_path: Path, compression: str | None) -> None:
+    ids = RNG.integers(0, 2, (12, 20))
+    Image.fromarray(ids > 0).save(tmp_path / "a.tif", compression=compression)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), ids)
+
+
+def test_values_of_64_bits_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[0, 1]], np.int64))
+    for read in (read_image, read_mask):
+        with pytest.raises(Unreadable, match="64 bits; save it with 8 or 16 bits, unsigned"):
+            read(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("length", range(0, 160, 7))

@@ -26,8 +26,9 @@ from utils.memory import keep_freed_memory
 from utils.tables import table
 from utils.text import plural
 
-SIZE, ROUNDS = (512, 512), 15
+SIZE, ROUNDS = (512, 512), 9
 LABELS = Synthetic.labels
+Forward = Callable[[Tensor], Tensor]
 NETWORKS = {
     "ENet": lambda: ENet(len(LABELS)),
     "ESPNet S0": lambda: ESPNet(len(LABELS)),
@@ -68,35 +69,32 @@ def in_onnx(model: nn.Module) -> OnnxModel:
         return OnnxModel(path)
 
 
+def by_backend(eager: nn.Module) -> dict[str, Forward]:
+    """Return the same network for each backend; `torch.compile` compiles it in the first call."""
+    return {"eager": eager, "compiled": torch.compile(eager), "onnx": in_onnx(eager)}
+
+
+@torch.inference_mode()
+def row_of(name: str, rivals: dict[str, Forward], images: Tensor) -> list[str]:
+    """Return the row of a network."""
+    calls = {key: functools.partial(model, images) for key, model in rivals.items()}
+    times = interleaved(calls, ROUNDS)
+    masks = {key: call().argmax(1) for key, call in calls.items()}
+    ratios = [f"{times['eager'] / times[key]:.2f}" for key in ("compiled", "onnx")]
+    equal = min((masks[key] == masks["eager"]).float().mean().item() for key in ("compiled", "onnx"))
+    return [name, *(milliseconds(time) for time in times.values()), *ratios, f"{equal:.3%}"]
+
+
 def main() -> None:
-    print(
-        table(
-            compared(),
-            f"1 x {SIZE[0]}x{SIZE[1]}, {plural(torch.get_num_threads(), 'thread')}, default memory allocation",
-        )
-    )
-    keep_freed_memory()
-    torch._dynamo.reset()
-    print(table(compared(), "with keep_freed_memory, as in infer.py and the Trainer"))
-
-
-def compared() -> list[list[str]]:
-    """Return one row per network."""
     torch.manual_seed(0)
-    rows = [["", "eager", "compiled", "ONNX Runtime", "eager / compiled", "eager / ONNX Runtime", "equal pixels"]]
-    for name, build in NETWORKS.items():
-        eager = settled(build())
-        exported = in_onnx(eager)
-        compiled = torch.compile(eager)
-        images = scene(20)
-        with torch.inference_mode():
-            rivals: dict[str, Callable[[Tensor], Tensor]] = {"eager": eager, "compiled": compiled, "onnx": exported}
-            times = interleaved({key: functools.partial(model, images) for key, model in rivals.items()}, ROUNDS)
-            masks = {key: model(images).argmax(1) for key, model in rivals.items()}
-        ratios = [f"{times['eager'] / times[key]:.2f}" for key in ("compiled", "onnx")]
-        equal = min((masks[key] == masks["eager"]).float().mean().item() for key in ("compiled", "onnx"))
-        rows.append([name, *(milliseconds(times[key]) for key in rivals), *ratios, f"{equal:.3%}"])
-    return rows
+    head = ["", "eager", "compiled", "ONNX Runtime", "eager / compiled", "eager / ONNX Runtime", "equal pixels"]
+    networks = {name: by_backend(settled(build())) for name, build in NETWORKS.items()}
+    images = scene(20)
+    title = f"1 x {SIZE[0]}x{SIZE[1]}, {plural(torch.get_num_threads(), 'thread')}, default memory allocation"
+    print(table([head, *(row_of(*network, images) for network in networks.items())], title))
+    keep_freed_memory()
+    title = "with keep_freed_memory, as in infer.py and the Trainer"
+    print(table([head, *(row_of(*network, images) for network in networks.items())], title))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,9 @@ python -m benchmarks.checkpointing
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import torch
 
-from benchmarks.timing import seconds
+from benchmarks.timing import in_new_process, seconds
 from models.efficientdet_seg import EfficientDetSeg
 from utils.memory import memory
 from utils.tables import table
@@ -20,7 +17,7 @@ SHAPE, CLASSES = (2, 3, 512, 512), 21
 
 
 def step(checkpointing: bool) -> tuple[float, int]:
-    """Return the seconds and extra peak bytes of a forward and backward pass. Call in a fresh process."""
+    """Return the seconds and extra peak bytes of a forward and backward pass. Call in a new process."""
     model = EfficientDetSeg(CLASSES, checkpointing=checkpointing).train()
     images, target = torch.randn(SHAPE), torch.randint(CLASSES, (SHAPE[0], *SHAPE[2:]))
     before = memory("VmRSS")
@@ -29,11 +26,7 @@ def step(checkpointing: bool) -> tuple[float, int]:
 
 
 def main() -> None:
-    found = []
-    for flag in ("false", "true"):
-        command = [sys.executable, "-m", "benchmarks.checkpointing", flag]
-        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-        found.append((float(printed[0]), int(printed[1])))
+    found = [in_new_process(step, checkpointing) for checkpointing in (False, True)]
     (time, peak), (other_time, other_peak) = found
     rows = [["model.checkpointing", "time of a step", "extra peak memory"]]
     rows += [[f, f"{t:.1f} s", f"{p / 2**20:.0f} MiB"] for f, (t, p) in zip(("false", "true"), found, strict=True)]
@@ -42,7 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(*step(sys.argv[1] == "true"))
-    else:
-        main()
+    main()

@@ -17,7 +17,7 @@ from benchmarks.timing import interleaved
 from utils.tables import table
 
 ROOT = Path(__file__).parent.parent
-RUNS, ROUNDS = 1000, 5
+RUNS, ROUNDS = 1000, 3
 
 
 def make_runs(folder: Path) -> None:

@@ -16,14 +16,11 @@ from typing import Any
 
 import albumentations as A
 import cv2
-import numpy as np
 import psutil
-import torch
 from PIL import Image
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from benchmarks.data import SCENES, drain, write_scenes
+from benchmarks.data import SCENES, Usual, drain, write_scenes
 from benchmarks.timing import interleaved
 from data.augmentation import Augmentation
 from data.cache import CachedSamples
@@ -35,26 +32,6 @@ from data.samples import SegmentationDataset
 from utils.tables import table
 
 CROP, SMALL, BATCH = (512, 1024), (256, 512), 4
-
-
-class Usual(Dataset):
-    """Decode whole photos, transform them with albumentations, and normalise them."""
-
-    def __init__(self, dataset: SegmentationDataset, transforms: list[A.BasicTransform], opencv: bool) -> None:
-        self.dataset, self.opencv = dataset, opencv
-        self.compose = A.Compose([*transforms, A.Normalize()])
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        photo, ids = self.dataset.files(index)
-        if self.opencv:
-            image, mask = cv2.imread(photo, cv2.IMREAD_COLOR_RGB), cv2.imread(ids, cv2.IMREAD_UNCHANGED)
-        else:
-            image, mask = np.array(Image.open(photo).convert("RGB")), np.array(Image.open(ids))
-        augmented = self.compose(image=image, mask=mask)
-        return torch.tensor(augmented["image"]).permute(2, 0, 1), torch.tensor(augmented["mask"]).long()
 
 
 def usual(dataset: SegmentationDataset, transforms: list[A.BasicTransform]) -> dict[str, DataLoader]:

@@ -1,11 +1,13 @@
 """infer.py: a folder of photos against only the network, the first mask against the import of torch, and the peak
-memory for a photo of 20,000 x 20,000 pixels.
+memory for a huge photo.
 
 python -m benchmarks.inference
+python -m benchmarks.inference --huge 20000    # width and height of that photo
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -32,20 +34,23 @@ from utils.tables import table
 from utils.text import plural
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZE, PHOTO, PHOTOS, STEPS, ROUNDS, STARTS, HUGE = (512, 512), (480, 640), 200, 60, 5, 5, 20_000
+SIZE, PHOTO, PHOTOS, STEPS, ROUNDS, STARTS = (512, 512), (480, 640), 80, 60, 5, 3
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--huge", type=int, default=10_000, help="width and height of the huge photo")
+    side = parser.parse_args().huge
     keep_freed_memory()  # as in infer.py, like the next line
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = write_checkpoint(folder / "enet.pt")
         write_photos(folder / "photos")
-        peak = huge(folder, checkpoint)
+        peak = peak_for_huge_photo(folder, checkpoint, side)
         rows = [["", "one", "the other", "ratio"], *rates(folder, checkpoint), start(folder, checkpoint)]
     print(
-        f"{HUGE}x{HUGE} through windows of {SIZE[0]}x{SIZE[1]} to a mask and an overlay: {peak / 2**30:.2f} GiB at most"
+        f"{side}x{side} through windows of {SIZE[0]}x{SIZE[1]} to a mask and an overlay: {peak / 2**30:.2f} GiB at most"
     )
     print(table(rows, f"ENet, {SIZE[0]}x{SIZE[1]}, {plural(torch.get_num_threads(), 'thread')}"))
 
@@ -83,11 +88,11 @@ def write_photos(folder: Path) -> None:
         cv2.imwrite(str(folder / f"{i:03}.jpg"), photo, [cv2.IMWRITE_JPEG_QUALITY, 92])
 
 
-def huge(folder: Path, checkpoint: Path) -> int:
-    """Return the peak resident memory of infer.py for a huge photo, in bytes. Needs Linux."""
+def peak_for_huge_photo(folder: Path, checkpoint: Path, side: int) -> int:
+    """Return the peak resident memory of infer.py for a photo of `side` x `side`, in bytes. Needs Linux."""
     photo = folder / "huge.jpg"
     scene = cv2.cvtColor(Synthetic((1000, 1000), "train")[0].image, cv2.COLOR_RGB2BGR)
-    cv2.imwrite(str(photo), np.tile(scene, (HUGE // 1000, HUGE // 1000, 1)))
+    cv2.imwrite(str(photo), np.tile(scene, (side // 1000, side // 1000, 1)))
     words = [
         f"checkpoint={checkpoint}",
         f"input={photo}",

@@ -1,6 +1,6 @@
 """Soft-IoU, with and without cross-entropy, forward and backward, against a common implementation with one-hot tensors.
 
-Both memory layouts of the logits are timed; the Trainer's are channels_last.
+Ours is timed on both memory layouts of the logits; the Trainer's are channels_last.
 
 python -m benchmarks.loss
 """
@@ -8,15 +8,13 @@ python -m benchmarks.loss
 from __future__ import annotations
 
 import functools
-import subprocess
-import sys
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.timing import clock_of_computations, interleaved, milliseconds
+from benchmarks.timing import clock_of_computations, in_new_process, interleaved, milliseconds
 from data.labels import IGNORE_INDEX
 from losses.combinations import ce_iou, soft_iou
 from utils.memory import memory
@@ -24,8 +22,7 @@ from utils.tables import table
 from utils.text import plural
 
 SHAPE = (4, 21, 512, 512)
-ROUNDS = 7
-LAYOUTS = {"": torch.contiguous_format, ", channels_last": torch.channels_last}
+ROUNDS = 5
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -71,7 +68,7 @@ def gradient(loss: Loss, logits: Tensor, target: Tensor) -> Tensor:
 
 
 def extra_peak(name: str, rival: str) -> int:
-    """Return the peak bytes of a forward and backward pass besides its inputs. Call in a fresh process."""
+    """Return the peak bytes of a forward and backward pass besides its inputs. Call in a new process."""
     loss = RIVALS[name][rival]
     gradient(loss, *inputs((1, 3, 32, 32)))  # load libraries before measuring
     logits, target = inputs(SHAPE)
@@ -80,21 +77,15 @@ def extra_peak(name: str, rival: str) -> int:
     return memory("VmHWM") - before
 
 
-def extra_peak_in_fresh_process(name: str, rival: str) -> int:
-    command = [sys.executable, "-m", "benchmarks.loss", "--memory", name, rival]
-    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-
-
 def compare(name: str) -> None:
     """Print time, memory and the difference of the gradients for one loss."""
-    calls = {
-        rival + layout: functools.partial(gradient, loss, *inputs(SHAPE, memory_format))
-        for rival, loss in RIVALS[name].items()
-        for layout, memory_format in LAYOUTS.items()
-    }
-    times = interleaved(calls, ROUNDS, clock=clock_of_computations())
-    peaks = {rival: extra_peak_in_fresh_process(name, rival) for rival in RIVALS[name]}
+    contiguous = inputs(SHAPE)
+    calls = {rival: functools.partial(gradient, loss, *contiguous) for rival, loss in RIVALS[name].items()}
+    channels_last = inputs(SHAPE, torch.channels_last)
+    calls["ours, channels_last"] = functools.partial(gradient, RIVALS[name]["ours"], *channels_last)
+    times = interleaved(calls, ROUNDS, warmup=1, clock=clock_of_computations())
     expected = calls["usual"]()
+    peaks = {rival: in_new_process(extra_peak, name, rival) for rival in RIVALS[name]}
     difference = (calls["ours"]() - expected).abs().max() / expected.abs().max()
     memory_of = {rival: f"{peak / 2**20:.0f} MiB" for rival, peak in peaks.items()}
     print(
@@ -112,8 +103,5 @@ def compare(name: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--memory"]:
-        print(extra_peak(sys.argv[2], sys.argv[3]))
-    else:
-        for name in RIVALS:
-            compare(name)
+    for name in RIVALS:
+        compare(name)

@@ -15,7 +15,7 @@ from utils.tables import table
 from utils.text import plural
 
 SHAPE, CLASSES = (4, 512, 512), 19
-ROUNDS = 25
+ROUNDS = 9
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from utils.tables import table
 
 SCRIPT = Path(__file__).parent.parent / "train_segmentation.py"
 WORDS = (
-    *("trainer.epochs=4", "trainer.validate_every=4"),
-    *("data.limit=320", "data.batch_size=8", "data.num_workers=0", "logger=none"),
+    *("trainer.epochs=3", "trainer.validate_every=3"),
+    *("data.limit=160", "data.batch_size=8", "data.num_workers=0", "logger=none"),
     "data.cache=ram",  # shared: otherwise each process draws the scenes that it sees for the first time
 )
 ROUNDS = 2

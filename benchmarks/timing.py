@@ -1,14 +1,18 @@
-"""Time alternatives in turn, so that a busy machine slows all of them equally."""
+"""Time alternatives in turn, so that a busy machine slows all of them equally, and measure memory in new processes."""
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
 
 import torch
 
 Clock = Callable[[], float]
+T = TypeVar("T")
 
 
 def clock_of_computations() -> Clock:
@@ -47,6 +51,13 @@ def interleaved(
 ) -> dict[str, float]:
     """Return the medians of `alternating`."""
     return {name: statistics.median(times) for name, times in alternating(rivals, rounds, warmup, clock).items()}
+
+
+def in_new_process(function: Callable[..., T], *arguments: object) -> T:
+    """Return what a function of a module returns in a process that has done nothing else."""
+    # Not forked: OpenMP's threads do not exist in a copy of this process, which would wait for them.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def milliseconds(value: float) -> str:

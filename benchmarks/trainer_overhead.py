@@ -35,7 +35,7 @@ from utils.tables import table
 from utils.text import plural
 
 SIZE, BATCH_SIZE = (96, 128), 8  # the size is that of conf/data/synthetic.yaml
-STEPS, WARMUP, EPOCHS = 10, 1, 20
+STEPS, WARMUP, EPOCHS = 10, 1, 14
 
 
 class Batches:

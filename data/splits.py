@@ -22,6 +22,8 @@ USUAL = ("train", "val", "test")
 """The splits that tools and labels files are looked for in."""
 SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 """Other names of the usual splits."""
+AROUND = " '\""
+"""What may be around a path in a list."""
 
 
 def same_split(name: str) -> str:
@@ -91,9 +93,10 @@ class LineReader:
 
     def find(self, line: str) -> Pair | None:
         """Return the files that a line names; None if there are none."""
-        stem = self._stem(line, "images", self.images) or self._stem(line, "masks", self.by_image)
-        if stem is not None:
-            return Pair(stem, _named(line, self.images.get(stem, [])), self.by_image.get(stem, []))
+        for path in dict.fromkeys((line, line.strip(AROUND))):
+            stem = self._stem(path, "images", self.images) or self._stem(path, "masks", self.by_image)
+            if stem is not None:
+                return Pair(stem, _named(path, self.images.get(stem, [])), self.by_image.get(stem, []))
         for image, mask in _columns(line):
             stem, other = self._stem(image, "images", self.images), self._stem(mask, "masks", self.masks)
             image, mask = self._below(image), self._below(mask)
@@ -174,8 +177,8 @@ def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[File
         for line, stem in sorted(gone.items()):
             mask = reader.without_mask(line)
             if mask is None:
-                hint = hints[stem] or "; a line is an image, or an image and its mask, as images/a.png masks/a.png"
-                reason = f"but there is no such file{hint}"
+                form = "a line is an image, or an image and its mask, as images/a.png masks/a.png"
+                reason = f"but there is no such file{hints[stem]}; {form}"
             else:
                 reason = (
                     f"but there is no mask {mask}" if mask else "for which there is no mask; list it in the same line"
@@ -231,4 +234,4 @@ def _columns(line: str) -> Iterator[tuple[str, str]]:
     for separator in ("\t", ",", ";", " "):
         parts = line.split(separator)
         for i in range(1, len(parts)):
-            yield separator.join(parts[:i]).strip(' "'), separator.join(parts[i:]).strip(' "')
+            yield separator.join(parts[:i]).strip(AROUND), separator.join(parts[i:]).strip(AROUND)

@@ -49,6 +49,7 @@ def faults(root: Path, split: str = "train") -> list[str]:
     [
         *("a/001", "a/001.png", "images/a/001.png", "./images/a/001.png", "images\\a\\001.png", "masks/a/001.png"),
         *("images/a/001.png masks/a/001.png", "images/a/001.png\tmasks/a/001.png", "images/a/001.png,masks/a/001.png"),
+        *("'images/a/001.png','masks/a/001.png'", "'images/a/001.png'", '"images/a/001.png"'),
         *('"images/a/001.png"; "masks/a/001.png"', "a/001 a/001", "{root}/images/a/001.png {root}/masks/a/001.png"),
     ],
 )
@@ -199,7 +200,10 @@ def test_a_list_of_windows_in_utf_16(tmp_path: Path) -> None:
             "images/9.png",
             "train.txt lists images/9.png, but there is no such file; a line is an image, or an image and",
         ),
-        ("other/1.png", "train.txt lists other/1.png, but there is no such file; found images/1.png instead"),
+        (
+            "/home/ann/other/1.png",
+            "but there is no such file; found images/1.png instead; a line is an image, or an image and its mask",
+        ),
         ("images/1.png masks/1.jpg", "train.txt lists the mask masks/1.jpg, whose compression changes class ids"),
         ("images/1.png masks/1.npy", "train.txt lists the mask masks/1.npy, which is not a picture of class ids"),
         ("1 masks/2.png\n1", "train.txt lists two masks for 1; remove one of the lines"),

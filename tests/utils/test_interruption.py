@@ -38,7 +38,7 @@ def test_a_worker_that_never_answers(monkeypatch: pytest.MonkeyPatch, number: in
     monkeypatch.setattr(_utils, "MP_STATUS_CHECK_INTERVAL", 0.5)  # seconds in which PyTorch lets a worker end
     loader = DataLoader(Stuck(8), batch_size=1, collate_fn=first, num_workers=1)  # type: ignore[arg-type, var-annotated]
     before = signal.getsignal(number)
-    seen = []
+    seen: list[object] = []
     with StopRequest() as stop, pytest.raises(WaitEnded):
 
         def signal_in_the_last_wait() -> None:

@@ -20,7 +20,7 @@ from data.coco_outlines import NothingToPaint, area, checked_outline
 from data.packed_strings import PackedStrings
 from utils.checked import FileSchema, check_schema, read_json
 from utils.errors import UserError
-from utils.text import cleaned
+from utils.text import cleaned, one_line
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ def make_index(annotations: Path) -> Index:
             faults.append((place, f"{annotations}: {what}: {error}; correct or remove it"))
         else:
             size = entry.get("area")
-            known = type(size) in (int, float) and 0 <= size < math.inf
+            known = type(size) in (int, float) and 0 < size < math.inf
             regions[place].append((size if known else area(outline), [column, int(crowd), outline]))
             present[place, column] |= not crowd
     if entries and not any(regions) and not faults:
@@ -193,7 +193,7 @@ def _read(annotations: Path) -> tuple[list[dict[str, Any]], list[Any], list[tupl
         sorted(content[key], key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
         for key in ("images", "categories")
     )
-    return photos, content["annotations"], [(entry["id"], entry["name"].strip()) for entry in categories]
+    return photos, content["annotations"], [(entry["id"], one_line(entry["name"].strip())) for entry in categories]
 
 
 def _whose(entry: Any, columns: dict[Id, int], places: dict[Id, int]) -> tuple[int, int]:

@@ -185,6 +185,13 @@ def test_categories_of_ones_own_are_the_classes(tmp_path: Path) -> None:
         COCO(str(tmp_path), "train", classes=21)
 
 
+def test_a_line_feed_in_the_name_of_a_category(tmp_path: Path) -> None:
+    categories = [{"id": 7, "name": "dent"}, {"id": 9, "name": "two\nlines"}]
+    dataset = COCO(str(own_categories(tmp_path, categories, categories)), "train")
+    assert dataset.labels.names == ("background", "dent", r"two\nlines")
+    assert (dataset[0].mask == 2).sum() == 64
+
+
 def test_crowds_of_ones_own_categories_are_painted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As CVAT exports what was drawn with a brush."""
     own_categories(tmp_path, OWN, OWN)
@@ -331,7 +338,7 @@ def test_no_iscrowd_is_none_and_no_area_is_that_of_the_outline(tmp_path: Path) -
     expected = COCO(str(tmp_path), "train")[0].mask
 
     def edit(content: Any) -> None:
-        for entry, area in zip(content["annotations"][:3], (None, math.nan, "big"), strict=True):
+        for entry, area in zip(content["annotations"][:3], (0, math.nan, "big"), strict=True):
             del entry["iscrowd"]
             entry["area"] = area
         content["annotations"][0]["iscrowd"] = None

@@ -1,6 +1,7 @@
 """The files in `results/`, which the pages of `benchmarks.results` are written from.
 
-`results/<experiment>/seed<N>.json` is a run, `speed.json` beside it the output of `tools.benchmark format=json`.
+`results/<experiment>/seed<N>.json` is a run, `speed.json` beside it the output of `tools.benchmark format=json`, and
+`masks.png` what its weights predict for some photos.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent.parent / "results"
+MASKS = "masks.png"
 OF_RUN = ("started", "parameters", "macs", "seed", "seconds", "environment", "options", "overrides")
 METRICS = ("miou", "class_accuracy", "boundary_iou", "calibration_error")
 OF_EVALUATION = ("split", "samples", "epoch", *METRICS, "benchmark")
@@ -25,9 +27,19 @@ class Result(NamedTuple):
     remarks: str = ""  # what someone who looked at the masks says
 
     @property
+    def network(self) -> str:
+        """The recipe without its data set."""
+        return self.experiment.removeprefix("camvid_")
+
+    @property
     def bundled(self) -> str:
         """The name that its weights have in `weights/`."""
-        return f"{self.experiment.removeprefix('camvid_')}_camvid"
+        return f"{self.network}_camvid"
+
+    @property
+    def masks(self) -> Path:
+        """File of the masks that `benchmarks.result_pictures` draws."""
+        return RESULTS / self.experiment / MASKS
 
     def mean(self, *keys: str) -> float:
         """Return the mean of a value over the seeds."""

@@ -1,8 +1,9 @@
 """Write docs/results.md, the cards of `weights/`, and their table in the README from the files in `results/`.
 
 python -m benchmarks.results                                    # write the pages
-python -m benchmarks.results --photos datasets/camvid           # draw docs/results.jpg, too
-python -m benchmarks.results --keep experiments/<run> --evaluation <file>.json --name camvid_enet   # store a run first
+python -m benchmarks.results --photos datasets/camvid           # draw their pictures, too
+python -m benchmarks.results --photos datasets/camvid --keep experiments/<run> --name camvid_enet \\
+    --weights enet_camvid.pt --evaluation <file of evaluate.py>.json     # store a run first
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.result_files import METRICS, Result, keep, read_results, tables
+from benchmarks.result_files import MASKS, METRICS, RESULTS, Result, keep, read_results, tables
+from benchmarks.result_pictures import draw, predict
 from utils.bundled_weights import bundled_names
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS, DOCS = ROOT / "weights", ROOT / "docs"
-SHOWN_PHOTOS = 8
 MARKS = ("<!-- weights: written by benchmarks.results -->", "<!-- end of weights -->")  # around a table in the README
 
 INTRODUCTION = """# Results
@@ -30,8 +31,8 @@ Read this page to know how well the networks segment CamVid, how that was measur
   `val` is reported and never chosen on; it comes from a sequence that is also in `train`. The test split is not used:
   results there are lower, for published networks by up to 13 points.
 - A final run trains on `train` ({training} photos) for a fixed number of epochs. Its result is the moving average of
-  the weights after the last epoch, in half precision, as stored in `weights/`. No epoch is picked. The cards say which
-  trainings were continued, because the networks still made many errors on the photos of `train`.
+  the weights after the last epoch, in half precision, as `tools.release` writes it. No epoch is picked. The cards of
+  `weights/` say which trainings were continued, because the networks still made many errors on the photos of `train`.
 - Three networks with Lite0 were compared on `dev` after 6 epochs at 180x240 (mIoU of one seed each: {pilots}).
   Their crops came from photos twice as large as those of `dev`, so these figures say little. Beyond that, learning
   rates, epochs and augmentation are first guesses: there was no search.
@@ -95,7 +96,7 @@ def results_page(
         [row["network"], f"{row['miou']}", row["split"], row["trained_on"], row["pretrained"], row["source"]]
         for row in published
     ]
-    shown = ", ".join(f"`{name}`" for name in bundled_names())
+    shown = ", ".join(f"`{result.experiment}`" for result in results if result.masks.exists())
     training = results[0].runs[0]["training_samples"]
     return "\n".join(
         [
@@ -107,7 +108,7 @@ def results_page(
             "## Published\n\nCompare like with like: training split, pre-training and measured split differ.\n",
             _table([["network", "mIoU", "on", "trained on", "pretrained", "source"], *others]) + "\n",
             *heads_section(heads),
-            f"## Pictures\n\nPhotos of val, truth, {shown}.\n\n![Photos and masks](results.jpg)\n",
+            f"## Pictures\n\nEight photos of val, and the masks of {shown}.\n\n![Photos and masks](results.jpg)\n",
             "## Repeat it\n",
             "```",
             *(f"python train_segmentation.py experiment={result.experiment} data.root=<path>" for result in results),
@@ -200,28 +201,6 @@ def with_weights_table(readme: str, results: list[Result]) -> str:
     return f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}"
 
 
-def draw_pictures(root: str, path: Path) -> None:
-    """Draw photos of val, spread evenly, with truth and the predictions of the networks in `weights/`."""
-    import numpy as np
-    from PIL import Image
-
-    from data.camvid import CamVid
-    from data.statistics import evenly_spread
-    from inference.predictor import Predictor
-    from visualization.overlay import tinted
-
-    dataset = CamVid(root, "val")
-    networks = [Predictor.from_checkpoint(name, "cpu") for name in bundled_names()]
-    rows = []
-    for index in evenly_spread(len(dataset), SHOWN_PHOTOS):
-        sample = dataset[index]
-        masks = [sample.mask, *(network.predict(sample.image) for network in networks)]
-        tiles = [sample.image, *(tinted(sample.image, mask, dataset.labels) for mask in masks)]
-        rows.append(np.concatenate([tile[::2, ::2] for tile in tiles], axis=1))
-    for file, shown in ((path, rows), (path.with_name("street.jpg"), rows[2:4])):
-        Image.fromarray(np.concatenate(shown)).save(file, quality=88)
-
-
 def _table(rows: list[list[str]]) -> str:
     """Return a Markdown table; the first row is the header."""
     lines = [rows[0], ["---", *("--:" for _ in rows[0][1:])], *rows[1:]]
@@ -248,12 +227,17 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="RUN", help="run folder to store")
     parser.add_argument("--evaluation", type=Path, help="JSON file of evaluate.py, of its final weights")
     parser.add_argument("--name", help="recipe of the run")
+    parser.add_argument("--weights", type=Path, help="released weights of the run, to store its masks of the photos")
     parser.add_argument("--photos", metavar="CAMVID", help="folder of CamVid: draw the pictures of docs/")
     given = parser.parse_args()
     if given.keep:
         if not given.evaluation or not given.name:
             parser.error("--keep needs --evaluation and --name")
         keep(given.keep, given.evaluation, given.name)
+    if given.weights:
+        if not given.name or not given.photos:
+            parser.error("--weights needs --name and --photos")
+        predict(given.weights, given.photos, RESULTS / given.name / MASKS)
     results = read_results()
     (DOCS / "results.md").write_text(results_page(results, read_results("voc"), *tables()))
     readme = ROOT / "README.md"
@@ -262,7 +246,7 @@ def main() -> None:
         if result.bundled in bundled_names():
             (WEIGHTS / f"{result.bundled}.md").write_text(card(result))
     if given.photos:
-        draw_pictures(given.photos, DOCS / "results.jpg")
+        draw(results, given.photos, DOCS)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from utils.flat import flattened, listed
 
 EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """Packages of requirements-export.txt."""
-TIMING_KEYS = ("batch_size", "device", "threads", "amp", "seconds", "sort", "max_ms")
+TIMING_KEYS = ("batch_size", "device", "threads", "amp", "seconds", "sort", "max_ms", "plot")
 """Keys of tools.benchmark that have no effect unless something is timed."""
 MAY_CHANGE = {
     "resume",
@@ -162,6 +162,8 @@ def _check_benchmark(config: Config, origin: Origin) -> None:
     unused = [key for key in TIMING_KEYS if key in origin.typed and not config["backends"]]
     if unused:
         raise UserError(f"{unused[0]}={shown(config[unused[0]])}: has no effect without timing; pass backends=[eager]")
+    if config["plot"] is not None and config["runs"] is None:
+        raise UserError(f"plot={config['plot']}: plots the mIoU of runs; pass runs=<folder of runs>")
     if "onnx" in config["backends"]:
         _check_export_packages("backends=onnx")
 

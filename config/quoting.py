@@ -11,7 +11,7 @@ from utils.trusted import literal
 PATH_KEYS = frozenset(
     {
         *("input", "output", "checkpoint", "resume", "sweep", "like", "run", "runs", "baseline"),
-        *("report", "images", "root"),
+        *("report", "plot", "images", "root"),
         *("weights", "labels", "data.root", "data.labels", "model.weights", "model.encoder_weights"),
         *("distill.teacher", "where"),
     }

@@ -233,6 +233,7 @@ class Benchmark(Keys):
     runs: Text | None
     sort: BenchmarkColumn | None
     max_ms: Rate | None
+    plot: Text | None
     format: Literal["table", "csv", "markdown", "json"]
 
 

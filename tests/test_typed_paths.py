@@ -35,6 +35,7 @@ COMMANDS: list[tuple[str, str, str]] = [
     ("compare.compare", "compare", "runs=run report={}"),
     ("compare.compare", "compare", "runs={} watch=true"),
     ("tools.benchmark.benchmark", "benchmark", "model=enet runs={}"),
+    ("tools.benchmark.benchmark", "benchmark", "model=enet backends=[eager] runs=run plot={}"),
     ("tools.classify.classify", "classify", "model=efficientnet_b0 input={} labels=labels.json weights=w.pt"),
     ("tools.classify.classify", "classify", "model=efficientnet_b0 input=photo.png labels={} weights=w.pt"),
     ("tools.check_data.check", "check_data", "data=folder data.root={}"),

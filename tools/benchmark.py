@@ -26,8 +26,9 @@ from tools.latency import Case, Network, Result, described, load, measure
 from utils.bundled_weights import checkpoint_path
 from utils.config_groups import CONF, option, options
 from utils.errors import PartlyFailed, UserError
+from utils.files import make_writable
 from utils.flat import listed
-from utils.paths import is_there
+from utils.paths import is_there, png_path
 from utils.text import plural
 from utils.value_types import Backend, BenchmarkColumn
 
@@ -36,6 +37,7 @@ log = logging.getLogger("benchmark")
 COLUMNS: dict[BenchmarkColumn, str] = {
     "ms": "median ms",
     "images_per_second": "images/s",
+    "memory": "peak MiB",
     "parameters": "parameters",
     "macs": "MACs",
     "miou": "mIoU",
@@ -61,7 +63,8 @@ class Entry(NamedTuple):
 
 
 def benchmark(cfg: DictConfig) -> None:
-    """Print size, and optionally time and memory, of each network."""
+    """Print size, and optionally time and memory, of each network; plot accuracy over speed."""
+    plot = png_path(cfg.plot, "plot") if cfg.plot is not None else None
     wanted = cfg.models or ([] if cfg.runs is not None else options("model"))
     sources = [(name, source_of(name)) for name in listed(wanted)]  # reports a misspelt name before torch is imported
     exported = [name for name, source in sources if source.suffix == ".onnx"]
@@ -73,6 +76,10 @@ def benchmark(cfg: DictConfig) -> None:
     ]
     entries = list(dict.fromkeys(map(entry_of, networks)))
     entries += entries_of_runs(cfg.runs) if cfg.runs is not None else []
+    if plot is not None:
+        if all(math.isnan(entry.accuracy) for entry in entries):
+            raise UserError(f"runs={cfg.runs}: no run there has a val/miou to plot")
+        make_writable(plot.parent)
     if not cfg.backends:
         print(as_text(entries, cfg.format))
         return
@@ -81,9 +88,11 @@ def benchmark(cfg: DictConfig) -> None:
 
     cases, where = cases_of(cfg, entries)
     results = dict(zip(cases, measure(cases, cfg.seconds), strict=True))
-    pairs = ((entry, case) for entry in entries for case in cases if case.network == entry.network)
+    pairs = [(entry, case) for entry in entries for case in cases if case.network == entry.network]
     rows = [row_of(entry, case, results[case]) for entry, case in pairs]
     print(rendered(chosen(rows, cfg.sort, cfg.max_ms), cfg.format, where))
+    if plot is not None:
+        draw([(entry, case, results[case]) for entry, case in pairs], where, plot)
     problems = [f"{described(case)}: {found.problem}" for case, found in results.items() if found.problem]
     if problems:
         raise PartlyFailed("\n".join([f"{len(problems)} of {len(cases)} could not be timed:", *problems]))
@@ -175,7 +184,7 @@ def cases_of(cfg: DictConfig, entries: Sequence[Entry]) -> tuple[list[Case], str
 
 
 def row_of(entry: Entry, case: Case, found: Result) -> dict[str, Any]:
-    """Return the row of a case: times in milliseconds, None if unknown; memory in MiB, only on CUDA."""
+    """Return the row of a case: times in milliseconds, memory in MiB, None if unknown."""
     import numpy as np
 
     median = statistics.median(found.times) if found.times else None
@@ -191,7 +200,7 @@ def row_of(entry: Entry, case: Case, found: Result) -> dict[str, Any]:
         "median ms": None if median is None else short(median),
         "p95 ms": None if median is None else short(float(np.percentile(found.times, 95, method="inverted_cdf"))),
         "images/s": None if median is None else 1000 * case.batch_size / median,
-        **({} if found.memory is None else {"peak MiB": round(found.memory / 2**20)}),
+        "peak MiB": None if found.memory is None else round(found.memory / 2**20),
     }
 
 
@@ -252,6 +261,27 @@ def remarks(source: Path) -> tuple[str, str]:
     lines = [line.removeprefix("#").strip() for line in text if line.startswith("#")]
     published = [line.removeprefix("Published: ") for line in lines if line.startswith("Published: ")]
     return "".join(lines[:1]), "; ".join(published)
+
+
+def draw(found: Sequence[tuple[Entry, Case, Result]], where: str, path: Path) -> None:
+    """Plot each run's mIoU over the median time of its network, for the smallest batch size."""
+    from visualization.figures import draw_speed
+
+    batch = min(case.batch_size for _, case, _ in found)
+    sizes = {shown(case.network.image_size) for _, case, _ in found}
+    times: dict[Entry, dict[str, float]] = {}
+    for entry, case, result in found:
+        if case.batch_size == batch and result.times and not math.isnan(entry.accuracy):
+            times.setdefault(entry, {})[case.backend] = statistics.median(result.times)
+    if not times:  # all failed, which is reported
+        return
+    points = [
+        (entry.name if len(sizes) == 1 else f"{entry.name}, {shown(entry.network.image_size)}", entry.accuracy, each)
+        for entry, each in times.items()
+    ]
+    size = f", {sizes.pop()}" if len(sizes) == 1 else ""
+    draw_speed(points, f"{where}, batch of {batch}{size}", path)
+    log.info("wrote %s", path)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
-"""Measure time, and on CUDA memory, of forward passes, for tools.benchmark with `backends=`.
+"""Measure time and memory of forward passes, for tools.benchmark with `backends=`.
 
 Only the forward pass is timed, in eval mode and `torch.inference_mode`, on images that are on the device.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import logging
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +79,7 @@ class Result:
 
     Attributes:
         times: milliseconds of each call; empty if there was a problem.
-        memory: peak bytes of weights, images and a forward pass on CUDA; None on a CPU.
+        memory: peak bytes of weights, images and a forward pass; None if unknown.
         problem: why there are no times, in one line.
     """
 
@@ -139,8 +143,7 @@ def measure(cases: Sequence[Case], seconds: float) -> list[Result]:
             file = cases[i].network.source if cases[i].network.is_onnx else Path(folder, f"{i}.onnx")
             calls[i] = prepared(cases[i], file)
             warm_up(calls[i], cases[i].device, seconds)
-            if cases[i].device == "cuda":
-                results[i].memory = peak_memory(cases[i], calls[i])
+            results[i].memory = peak_memory(cases[i], calls[i], file)
 
         def time_once(i: int) -> None:
             calls[i]()  # refills the processor's caches after another network
@@ -242,16 +245,56 @@ def timed(call: Call, device: str, seconds: float) -> list[float]:
     return times
 
 
-def peak_memory(case: Case, call: Call) -> int:
-    """Return the peak bytes of weights, images and a forward pass on CUDA, without other networks."""
+def peak_memory(case: Case, call: Call, file: Path) -> int | None:
+    """Return the peak bytes of weights, images and a forward pass; None if unknown.
+
+    On CUDA: PyTorch's `max_memory_allocated`, without other networks. On a CPU: the weights, plus the growth of the
+    resident memory of a fresh process over two passes; for ONNX Runtime, the growth from before the network is loaded.
+    Needs Linux. Unknown for torch.compile, since the compiler takes more memory than most networks.
+    """
     import torch
 
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    call()
-    torch.cuda.synchronize()
-    model = load(case.network.source, case.network.num_classes)
-    weights = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
-    images = 4 * case.batch_size * 3 * case.network.image_size[0] * case.network.image_size[1]
-    return torch.cuda.max_memory_allocated() - before + weights + images
+    if case.device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        torch.cuda.synchronize()
+        images = 4 * case.batch_size * 3 * case.network.image_size[0] * case.network.image_size[1]
+        return torch.cuda.max_memory_allocated() - before + _weights(case.network) + images
+    if case.backend == "compile" or not Path("/proc/self/clear_refs").exists():
+        return None
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(_rise, case, file).result()
+
+
+def _weights(network: Network) -> int:
+    """Return the bytes of parameters and buffers."""
+    model = load(network.source, network.num_classes)
+    return sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
+
+
+def _rise(case: Case, file: Path) -> int:
+    """Measure the bytes of a case on a CPU in a fresh process, see `peak_memory`."""
+    from utils.memory import memory
+
+    if case.backend == "onnx":
+        import onnxruntime  # noqa: F401 - imported first, so that its own memory does not count
+
+        import export.onnx_model  # noqa: F401
+
+        weights = 0
+    else:
+        import torch
+
+        weights = _weights(case.network)
+        with torch.inference_mode():
+            torch.nn.Conv2d(3, 8, 3)(torch.rand(1, 3, 8, 8))  # what torch allocates once
+    with suppress(AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)  # return what building the network needed
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak, see proc(5)
+    before = memory("VmRSS")
+    call = _session(file, case) if case.backend == "onnx" else prepared(case, file)
+    for _ in range(2):
+        call()
+    return memory("VmHWM") - before + weights

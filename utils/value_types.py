@@ -35,7 +35,7 @@ View = Literal["flip", "multiscale"]
 Backend = Literal["eager", "compile", "onnx"]
 PictureFormat = Literal["mask", "color", "overlay", "side_by_side", "probabilities"]
 ExportFormat = Literal["onnx", "torch_export", "torchscript"]
-BenchmarkColumn = Literal["ms", "images_per_second", "parameters", "macs", "miou"]
+BenchmarkColumn = Literal["ms", "images_per_second", "memory", "parameters", "macs", "miou"]
 TableFormat = Literal["table", "csv", "json", "markdown", "latex"]
 
 SMALLEST_SIDE = 32

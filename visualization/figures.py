@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.transforms import Bbox
 
 from data.labels import IGNORE_INDEX, LabelSet
 from utils.files import atomic_write, make_folder
@@ -208,6 +209,56 @@ def draw_range_test(
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
     _save(figure, path)
+
+
+def draw_speed(runs: Sequence[tuple[str, float, Mapping[str, float]]], title: str, path: Path) -> None:
+    """Plot the accuracy of runs over the time of a forward pass.
+
+    Args:
+        runs: (name, mIoU, {backend: milliseconds}) of each run.
+    """
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    canvas, axes = FigureCanvasAgg(figure), figure.subplots()
+    backends = list(dict.fromkeys(backend for _, _, times in runs for backend in times))
+    for _, accuracy, times in runs:
+        axes.plot([min(times.values()), max(times.values())], [accuracy] * 2, color="C7", linewidth=0.8, zorder=1)
+    for backend in backends:
+        points = [(times[backend], accuracy) for _, accuracy, times in runs if backend in times]
+        axes.scatter([x for x, _ in points], [y for _, y in points], s=45, label=backend, zorder=2)
+    values = [value for _, _, times in runs for value in times.values()]
+    if max(values) > 5 * min(values):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")  # the default format needs math text, which is switched off in fonts.py
+        axes.xaxis.set_minor_formatter("")
+    axes.margins(x=0.2, y=0.12)
+    axes.set_xlabel("milliseconds of a forward pass (median)")
+    axes.set_ylabel("val/miou at the best epoch")
+    axes.set_title(drawn_text(title))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=len(backends), fontsize=9, frameon=False)
+    use_found_fonts(figure)
+    canvas.draw()  # determines the positions
+    _label(axes, runs)
+    _save(figure, path)
+
+
+def _label(axes: Axes, runs: Sequence[tuple[str, float, Mapping[str, float]]]) -> None:
+    """Write each name next to its points, shifted up or down to avoid overlaps."""
+    places = [axes.transData.transform((x, y)) for _, y, times in runs for x in times.values()]
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in places]
+    for name, y, times in runs:
+        text = axes.annotate(_short(name), (max(times.values()), y), (0, 0), textcoords="offset points", fontsize=8)
+        text.set_verticalalignment("center")
+        for step in range(40):  # right, left, then lower, higher, ...
+            at_right, up = step % 2 == 0, (step + 2) // 4 * (6 if step % 4 < 2 else -6)
+            text.xy = (max(times.values()) if at_right else min(times.values()), y)
+            text.set_horizontalalignment("left" if at_right else "right")
+            text.set_position((8 if at_right else -8, up))
+            box = text.get_window_extent()
+            if not any(box.overlaps(other) for other in taken) and axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1:
+                break
+        taken.append(box)
 
 
 def _short(name: str, length: int = 36) -> str:

@@ -16,6 +16,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import ROOT, run_command
 from tests.in_process import assert_refused, run_here
@@ -75,13 +76,14 @@ def test_several_sizes() -> None:
         (["sort=ms"], ["unet", "fast_scnn", "enet"]),
         (["sort=images_per_second"], ["unet", "fast_scnn", "enet"]),
         (["sort=macs"], ["fast_scnn", "enet", "unet"]),
+        (["sort=memory"], ["enet", "unet", "fast_scnn"]),
         (["max_ms=20", "sort=parameters"], ["fast_scnn", "unet"]),
         (["max_ms=20"], ["unet", "fast_scnn"]),
     ],
 )
 def test_rows_are_sorted_and_filtered(monkeypatch: pytest.MonkeyPatch, words: list[str], models: list[str]) -> None:
     """The fast U-Net, and the ENet that takes 30 ms, are invented."""
-    found = {"enet": Result([30.0]), "unet": Result([2.0]), "fast_scnn": Result([20.0])}
+    found = {"enet": Result([30.0], 1 << 20), "unet": Result([2.0], 2 << 20), "fast_scnn": Result([20.0], 3 << 20)}
     monkeypatch.setattr("tools.benchmark.measure", lambda cases, seconds: [found[c.network.name] for c in cases])
     names = f"model=[{','.join(found)}]"
     done = benchmark_here(names, "backends=eager", "image_size=[64,64]", "format=json", *words)
@@ -117,7 +119,8 @@ def test_times_as_csv(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "onnx"])
-def test_real_times(backend: str) -> None:
+def test_real_times_and_memory(backend: str) -> None:
+    """Memory is no less than the weights, the images and two of the largest maps, and of that order."""
     words = ["model=separable_unet", "image_size=[128,128]", "device=cpu", "threads=1", "seconds=0.1", "format=json"]
     done = benchmark_here(*words, f"backends={backend}", "batch_size=[1,8]")
     assert done.returncode == 0, done.stderr
@@ -125,7 +128,8 @@ def test_real_times(backend: str) -> None:
     assert [(row["backend"], row["batch"]) for row in (one, eight)] == [(backend, 1), (backend, 8)]
     assert 0 < one["median ms"] <= one["p95 ms"] and 0 < eight["median ms"] <= eight["p95 ms"]
     assert eight["images/s"] == pytest.approx(8000 / eight["median ms"], rel=0.01)
-    assert "peak MiB" not in one
+    least = (4 * one["parameters"] + 4 * 8 * (3 + 2 * 16) * 128 * 128) / 2**20
+    assert least < eight["peak MiB"] < 20 * least and one["peak MiB"] < eight["peak MiB"]
 
 
 @pytest.mark.slow
@@ -154,6 +158,7 @@ def write_onnx(path: Path, shape: list[Any], kind: int) -> None:
 
 def test_onnx_files_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the size asked for unless they take only one; in ONNX Runtime whatever the backends of the others are."""
+    monkeypatch.setattr(latency, "peak_memory", lambda *_: None)
     write_onnx(tmp_path / "any.onnx", ["n", 3, "h", "w"], onnx.TensorProto.FLOAT)
     write_onnx(tmp_path / "bytes.onnx", [1, 40, 60, 3], onnx.TensorProto.UINT8)
     words = ["model=[any.onnx,bytes.onnx,enet]", "image_size=[[32,32],[64,32]]", "device=cpu", "seconds=0.01"]
@@ -205,6 +210,7 @@ def test_cases_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr(latency, "prepared", lambda case, file: lambda: calls.append(case.network.name))
     monkeypatch.setattr(latency, "warm_up", lambda *_: None)
+    monkeypatch.setattr(latency, "peak_memory", lambda *_: None)
     results = latency.measure([case_of("enet"), case_of("unet")], seconds=1e-9)
     assert calls == ["enet", "enet", "unet", "unet"] * latency.ROUNDS
     assert [len(result.times) for result in results] == [5, 5]
@@ -231,11 +237,12 @@ def test_a_backend_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("no such operator\nand much more")
 
     monkeypatch.setattr(torch.onnx, "export", fails)
+    monkeypatch.setattr(latency, "peak_memory", lambda *_: None)
     words = ["model=enet", "image_size=[32,32]", "backends=[onnx,eager]", "device=cpu", "seconds=0.01"]
     done = benchmark_here(*words)
     assert done.returncode == 1
     onnx, eager = (line.split("|")[1:-1] for line in done.stdout.splitlines() if "enet" in line)
-    assert [cell.strip() for cell in onnx[4:]] == ["onnx", "1", "-", "-", "-"]
+    assert [cell.strip() for cell in onnx[4:]] == ["onnx", "1", "-", "-", "-", "-"]
     assert float(eager[6]) > 0
     assert done.stderr.splitlines()[-2:] == [
         "error: 1 of 2 could not be timed:",
@@ -245,8 +252,10 @@ def test_a_backend_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.returncode == 1 and "ONNX Runtime is timed on the CPU in float32" in done.stderr
 
 
-def test_runs(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_and_their_picture(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's network at the run's own size; two of the same are timed once. One without a checkpoint is skipped."""
+    from visualization import figures
+
     runs = tmp_path / "runs"
     for name in ("first", "second", "third"):
         shutil.copytree(finished_run, runs / name)
@@ -254,14 +263,22 @@ def test_runs(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     summary["best"]["val/miou"] = 0.75
     (runs / "second" / "summary.json").write_text(json.dumps(summary))
     shutil.rmtree(runs / "third" / "checkpoints")
+    drawn: list[Any] = []
     timed_cases: list[Case] = []
+    real, measured = figures.draw_speed, [7.0, 8.0, 9.0]
 
     def measure(cases: list[Case], seconds: float) -> list[Result]:
         timed_cases.extend(cases)
-        return [Result([7.0, 8.0, 9.0]) for _ in cases]
+        return [Result(measured) for _ in cases]
+
+    def draw(points: Any, title: str, path: Path) -> None:
+        drawn.append(points)
+        real(points, title, path)
 
     monkeypatch.setattr("tools.benchmark.measure", measure)
-    done = benchmark_here("runs=runs", "backends=eager", "device=cpu", "format=json", cwd=tmp_path)
+    monkeypatch.setattr(figures, "draw_speed", draw)
+    words = ["runs=runs", "backends=eager", "device=cpu", "plot=out (1).png", "format=json"]
+    done = benchmark_here(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "skipped" in done.stderr and "third: no checkpoint" in done.stderr
     (case,) = timed_cases
@@ -269,6 +286,9 @@ def test_runs(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     best = json.loads((finished_run / "summary.json").read_text())["best"]["val/miou"]
     rows = json.loads(done.stdout)
     assert [(row["mIoU"], row["median ms"], row["size"]) for row in rows] == [(best, 8, "32x32"), (0.75, 8, "32x32")]
+    assert drawn == [[("tiny", best, {"eager": 8.0}), ("tiny", 0.75, {"eager": 8.0})]]
+    pixels = np.asarray(Image.open(tmp_path / "out (1).png").convert("RGB")).astype(int)
+    assert (pixels[..., 2] - pixels[..., 0] > 100).sum() > 100  # the points
 
 
 def test_a_run_in_place_of_a_name(finished_run: Path) -> None:
@@ -301,6 +321,9 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
         ("backends=eager batch_size=[0]", ["batch_size.0=0"]),
         ("backends=eager seconds=0", ["seconds=0", "greater than 0"]),
         ("batch_size=8", ["batch_size=8: has no effect without timing; pass backends=[eager]"]),
+        ("plot=out.png runs=experiments", ["plot=out.png: has no effect without timing"]),
+        ("plot=out.png backends=eager", ["plot=out.png", "pass runs="]),
+        ("plot=out.jpg backends=eager runs=experiments", ["plot=out.jpg: must be a .png file"]),
         ("runs=nowhere", ["runs=nowhere: there is no such run"]),
     ],
 )

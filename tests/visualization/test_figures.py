@@ -23,6 +23,7 @@ from visualization.figures import (
     draw_curves,
     draw_predictions,
     draw_sheet,
+    draw_speed,
 )
 from visualization.overlay import overlay, side_by_side
 from visualization.sample_pictures import Predicted, write_samples
@@ -83,6 +84,7 @@ def every_figure(labels: LabelSet, folder: Path, name: str = "a") -> None:
     draw_sheet([(one.name, one.image, one.truth)], labels, name, folder / "sheet.png")
     column = f"val/iou/{labels.names[1]}"
     draw_curves([{"epoch": 1, "train/loss": 1.0, column: 0.5}], column, 1, folder / "curves.png")
+    draw_speed([(name, 0.5, {"eager": 1.0})], name, folder / "speed.png")
     draw_calibration(np.ones((3, 4)), 0.0, name, folder / "calibration.png")
     overlay(one.image, one.truth, labels).save(folder / "overlay.png")
     side_by_side(one.image, one.truth, labels).save(folder / "side_by_side.png")

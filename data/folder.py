@@ -11,13 +11,14 @@ from data.bands import checked_bands
 from data.label_files import LABELMAP, labels_path, read_labels
 from data.labelme import outlined_size, read_outlines
 from data.labels import IGNORE_INDEX, lookup_table
-from data.layout import Layout, inside
+from data.layout import LISTED, Layout, inside
 from data.masks import read_mask
 from data.pairs import Files, PairedFiles, match, read_list
 from data.parts import Box
 from data.splits import USUAL, LineReader, held_out, listed_files, named_as, same_split, unread_lists
 from utils.errors import DataFault, NotThere, UserError
 from utils.paths import user_path
+from utils.text import enumeration
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +129,21 @@ def _of_split(
         folders = dict.fromkeys(inside(folder, split) for folder in layout.folders)
         raise NotThere(
             f"there is no split '{split}' in {root}: neither {split}.txt nor"
-            f" {' and '.join(f'{folder}/' for folder in folders)};"
-            f" the split '{ALL}' is every photo"
+            f" {' and '.join(f'{folder}/' for folder in folders)}; the split '{ALL}' is every photo"
+            + (
+                "\nTo validate on a part of 'train', pass data.folds=5 data.fold=0"
+                if same_split(split) == "val"
+                else ""
+            )
         )
     if same_split(split) == "train":  # once for train and val
+        inner = sorted({stem.partition("/")[0] for stem in images if "/" in stem})
+        if 1 < len(inner) <= LISTED:
+            log.info(
+                "%s: the photos of %s are divided by their names, whatever their folders;"
+                " to use folders as splits, pass for example data.train_split=%s data.val_split=%s",
+                *(root / layout.images, enumeration([f"{name}/" for name in inner], LISTED), *inner[:2]),
+            )
         for path in unread_lists(root):
             hint = f"data.{same_split(Path(path).stem)}_split={path.removesuffix('.txt')} reads it"
             other = "only .txt files with one photo per line are"

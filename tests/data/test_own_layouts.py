@@ -152,3 +152,32 @@ def test_a_run_on_masks_beside_images(tmp_path: Path) -> None:
     assert "image_size:\n  - 32\n  - 32\n" in (run / "config.yaml").read_text()
     (command,) = [line for line in done.stderr.splitlines() if "python infer.py" in line]
     assert f"checkpoint={run.relative_to(tmp_path)}" in shlex.split(command)
+
+
+def test_a_missing_split_for_validation_names_folds(tmp_path: Path) -> None:
+    make_folders(tmp_path, "train", "test")
+    with pytest.raises(UserError, match=r"no split 'val' .*\n.* a part of 'train', pass data\.folds=5 data\.fold=0$"):
+        Folder(str(tmp_path), "val")
+    with pytest.raises(UserError, match=r"no split 'night' .* the split 'all' is every photo$"):
+        Folder(str(tmp_path), "night")
+
+
+def test_folders_that_are_not_taken_for_splits_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    make_folders(tmp_path, "trn", "vld")
+    dataset = [Folder(str(tmp_path), split) for split in ("train", "val")]
+    assert sum(map(len, dataset)) == 4
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path / 'images'}: the photos of trn/, vld/ are divided by their names")
+    assert message.endswith("pass for example data.train_split=trn data.val_split=vld")
+    assert [len(Folder(str(tmp_path), split)) for split in ("trn", "vld")] == [2, 2]
+    assert len(caplog.messages) == 1
+
+
+def make_folders(root: Path, *names: str) -> None:
+    """Two photos and masks in a folder of each name in `images/` and `masks/`."""
+    write_labels(root)
+    for name in names:
+        for i in range(2):
+            write(root / "images" / name / f"{i}.png", photo(i))
+            write(root / "masks" / name / f"{i}.png", blocks(i, [0, 1]))

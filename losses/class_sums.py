@@ -12,7 +12,7 @@ from data.labels import IGNORE_INDEX
 
 SAFE = 40.0
 """Logits within this range need no shift: float32 holds exp of them, and the sum over a million classes."""
-PARTS = 8
+PARTS = 16
 """Parts of a batch whose gradient is computed at a time."""
 
 
@@ -84,11 +84,11 @@ class _ClassSums(torch.autograd.Function):
             e = _exp(logits.flatten(2), shift)
             own = p_target * _of_class(grad_i, index) - _of_class(grad_s, index) * weight
             common = _weighted_sum(grad_p, e).mul_(share).add_(own)
-            for part, of_pixel, part_share in zip(*(x.chunk(PARTS, -1) for x in (e, common, share)), strict=True):
-                # The whole factor would be as large as the logits.
-                factor = torch.sub(grad_p.unsqueeze(1), of_pixel.unsqueeze(1), out=torch.empty_like(part))
-                part.mul_(factor.mul_(part_share.unsqueeze(1)))
-            e.scatter_add_(1, index.unsqueeze(1), own.unsqueeze(1))
+            whole = (e, *(x.unsqueeze(1) for x in (common, share, index, own)))
+            for part, subtracted, factor, of_class, added in zip(*(x.chunk(PARTS, -1) for x in whole), strict=True):
+                # The whole difference would be as large as the logits, and a part stays in the cache.
+                difference = torch.sub(grad_p.unsqueeze(1), subtracted, out=torch.empty_like(part))
+                part.mul_(difference.mul_(factor)).scatter_add_(1, of_class, added)
         return e.to(logits.dtype).unflatten(2, logits.shape[2:]), None
 
 

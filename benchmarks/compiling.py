@@ -14,12 +14,12 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
 from torch._inductor import config as inductor
 
+from benchmarks.calls import random_batch, step_of
 from benchmarks.networks import CLASSES, NETWORKS
 from benchmarks.timing import interleaved, seconds
 from engine.pointwise import compute_with_onednn
@@ -36,31 +36,17 @@ def cpu_seconds() -> float:
     return time.process_time() + times.children_user + times.children_system
 
 
-def step_of(network: nn.Module, call: Callable[[Tensor], Tensor], images: Tensor, target: Tensor) -> Callable[[], None]:
-    """Return a training step as the Trainer takes it: forward, CE + soft-IoU, backward, AdamW."""
-    loss = ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0})
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
-
-    def step() -> None:
-        loss(call(images), target).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
-
-
 def times_of(name: str, shape: tuple[int, int, int], rounds: int) -> dict[str, float]:
     """Return the seconds of an eager step, of a compiled one, and of the first compiled one, on images (N, H, W)."""
-    generator = torch.Generator().manual_seed(0)
-    n, height, width = shape
-    images = torch.randn(n, 3, height, width, generator=generator).contiguous(memory_format=torch.channels_last)
-    target = torch.randint(CLASSES, shape, generator=generator)
-    eager = NETWORKS[name]().train().to(memory_format=torch.channels_last)
+    images, target = random_batch(shape, CLASSES)
+    images = images.contiguous(memory_format=torch.channels_last)
+    loss = ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0})  # by default, the Trainer's
+    eager = NETWORKS[name]().to(memory_format=torch.channels_last)
     compute_with_onednn(eager)  # as the Trainer does
     compiled = copy.deepcopy(eager)
     steps = {
-        "eager": step_of(eager, eager, images, target),
-        "compiled": step_of(compiled, torch.compile(compiled), images, target),
+        "eager": step_of(eager, loss, images, target),
+        "compiled": step_of(compiled, loss, images, target, forward=torch.compile(compiled)),
     }
     first = seconds(steps["compiled"], cpu_seconds)
     return interleaved(steps, rounds, warmup=1, clock=cpu_seconds) | {"first": first}

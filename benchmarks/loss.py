@@ -8,12 +8,12 @@ python -m benchmarks.loss
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.calls import Loss
 from benchmarks.timing import clock_of_computations, in_new_process, interleaved, milliseconds
 from data.labels import IGNORE_INDEX
 from losses.combinations import ce_iou, soft_iou
@@ -23,8 +23,6 @@ from utils.text import plural
 
 SHAPE = (4, 21, 512, 512)
 ROUNDS = 5
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def usual_soft_iou(logits: Tensor, target: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from benchmarks.calls import LAYOUTS, Call, inference_of, random_batch, step_of
 from benchmarks.timing import interleaved
 from engine.pointwise import compute_with_onednn
 from engine.size import multiply_adds
@@ -48,42 +49,27 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "deeplab_lite0_separable": lambda: DeepLabV3Plus(CLASSES, encoder="efficientnet_lite0", separable=True),
     "deeplab_xception65": lambda: DeepLabV3Plus(CLASSES),
 }
-LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-
-Call = Callable[[], object]
 
 
-def inference_calls(build: Callable[[], nn.Module], images: Tensor) -> dict[str, Call]:
+def inference_calls(build: Callable[[], nn.Module], images: Tensor, _: Tensor) -> dict[str, Call]:
     """Return a forward pass for each memory layout."""
+    return {
+        name: inference_of(  # as the Predictor does
+            fold_batch_norms(build().eval()).to(memory_format=layout), images.contiguous(memory_format=layout)
+        )
+        for name, layout in LAYOUTS.items()
+    }
 
-    def call(layout: torch.memory_format) -> Call:
-        network = fold_batch_norms(build().eval()).to(memory_format=layout)  # as the Predictor does
-        given = images.contiguous(memory_format=layout)
-        return torch.inference_mode()(lambda: network(given))
 
-    return {name: call(layout) for name, layout in LAYOUTS.items()}
-
-
-def training_calls(build: Callable[[], nn.Module], images: Tensor) -> dict[str, Call]:
-    """Return a training step for each memory layout, and with bf16: forward, cross-entropy, backward, AdamW."""
-    loss = cross_entropy()
-    target = torch.randint(CLASSES, (len(images), *images.shape[2:]), generator=torch.Generator().manual_seed(0))
+def training_calls(build: Callable[[], nn.Module], images: Tensor, target: Tensor) -> dict[str, Call]:
+    """Return a training step with cross-entropy for each memory layout, and with bf16."""
 
     def call(layout: torch.memory_format, bf16: bool = False) -> Call:
-        network = build().train().to(memory_format=layout)
-        given = images.contiguous(memory_format=layout)
+        network = build().to(memory_format=layout)
         if layout == torch.channels_last:
             compute_with_onednn(network)  # as the Trainer does
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
-
-        def step() -> None:
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                logits = network(given)
-            loss(logits, target).backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
-        return step
+        forward = torch.autocast("cpu", torch.bfloat16, enabled=bf16)(network.__call__)
+        return step_of(network, cross_entropy(), images.contiguous(memory_format=layout), target, forward)
 
     calls = {name: call(layout) for name, layout in LAYOUTS.items()}
     return calls | {"channels_last, bf16": call(torch.channels_last, bf16=True)}
@@ -91,9 +77,7 @@ def training_calls(build: Callable[[], nn.Module], images: Tensor) -> dict[str, 
 
 def times_of(name: str, work: str, shape: tuple[int, int, int], rounds: int) -> dict[str, float]:
     """Return the median seconds of a network for images (N, H, W), by layout and precision."""
-    n, height, width = shape
-    images = torch.randn(n, 3, height, width, generator=torch.Generator().manual_seed(0))
-    calls = (training_calls if work == "training" else inference_calls)(NETWORKS[name], images)
+    calls = (training_calls if work == "training" else inference_calls)(NETWORKS[name], *random_batch(shape, CLASSES))
     return interleaved(calls, rounds, warmup=1, clock=time.process_time)
 
 

@@ -26,7 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.loss import Loss, gradient
+from benchmarks.calls import LAYOUTS, Call, Loss, inference_of, random_batch, step_of
+from benchmarks.loss import gradient
 from benchmarks.models import deeplab
 from benchmarks.timing import clock_of_computations, interleaved, milliseconds
 from engine.pointwise import compute_with_onednn
@@ -40,10 +41,7 @@ from utils.memory import keep_freed_memory
 from utils.tables import table
 
 CLASSES = 19
-LAYOUTS = {"": torch.contiguous_format, " channels_last": torch.channels_last}
 HEAD = ["work", "threads", "GMACs, theirs / ours", "theirs", "channels_last", "ours", "channels_last", "ours / theirs"]
-
-Call = Callable[[], object]
 
 
 class Skipped(Exception):
@@ -130,37 +128,13 @@ def logits_of(output: Tensor | Sequence[Tensor]) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
-def step_of(network: nn.Module, loss: Loss, images: Tensor, target: Tensor) -> Call:
-    """Return a function that runs forward, loss, backward and an optimiser step."""
-    network.train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
-
-    def step() -> None:
-        loss(logits_of(network(images)), target).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
-
-
-def inference_of(network: nn.Module, images: Tensor) -> Call:
-    """Return a function that runs a forward pass in eval mode."""
-    network.eval()
-
-    def run() -> None:
-        with torch.inference_mode():
-            network(images)
-
-    return run
-
-
 def network_calls(work: Work, pair: Pair) -> dict[str, Call]:
     """Return a function for each network and memory layout."""
-    generator = torch.Generator().manual_seed(0)
-    n, height, width = work.shape
-    images = torch.randn(n, 3, height, width, generator=generator)
-    target = torch.randint(CLASSES, work.shape, generator=generator)
-    losses: dict[str, Loss] = {"theirs": F.cross_entropy, "ours": cross_entropy()}
+    images, target = random_batch(work.shape, CLASSES)
+    losses: dict[str, Loss] = {
+        "theirs": lambda output, target: F.cross_entropy(logits_of(output), target),
+        "ours": cross_entropy(),
+    }
     calls: dict[str, Call] = {}
     for who, network in pair._asdict().items():
         for layout, memory_format in LAYOUTS.items():
@@ -170,11 +144,11 @@ def network_calls(work: Work, pair: Pair) -> dict[str, Call]:
             if work.training:
                 if who == "ours" and memory_format == torch.channels_last:
                     compute_with_onednn(own)  # as the Trainer does
-                calls[who + layout] = step_of(own, losses[who], given, target)
+                calls[f"{who}, {layout}"] = step_of(own, losses[who], given, target)
             else:
                 if who == "ours":
                     own = fold_batch_norms(own.eval())  # as the Predictor does
-                calls[who + layout] = inference_of(own, given)
+                calls[f"{who}, {layout}"] = inference_of(own, given)
     return calls
 
 
@@ -197,7 +171,7 @@ def loss_calls(shape: tuple[int, int, int]) -> dict[str, Call]:
         for layout, memory_format in LAYOUTS.items():
             logits = torch.randn(n, CLASSES, height, width, generator=generator)
             logits = logits.contiguous(memory_format=memory_format).requires_grad_()
-            calls[who + layout] = functools.partial(gradient, loss, logits, target)
+            calls[f"{who}, {layout}"] = functools.partial(gradient, loss, logits, target)
     return calls
 
 
@@ -209,8 +183,8 @@ def rows_of(name: str, gmacs: str, calls: dict[str, Call], threads: Sequence[int
     for count in threads:
         torch.set_num_threads(count)
         times = interleaved(calls, rounds, warmup=1, clock=clock_of_computations())
-        best = {who: min(times[who + layout] for layout in LAYOUTS) for who in ("theirs", "ours")}
-        cells = [milliseconds(times[who + layout]) for who in ("theirs", "ours") for layout in LAYOUTS]
+        best = {who: min(times[f"{who}, {layout}"] for layout in LAYOUTS) for who in ("theirs", "ours")}
+        cells = [milliseconds(times[f"{who}, {layout}"]) for who in ("theirs", "ours") for layout in LAYOUTS]
         yield [name, str(count), gmacs, *cells, f"{best['ours'] / best['theirs']:.2f}"]
 
 

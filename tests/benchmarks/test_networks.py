@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import networks
+from benchmarks.calls import random_batch
 from tests.benchmarks.printed import rows_of_table
 
 
@@ -48,7 +49,7 @@ class Watched(nn.Conv2d):
 def test_layouts_and_precisions(work: str, expected: dict[str, tuple[bool, bool, torch.dtype]]) -> None:
     seen: list[tuple[bool, bool, torch.dtype]] = []
     calls = (networks.training_calls if work == "training" else networks.inference_calls)(
-        lambda: Watched(seen), torch.randn(2, 3, 4, 4)
+        lambda: Watched(seen), *random_batch((2, 4, 4), networks.CLASSES)
     )
     found = {}
     for name, call in calls.items():

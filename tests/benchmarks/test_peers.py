@@ -68,7 +68,8 @@ def test_a_clone_is_compared(
     """The networks of both are called in both layouts; the ratio is that of the faster ones."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "enet.py").write_text(CLONE)
-    times = {"theirs": 0.25, "theirs channels_last": 0.5, "ours": 0.4, "ours channels_last": 0.2}
+    seconds = {"theirs": (0.25, 0.5), "ours": (0.4, 0.2)}
+    times = {f"{who}, {key}": s for who, both in seconds.items() for key, s in zip(peers.LAYOUTS, both, strict=True)}
 
     def absent() -> peers.Pair:
         raise peers.Skipped("not wanted here")

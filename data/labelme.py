@@ -16,7 +16,7 @@ from pydantic import Field
 
 from utils.checked import FileSchema, check_schema, read_json, shown
 from utils.errors import UnknownId, Unreadable, UserError
-from utils.text import plural
+from utils.text import one_line, plural
 
 BACKGROUND = ("_background_", "__background__", "background", "bg")
 """Names of the background, in lower case."""
@@ -64,7 +64,7 @@ def read_outlines(path: str | Path, ids: Mapping[str, int], ignored: int) -> np.
     canvas = Image.new("I", (content["imageWidth"], content["imageHeight"]), background)
     known = {IGNORED: ignored, **{normalize("NFC", name): raw for name, raw in ids.items()}}
     for number, shape in enumerate(content["shapes"]):
-        label = normalize("NFC", shape["label"])
+        label = one_line(normalize("NFC", shape["label"]))  # as in the names of classes
         if label not in known and label.lower() not in BACKGROUND:
             raise UnknownId(f"{path}: the label {label!r} is of no class; the classes are {', '.join(ids)}")
         try:
@@ -96,6 +96,8 @@ def _paint(canvas: Image.Image, shape: Mapping[str, Any], value: int) -> None:
     if len(points) < least or (kind in ("circle", "mask") and len(points) > 2):
         raise ValueError(f"a {kind} of {plural(len(points), 'point')}")
     (left, top), (right, bottom) = np.min(points, 0).tolist(), np.max(points, 0).tolist()
+    if min(left, top) >= 0 and max(right, bottom) <= 1 and not np.equal(np.mod(points, 1), 0).all():
+        raise ValueError("its coordinates are from 0 to 1, expected pixels")
     if kind in POLYGONS:
         draw.polygon([(x, y) for x, y in points], fill=value, outline=value)
     elif kind == "rectangle":

@@ -98,6 +98,10 @@ class TestLabelme:
                 {"points": [[5, 5], [9, 9]], "shape_type": "mask", "mask": png(np.ones((5, 4), np.uint8))},
                 "its mask has 4x5 pixels, the box of its points 5x5",
             ),
+            (
+                {"points": [[0.1, 0.1], [0.5, 1], [0, 0.5]]},
+                r"shapes\.1: its coordinates are from 0 to 1, expected pixels",
+            ),
             ({"points": [[5, 5], [9, 9]], "label": ["road"]}, r"shapes\.1\.label: must be a string"),
             ({"points": [[5, 5]], "shape_type": ["polygon"]}, r"shapes\.1\.shape_type"),
         ],
@@ -133,16 +137,17 @@ class TestLabelme:
             ({"3": "car", "9": "BG"}, 1),
             ({"0": "car", "255": "tree"}, 255),  # ignored, although 255 is a class
             ({"0": "car"}, 255),
+            ({"0": "bg", "1": "car\n"}, 0),
         ],
     )
     def test_what_is_in_no_outline(self, tmp_path: Path, names: dict[str, str], background: int) -> None:
         (tmp_path / "own").mkdir()
         labels = {key: {"class": name, "color": [int(key), 0, 0]} for key, name in names.items()}
         (tmp_path / "own" / "labels.json").write_text(json.dumps(labels))
-        box = [[2, 3], [12, 3], [12, 15], [2, 15]]
-        write_outlines(tmp_path, [{"label": "car", "points": box}, {"label": "background", "points": box[:3]}])
+        box, car = [[2, 3], [12, 3], [12, 15], [2, 15]], next(name for name in names.values() if "car" in name)
+        write_outlines(tmp_path, [{"label": car, "points": box}, {"label": "background", "points": box[:3]}])
         found = self.dataset(tmp_path)[0].mask
-        assert set(np.unique(found)) == {background, list(names.values()).index("car")}
+        assert set(np.unique(found)) == {background, list(names.values()).index(car)}
         assert found[0, 0] == found[4, 11] == background and found[14, 3] != background
 
     def test_labels_composed_and_decomposed(self, tmp_path: Path) -> None:

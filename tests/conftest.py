@@ -156,6 +156,13 @@ def _conf_is_parsed_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _disks_are_not_waited_for() -> Iterator[None]:
+    """Leave it to the system when files reach the disk: a short training waits twenty times for that."""
+    with mock.patch.object(os, "fsync", lambda _: None):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind() -> Iterator[None]:
     """Kill what a failed test has left running, and restore the environment, which decides what may be forked."""

@@ -171,13 +171,13 @@ def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
     assert runs_in(tmp_path) == []
 
 
-FIVE_EPOCHS = ("trainer.epochs=5", *TINY)
+THREE_EPOCHS = ("trainer.epochs=3", *TINY)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    done = run_here(train, "train", *FIVE_EPOCHS, cwd=folder)
+    done = run_here(train, "train", *THREE_EPOCHS, cwd=folder)
     assert done.returncode == 0, done.stderr
     return runs_in(folder)[0]
 
@@ -191,7 +191,7 @@ def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(
 ) -> None:
     """The signal comes to the main process, or to its workers as well, as a terminal or a scheduler sends it."""
     held = "logger._target_=tests.holding.Holding"  # after the first epoch: a busy machine might miss the others
-    process = start_command(SCRIPT, *FIVE_EPOCHS, held, "data.num_workers=1", cwd=tmp_path)
+    process = start_command(SCRIPT, *THREE_EPOCHS, held, "data.num_workers=1", cwd=tmp_path)
     wait_for("held", tmp_path, process)
     os.killpg(process.pid, number) if whole_group else process.send_signal(number)
     (tmp_path / "go").touch()

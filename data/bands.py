@@ -212,6 +212,8 @@ def _values_of_tiff(encoded: bytes, path: str | Path) -> np.ndarray:
                     f"{path}: its {len(pages)} pages are of several sizes or have several bands each; save the page"
                     " that is meant as a separate file, or one band per page"
                 )
+            if pages[0].photometric == tiff.PALETTE:
+                raise Unreadable(f"{path}: its values are indices of a palette; save it as RGB or grey")
             tag = pages[0].tags.get(ORIENTATION)
             if len(pages) > 1:
                 values = np.stack([page.asarray(maxworkers=1) for page in pages], axis=-1)
@@ -219,6 +221,8 @@ def _values_of_tiff(encoded: bytes, path: str | Path) -> np.ndarray:
                 values = np.asarray(pages[0].asarray(maxworkers=1))
                 values = np.moveaxis(values, 0, -1) if pages[0].axes.startswith("S") else values
                 values = values if values.ndim == 3 else values[..., None]
+            if pages[0].photometric == tiff.MIN_IS_WHITE and values.dtype.kind == "u":
+                values = np.iinfo(values.dtype).max - values
             return turned(values, int(tag.value) if tag else 1)
     except Unreadable:
         raise

@@ -17,7 +17,7 @@ from tifffile import TiffFile
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian, TIFF and BigTIFF
 PHOTOMETRIC, EXTRA = 262, 338
 PRIVATE = 65000  # a tag that decoders skip
-MIN_IS_WHITE, MIN_IS_BLACK, RGB = 0, 1, 2
+MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE = 0, 1, 2, 3
 UNSIGNED, SIGNED, FRACTIONS = 1, 2, 3
 FAX = (2, 3, 4)
 JPEG = (6, 7)

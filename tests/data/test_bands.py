@@ -308,3 +308,19 @@ def test_photos_beyond_their_range_are_doubted() -> None:
     assert Bands(3, (0, 1)).doubt(255, saturated(image)) is None
     assert "at the upper end of data.value_range=[0,1]" in (Bands(3, (0, 1)).doubt(255, 0.51) or "")
     assert Bands(3).doubt(255, 0.9) is None  # a scanned page
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_tiffs_in_which_0_is_white(tmp_path: Path, kind: type) -> None:
+    stored = values(1, np.dtype(kind).name)[..., 0]
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="miniswhite")
+    top = np.iinfo(kind).max
+    found = Bands(1, (0, float(top))).read(tmp_path / "a.tif")[..., 0]
+    np.testing.assert_allclose(found, (top - stored.astype(float)) * 255 / top, atol=1e-3)
+    np.testing.assert_allclose(found, read_image(tmp_path / "a.tif")[..., 0], atol=1)
+
+
+def test_indices_of_a_palette_are_no_values(tmp_path: Path) -> None:
+    Image.fromarray(values(3, "uint8")).quantize(8).save(tmp_path / "a.tif")
+    with pytest.raises(Unreadable, match="indices of a palette; save it as RGB or grey"):
+        Bands(1).read(tmp_path / "a.tif")

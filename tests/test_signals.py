@@ -23,7 +23,7 @@ class Finder:
             os.kill(os.getpid(), int(number))
 sys.meta_path.insert(0, Finder)
 sys.path.insert(0, os.environ["ROOT"])
-sys.argv[:] = [script, *words]
+sys.argv[:] = [script if script.endswith(".py") else "-m", *words]  # as `python -m` while it looks for a module
 if script.endswith(".py"):
     runpy.run_path(os.path.join(os.environ["ROOT"], script), run_name="__main__")
 else:

@@ -6,11 +6,6 @@ python -m tools.benchmark model=[enet,espnet_s0] backends=[eager,compile,onnx] b
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
-    from utils.interruption import end_at_once
-
-    end_at_once()
-
 import logging
 import math
 import statistics

@@ -5,11 +5,6 @@ python -m tools.classify model=efficientnet_b4 input=dog.jpg labels=imagenet.jso
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
-    from utils.interruption import end_at_once
-
-    end_at_once()
-
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

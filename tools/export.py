@@ -5,11 +5,6 @@ python -m tools.export checkpoint=experiments/<run> format=onnx output=model.onn
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
-    from utils.interruption import end_at_once
-
-    end_at_once()
-
 from pathlib import Path
 
 from omegaconf import DictConfig

@@ -5,11 +5,6 @@ python -m tools.share run=experiments/<run>
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
-    from utils.interruption import end_at_once
-
-    end_at_once()
-
 import logging
 import shlex
 import tempfile

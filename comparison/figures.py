@@ -22,7 +22,6 @@ class Picture(NamedTuple):
 
     Attributes:
         number: the sample's index in its split.
-        name: the sample's name.
         digest: digest of the truth; two runs have the same sample if name and digest are equal.
         wrong, miou: share of wrong pixels, and mIoU; None if unknown.
         image, truth, prediction: data URLs.

@@ -42,7 +42,7 @@ def write_report(path: Path, runs: Sequence[Run], skipped: Sequence[str], source
     Args:
         skipped: why other folders are not in the report.
         source: the folder or pattern that the runs come from.
-        choices: `sort`, `columns`, `group_by` and `baseline`, passed to `comparison.report_data.gathered`.
+        choices: `sort`, `columns`, `group_by` and `baseline`, as for `comparison.tables.tables_of`.
 
     Raises:
         UserError: it cannot be written, or a choice is invalid.

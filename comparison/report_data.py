@@ -32,16 +32,7 @@ def gathered(
 ) -> tuple[Data, list[Run]]:
     """Return everything but the pictures as JSON values, and the runs in the same order, best first.
 
-    Args:
-        skipped: why folders were skipped.
-        source: the folder or pattern that the runs come from.
-        sort: column to sort the runs by, as for `comparison.rows.sorted_by`.
-        group_by: keys; runs that differ only in them share a `group`, which is its title.
-        columns: further columns of the table.
-        baseline: the run to compare the others with at first.
-
-    Raises:
-        UserError: there is no such column or key.
+    Arguments and errors as for `comparison.report.write_report` and `comparison.tables.tables_of`.
     """
     keys = differing_keys(runs)
     more = [name for name in columns or default_columns(runs, keys) if name not in (*OWN, *keys)]

@@ -26,12 +26,7 @@ def groups_data(
     baseline: Run | None,
 ) -> dict[str, Any]:
     """Return `groups`, each with its label and the places of its runs; `differences`, one entry per data set; and
-    `unfinished`, notes on unfinished runs in groups.
-
-    Args:
-        labels: of the runs.
-        keys: the keys in which any of the runs differ.
-    """
+    `unfinished`, notes on unfinished runs in groups."""
     places = {id(run): place for place, run in enumerate(runs)}
     by_data: dict[str, list[Run]] = {}
     for run, data_set in zip(runs, data_sets_of(runs), strict=True):

@@ -51,9 +51,6 @@ def rows_of(runs: Sequence[Run], keys: Sequence[str], columns: Sequence[str] | N
 def against(baseline: Run, runs: Sequence[Run], names: Sequence[str] | None = None) -> list[Row]:
     """Return one row per class: the baseline's IoU at its best epoch, and the difference of each other run to it.
 
-    Args:
-        names: of the runs; None is the names of their folders.
-
     Raises:
         UserError: the baseline has no validated epoch.
     """

@@ -32,11 +32,9 @@ MARKS = "95 % intervals without 0 are marked: * over seeds (Welch), + over photo
 
 
 class Section(NamedTuple):
-    """The part of a comparison for one data set.
+    """The part of a comparison for one data set: one unsorted row per group, or per run without `group_by`.
 
     Attributes:
-        rows: one per group, or per run without `group_by`; unsorted.
-        groups: of the rows.
         metric: score by which the groups are compared.
         reference: index of the group that the others are compared with; None if they are not compared.
         differences: of each group; None for the reference itself. Empty if they are not compared.

@@ -45,11 +45,7 @@ class WithPreprocessing(nn.Module):
 
 @torch.no_grad()
 def as_bytes(kind: ExportFormat, model: nn.Module, facts: Facts) -> bytes:
-    """Export a network; returns the content of the file.
-
-    Args:
-        model: on the CPU, in eval mode, without preprocessing.
-        facts: stored in the file; `dynamic` and `preprocessing` decide what is exported.
+    """Export a network that is on the CPU, in eval mode; return the content of the file, with the facts in it.
 
     Raises:
         Errors of torch.export and the ONNX exporter, if they cannot trace the network.

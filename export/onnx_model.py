@@ -19,10 +19,7 @@ from utils.text import plural
 
 
 class OnnxModel(nn.Module):
-    """The network of an ONNX file that this program exported.
-
-    Args:
-        device: where ONNX Runtime computes. Inputs and outputs are on the CPU in any case.
+    """The network of an ONNX file that this program exported. Inputs and outputs are on the CPU, whatever the device.
 
     Attributes:
         facts: stored in the file.

@@ -17,17 +17,10 @@ OPERATIONS = ("Conv", "ConvTranspose", "Add", "Mul", "Sigmoid", "Relu", "MaxPool
 
 
 def quantize_onnx(content: bytes, images: Iterable[np.ndarray]) -> Any:
-    """Quantise an ONNX file statically.
+    """Quantise an ONNX file statically, calibrated on its inputs; return an onnx.ModelProto in the QDQ format.
 
     Weights have a range per channel. Activations are unsigned, which the fast instructions (VNNI) need, and range from
     the smallest to the largest value seen: clipping was no better for ENet and ESPNet S0.
-
-    Args:
-        content: an ONNX file whose input is `images`.
-        images: inputs, one by one.
-
-    Returns:
-        onnx.ModelProto, in the QDQ format, which other runtimes support too.
 
     Raises:
         UserError: a package is missing.

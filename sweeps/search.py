@@ -147,11 +147,7 @@ def examples(space: Space) -> list[list[str]]:
 
 
 def open_study(options: Mapping[str, Any], folder: Path, direction: str | None = None) -> optuna.Study:
-    """Open the study of a sweep, and begin it if it is new.
-
-    Args:
-        folder: of the sweep.
-        direction: of a new study.
+    """Open the study of the sweep in a folder; with a direction, begin it if it is new.
 
     Raises:
         UserError: the storage cannot be used, or the study has another direction.
@@ -264,12 +260,7 @@ def tell(study: optuna.Study, trial: int, job: Path, monitor: str) -> None:
 def pruning(options: Mapping[str, Any], job: Path, monitor: str, epochs: int) -> Callable[[int, float], bool] | None:
     """Return a function that reports the metric of an epoch to the search, and returns whether to prune this job.
 
-    After the last epoch no job is pruned.
-
-    Args:
-        options: of the sweeper.
-        job: the folder of the job.
-        epochs: that the job trains.
+    After the last of its `epochs` no job is pruned.
     """
     study = open_study(options, job.absolute().parent)
     found = trial_of(study, options, job.absolute().parent, int(job.name))

@@ -37,11 +37,8 @@ class Space(NamedTuple):
 def space_of(words: list[str], config_loader: Any = None) -> Space:
     """Return the space that the words of a sweep span.
 
-    `a,b` and `choice(a,b)` are categories, also of groups and with glob(*); `range` and `interval` are numbers. An
-    interval is of integers with int(...) or the tag int, and logarithmic with the tag log.
-
-    Args:
-        config_loader: of Hydra, which resolves glob(*).
+    `a,b` and `choice(a,b)` are categories, also of groups and with glob(*), which Hydra's `config_loader` resolves;
+    `range` and `interval` are numbers. An interval is of integers with int(...) or the tag int.
 
     Raises:
         UserError: a range is empty, or cannot be logarithmic.

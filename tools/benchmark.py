@@ -44,9 +44,7 @@ class Entry(NamedTuple):
     """A network, or a run and its network; each has its own rows in the tables.
 
     Attributes:
-        name: as shown in tables.
-        parameters: number of parameters; NaN for an ONNX file.
-        macs: multiply-adds of a forward pass for one image; NaN for an ONNX file.
+        parameters, macs: number of parameters, and multiply-adds for one image; NaN for an ONNX file.
         accuracy: mIoU of the run's best epoch; NaN if there is none.
     """
 

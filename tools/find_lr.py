@@ -129,14 +129,7 @@ def endless_windows(batches: AnyTrainingLoader, size: int) -> Iterator[Window]:
 
 
 def show(rates: Sequence[float], runs: Sequence[Sequence[float]], configured: float, what: str, path: Path) -> None:
-    """Print and plot the result.
-
-    Args:
-        rates: learning rates of the whole test.
-        runs: losses of each run at the first rates; fewer if training diverged.
-        configured: the rate in the config.
-        what: description of what was trained.
-    """
+    """Print and plot the losses of each run at the first of the rates (fewer than all if training diverged)."""
     from engine.lr_range import averaged, smoothed, suggestion, uncertainty
     from utils.tables import table
     from visualization.figures import draw_range_test

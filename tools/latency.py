@@ -38,7 +38,6 @@ class Network:
     """A network to measure.
 
     Attributes:
-        name: as shown in tables.
         source: a file in `conf/model/`, a checkpoint, a run folder or an ONNX file.
         image_size: (H, W).
         num_classes: for a network in `conf/model/`; the others have their own.
@@ -57,13 +56,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Case:
-    """A network with a backend, to be timed.
-
-    Attributes:
-        device: `cpu` or `cuda`.
-        amp: precision, see `engine.device.autocast_dtype`.
-        threads: number of threads of torch or ONNX Runtime.
-    """
+    """A network with a backend, to be timed; `amp` as for `engine.device.autocast_dtype`."""
 
     network: Network
     backend: Backend

@@ -96,12 +96,7 @@ def scan(cfg: DictConfig) -> None:
 
 
 def check_command(cfg: DictConfig, labels: Path | None, tolerance: int) -> str:
-    """Return the command that checks the data set.
-
-    Args:
-        labels: the labels file; None if it is found in the root.
-        tolerance: needed by the colours of the masks; 0 if every colour is that of a class.
-    """
+    """Return the command that checks the data set; `labels` is None if the file is found in the root."""
     words = [f"data.root={cfg.root}"]
     usual = {"images": "images", "masks": "masks", "mask_suffix": None}
     words += [f"data.{key}={cfg[key]}" for key, value in usual.items() if cfg[key] != value]

@@ -155,11 +155,7 @@ def draw_sheet(
     columns: int = 4,
     opacity: float = 0.55,
 ) -> None:
-    """Draw a contact sheet of photos tinted by their masks.
-
-    Args:
-        panels: (title, image uint8 (H, W, 3), mask uint8 (H, W)) of any sizes.
-    """
+    """Draw a contact sheet of photos uint8 (H, W, 3), of any sizes, tinted by their masks uint8 (H, W)."""
     shapes = [_aspect(image) for _, image, _ in panels]
     heights = [max(shapes[i : i + columns]) * 4 + 0.35 for i in range(0, len(panels), columns)]  # inches
     patches = _patches(labels, [mask for _, _, mask in panels])
@@ -187,9 +183,7 @@ def draw_range_test(
 ) -> None:
     """Plot the losses of a learning-rate range test over its rates.
 
-    Args:
-        rates, losses, smoothed: values of each step.
-        marks: label -> rate, drawn as a vertical line; at most three.
+    `marks` are labels -> rates, drawn as vertical lines; at most three.
     """
     figure = Figure(figsize=(9, 5.2), layout="constrained")
     axes = figure.subplots()

@@ -20,15 +20,7 @@ WIDTH, HEIGHT = 480, 1440  # maximum pixels
 
 
 class Predicted(NamedTuple):
-    """A sample and its prediction.
-
-    Attributes:
-        number: its index in the split.
-        name: its name in the data set.
-        image: uint8 (H, W, 3), RGB.
-        truth: uint8 (H, W), 255 for ignored pixels.
-        prediction: uint8 (H, W).
-    """
+    """A sample, with its index in the split, and its prediction: image uint8 (H, W, 3) RGB, the others uint8 (H, W)."""
 
     number: int
     name: str
@@ -39,9 +31,6 @@ class Predicted(NamedTuple):
 
 def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) -> None:
     """Write <number>_<name>_image.jpg, ..._truth.png and ..._prediction.png for each sample, and index.json.
-
-    The index lists the classes with their colours, and number, name, digest of the truth, scores and files of each
-    sample.
 
     Raises:
         UserError: the folder cannot be written to.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from comparison.columns import OWN, data_sets_of, default_columns, higher_is_better, is_score
-from comparison.curves import curves
+from comparison.curves import curves, thinning
 from comparison.figures import confusion, pictures
 from comparison.labels import LONGEST_NAME, short_names, shortened, text_or_none
 from comparison.report_groups import groups_data
@@ -16,7 +16,8 @@ from comparison.rows import differing_keys, rows_of, sorted_by
 from comparison.runs import Run, number_or_none
 from utils.files import without_nan
 
-LONGEST_TEXT = 2000  # characters of an error, a note or a value
+CELLS = 100_000  # most numbers of confusion matrices in a report
+TEXTS = 200_000  # characters of errors and notes together; each run has at least 200 of either
 Data = dict[str, Any]
 
 
@@ -38,29 +39,35 @@ def gathered(
     runs = ranked(runs, keys, more, sort)
     names = short_names(runs, keys)
     common = _common([run.config for run in runs])
+    every, longest = thinning(runs), max(TEXTS // max(2 * len(runs), 1), 200)
+    cells = 0
     entries = []
     rows = rows_of(runs, keys, [*OWN, *keys, *more])
     for run, name, row, data_set in zip(runs, names, rows, data_sets_of(runs), strict=True):
+        counts = confusion(run)
+        cells += len(counts["classes"]) ** 2 if counts else 0
         entry = {
             "label": name,
             "run": run.name,
             "folder": str(run.path),
             "name": text_or_none(run.summary.get("name")),
-            "notes": text_or_none(run.summary.get("notes"), LONGEST_TEXT),
+            "notes": text_or_none(run.summary.get("notes"), longest),
             "started": text_or_none(run.summary.get("started")),
             "status": run.live_status,
-            "error": text_or_none(run.summary.get("error"), LONGEST_TEXT),
+            "error": text_or_none(run.summary.get("error"), longest),
             "model": row["model"],
             "data": row["data"],
             "data_set": shortened(data_set, LONGEST_NAME),
-            "values": {key: shortened(row[key], LONGEST_TEXT) for key in (*keys, *more)},
-            "config": {k: shortened(v, LONGEST_TEXT) for k, v in run.config.items() if k not in common}
+            "values": {key: shortened(row[key], longest) for key in (*keys, *more)},
+            "config": {k: shortened(v, longest) for k, v in run.config.items() if k not in common}
             if run.config
             else None,
             **{key: row[key] for key in ("parameters", "MACs", "mIoU", "epoch", "Dice", "images/s", "seconds")},
             "best": {key: number_or_none(value) for key, value in run.row("best").items() if key.startswith("val/")},
-            **curves(run),
-            "confusion": confusion(run),
+            "epochs": len(run.rows),
+            **curves(run, every),
+            "confusion": counts if cells <= CELLS else None,
+            "confusion_left_out": counts is not None and cells > CELLS,
         }
         entries.append(entry)
     compared = groups_data(runs, names, keys, group_by, columns, sort, baseline)
@@ -76,7 +83,7 @@ def gathered(
         "sort": sort,
         "group_by": ", ".join(group_by) or None,
         "baseline": next((i for i, run in enumerate(runs) if run is baseline), None),
-        "common": {key: shortened(value, LONGEST_TEXT) for key, value in common.items()},
+        "common": {key: shortened(value, longest) for key, value in common.items()},
         "runs": entries,
         **compared,
     }

@@ -58,8 +58,12 @@ function drawClasses() {
 
 function drawConfusion() {
   const unit = unitNamed(byId("confusion-run").value);
-  const lacking = runs.filter((other) => !other.confusion).length;
-  byId("confusion-note").textContent = lacking ? `${plural(lacking, "run")} without figures/confusion_matrix.csv: failed, interrupted or still running.` : "";
+  const lacking = runs.filter((other) => !other.confusion);
+  const left = lacking.filter((other) => other.confusion_left_out).length;
+  byId("confusion-note").textContent = [
+    lacking.length > left ? `${plural(lacking.length - left, "run")} without figures/confusion_matrix.csv: failed, interrupted or still running.` : "",
+    left ? `That of ${plural(left, "more run")} is omitted to keep this file small.` : "",
+  ].filter(Boolean).join(" ");
   if (!unit) return drawNothing("confusion-chart");
   const { classes, counts } = confusionOf(unit);
   const sums = counts.map((row) => row.reduce((sum, count) => sum + count, 0));

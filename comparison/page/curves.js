@@ -101,9 +101,11 @@ function drawCurves() {
   const [unit, seconds] = most > 7200 ? ["hours", 3600] : most > 120 ? ["minutes", 60] : ["seconds", 1];
   if (over === "time") traces.forEach((trace) => { trace.x = trace.x.map((value) => value / seconds); });
   const lacking = shownRuns().filter((run) => !points(run, metric, over).x.length);
+  const thinned = shownRuns().some((run) => (run.curves.epoch ?? []).length < run.epochs);
   byId("curves-note").textContent = [
     !shown.size ? "No run is shown: select some in the table." : "",
     lacking.length ? `No ${metric || "metrics"} yet: ${lacking.slice(0, 6).map((run) => run.label).join("; ")}${lacking.length > 6 ? ` and ${lacking.length - 6} more` : ""}.` : "",
+    thinned ? "Some epochs are omitted to keep this file small; metrics.csv of each run has all of them." : "",
   ].filter(Boolean).join(" ");
   if (!traces.length) return drawNothing("curves-chart");
   return draw("curves-chart", traces, {

@@ -208,4 +208,4 @@ def test_no_time_stops_the_watch(tmp_path: Path, seconds: str, epochs: float) ->
     add_metrics(run, {"epoch": [1, 2]})
     (run / "metrics.csv").write_text(f"epoch,seconds\n1,{seconds}\n2,{seconds}\n")
     assert "mine" in drawn(read_runs([tmp_path])[0], "x", 10)
-    assert curves(Run(run, {}))["curves"]["epoch"] == [1, 2]
+    assert curves(Run(run, {}), 10)["curves"]["epoch"] == [1, 2]

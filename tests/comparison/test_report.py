@@ -38,7 +38,7 @@ def test_a_run_in_numbers(tmp_path: Path) -> None:
     add_figures(run, [], [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
     (entry,) = data_of(tmp_path / "runs")["runs"]
     expected = {"label": "mine", "name": "mine", "notes": "a remark", "model": "enet", "mIoU": 0.5, "epoch": 2}
-    expected |= {"parameters": 360_000, "MACs": 2e8, "images/s": 12.34, "status": "finished"}
+    expected |= {"parameters": 360_000, "MACs": 2e8, "images/s": 12.34, "status": "finished", "epochs": 3}
     assert {key: entry[key] for key in expected} == expected
     assert entry["curves"] == {"epoch": [1, 2, 3], "seconds": [10, 20, 30.5], "time": [10, 30, 60.5]}
     assert entry["validations"] == {"epoch": [1, 3], "val/miou": [0.25, 0.5], "time": [10, 60.5]}

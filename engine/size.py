@@ -6,7 +6,6 @@ import copy
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 QUICKLY_COMPUTED = 128 * 128
 """Pixels of an image up to which a network computes faster on the CPU than the meta device finds the shapes."""
@@ -34,6 +33,8 @@ def multiply_adds(model: nn.Module, image_size: tuple[int, int]) -> float:
 
 
 def _counted(model: nn.Module, image_size: tuple[int, int], device: str) -> float:
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton, which infer.py does not need
+
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(torch.zeros(1, in_channels_of(model), *image_size, device=device))
     return counter.get_total_flops() / 2

@@ -14,7 +14,7 @@ import torch
 
 from utils.text import plural
 
-SECONDS = 0.3
+SECONDS = 0.1
 """How long the load of the machine is measured."""
 ALMOST_FREE = 0.7
 """Share of a core that must be idle for a thread to use it."""

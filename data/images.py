@@ -43,6 +43,7 @@ ORIENTATION = 274  # the EXIF tag, also of TIFFs
 LARGEST = 2**30  # pixels of a photo or mask; OpenCV's own limit
 # What the end of a complete file holds. OpenCV fills the rest of a truncated one without a warning.
 _ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
+_EXIF_MARKS = {b"\xff\xd8": [b"Exif\0\0"], b"\x89P": [b"eXIf"], b"RI": [b"EXIF"]}  # of JPEG, PNG and WebP
 
 Image.MAX_IMAGE_PIXELS = None  # one limit for photos and masks: Pillow's own refuses 179 million pixels
 # Messages of decoders name no file. What matters is raised here, with the file.
@@ -106,7 +107,7 @@ def orientation(encoded: bytes) -> int:
 
     1 if there is none, or the file is a TIFF; 0 if it cannot be read.
     """
-    marks = (b"eXIf", b"Exif\0\0", b"EXIF", b"irot", b"imir")  # in PNG, JPEG, WebP and AVIF
+    marks = _EXIF_MARKS.get(encoded[:2], [b"Exif\0\0", b"irot", b"imir"])  # the others: of AVIF
     if encoded[:4] in tiff.MAGIC or not any(mark in encoded for mark in marks):
         return 1
     try:

@@ -97,7 +97,7 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if mask.shape == tuple(size):
         return mask
     rows, columns = (_nearest(*sides) for sides in zip(mask.shape, size, strict=True))
-    return np.ascontiguousarray(mask[rows][:, columns])
+    return mask.take(columns, axis=1).take(rows, axis=0)
 
 
 def write_mask(path: str | Path, mask: np.ndarray, labels: LabelSet) -> None:

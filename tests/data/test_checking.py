@@ -165,7 +165,8 @@ def test_photos_of_12_bits_in_files_of_16_are_a_warning(tmp_path: Path, caplog: 
     look(root, "train")
     assert not caplog.messages
     for path in root.glob("images/*.png"):
-        assert cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 16)
+        read = np.asarray(cv2.imread(str(path)))
+        assert cv2.imwrite(str(path), read.astype(np.uint16) * 16)
     for split in ("train", "val"):
         look(root, split)
     checked_samples(Folder(str(root), "train", value_range=[0, 4095]), "train", SIZE, masks=True)

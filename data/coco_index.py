@@ -10,6 +10,7 @@ import reprlib
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -193,7 +194,11 @@ def _read(annotations: Path) -> tuple[list[dict[str, Any]], list[Any], list[tupl
         sorted(content[key], key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
         for key in ("images", "categories")
     )
-    return photos, content["annotations"], [(entry["id"], one_line(entry["name"].strip())) for entry in categories]
+    return (
+        photos,
+        content["annotations"],
+        [(entry["id"], one_line(normalize("NFC", entry["name"].strip()))) for entry in categories],
+    )
 
 
 def _whose(entry: Any, columns: dict[Id, int], places: dict[Id, int]) -> tuple[int, int]:

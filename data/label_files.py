@@ -9,6 +9,7 @@ import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 from data.labels import IGNORE_INDEX, Color, LabelSet, voc_colors
 from utils.checked import shown
@@ -75,6 +76,7 @@ def read_labels(path: Path) -> NamedIds:
                 raise ValueError(f"id {i} is without 'class' or 'color'")
             if not isinstance(entries[i]["class"], str):
                 raise ValueError(f"the name of id {i} is no text")
+            entries[i]["class"] = normalize("NFC", entries[i]["class"])
         if not all(0 <= i < NO_CLASS for i in ids):
             raise ValueError(f"ids are 0 to {NO_CLASS - 1}")
         colors = [_color(entries[i]["color"]) for i in ids]

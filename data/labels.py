@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from unicodedata import normalize
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ class LabelSet:
 
     Args:
         names: one name per class, index 0 first. Control characters are escaped, as in `\\x1b`, because names are
-            printed, drawn and written to files.
+            printed, drawn and written to files. They are stored in Unicode's composed form (NFC).
         colors: (red, green, blue) of each class, 0 to 255.
         ids: value of each class in the files of the data set, 0 to 65534; None if these are the class indices. Servers
             of benchmarks expect these ids.
@@ -44,7 +45,7 @@ class LabelSet:
     ignore_index = IGNORE_INDEX
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(one_line(name) for name in self.names))
+        object.__setattr__(self, "names", tuple(one_line(normalize("NFC", name)) for name in self.names))
         if len(self.names) != len(self.colors):
             raise ValueError(f"{plural(len(self.names), 'class name')} but {plural(len(self.colors), 'colour')}")
         if self.ids is not None and len(self.ids) != len(self.names):

@@ -192,6 +192,17 @@ def test_a_line_feed_in_the_name_of_a_category(tmp_path: Path) -> None:
     assert (dataset[0].mask == 2).sum() == 64
 
 
+def test_names_of_categories_are_equal_in_any_unicode_form(tmp_path: Path) -> None:
+    """The splits may come from different systems."""
+    composed, decomposed = (
+        [{"id": i, "name": name} for i, name in ((7, cafe), (9, "x"))] for cafe in ("caf\u00e9", "cafe\u0301")
+    )
+    own_categories(tmp_path, composed, decomposed)
+    for split in ("train", "val"):
+        dataset = COCO(str(tmp_path), split)
+        assert dataset.labels.names == ("background", "caf\u00e9", "x") and (dataset[0].mask == 1).sum() > 64
+
+
 def test_crowds_of_ones_own_categories_are_painted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As CVAT exports what was drawn with a brush."""
     own_categories(tmp_path, OWN, OWN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,15 @@ def test_an_export_of_cvat(tmp_path: Path) -> None:
     dataset = Folder(str(tmp_path), "all", images="JPEGImages", masks="SegmentationClass")
     assert dataset.labels.names == ("background", "car", "tree") and dataset.labels.colors[1] == (250, 50, 83)
     assert masks_of(dataset) == [blocks(i, [0, 1, 2]).tolist() for i in range(2)]
+
+
+def test_ids_are_merged_by_name_in_any_unicode_form(tmp_path: Path) -> None:
+    """As macOS and other systems write the same letters."""
+    path = tmp_path / "labels.json"
+    entries = {"0": "background", "1": "caf\u00e9", "2": "cafe\u0301"}
+    path.write_text(json.dumps({i: {"class": name, "color": [int(i > "0"), 0, 0]} for i, name in entries.items()}))
+    named = read_labels(path)
+    assert named.labels.names == ("background", "caf\u00e9") and named.train_ids == {0: 0, 1: 1, 2: 1}
 
 
 @pytest.mark.parametrize(

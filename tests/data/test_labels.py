@@ -28,6 +28,13 @@ def test_names_can_be_printed() -> None:
     assert labels.names == (r"\x1b[2Jcat", r"two\nlines", "猫", r"\ud800")
 
 
+def test_names_are_equal_in_any_unicode_form() -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    assert LabelSet((decomposed,), ((0, 0, 0),)).names == (composed,)
+    with pytest.raises(ValueError, match="class names repeat"):
+        LabelSet((composed, decomposed), ((0, 0, 0), (1, 1, 1)))
+
+
 @pytest.mark.parametrize(("names", "colors"), [(("a", "b"), ((0, 0, 0),)), (("a", "a"), ((0, 0, 0),) * 2), ((), ())])
 def test_nonsense_is_refused(names: tuple, colors: tuple) -> None:
     with pytest.raises(ValueError):

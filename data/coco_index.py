@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 import reprlib
 from collections import Counter
 from pathlib import Path
@@ -30,6 +31,7 @@ LARGE = 2**24
 REMEDY = "correct it, or download or export the annotations again"
 
 Id = int | float | str  # whole, but some exports write 1.0
+WHOLE = re.compile("0|[1-9][0-9]{0,17}")
 
 
 def _id(value: Any) -> Id:
@@ -186,6 +188,8 @@ def _read(annotations: Path) -> tuple[list[dict[str, Any]], list[Any], list[tupl
     """Return the photos in the order of their ids, the annotations, and the categories in the order of theirs."""
     content = read_json(annotations, REMEDY, largest=math.inf)
     check_schema(_Annotations, content, annotations, REMEDY)
+    for entry in (*content["images"], *content["categories"]):
+        entry["id"] = _as_number(entry["id"])
     for key, field in (("images", "id"), ("images", "file_name"), ("categories", "id")):
         for value, count in Counter(entry[field] for entry in content[key]).most_common(1):
             if count > 1:
@@ -201,11 +205,16 @@ def _read(annotations: Path) -> tuple[list[dict[str, Any]], list[Any], list[tupl
     )
 
 
+def _as_number(value: Any) -> Any:
+    """Return the number that an id is, if it is one in quotes: tools write `1` in one place and `"1"` in another."""
+    return int(value) if isinstance(value, str) and WHOLE.fullmatch(value) else value
+
+
 def _whose(entry: Any, columns: dict[Id, int], places: dict[Id, int]) -> tuple[int, int]:
     """Return the column of an annotation's category and the place of its photo; raise NothingToPaint without them."""
     if not isinstance(entry, dict):
         raise NothingToPaint("of another form")
-    photo, category = entry.get("image_id"), entry.get("category_id")
+    photo, category = _as_number(entry.get("image_id")), _as_number(entry.get("category_id"))
     if not isinstance(photo, Id) or photo not in places:
         raise NothingToPaint("of photos that are not listed")
     if not isinstance(category, Id) or category not in columns:

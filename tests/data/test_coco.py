@@ -203,6 +203,18 @@ def test_names_of_categories_are_equal_in_any_unicode_form(tmp_path: Path) -> No
         assert dataset.labels.names == ("background", "caf\u00e9", "x") and (dataset[0].mask == 1).sum() > 64
 
 
+@pytest.mark.parametrize(
+    ("key", "field"), [("images", "id"), ("annotations", "image_id"), ("annotations", "category_id")]
+)
+def test_ids_may_be_texts_in_one_place_and_numbers_in_another(tmp_path: Path, key: str, field: str) -> None:
+    make_coco(tmp_path)
+    expected = [COCO(str(tmp_path), "train")[i].mask for i in range(3)]
+    change(tmp_path, "train", lambda content: [e.update({field: str(e[field])}) for e in content[key]])
+    dataset = COCO(str(tmp_path), "train")
+    for i in range(3):
+        np.testing.assert_array_equal(dataset[i].mask, expected[i])
+
+
 def test_crowds_of_ones_own_categories_are_painted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As CVAT exports what was drawn with a brush."""
     own_categories(tmp_path, OWN, OWN)

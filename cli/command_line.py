@@ -105,10 +105,15 @@ def _with_run_found(word: str) -> str:
 
 
 def _paths_of(given: str, key: str) -> list[str]:
-    """Return the path of the run that a key names; for `runs`, those of all with this name."""
-    if glob.has_magic(given):
-        return [given]
-    return find_runs(given, key) if key == "runs" else [find_run(given, key)]
+    """Return the path of the run that a key names; for `runs`, those of all with this name, or a pattern as it is."""
+    if key != "runs":
+        return [find_run(given, key)]
+    try:
+        return find_runs(given, key)
+    except UserError:
+        if glob.has_magic(given):
+            return [given]
+        raise
 
 
 def repeated_keys(words: list[str]) -> list[str]:

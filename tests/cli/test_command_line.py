@@ -138,6 +138,19 @@ def test_runs_with_commas_in_their_names(tmp_path: Path) -> None:
     assert seen == [[folders[0], folders[3]], folders[:3]]
 
 
+def test_runs_with_characters_of_patterns_in_their_names(tmp_path: Path) -> None:
+    """They are found by name; what no run is called is a pattern, for `runs` alone."""
+    name, other = "lr 1e-3 [warm]", "why*"
+    folders = [f"experiments/2026-01-01_00-00-0{i}-000000_{text}" for i, text in enumerate((name, other, "whynot"))]
+    for folder in folders:
+        (tmp_path / folder / "checkpoints").mkdir(parents=True)
+    seen: list[Any] = []
+    for words in ([f"runs={other}", f"baseline={name}"], ["runs=experiments/*why*"]):
+        run_here(lambda cfg: seen.append((cfg.runs, cfg.baseline)), "compare", *words, cwd=tmp_path)
+    assert seen == [(folders[1], folders[0]), ("experiments/*why*", None)]
+    assert_refused(run_here(lambda cfg: None, "train", "resume=wh[xy]", cwd=tmp_path), "there is no such run")
+
+
 def test_texts_in_a_sweep(tmp_path: Path) -> None:
     """Several values, with commas between them, as of other keys."""
     words = ["seed=1,2", "data.masks=маска,truth (1)", "data.train_split=choice(train,all)", "data.mask_suffix=null,_м"]

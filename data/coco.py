@@ -92,7 +92,7 @@ class COCO(SegmentationDataset):
             if not is_there:
                 only_train = split != "train" and is_file(_files_of(self.root, "train")[0])
                 raise NotThere(
-                    f"COCO 2017 was not found: there is no {path}\n"
+                    f"COCO 2017 was not found: there is no {path}{_under_another_name(self.root, split)}\n"
                     f"Pass data.root=<what holds annotations/ and {self._folder}/>, or data.download=true"
                     + ("; to validate on a part of 'train', pass data.folds=5 data.fold=0" if only_train else "")
                 )
@@ -226,6 +226,14 @@ def _files_of(root: Path, split: str) -> tuple[Path, str]:
     if roboflow and is_file(root / roboflow / "_annotations.coco.json"):
         return root / roboflow / "_annotations.coco.json", roboflow
     return usual, f"{split}2017"
+
+
+def _under_another_name(root: Path, split: str) -> str:
+    """Return the end of a message that names the only other JSON file, such as CVAT's `instances_default.json`."""
+    known = [_files_of(root, name)[0] for name in SPLITS]
+    there = {path for folder in (root, root / "annotations") for path in folder.glob("[!.]*.json")}.difference(known)
+    new = root / "annotations" / f"instances_{split}{'2017' if is_folder(root / f'{split}2017') else ''}.json"
+    return f"; if {there.pop()} is meant, rename it to {new}" if len(there) == 1 else ""
 
 
 def _label_set(root: Path, index: Index, split: str, classes: int) -> LabelSet:

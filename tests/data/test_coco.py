@@ -15,7 +15,7 @@ import data.coco_index
 from data.coco import CATEGORIES, COCO, LABELS, photos_below, train_ids
 from data.voc import LABELS as VOC_LABELS
 from tests.data.layouts import SIZE, box, make_coco, photo, region, run_lengths, write
-from utils.errors import UserError
+from utils.errors import NotThere, UserError
 
 REAL = Path(os.environ.get("COCO_ROOT", Path(__file__).resolve().parents[3] / "shared" / "data" / "coco"))
 
@@ -92,17 +92,20 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     make_coco(tmp_path)
     with pytest.raises(UserError, match="no split 'test'"):
         COCO(str(tmp_path), "test")
-    (tmp_path / "annotations" / "instances_val2017.json").rename(tmp_path / "val.json")
-    with pytest.raises(UserError, match=r"there is no .*instances_val2017.json\n.*pass data.folds=5 data.fold=0"):
+    annotations = tmp_path / "annotations"
+    (annotations / "instances_val2017.json").rename(tmp_path / "val.json")
+    with pytest.raises(
+        UserError, match=r"there is no .*instances_val2017.json.*\n.*pass data.folds=5 data.fold=0"
+    ) as caught:
         COCO(str(tmp_path), "val")
+    assert f"if {tmp_path / 'val.json'} is meant, rename it to {annotations / 'instances_val2017.json'}\n" in str(
+        caught.value
+    )
     (tmp_path / "train2017" / "000000000002.jpg").unlink()
     dataset = COCO(str(tmp_path), "train")
     assert len(dataset) == 2
     assert ["000000000002.jpg: " in str(fault) for fault in dataset.faults] == [True]
-    annotations = tmp_path / "annotations" / "instances_train2017.json"
-    content = json.loads(annotations.read_text())
-    content["images"][0]["height"] += 1
-    annotations.write_text(json.dumps(content))
+    change(tmp_path, "train", lambda content: content["images"][0].update(height=65))
     with pytest.raises(UserError, match=r"is 96x64, but 96x65 in its annotation$"):
         COCO(str(tmp_path), "train")[1]
     with Image.open(tmp_path / "train2017" / "000000000001.jpg") as picture:
@@ -462,6 +465,23 @@ def exported(path: Path, photos: dict[str, int], categories: list[dict[str, Any]
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+@pytest.mark.parametrize("name", ["annotations/instances_default.json", "result.json"])
+def test_annotations_of_another_name_are_named(tmp_path: Path, name: str) -> None:
+    """CVAT's and Label Studio's of a project without subsets."""
+    write(tmp_path / "images" / "a.jpg", photo(0))
+    exported(tmp_path / name, {"a.jpg": 1}, OWN)
+    with pytest.raises(
+        NotThere, match=rf"if {tmp_path / name} is meant, rename it to .*/annotations/instances_train\.json"
+    ):
+        COCO(str(tmp_path), "train")
+    (tmp_path / "annotations").mkdir(exist_ok=True)
+    (tmp_path / name).rename(tmp_path / "annotations" / "instances_train.json")
+    assert len(COCO(str(tmp_path), "train")) == 1
+    with pytest.raises(NotThere) as caught:
+        COCO(str(tmp_path), "val")
+    assert "rename" not in str(caught.value) and "data.folds=5" in str(caught.value)
 
 
 @pytest.mark.parametrize("tool", ["roboflow", "cvat", "cvat of one folder", "cvat's own names"])

@@ -25,6 +25,9 @@ SPECIAL = {
     stat.S_IFBLK: "a device",
 }
 
+LFS = b"version https://git-lfs."
+"""What the pointers begin with that Git leaves in place of large files where Git LFS is not installed."""
+
 
 def user_path(given: str | Path, key: str = "") -> Path:
     """Expand `~` and `~name` in a path from a user. Nothing has to exist at the path.
@@ -98,13 +101,16 @@ def read_bytes(path: str | Path) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        Unreadable: it is missing, special or cannot be accessed.
+        Unreadable: it is missing, special or cannot be accessed, or a pointer of Git LFS.
     """
     try:
         refuse_special(path)
-        return Path(path).read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read ({error.strerror})") from error
+    if content.startswith(LFS):
+        raise Unreadable(f"{path}: a pointer of Git LFS, not the file itself; fetch the files with git lfs pull")
+    return content
 
 
 def is_hidden(name: str) -> bool:

@@ -106,6 +106,13 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     assert read_bytes(tmp_path / "file") == b"12"
 
 
+def test_pointers_of_git_lfs_are_not_the_file(tmp_path: Path) -> None:
+    pointer = tmp_path / "a.png"
+    pointer.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 4\n")
+    with pytest.raises(Unreadable, match=r"a\.png: a pointer of Git LFS, .*git lfs pull"):
+        read_bytes(pointer)
+
+
 def test_hidden_and_system_folders_are_left_out(tmp_path: Path) -> None:
     for name in (
         *("b.jpg", "a/c.jpg", "a/b/d.jpg", "a.txt", ".hidden.jpg"),

@@ -19,7 +19,7 @@ from utils.text import plural
 
 log = logging.getLogger(__name__)
 
-UNQUOTED = re.compile(r'^"(.+)"$')
+QUOTED = re.compile(r"""^(['"])(.+)\1$""")
 
 
 def found_below(folder: Path, output: Path | None = None, key: str = "input") -> list[Path]:
@@ -101,25 +101,33 @@ def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
 def listed_in(file: Path) -> list[Path]:
     """Return the paths in a list, one per line, without duplicates.
 
-    A path is relative to the list's folder, or else to the working directory. It may be in quotes.
+    A path is relative to the list's folder, or else to the working directory. It may be in quotes, or have backslashes
+    as on Windows. A line that begins with `#` is a comment, unless there is a file of this name.
 
     Raises:
         UserError: the list is empty, or none of the files exists.
     """
-    lines = read_list(file, "surrogateescape")
-    names = [UNQUOTED.sub(r"\1", line) for line in lines if not line.startswith("#")]
-    if not names:
+    found = {line: _path_of(line, file.parent) for line in read_list(file, "surrogateescape")}
+    found = {line: path for line, path in found.items() if path or not line.startswith("#")}
+    if not found:
         raise UserError(f"input={file}: the list is empty; it must contain one path per line")
-    # os.path, because Path raises for lines that are too long for a file name.
-    beside = [os.path.join(file.parent, name) for name in names]  # noqa: PTH118
-    pairs = zip(beside, names, strict=True)
-    found = [path if os.path.exists(path) or not os.path.exists(name) else name for path, name in pairs]  # noqa: PTH110
-    if not any(os.path.isfile(path) for path in found):  # noqa: PTH113
+    if not any(path and os.path.isfile(path) for path in found.values()):  # noqa: PTH113 - never raises
         raise UserError(
             f"input={file}: a .txt is read as a list, one path per line, and none of its"
-            f" {plural(len(names), 'line')} is that of a file, such as {shown(names[0])}"
+            f" {plural(len(found), 'line')} is that of a file, such as {shown(next(iter(found)))}"
         )
-    once: dict[Path, Path] = {}
-    for path in map(Path, found):
-        once.setdefault(path.resolve(), path)
+    once: dict[str, Path] = {}
+    for line, path in found.items():
+        once.setdefault(os.path.realpath(path) if path else line, Path(path or file.parent / line))
     return list(once.values())
+
+
+def _path_of(line: str, folder: Path) -> str | None:
+    """Return the path of what a line of a list names, as it is, without quotes, or with slashes for backslashes."""
+    plain = QUOTED.sub(r"\2", line)
+    for name in dict.fromkeys((line, plain, plain.replace("\\", "/"))):
+        # os.path, because Path raises for lines that are too long for a file name.
+        for path in (os.path.join(folder, name), name):  # noqa: PTH118
+            if os.path.exists(path):  # noqa: PTH110
+                return path
+    return None

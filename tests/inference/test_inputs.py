@@ -92,6 +92,18 @@ def test_lists_of_other_encodings(tmp_path: Path) -> None:
     assert listed_in(tmp_path / "list.txt")[0] == tmp_path / "größe.jpg"
 
 
+def test_lines_of_lists(tmp_path: Path) -> None:
+    """Paths in quotes, of Windows, and with characters that mean something else in a list, if there is such a file."""
+    make(tmp_path, "a.jpg", "b c.jpg", "#1.jpg", "sub/d.jpg", "'e'")
+    lines = ["# of Monday", "#1.jpg", "'b c.jpg'", '"a.jpg"', "sub\\d.jpg", ".\\a.jpg", "'e'", "gone\\f.jpg", "a\0.jpg"]
+    (tmp_path / "list.txt").write_text("\r\n".join(lines))
+    names = ["#1.jpg", "b c.jpg", "a.jpg", "sub/d.jpg", "'e'", "gone\\f.jpg", "a\0.jpg"]
+    assert listed_in(tmp_path / "list.txt") == [tmp_path / name for name in names]
+    (tmp_path / "list.txt").write_text("# nothing else\n")
+    with pytest.raises(UserError, match="the list is empty"):
+        listed_in(tmp_path / "list.txt")
+
+
 def test_names_that_outputs_cannot_have(tmp_path: Path) -> None:
     """Told before anything is computed."""
     make(tmp_path, f"{'x' * 245}.jpg")

@@ -5,24 +5,22 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from multiprocessing.sharedctypes import RawArray
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import cv2
 import torch
 from torch import Tensor
 from torch._utils import ExceptionWrapper
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from data.samples import SegmentationDataset
 from utils import torchrun
 from utils.errors import TOO_MANY_OPEN_FILES, UserError
 from utils.memory import keep_freed_memory
-
-Batch = TypeVar("Batch", bound=tuple)
 
 NO_SHARED_MEMORY = ("No space left on device", "Cannot allocate memory", "unable to mmap", "File too large")
 NO_FILE_HANDLES = ("Too many open files", "ancdata")  # the latter: a file handle was lost on its way
@@ -59,27 +57,26 @@ class WatchedSamples(Dataset):
         return None
 
 
-def shared(batch: Batch) -> Batch:
-    """Move the tensors of a batch to shared memory if a worker has loaded it.
+def stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Stack tensors of one shape and dtype; a worker writes them to shared memory at once.
 
-    PyTorch would do so in a thread of the worker. If that fails, it prints the error and drops the batch.
-
-    Args:
-        batch: a tuple of tensors, lists of tensors, and anything else.
+    PyTorch would move a batch there in a thread of the worker. If that fails, it prints the error and drops the batch.
 
     Raises:
         UserError: there is too little shared memory, or there are too few file handles.
     """
-    if get_worker_info() is None:
-        return batch
-    try:
-        for field in batch:
-            for tensor in field if isinstance(field, list) else [field]:
-                if isinstance(tensor, Tensor) and tensor.numel():
-                    tensor.share_memory_()
-    except (RuntimeError, OSError) as error:
-        raise _handover_failed(str(error)) from error
-    return batch
+    with _explain_handover():
+        return default_collate(list(tensors))
+
+
+def share(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Move tensors of any shapes to shared memory if a worker has loaded them.
+
+    Raises:
+        UserError: as `stack`.
+    """
+    with _explain_handover():
+        return [tensor.share_memory_() if get_worker_info() and tensor.numel() else tensor for tensor in tensors]
 
 
 @contextmanager
@@ -145,6 +142,17 @@ def worker_options(num_workers: int, pin_memory: bool) -> dict[str, Any]:
         # Its own generator: by default a loader draws from the global one, which would shift dropout.
         "generator": torch.Generator(),
     }
+
+
+@contextmanager
+def _explain_handover() -> Iterator[None]:
+    """Raise a UserError if a worker gets no shared memory."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        if get_worker_info() is None:
+            raise
+        raise _handover_failed(str(error)) from error
 
 
 def _handover_failed(reason: str) -> UserError:

@@ -170,13 +170,14 @@ def test_a_search_prunes_jobs_in_other_processes(tmp_path: Path) -> None:
     words = ["hydra/sweeper=optuna", "optimizer.lr=0.02,0.03,1e-9", "hydra.sweeper.pruner=median"]
     words += ["hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2", "hydra.sweeper.startup_trials=1"]
     words += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "trainer.monitor=val/loss", "trainer.epochs=3"]
+    words += ["hydra.sweeper.warmup_epochs=2"]
     done = run_command(SCRIPT, "--multirun", *words, *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (sweep,) = runs_in(tmp_path)
     assert [s["status"] for s in summaries(sweep)] == column(done.stdout, "status")
     assert column(done.stdout, "status") == ["finished", "finished", "pruned"]
     assert column(done.stdout, "optimizer.lr") == ["0.03", "0.03", "1e-09"]
-    assert [s["last"]["epoch"] for s in summaries(sweep)] == [3, 3, 2]  # the first epoch is the warm-up
+    assert [s["last"]["epoch"] for s in summaries(sweep)] == [3, 3, 2]
     assert (sweep / "2" / "checkpoints" / "last.pt").exists()
     assert "Traceback" not in done.stderr and "all 3 jobs finished, 1 of them pruned" in done.stdout
     found = yaml.safe_load((sweep / "optimization_results.yaml").read_text())

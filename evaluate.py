@@ -26,8 +26,9 @@ def evaluate(cfg: DictConfig) -> None:
     from runs.evaluating import measure_checkpoints, measure_runs
     from runs.prediction import device_for
     from sweeps.checkpoints import chosen_checkpoints
-    from utils.memory import keep_freed_memory
+    from utils.memory import keep_freed_memory, look_for_garbage_as_usual
 
+    look_for_garbage_as_usual()
     keep_freed_memory()
     cv2.setNumThreads(1)  # the network needs the cores
     paths = [] if cfg.runs is not None else chosen_checkpoints(cfg.checkpoint)

@@ -26,7 +26,7 @@ from engine.threads import may_choose_threads, set_threads
 from engine.training_step import Components
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError, did_you_mean
-from utils.memory import keep_freed_memory
+from utils.memory import keep_freed_memory, look_for_garbage_as_usual
 from utils.run_folder import columns_of
 
 log = logging.getLogger(__name__)
@@ -126,6 +126,7 @@ class Trainer:
         """
         with distributed.explain_lost_process():
             loop = TrainingLoop(self, components, train, validation, record)
+            look_for_garbage_as_usual()
             if self.device.type == "cpu":
                 keep_freed_memory()
             with (

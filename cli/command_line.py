@@ -54,7 +54,7 @@ def hydra_words(given: list[str], config_name: str) -> list[str]:
     """
     check_flags(given, config_name)
     check_plain_words(given, config_name)
-    given = [_with_square(_with_run_found(word)) for word in given]
+    given = [_with_square(_with_run_found(word), sweep=is_sweep(given)) for word in given]
     if config_name in PLAIN_MODEL:
         given = [re.sub(r"^([+~]*)model(?=[=.]|$)", rf"\1{PLAIN_MODEL[config_name]}", word) for word in given]
     else:
@@ -85,10 +85,13 @@ def hydra_words(given: list[str], config_name: str) -> list[str]:
     return words if resumed is None else resume_words(words, resumed)
 
 
-def _with_square(word: str) -> str:
-    """Return a word in which a size is a height and a width: `data.image_size=[256,256]` for `data.image_size=256`."""
+def _with_square(word: str, *, sweep: bool) -> str:
+    """Return a word in which a size is a height and a width: `data.image_size=[256,256]` for `data.image_size=256`.
+
+    Only a sweep takes several, with commas between them.
+    """
     key, _, value = word.partition("=")
-    if key.lstrip("+") not in SIZE_KEYS or not re.fullmatch(r"\d+(,\d+)*", value):
+    if key.lstrip("+") not in SIZE_KEYS or not re.fullmatch(r"\d+(,\d+)*" if sweep else r"\d+", value):
         return word
     return f"{key}={','.join(f'[{side},{side}]' for side in value.split(','))}"
 

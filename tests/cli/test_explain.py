@@ -35,6 +35,7 @@ WRONG = [
     ("data=a/b", ["data=a/b: there is no such option"]),
     ("+model=unet", ["model:", "chosen already"]),
     ("seed=1,2", ["seed=1,2: pass one value, or a list as key=[a,b] if it takes one"]),
+    ("data.image_size=64,96", ["data.image_size=64,96: pass one value, or a list as key=[a,b] if it takes one"]),
     ("~nothing", ["nothing", "Leave out the word"]),
 ]
 

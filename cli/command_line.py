@@ -23,7 +23,9 @@ from utils.text import list_of
 COMMON_KEYS = {*(f"model.{key}" for key in pretrained_keys()), *(f"optimizer.{key}" for key in OPTIMIZER_KEYS)}
 """Keys of any network or optimizer, which their YAML files do not repeat."""
 
-RUN_KEYS = frozenset({"resume", "sweep", "like", "checkpoint", "run", "runs", "baseline", "distill.teacher"})
+RUN_KEYS = frozenset(
+    {"resume", "sweep", "like", "checkpoint", "run", "runs", "baseline", "distill.teacher", "model.weights"}
+)
 """Keys that name a run: its folder, its name, or the beginning of its name."""
 
 LIST_KEYS = LISTS | {"columns", "group_by", "tta"}

@@ -296,7 +296,8 @@ def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path:
         ("model=espnet model.encoder=efficientnet_b9", "did you mean 'efficientnet_b"),
         ("model=deeplabv3plus model.encoder=xception66", "did you mean 'xception65'"),
         ("model=espnet model.encoder_weights=nowhere.pth", "there is no file nowhere.pth"),
-        ("model=enet model.weights=nowhere.pth", "there is no file nowhere.pth"),
+        ("model=enet model.weights=nowhere.pth", "model.weights=nowhere.pth: there is no such run or file"),
+        ("model=enet model.weights=enet_canvid", "did you mean 'enet_camvid'"),
         ("model.auxiliary=true loss.auxiliary_weight=-1", "auxiliary_weight=-1: the weight must be from 0"),
     ],
 )

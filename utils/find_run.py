@@ -21,7 +21,7 @@ LATEST = "latest"
 STAMP = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}_")
 OF_SWEEP = "_sweep"
 """End of the name of a sweep's folder, after the `name` of its jobs."""
-TAKES_FILES = ("checkpoint", "distill.teacher")
+TAKES_FILES = ("checkpoint", "distill.teacher", "model.weights")
 """Keys that also take a file, or the name of a network in `weights/`."""
 MARKS = ("config.yaml", ".hydra", "checkpoints", "summary.json", "multirun.yaml")
 """Files and folders by which a run or sweep is recognised; some exist from its start."""

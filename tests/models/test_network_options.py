@@ -85,7 +85,7 @@ def test_networks_without_an_encoder(words: tuple[str, ...], message: str, tmp_p
 
 def test_find_lr_starts_from_weights_too(tmp_path: Path) -> None:
     done = run_here(find, "find_lr", "model.weights=nowhere.pth", "data.image_size=[32,32]", cwd=tmp_path)
-    assert_refused(done, "there is no file nowhere.pth")
+    assert_refused(done, "model.weights=nowhere.pth: there is no such run or file")
 
 
 def test_the_learning_rate_of_the_encoder_after_resuming(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_file_without_suffix_hides_nothing(
     monkeypatch.setattr(module, "bundled_names", lambda: ["a_net"])
     (tmp_path / "dice").touch()
     (tmp_path / "dice.pt").touch()
-    for key in ("checkpoint", "distill.teacher", "resume", "run"):
+    for key in ("checkpoint", "distill.teacher", "model.weights", "resume", "run"):
         assert find_run("dice", key) == f"experiments/{FIRST}"
         assert capsys.readouterr().err == f"{key}=dice: dice is not a run, but experiments/{FIRST} is\n"
     assert find_run("./dice", "checkpoint") == "dice" and find_run("dice.pt", "checkpoint") == "dice.pt"

@@ -10,6 +10,8 @@ from comparison.runs import Run, number_or_none
 from utils.errors import UserError
 
 NOT_COMPARED = {"name", "notes", "resume", "trainer.threads"}
+SIZES = {"data.size", "data.crop_size"}
+"""Keys that are `data.image_size` unless they are set."""
 Row = dict[str, Any]
 """Column -> text, number, or None if undefined.
 
@@ -22,15 +24,18 @@ def differing_keys(runs: Sequence[Run]) -> list[str]:
     """Return the config keys in which runs differ; `loss` if they chose different losses, and so on for each group.
 
     Keys of a group (such as a model's) count only if runs with the same option differ in them; those of transforms,
-    most of which follow the image size, only if runs of the same image size do.
+    most of which follow the image size, only if runs of the same image size do; other sizes only if they are not it.
     """
     groups = [g for g in GROUPS[2:] if len({run.option(g) for run in runs} - {""}) > 1]
     seen: dict[str, dict[str, set[str]]] = {}
     for run in runs:
         chosen = {group: run.option(group) for group in GROUPS}
-        chosen["augmentation"] += str(run.config.get("data.image_size"))
+        size = run.config.get("data.image_size")
+        chosen["augmentation"] += f"{size} {run.config.get('data.crop_size')}"
         for key, value in run.config.items():
             group, _, rest = key.partition(".")
+            if key in SIZES and value == size:
+                value = "data.image_size"
             if key not in NOT_COMPARED and rest != "_target_":
                 seen.setdefault(key, {}).setdefault(chosen.get(group, ""), set()).add(shown([value]))
     keys = [key for key, by_option in seen.items() if any(len(values) > 1 for values in by_option.values())]

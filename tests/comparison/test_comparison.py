@@ -6,10 +6,11 @@ import json
 import math
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from comparison.groups import check_group_by, grouped
+from comparison.groups import check_group_by, grouped, groups_of
 from comparison.rendering import rendered
 from comparison.rows import against, differing_keys, rows_of, sorted_by
 from comparison.runs import Run, read_runs
@@ -49,6 +50,20 @@ def test_what_another_option_brings_with_it_is_none(tmp_path: Path) -> None:
         "data.image_size",
         "augmentation.transforms.0.p",
     ]
+
+
+def test_sizes_that_follow_the_image_size_are_not_columns(tmp_path: Path) -> None:
+    for name, size, crop in (("a", [64, 64], [64, 64]), ("b", [96, 128], [96, 128]), ("c", [96, 128], [96, 128])):
+        augmentation = {"_target_": "data.crops.Crops", "crop_size": crop}
+        sizes: dict[str, Any] = {"data__image_size": size, "data__size": size, "data__crop_size": crop}
+        make_run(tmp_path / name, augmentation=augmentation, **sizes)
+    runs = runs_in(tmp_path)
+    assert differing_keys(runs) == ["data.image_size"]
+    assert len(groups_of(runs, differing_keys(runs), ["data.image_size"])) == 1
+    make_run(
+        tmp_path / "d", augmentation={**augmentation, "crop_size": [64, 64]}, **sizes | {"data__crop_size": [64, 64]}
+    )
+    assert differing_keys(runs_in(tmp_path)) == ["data.image_size", "data.crop_size"]
 
 
 def test_options_are_called_as_they_were_typed(tmp_path: Path) -> None:

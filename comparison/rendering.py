@@ -36,7 +36,8 @@ def rendered(
 
     Args:
         signed: show numbers after the second column with a sign.
-        width: most characters per line of a `table`; columns that do not fit are listed below it.
+        width: most characters per line of a `table`; columns that do not fit are listed below it, or, if the rows are
+            classes, are in another one.
         short: leave columns with the same value in all rows out of a `latex` table; a comment lists them.
     """
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if not is_part_of_cell(name)]
@@ -107,12 +108,15 @@ def _booktabs(rows: Sequence[Row], columns: Sequence[str], cells: Sequence[Seque
 
 
 def _fitted(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str, width: int | None) -> str:
-    """Return a table of at most this width, without the least important columns."""
+    """Return a table of at most this width, without the least important columns; of classes, several with all runs."""
     titles = [title_of(column, columns) for column in columns]
     rows = [titles, *cells]
     needed = dict(zip(columns, column_widths(rows), strict=True))
     if width is None or sum(needed.values()) < width:
         return table(rows, title)
+    if columns[0] == "class":
+        blocks = [[[row[i] for i in block] for row in rows] for block in _blocks(list(needed.values()), width)]
+        return "\n\n".join(table(block, "" if place else title) for place, block in enumerate(blocks))
     places = {column: place for place, column in enumerate([*WEIGHTIEST, "a key", *LIGHTEST])}
     same = {column for column, texts in zip(columns, zip(*cells, strict=True), strict=True) if len(set(texts)) == 1}
 
@@ -171,3 +175,15 @@ def _markdown(text: str) -> str:
 def _latex(text: str) -> str:
     start = "{}" if text.startswith(("[", "*")) else ""  # LaTeX would take them as arguments of the preceding \\
     return start + text.translate(LATEX).replace("+-", r"$\pm$")
+
+
+def _blocks(needed: Sequence[int], width: int) -> list[list[int]]:
+    """Divide columns of these widths into blocks of at most `width`, each of which begins with the first two."""
+    blocks, used = [[0, 1]], 1 + sum(needed[:2])
+    for place in range(2, len(needed)):
+        if used + needed[place] > width and len(blocks[-1]) > 2:
+            blocks.append([0, 1])
+            used = 1 + sum(needed[:2])
+        blocks[-1].append(place)
+        used += needed[place]
+    return blocks

@@ -112,7 +112,7 @@ def tables_of(
         if baseline is not None and baseline in runs:
             by_class = against(baseline, runs, short_names(runs, own))
             heading = "IoU of the baseline, and differences to it"
-            last.append(rendered(by_class, form, heading, signed=True, width=width))
+            last.append(rendered(by_class, form, heading, signed=True, width=width or WITHOUT_TERMINAL))
     return "\n\n".join([*texts, *last])
 
 

@@ -160,6 +160,24 @@ def test_formats(tmp_path: Path) -> None:
     assert "| 0.0029 M | 0.0013 G |" in rendered(tiny, "markdown")
 
 
+def test_a_table_of_classes_is_divided_where_it_does_not_fit() -> None:
+    rows: list[dict[str, Any]] = [
+        {"class": name, "base": 0.5, "first run": 0.1, "second run": -0.1, "third run": 0.2} for name in ("sky", "car")
+    ]
+    above, below = rendered(rows, "table", "differences", signed=True, width=46).split("\n\n")
+    assert max(map(len, [*above.splitlines(), *below.splitlines()])) <= 46
+    assert [cell.strip() for cell in above.splitlines()[1].split("|")[1:-1]] == [
+        "class",
+        "base",
+        "first run",
+        "second run",
+    ]
+    assert [cell.strip() for cell in below.splitlines()[3].split("|")[1:-1]] == ["sky", "0.5000", "+0.2000"]
+    assert above.startswith("+differences") and len(above.splitlines()) == len(below.splitlines()) == 6
+    narrow = rendered(rows, "table", signed=True, width=5).split("\n\n")
+    assert [part.splitlines()[1].split("|")[3].strip() for part in narrow] == ["first run", "second run", "third run"]
+
+
 def test_only_runs_with_an_miou_count(tmp_path: Path) -> None:
     for seed, miou in enumerate((0.5, 0.7, None)):
         make_run(tmp_path / f"a{seed}", miou, seed=seed)

@@ -230,7 +230,7 @@ class Benchmark(Keys):
     threads: Threads | None
     amp: Precision
     seconds: Rate
-    runs: Text | None
+    runs: Names | None
     sort: BenchmarkColumn | None
     max_ms: Rate | None
     plot: Text | None

@@ -71,7 +71,7 @@ def benchmark(cfg: DictConfig) -> None:
     entries += entries_of_runs(cfg.runs) if cfg.runs is not None else []
     if plot is not None:
         if all(math.isnan(entry.accuracy) for entry in entries):
-            raise UserError(f"runs={cfg.runs}: no run there has a val/miou to plot")
+            raise UserError(f"runs={', '.join(listed(cfg.runs))}: no run there has a val/miou to plot")
         make_writable(plot.parent)
     if not cfg.backends:
         print(as_text(entries, cfg.format))
@@ -125,7 +125,7 @@ def entry_of(network: Network, name: str | None = None, accuracy: float = math.n
     return Entry(name or network.name, network, parameters, multiply_adds(model, network.image_size), accuracy)
 
 
-def entries_of_runs(pattern: str) -> list[Entry]:
+def entries_of_runs(given: str | Sequence[str]) -> list[Entry]:
     """Return runs with their networks at their own image sizes. Runs of equal networks share one, which is timed once.
 
     Raises:
@@ -133,7 +133,7 @@ def entries_of_runs(pattern: str) -> list[Entry]:
     """
     from comparison.runs import found_runs
 
-    runs, skipped = found_runs(pattern)
+    runs, skipped = found_runs(given)
     networks: dict[str, Network] = {}
     entries = []
     for run in runs:
@@ -149,7 +149,8 @@ def entries_of_runs(pattern: str) -> list[Entry]:
     for reason in skipped:
         log.warning("skipped %s", reason)
     if not entries:
-        raise UserError(f"runs={pattern}: there is no run with a checkpoint; pass a folder of runs, or a pattern")
+        where = ", ".join(listed(given))
+        raise UserError(f"runs={where}: there is no run with a checkpoint; pass a folder of runs, or a pattern")
     return entries
 
 

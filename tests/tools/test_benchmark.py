@@ -291,6 +291,18 @@ def test_runs_and_their_picture(finished_run: Path, tmp_path: Path, monkeypatch:
     assert (pixels[..., 2] - pixels[..., 0] > 100).sum() > 100  # the points
 
 
+def test_a_list_of_runs(tmp_path: Path, finished_run: Path) -> None:
+    shutil.copytree(finished_run, tmp_path / "other")
+    done = benchmark_here(f"runs=[{finished_run},{tmp_path / 'other'}]", "format=json", cwd=tmp_path)
+    first, second = json.loads(done.stdout)
+    assert first == second and first["parameters"] > 0
+    done = benchmark_here(f"runs=[{tmp_path}/*]", "format=json", cwd=tmp_path)
+    assert len(json.loads(done.stdout)) == 1
+    (tmp_path / "other" / "config.yaml").unlink()
+    done = benchmark_here(f"runs=[{tmp_path / 'other'}]", cwd=tmp_path)
+    assert done.returncode == 2 and f"runs={tmp_path / 'other'}: there is no run with a checkpoint" in done.stderr
+
+
 def test_a_run_in_place_of_a_name(finished_run: Path) -> None:
     """Its network has its own classes, at the size asked for."""
     words = ["image_size=[64,64]", "format=json"]

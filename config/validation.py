@@ -162,7 +162,8 @@ def check_keys(schema: type[BaseModel], values: Config, origin: Origin, prefix: 
         raise UserError(f"{name}: the key is missing {place}")
     needed = requirement([e for e in errors if _locate(e["loc"], values)[0] == path])
     hint = ""
-    if isinstance(found, bool) and ("'" in needed or "a string" in needed):
+    # In words of the command line, only true and false are truth values.
+    if isinstance(found, bool) and "command line" not in place and ("'" in needed or "a string" in needed):
         hint = " (YAML reads a bare off, no, on or yes as a truth value: quote it)"
     elif isinstance(found, int | float) and "a string" in needed:
         hint = f"; for a text of digits, pass '{name}=\"{found}\"'"

@@ -22,7 +22,7 @@ MISTAKES = [
     ("trainer.epochs=0", ["trainer.epochs=0", "at least 1"]),
     ("trainer.epochs=3.5", ["trainer.epochs=3.5", "an integer"]),
     ("trainer.amp=of", ["trainer.amp=of", "'off'"]),
-    ("trainer.amp=false", ["trainer.amp=False", "quote it"]),
+    ("trainer.amp=false", ["trainer.amp=false (on the command line): must be 'auto', 'off', 'fp16' or 'bf16'\n"]),
     ("trainer.channels_last=2", ["trainer.channels_last=2", "true or false"]),
     ("trainer.grad_clip=-1", ["trainer.grad_clip=-1", "greater than 0"]),
     ("data.batch_size=0", ["data.batch_size=0", "at least 1"]),
@@ -114,7 +114,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "trainer/default.yaml",
             "amp: auto",
             "amp: off",
-            ["trainer.amp=False", "conf/trainer/default.yaml", "quote it"],
+            ["trainer.amp=false", "conf/trainer/default.yaml", "quote it"],
         ),
         (
             "model/enet.yaml",

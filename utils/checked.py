@@ -164,6 +164,6 @@ def plain_copy(value: Any, spelled: Callable[[str], str] = str) -> Any:
 
 
 def shown(value: object, longest: int = 60) -> str:
-    """Return a value as text for a message: short, and without characters that a terminal acts on."""
-    text = "null" if value is None else str(value)
+    """Return a value as text for a message: as in YAML, short, and without characters that a terminal acts on."""
+    text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
     return one_line(text if len(text) <= longest else text[:longest] + "...")

@@ -234,7 +234,7 @@ def test_what_the_command_line_says(tmp_path: Path) -> None:
         ("trainer.threads=100000", "trainer.threads=100000 (on the command line): must be 'auto' or at most 1,024"),
         (
             "trainer.checkpoint_minutes=true",
-            "minutes=True (on the command line): must be a number\n",
+            "minutes=true (on the command line): must be a number\n",
         ),
     ):
         assert_refused(run_here(lambda cfg: None, "train", word, cwd=tmp_path), fragment)

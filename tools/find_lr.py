@@ -143,7 +143,7 @@ def show(rates: Sequence[float], runs: Sequence[Sequence[float]], configured: fl
         marks["rate of the lowest loss / 10"] = rates[curve.index(min(curve))] / 10
     rows = [[name, f"{rate:.2g}", f"optimizer.lr={rate:.2g}"] for name, rate in marks.items()]
     spread = uncertainty(rates, runs) if place is not None and len(runs) > 1 else None
-    if spread is not None:
+    if spread is not None and spread[0] < spread[1]:
         rows.insert(2, ["from other runs", f"{spread[0]:.2g} to {spread[1]:.2g}", ""])
     end = "" if len(losses) == len(rates) else ": diverged"
     end += f", mean of {len(runs)} runs" if len(runs) > 1 else ""

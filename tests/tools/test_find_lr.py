@@ -24,7 +24,7 @@ from engine.training_step import TrainingStep
 from models.enet import ENet
 from tests.conftest import ROOT, TINY
 from tests.in_process import assert_refused, run_here
-from tools.find_lr import endless_windows, find
+from tools.find_lr import endless_windows, find, show
 from utils.errors import UserError
 
 WORDS = [*(word for word in TINY if word != "logger=none"), "repeats=1"]
@@ -234,3 +234,15 @@ def test_several_runs_are_averaged(
     first, both, second = losses_drawn
     assert first != second and both == pytest.approx([(a + b) / 2 for a, b in zip(first, second, strict=True)])
     assert len(steps_taken) == 40
+
+
+def test_runs_that_agree_have_no_range(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rates = np.geomspace(1e-6, 1, 100).tolist()
+    falling = [3 - 2 / (1 + (0.01 / rate) ** 2) + (rate > 0.1) * 5 * rate for rate in rates]
+    with caplog.at_level("INFO"):
+        show(rates, [falling, falling], 0.004, "a test", tmp_path / "find_lr.png")
+    assert "suggested (steepest fall)" in caplog.text and "from other runs" not in caplog.text
+    later = falling[:1] * 15 + falling[:-15]
+    with caplog.at_level("INFO"):
+        show(rates, [falling, later], 0.004, "a test", tmp_path / "find_lr.png")
+    assert "from other runs" in caplog.text

@@ -29,7 +29,7 @@ from data.loading import (
 )
 from data.samples import SegmentationDataset
 from data.sampling import RareClasses
-from data.workers import WatchedSamples, stack, worker_options
+from data.workers import WatchedSamples, worker_options
 from utils.errors import UserError
 from utils.text import plural
 
@@ -180,4 +180,4 @@ class _DrawnSamples(Dataset):
 def _collate(samples: list[tuple[Any, ...]]) -> tuple[Any, ...]:
     """Stack each field, the names aside, which come last."""
     *tensors, names = zip(*samples, strict=True)
-    return (*map(stack, tensors), list(names))
+    return (*map(torch.stack, tensors), list(names))

@@ -17,7 +17,7 @@ from data.fitting import Fit
 from data.mixing import augmented_sample
 from data.samples import Sample, SegmentationDataset
 from data.sampling import RareClasses
-from data.workers import WatchedSamples, share, stack, worker_options
+from data.workers import WatchedSamples, worker_options
 
 
 class TrainingBatch(NamedTuple):
@@ -212,16 +212,16 @@ def as_tensor(pixels: np.ndarray) -> Tensor:
 
 def _stack(images: Iterable[Tensor]) -> Tensor:
     """Stack images (H, W, C) to (N, C, H, W), in the layout `channels_last`."""
-    return stack(list(images)).permute(0, 3, 1, 2)
+    return torch.stack(list(images)).permute(0, 3, 1, 2)
 
 
 def _collate_training(samples: list[tuple[Tensor, Tensor, str]]) -> TrainingBatch:
     images, masks, names = zip(*samples, strict=True)
-    return TrainingBatch(_stack(images), stack(masks), list(names))
+    return TrainingBatch(_stack(images), torch.stack(masks), list(names))
 
 
 def _collate_validation(fit: Fit, samples: list[Sample]) -> ValidationBatch:
     if not samples:
         return ValidationBatch(torch.empty(0, 3, 0, 0, dtype=torch.uint8), [], [])
     images, masks, names = zip(*samples, strict=True)
-    return ValidationBatch(_stack(map(as_tensor, images)), share(map(as_tensor, masks)), list(names), fit)
+    return ValidationBatch(_stack(map(as_tensor, images)), list(map(as_tensor, masks)), list(names), fit)

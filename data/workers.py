@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from multiprocessing.sharedctypes import RawArray
@@ -13,9 +13,8 @@ from typing import Any, Literal
 
 import cv2
 import torch
-from torch import Tensor
 from torch._utils import ExceptionWrapper
-from torch.utils.data import Dataset, default_collate, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 
 from data.samples import SegmentationDataset
 from utils import torchrun
@@ -55,28 +54,6 @@ class WatchedSamples(Dataset):
                 index = self._at[worker + 1]
                 return ", ".join([self.samples.name(index), *self.samples.files(index)])
         return None
-
-
-def stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Stack tensors of one shape and dtype; a worker writes them to shared memory at once.
-
-    PyTorch would move a batch there in a thread of the worker. If that fails, it prints the error and drops the batch.
-
-    Raises:
-        UserError: there is too little shared memory, or there are too few file handles.
-    """
-    with _explain_handover():
-        return default_collate(list(tensors))
-
-
-def share(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Move tensors of any shapes to shared memory if a worker has loaded them.
-
-    Raises:
-        UserError: as `stack`.
-    """
-    with _explain_handover():
-        return [tensor.share_memory_() if get_worker_info() and tensor.numel() else tensor for tensor in tensors]
 
 
 @contextmanager
@@ -142,17 +119,6 @@ def worker_options(num_workers: int, pin_memory: bool) -> dict[str, Any]:
         # Its own generator: by default a loader draws from the global one, which would shift dropout.
         "generator": torch.Generator(),
     }
-
-
-@contextmanager
-def _explain_handover() -> Iterator[None]:
-    """Raise a UserError if a worker gets no shared memory."""
-    try:
-        yield
-    except (RuntimeError, OSError) as error:
-        if get_worker_info() is None:
-            raise
-        raise _handover_failed(str(error)) from error
 
 
 def _handover_failed(reason: str) -> UserError:

@@ -70,8 +70,17 @@ def tables() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return published, trials
 
 
+def epochs(run: dict[str, Any]) -> int:
+    """Return the epochs of a run and of those that it started from."""
+    return run["evaluation"]["epoch"] + (epochs(run["earlier"]) if "earlier" in run else 0)
+
+
 def keep(run: Path, evaluation: Path, name: str) -> None:
-    """Store in `results/` what the pages need of a run and of the evaluation of its final weights."""
+    """Store in `results/` what the pages need of a run and of the evaluation of its final weights.
+
+    If the run started from the weights of this recipe in `weights/`, the stored run that gave them becomes its
+    `earlier`, and the seconds of both are added.
+    """
     summary, measured = (json.loads(path.read_text()) for path in (run / "summary.json", evaluation))
     stored = {key: summary[key] for key in OF_RUN}
     stored["training_samples"] = summary["samples"]["train"]["samples"]
@@ -82,6 +91,11 @@ def keep(run: Path, evaluation: Path, name: str) -> None:
     stored["evaluation"] = {key: measured[key] for key in OF_EVALUATION}
     stored["evaluation"]["iou"] = measured["classes"]["iou"]
     path = RESULTS / name / f"seed{summary['seed']}.json"
+    if f"model.weights={Result(name, [], {}).bundled}" in stored["overrides"]:
+        earlier = json.loads(path.read_text())
+        stored["seconds"] += earlier["seconds"]
+        steps = {key: earlier[key] for key in ("overrides", "continuations", "earlier") if key in earlier}
+        stored["earlier"] = steps | {"evaluation": {"epoch": earlier["evaluation"]["epoch"]}}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(stored, indent=1) + "\n")
 

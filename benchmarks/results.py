@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.result_files import MASKS, METRICS, RESULTS, Result, keep, read_results, tables
+from benchmarks.result_files import MASKS, METRICS, RESULTS, Result, epochs, keep, read_results, tables
 from benchmarks.result_pictures import draw, predict
 from utils.bundled_weights import bundled_names
 
@@ -81,7 +81,7 @@ def results_page(
             f"{result.mean('macs') / 1e9:.2f} G",
             *(f"{result.speed[kind]:.0f}" if kind in result.speed else "" for kind in ("eager", "onnx")),
             f"{len(result.runs)}",
-            f"{result.runs[0]['evaluation']['epoch']}",
+            f"{epochs(result.runs[0])}",
             f"{result.mean('seconds') / 3600:.1f}",
             _machine(result.runs[0]),
         ]
@@ -161,7 +161,7 @@ def card(result: Result) -> str:
                 f"# {name}\n",
                 f"{run['parameters'] / 1e6:.2f} M parameters, for street scenes, 11 classes, 360x480.\n",
                 f"- Trained by {_trained(run)}, seed {run['seed']},"
-                f" {measured['epoch']} epochs; the weights are the moving average after the last one, as float16.",
+                f" {epochs(run)} epochs; the weights are the moving average after the last one, as float16.",
                 f"- Data: CamVid, split `train`, {run['training_samples']} photos. Licence of the data: CC BY-NC 4.0,"
                 " not for commercial use.",
                 f"- Machine: {_machine(run)}, {run['seconds'] / 3600:.1f} hours.",
@@ -209,7 +209,8 @@ def _table(rows: list[list[str]]) -> str:
 
 def _trained(run: dict[str, Any]) -> str:
     """Return the commands that trained a network."""
-    commands = [f"`python train_segmentation.py {' '.join(run['overrides'])}`"]
+    commands = [_trained(run["earlier"])] if "earlier" in run else []
+    commands.append(f"`python train_segmentation.py {' '.join(run['overrides'])}`")
     for continuation in run.get("continuations", []):
         words = " ".join(continuation["words"])
         after = continuation["after_epoch"]

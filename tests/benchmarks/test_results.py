@@ -127,6 +127,31 @@ def test_a_card_says_how_a_training_was_continued(stored: Path) -> None:
     )
 
 
+def test_a_training_that_starts_from_the_weights_of_its_recipe_is_added_to_theirs(stored: Path) -> None:
+    folder = stored.parent / "further"
+    folder.mkdir(exist_ok=True)
+    before = run(0, 0.5) | {"seconds": 7200, "continuations": [{"after_epoch": 30, "words": ["trainer.epochs=90"]}]}
+    (stored / "camvid_further").mkdir()
+    (stored / "camvid_further" / "seed0.json").write_text(json.dumps(before))
+    words = ["experiment=camvid_small", "model.weights=further_camvid", "trainer.epochs=20"]
+    summary = run(0, 0.6) | {"overrides": words, "seconds": 1800}
+    summary["samples"] = {"train": {"samples": summary.pop("training_samples")}}
+    measured = summary.pop("evaluation") | {"epoch": 20}
+    measured["classes"] = {"iou": measured.pop("iou")}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "val.json").write_text(json.dumps(measured))
+    results.keep(folder, folder / "val.json", "camvid_further")
+    found = results.read_results()
+    text = results.card(next(result for result in found if result.experiment == "camvid_further"))
+    assert (
+        "`python train_segmentation.py resume=experiments/<run> trainer.epochs=90`, then `python train_segmentation.py"
+        " experiment=camvid_small model.weights=further_camvid trainer.epochs=20`, seed 0, 110 epochs" in text
+    )
+    assert ", 2.5 hours.\n" in text
+    page = results.results_page(found, [], [], [])
+    assert row(page, "`camvid_further`", "0.36 M")[6:8] == ["110", "2.5"]
+
+
 def test_the_pages_of_this_project_are_those_of_its_results() -> None:
     found = results.read_results()
     assert (results.DOCS / "results.md").read_text() == results.results_page(

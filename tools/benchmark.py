@@ -131,21 +131,27 @@ def entries_of_runs(given: str | Sequence[str]) -> list[Entry]:
     Raises:
         UserError: there are none.
     """
-    from comparison.runs import found_runs
+    from comparison.labels import short_names
+    from comparison.rows import differing_keys
+    from comparison.runs import Run, found_runs
 
     runs, skipped = found_runs(given)
-    networks: dict[str, Network] = {}
-    entries = []
+    by_size: dict[tuple[int, int], list[Run]] = {}
     for run in runs:
         size = run.config.get("data.image_size")
-        if not (run.path / "checkpoints").is_dir() or not isinstance(size, list) or len(size) != 2:
+        if (run.path / "checkpoints").is_dir() and isinstance(size, list) and len(size) == 2:
+            by_size.setdefault((size[0], size[1]), []).append(run)
+        else:
             skipped.append(f"{run.path}: no checkpoint, or no config")
-            continue
-        classes = sum(key.startswith("val/iou/") for key in run.row("best"))
-        own = {k: v for k, v in run.config.items() if k.startswith("model.") or k == "data.channels"}
-        name = str(run.config.get("name") or run.option("model"))
-        network = networks.setdefault(str((own, size, classes)), Network(name, run.path, (size[0], size[1]), classes))
-        entries.append(entry_of(network, name, run.best("val/miou")))
+    networks: dict[str, Network] = {}
+    entries = []
+    for (height, width), same in by_size.items():
+        for run, name in zip(same, short_names(same, differing_keys(same)), strict=True):
+            classes = sum(key.startswith("val/iou/") for key in run.row("best"))
+            own = {k: v for k, v in run.config.items() if k.startswith("model.") or k == "data.channels"}
+            key = str((own, height, width, classes))
+            network = networks.setdefault(key, Network(run.option("model") or name, run.path, (height, width), classes))
+            entries.append(entry_of(network, name, run.best("val/miou")))
     for reason in skipped:
         log.warning("skipped %s", reason)
     if not entries:

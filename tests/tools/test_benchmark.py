@@ -262,6 +262,8 @@ def test_runs_and_their_picture(finished_run: Path, tmp_path: Path, monkeypatch:
     summary = json.loads((runs / "second" / "summary.json").read_text())
     summary["best"]["val/miou"] = 0.75
     (runs / "second" / "summary.json").write_text(json.dumps(summary))
+    config = (runs / "second" / "config.yaml").read_text()
+    (runs / "second" / "config.yaml").write_text(re.sub("^seed: 0$", "seed: 1", config, flags=re.MULTILINE))
     shutil.rmtree(runs / "third" / "checkpoints")
     drawn: list[Any] = []
     timed_cases: list[Case] = []
@@ -286,7 +288,8 @@ def test_runs_and_their_picture(finished_run: Path, tmp_path: Path, monkeypatch:
     best = json.loads((finished_run / "summary.json").read_text())["best"]["val/miou"]
     rows = json.loads(done.stdout)
     assert [(row["mIoU"], row["median ms"], row["size"]) for row in rows] == [(best, 8, "32x32"), (0.75, 8, "32x32")]
-    assert drawn == [[("tiny", best, {"eager": 8.0}), ("tiny", 0.75, {"eager": 8.0})]]
+    assert [row["model"] for row in rows] == ["enet, seed 0", "enet, seed 1"]
+    assert drawn == [[("enet, seed 0", best, {"eager": 8.0}), ("enet, seed 1", 0.75, {"eager": 8.0})]]
     pixels = np.asarray(Image.open(tmp_path / "out (1).png").convert("RGB")).astype(int)
     assert (pixels[..., 2] - pixels[..., 0] > 100).sum() > 100  # the points
 
@@ -295,7 +298,7 @@ def test_a_list_of_runs(tmp_path: Path, finished_run: Path) -> None:
     shutil.copytree(finished_run, tmp_path / "other")
     done = benchmark_here(f"runs=[{finished_run},{tmp_path / 'other'}]", "format=json", cwd=tmp_path)
     first, second = json.loads(done.stdout)
-    assert first == second and first["parameters"] > 0
+    assert first["parameters"] == second["parameters"] > 0
     done = benchmark_here(f"runs=[{tmp_path}/*]", "format=json", cwd=tmp_path)
     assert len(json.loads(done.stdout)) == 1
     (tmp_path / "other" / "config.yaml").unlink()

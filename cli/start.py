@@ -126,9 +126,10 @@ def check(cfg: DictConfig, config_name: str) -> None:
     except OmegaConfBaseException as error:
         # Such as ${data.image_size[1]} of a size that is wrong itself.
         values = cast(dict[str, Any], OmegaConf.to_container(job, resolve=False))
-        size = values["data"].get("image_size") if "augmentation" in values else None
-        if "${" not in str(size) and not str(error.full_key).startswith("data."):
-            check_keys(InputSize, {"image_size": size}, origin, "data.")
+        if "augmentation" in values and not str(error.full_key).startswith("data."):
+            size = values["data"].get("image_size")
+            if "${" not in str(size):
+                check_keys(InputSize, {"image_size": size}, origin, "data.")
         raise UserError(explain(error)) from error
     resumed = config.get("resume")
     if isinstance(resumed, str):  # first, since what has changed may contradict the rest of the run's config

@@ -47,6 +47,12 @@ def test_what_is_typed_wrongly(tmp_path: Path, word: str, fragments: list[str]) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("word", ["sort=${x}", "columns=[a,'${x}']"])
+def test_in_a_config_without_data(tmp_path: Path, word: str) -> None:
+    done = run_here(lambda cfg: None, "compare", word, cwd=tmp_path)
+    assert_refused(done, f"{word.partition('=')[0]}", "cannot resolve", "'x' not found")
+
+
 @pytest.mark.parametrize("word", ["hydra.sweep.dir=${x}", "model=../model/enet,unet", "model=[1],enet", "~data"])
 def test_in_a_sweep(tmp_path: Path, word: str) -> None:
     done = run_here(lambda cfg: None, "train", "--multirun", "seed=0,1", word, cwd=tmp_path)

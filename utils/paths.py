@@ -141,7 +141,7 @@ def files_below(folder: str | Path) -> list[str]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if not entry.is_dir():
+                if not _leads_to_folder(entry):
                     files.append(below + entry.name)
                 elif entry.name.lower() not in SYSTEM_FOLDERS:
                     inside = f"{below}{entry.name}/"
@@ -152,6 +152,16 @@ def files_below(folder: str | Path) -> list[str]:
         except OSError as error:
             raise UserError(f"{Path(folder, below)}: the folder cannot be read ({error.strerror})") from error
     return sorted(files)
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one. A link that leads to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
 
 
 def _mode(path: str | Path, name: str) -> int | None:

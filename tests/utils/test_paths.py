@@ -125,6 +125,15 @@ def test_hidden_and_system_folders_are_left_out(tmp_path: Path) -> None:
     assert files_below(tmp_path / ".ipynb_checkpoints") == ["b-checkpoint.jpg"]  # what was asked for is not hidden
 
 
+def test_a_link_to_itself_is_a_file(tmp_path: Path) -> None:
+    """Which cannot be read, but the others of its folder can."""
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.png").symlink_to("b.png")
+    assert files_below(tmp_path) == ["a.png", "b.png"]
+    with pytest.raises(Unreadable, match=r"b\.png: cannot be read \(Too many levels of symbolic links\)"):
+        read_bytes(tmp_path / "b.png")
+
+
 def test_each_real_folder_is_visited_once(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "real").mkdir(parents=True)

@@ -6,7 +6,7 @@ import ctypes
 import os
 import platform
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
@@ -49,3 +49,30 @@ def quiet() -> Iterator[None]:
             _inside -= 1
             if _inside == 0:
                 stream.value = console
+
+
+@contextmanager
+def overheard() -> Iterator[Callable[[], str]]:
+    """Keep what `quiet` discards meanwhile, in all threads; yield a function that returns the text so far.
+
+    The text is empty where `quiet` has no effect.
+    """
+    global _found
+    if _found is None:
+        yield lambda: ""
+        return
+    stream, console, nowhere = before = _found
+    library = ctypes.CDLL(None)
+    library.fdopen.restype = ctypes.c_void_p
+    descriptor = os.memfd_create("overheard")
+    kept = library.fdopen(descriptor, b"w")
+    library.setvbuf(ctypes.c_void_p(kept), None, 2, 0)  # unbuffered
+    _found = stream, console, kept
+    try:
+        yield lambda: os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
+    finally:
+        with _lock:
+            _found = before
+            if _inside:
+                stream.value = nowhere
+        library.fclose(ctypes.c_void_p(kept))

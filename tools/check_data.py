@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from config.nodes import build_dataset, plain, training_split, validation_split
 from utils.errors import DataFault, NotThere, PartlyFailed, UserError
 from utils.files import atomic_write, make_writable
 from utils.paths import user_path
-from utils.text import plural
+from utils.text import enumeration, plural
 from utils.trusted import locate
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("check_data")
 
 SHOWN = 20  # findings of each kind on the console; the file lists all
+CORRUPT = "Corrupt JPEG data"  # printed by libjpeg, which fills what it cannot decode
 
 
 def check(cfg: DictConfig) -> None:
     """Inspect the splits, print their statistics, draw samples, and fail if something is wrong."""
     # Slow to import, so only here, where the config is known to be right.
+    from data.quiet import overheard
     from data.statistics import inspect
     from visualization.figures import draw_sheet
 
@@ -47,10 +50,17 @@ def check(cfg: DictConfig) -> None:
     facts: dict[str, SplitFacts] = {}
     for split, dataset in datasets.items():
         length = len(dataset) if cfg.data.limit is None else min(cfg.data.limit, len(dataset))
-        facts[split] = inspect(dataset, split, length)
+        with overheard() as heard:
+            facts[split] = inspect(dataset, split, length)
+            is_corrupt = CORRUPT in heard()
         describe(split, facts[split], dataset.labels, dataset.labels_file)
         if reason := dataset.bands.doubt(facts[split].largest, facts[split].saturated):
             log.warning("the photos of '%s': %s", split, reason)
+        if is_corrupt and (damaged := damaged_photos(dataset, length)):
+            log.warning(
+                "photos of '%s' that are damaged, and may be grey or shifted in parts: %s; look at them",
+                *(split, enumeration(damaged, SHOWN)),
+            )
         panels = spread_samples(dataset, length, cfg.pictures)
         if panels:
             path = folder / f"{split.replace('/', '_')}.png"
@@ -129,6 +139,26 @@ def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | Non
     empty = [name for name, counts in zip(facts.names, pixels, strict=True) if not counts.any()]
     if empty:
         log.info("images without a labelled pixel: %d, such as %s", len(empty), ", ".join(empty[:3]))
+
+
+def damaged_photos(dataset: SegmentationDataset, length: int) -> list[str]:
+    """Return the JPEGs among the first samples of which libjpeg warns."""
+    import cv2
+
+    from data.images import decode, read_encoded
+    from data.quiet import overheard
+
+    found = []
+    with overheard() as heard:
+        for index in range(length):  # one at a time, since the text names no file
+            path, before = dataset.files(index)[0], len(heard())
+            with suppress(DataFault):
+                encoded = read_encoded(path)
+                if encoded.startswith(b"\xff\xd8"):
+                    decode(encoded, path, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+            if CORRUPT in heard()[before:]:
+                found.append(path)
+    return found
 
 
 def findings(

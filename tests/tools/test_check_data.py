@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import quiet
 from tests.conftest import ROOT, run_command, runs_in
 from tests.data.layouts import (
     SIZE,
@@ -46,6 +47,20 @@ def apart(make: Make, pattern: str) -> Make:
         return root
 
     return made
+
+
+@pytest.mark.skipif(quiet._found is None, reason="what libjpeg prints can be read with glibc only")
+def test_photos_that_lost_bytes_are_named(tmp_path: Path) -> None:
+    """Decoders fill what they cannot decode, and only print a line about it."""
+    path = make_folder(tmp_path / "set") / "images" / "photo 3.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)).save(path)
+    encoded, words = path.read_bytes(), ("data=folder", "data.root=set", "splits=all", "pictures=1")
+    assert "damaged" not in check_here(*words, cwd=tmp_path).stderr
+    path.write_bytes(encoded[:3000] + encoded[3512:])
+    warning = (
+        "photos of 'all' that are damaged, and may be grey or shifted in parts: set/images/photo 3.jpg; look at them"
+    )
+    assert warning in check_here(*words, cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize(

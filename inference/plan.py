@@ -87,7 +87,7 @@ def without_earlier_outputs(matching: list[Path], output: Path | None, formats: 
     If all matches are below `output`, it is the photos' own folder, where outputs look like photos.
     """
     if output is not None:
-        elsewhere = [path for path in matching if not path.resolve().is_relative_to(output.resolve())]
+        elsewhere = [path for path in matching if not Path(os.path.realpath(path)).is_relative_to(output.resolve())]
         return elsewhere or matching
     written = {file for path in matching for file in _beside_photo(path, formats).values()}
     return [path for path in matching if path not in written]
@@ -156,9 +156,9 @@ def refuse_collisions(photos: Sequence[Photo]) -> None:
         UserError: names the file.
     """
     written = [path for photo in photos for path in photo.outputs.values()]
-    places = [path.resolve() for path in written]
+    places = [os.path.realpath(path) for path in written]  # Path raises for a link that leads to itself
     count = Counter(places)
-    sources = {photo.path.resolve() for photo in photos}
+    sources = {os.path.realpath(photo.path) for photo in photos}
     for path, place in zip(written, places, strict=True):
         is_there(path)  # raises if the name is too long
         if count[place] > 1:

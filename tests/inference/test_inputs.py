@@ -104,6 +104,14 @@ def test_lines_of_lists(tmp_path: Path) -> None:
         listed_in(tmp_path / "list.txt")
 
 
+@pytest.mark.parametrize("given", ["", "*.jpg", "list.txt"])
+def test_a_link_to_itself_is_a_photo_that_cannot_be_read(tmp_path: Path, given: str) -> None:
+    (make(tmp_path, "a.jpg") / "b.jpg").symlink_to("b.jpg")
+    (tmp_path / "list.txt").write_text("a.jpg\nb.jpg\n")
+    planned = plan_photos(str(tmp_path / given), str(tmp_path / "out"), ["mask"])
+    assert [photo.path.name for photo in planned] == ["a.jpg", "b.jpg"]
+
+
 def test_names_that_outputs_cannot_have(tmp_path: Path) -> None:
     """Told before anything is computed."""
     make(tmp_path, f"{'x' * 245}.jpg")

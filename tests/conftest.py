@@ -28,6 +28,9 @@ from omegaconf._utils import get_yaml_loader
 
 from tests.command_server import HEAVY, LIBRARIES, LIGHT, CommandServer
 from tests.data.layouts import make_camvid
+from utils.memory import look_for_garbage_rarely
+
+look_for_garbage_rarely()  # a tenth of the time of tests
 
 # Processes of several threads each would be in each other's way; and runs in this process equal those of commands.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

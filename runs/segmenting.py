@@ -114,7 +114,7 @@ def segment_video(cfg: DictConfig) -> None:
             raise
     if count == 0:
         raise UserError(f"input={cfg.input}: no frame of the video can be read")
-    _show_shares(shares, count)
+    _show_shares(shares, count, "frame")
     log.info("%s", per_image_text(clock, "frame"))
     for path in outputs.values():
         log.info("wrote %s", path)
@@ -156,10 +156,10 @@ def _shares_of(mask: Any, predictor: Predictor) -> dict[str, float]:
     return {name: share for name, _, share in class_shares(mask, predictor.labels)}
 
 
-def _show_shares(shares: Counter[str], images: int) -> None:
-    """Print the mean share of each class."""
+def _show_shares(shares: Counter[str], images: int, kind: str = "image") -> None:
+    """Print the mean share of each class; `kind` is what was segmented, an image or a frame."""
     from utils.tables import table
 
     if images:
         rows = [[name, f"{share / images:.2%}"] for name, share in shares.most_common()]
-        log.info("%s", table([["class", "pixels"], *rows], f"mean of {images} images" if images > 1 else None))
+        log.info("%s", table([["class", "pixels"], *rows], f"mean of {plural(images, kind)}" if images > 1 else None))

@@ -18,6 +18,7 @@ from engine.evaluator import evaluate
 from engine.metrics import scores
 from engine.progress import ImageBar, Progress, progress_title
 from engine.run_record import RunRecord
+from engine.running_loss import REMEDY
 from engine.saving import Saver
 from engine.threads import adapt_threads, load_so_far
 from engine.training_state import restore_training_state
@@ -191,6 +192,8 @@ class TrainingLoop:
                 channels_last=self.options.channels_last,
                 after_batch=after_batch,
             )
+        if not math.isfinite(result.losses["loss"]):
+            log.warning("val/loss is not finite in epoch %d: an output of the network is not. %s", epoch, REMEDY)
         self.saver.confusion = result.confusion
         found = scores(result.confusion)
         return {

@@ -82,6 +82,19 @@ def test_a_loss_that_is_not_finite_names_the_samples(tmp_path: Path) -> None:
     assert all(t.isfinite().all() for t in checkpoint["model"].values())
 
 
+def test_a_validation_loss_that_is_not_finite_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The steps of the epoch were finite: only what they led to is not."""
+
+    class ExplodingAtTheEnd(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * (1 if self.training else math.inf)
+
+    fit(tmp_path / "a")
+    assert "not finite" not in caplog.text
+    fit(tmp_path / "b", network=ExplodingAtTheEnd, epochs=1)
+    assert "val/loss is not finite in epoch 1" in caplog.text and "optimizer.lr" in caplog.text
+
+
 def test_clipping_bounds_the_gradient_and_logs_its_norm(tmp_path: Path) -> None:
     """With plain SGD of rate 1, the weights move by the clipped gradient."""
     notes = Notes()

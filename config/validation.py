@@ -167,6 +167,8 @@ def check_keys(schema: type[BaseModel], values: Config, origin: Origin, prefix: 
         hint = " (YAML reads a bare off, no, on or yes as a truth value: quote it)"
     elif isinstance(found, int | float) and "a string" in needed:
         hint = f"; for a text of digits, pass '{name}=\"{found}\"'"
+    elif str(found).startswith("cuda:"):
+        hint = f"; to choose a GPU, set the environment variable CUDA_VISIBLE_DEVICES={str(found)[5:]}"
     raise UserError(f"{name}={shown(found)} {place}: {needed}{hint}")
 
 

@@ -232,6 +232,7 @@ def test_what_the_command_line_says(tmp_path: Path) -> None:
         ("optimizer.betas=[0.9]", "optimizer.betas=[0.9] (on the command line): has too few values"),
         ("model.num_classes=3", "model.num_classes: the program sets it; leave it out"),
         ("trainer.threads=100000", "trainer.threads=100000 (on the command line): must be 'auto' or at most 1,024"),
+        ("trainer.device=cuda:1", "or 'mps'; to choose a GPU, set the environment variable CUDA_VISIBLE_DEVICES=1"),
         (
             "trainer.checkpoint_minutes=true",
             "minutes=true (on the command line): must be a number\n",

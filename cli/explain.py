@@ -62,6 +62,10 @@ def _wrong_key(error: OmegaConfBaseException) -> str:
     if prefix != "data" and name in SUPPLIED.get(prefix, ()):
         return f"{key}: the program sets it; leave it out"
     known = _keys(error.parent_node)
+    if error.key is None and "Cannot merge" in str(error):
+        if known is None:
+            return f"{key}: must be a list, as in {key}=[a,b]"
+        return f"{key}: must not be a list; set its keys: {', '.join(f'{key}.{name}=<value>' for name in known)}"
     shared = {"model": pretrained_keys(), "optimizer": OPTIMIZER_KEYS}.get(prefix, ())
     if known is None or name in {*known, *shared}:
         return f"{key}: {_first_line(error)}"

@@ -36,6 +36,8 @@ WRONG = [
     ("+model=unet", ["model:", "chosen already"]),
     ("seed=1,2", ["seed=1,2: pass one value, or a list as key=[a,b] if it takes one"]),
     ("data.image_size=64,96", ["data.image_size=64,96: pass one value, or a list as key=[a,b] if it takes one"]),
+    ("loss.weights=[1,1]", ["loss.weights: must not be a list; set its keys: loss.weights.cross_entropy=<value>, "]),
+    ("optimizer.betas={a:1}", ["optimizer.betas: must be a list, as in optimizer.betas=[a,b]"]),
     ("~nothing", ["nothing", "Leave out the word"]),
 ]
 

@@ -34,7 +34,7 @@ MEASURES = ("parameters", "MACs", "mIoU", "Dice", "images/s", "seconds")
 HIGHER = re.compile(
     r"(^|/)((miou|dice|pixel_accuracy|class_accuracy|frequency_weighted_iou|boundary_iou)$|(iou|dice|accuracy|benchmark)/)"
 )
-CONDITION = re.compile(r"([^=<>!]+)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
+CONDITION = re.compile(r"([^=<>!]+)(!=|>=|<=|==?|>|<)(.*)", re.DOTALL)
 
 
 def value_of(run: Run, column: str) -> Any:
@@ -154,9 +154,9 @@ def _meets(value: Any, sign: str, wanted: str) -> bool:
         numbers.append(float(wanted))
     except ValueError:
         numbers = []
-    if sign in ("=", "!="):
+    if sign in ("=", "==", "!="):
         equal = shown(value) == wanted or (len(numbers) == 2 and numbers[0] == numbers[1])
-        return equal == (sign == "=")
+        return equal == (sign != "!=")
     if len(numbers) < 2:
         return False
     first, second = numbers

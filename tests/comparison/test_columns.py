@@ -81,6 +81,7 @@ def test_damaged_evaluations(runs: list[Run]) -> None:
         (None, "abc"),
         ("optimizer.lr=0.02", "b"),
         ("optimizer.lr=2e-2", "b"),
+        ("optimizer.lr==0.02", "b"),
         ("optimizer.lr!=0.02", "ac"),
         (["optimizer.lr>=0.02", "val/miou<0.65"], "b"),
         ("data=Synthetic", "abc"),

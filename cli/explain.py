@@ -51,7 +51,9 @@ def explain(error: BaseException) -> str:
         return f"{text} Leave out the word that begins with ~"
     if "Ambiguous value" in text:
         word = key_typed_for(text.partition("'")[2].rstrip("'"))
-        return f"{word}: pass one value, or a list as key=[a,b] if it takes one; a sweep over values needs --multirun"
+        key, _, values = word.partition("=")
+        a_list = f"{key}=[{values}]"
+        return f"{word}: pass one value, or a list, {a_list}, if it takes one; a sweep over values needs --multirun"
     return text
 
 

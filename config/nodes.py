@@ -77,16 +77,16 @@ def build_network(
     values = plain(node) if isinstance(node, DictConfig) else node
     keys = pretrained_keys(str(values["_target_"]))
     own = {k: v for k, v in values.items() if k not in keys}
-    if in_channels == 3:
-        return build(own, path, num_classes=num_classes)
-    signature = signature_of(str(values["_target_"]))
+    supplied = {"num_classes": num_classes} | ({} if in_channels == 3 else {"in_channels": in_channels})
+    signature = signature_of(str(values["_target_"])) if in_channels != 3 else None
     if signature and not signature.open and "in_channels" not in {p.name for p in signature.parameters}:
         raise UserError(
             f"{path}: {values['_target_']} takes images of 3 channels, and the data have {in_channels}; give it an"
             " argument in_channels, or choose another network"
         )
-    model = build(own, path, num_classes=num_classes, in_channels=in_channels)
-    model.in_channels = in_channels  # networks of libraries do not store it
+    model = build(own, path, **supplied)
+    if hasattr(model, "__dict__"):  # anything may be built; `try_model` reports what is no network
+        vars(model).update(supplied)  # networks of libraries do not store them
     return model
 
 

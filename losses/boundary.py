@@ -39,17 +39,14 @@ class BoundaryCrossEntropy(PixelTerm):
         self.width, self.boundary_weight = width, boundary_weight
 
     def denominator(self, target: Tensor) -> Tensor:
-        valid = target != IGNORE_INDEX
-        weight = valid.float() if self.class_weights is None else self.class_weights[target.where(valid, 0)] * valid
-        return (weight * self._pixel_weight(target)).sum()
+        return self.weight_of(target).sum()
 
     def forward(self, logits: Tensor, target: Tensor) -> Term:
         surprise, weight = self.of_pixels(logits, target)
-        weight = weight * self._pixel_weight(target)
         return Term((surprise * weight).sum(), weight.sum())
 
-    def _pixel_weight(self, target: Tensor) -> Tensor:
-        return torch.where(near_boundary(target, self.width), self.boundary_weight, 1.0)
+    def weight_of(self, target: Tensor) -> Tensor:
+        return super().weight_of(target) * torch.where(near_boundary(target, self.width), self.boundary_weight, 1.0)
 
 
 def near_boundary(target: Tensor, width: int) -> Tensor:
@@ -69,6 +66,6 @@ def near_boundary(target: Tensor, width: int) -> Tensor:
 
 
 def _window_maximum(values: Tensor, width: int) -> Tensor:
-    """The maximum of the window of 2 width + 1 rows and columns around each pixel, (N, H, W)."""
+    """Return the maximum of the 2 width + 1 rows and columns around each pixel, (N, H, W)."""
     rows = F.max_pool2d(values.unsqueeze(1), (2 * width + 1, 1), 1, (width, 0))
     return F.max_pool2d(rows, (1, 2 * width + 1), 1, (0, width)).squeeze(1)

@@ -140,5 +140,5 @@ def _by_class(values: Tensor, index: Tensor, classes: int) -> Tensor:
 
 
 def widest_float(device: torch.device) -> torch.dtype:
-    """float64, or float32 on Apple's GPUs, which do not support it."""
+    """Return float64, or float32 on Apple's GPUs, which do not support float64."""
     return torch.float32 if device.type == "mps" else torch.float64

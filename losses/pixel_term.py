@@ -40,17 +40,18 @@ class PixelTerm(LossTerm):
         self.register_buffer("class_weights", weights, persistent=False)
 
     def denominator(self, target: Tensor) -> Tensor:
-        """Number of valid pixels, or the sum of their class weights."""
-        valid = target != IGNORE_INDEX
+        """Return the number of valid pixels, or the sum of their class weights."""
         if self.class_weights is None:
-            return valid.sum().float()
-        return (self.class_weights[target.where(valid, 0)] * valid).sum()
+            return (target != IGNORE_INDEX).sum().float()
+        return self.weight_of(target).sum()
+
+    def weight_of(self, target: Tensor) -> Tensor:
+        """Return the weight of each pixel, 0 if it is ignored: float32 (N, H, W)."""
+        valid = target != IGNORE_INDEX
+        return valid.float() if self.class_weights is None else self.class_weights[target.where(valid, 0)] * valid
 
     def of_pixels(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute -log p of each pixel's class, and the pixel's weight (0 if it is ignored): float32 (N, H, W) each."""
+        """Compute -log p of the class of each pixel, and `weight_of` the target: float32 (N, H, W) each."""
         with torch.autocast(logits.device.type, enabled=False):
             surprise = F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
-        valid = target != IGNORE_INDEX
-        if self.class_weights is None:
-            return surprise, valid.float()
-        return surprise, self.class_weights[target.where(valid, 0)] * valid
+        return surprise, self.weight_of(target)

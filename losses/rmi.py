@@ -44,7 +44,7 @@ class RegionMutualInformation(LossTerm):
         self.radius, self.pooling = radius, pooling
 
     def denominator(self, target: Tensor) -> Tensor:
-        """Number of images with a labelled pixel."""
+        """Return the number of images with a labelled pixel."""
         return (target != IGNORE_INDEX).flatten(1).any(1).float().sum()
 
     def forward(self, logits: Tensor, target: Tensor) -> Term:

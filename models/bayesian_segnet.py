@@ -35,7 +35,7 @@ class BayesianSegNet(nn.Module):
     def __init__(self, num_classes: int, dropout: float = 0.5, in_channels: int = 3) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        self.in_channels = in_channels
+        self.num_classes, self.in_channels = num_classes, in_channels
         check_share(dropout=dropout)
         inputs = [in_channels, *(stage[-1] for stage in STAGES[:-1])]
         self.encoder = nn.ModuleList(convs(before, stage) for before, stage in zip(inputs, STAGES, strict=True))

@@ -75,7 +75,7 @@ class DeepLabV3Plus(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        self.in_channels = in_channels
+        self.num_classes, self.in_channels = num_classes, in_channels
         check_share(dropout=dropout)
         if output_stride not in (8, 16):
             raise ValueError(f"output_stride={output_stride}: must be 8 or 16")

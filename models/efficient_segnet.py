@@ -40,7 +40,7 @@ class EfficientSegNet(nn.Module):
     def __init__(self, num_classes: int, encoder: str = "efficientnet_b0", in_channels: int = 3) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        self.in_channels = in_channels
+        self.num_classes, self.in_channels = num_classes, in_channels
         self.encoder = EfficientNetEncoder(encoder, stages=(2, 3, 4, 5, 7), head=True, in_channels=in_channels)
         *skips, coarse = self.encoder.channels  # 24, 40, 80, 112 and 1280
         widths = [*reversed(skips), skips[0]]

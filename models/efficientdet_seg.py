@@ -106,7 +106,7 @@ class EfficientDetSeg(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        self.in_channels = in_channels
+        self.num_classes, self.in_channels = num_classes, in_channels
         if not 0 <= compound < len(SIZES):
             raise ValueError(f"compound={compound}: must be from D0 to D{len(SIZES) - 1}")
         if head not in ("topdown", "p2"):

@@ -177,7 +177,7 @@ class ENet(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        self.in_channels = in_channels
+        self.num_classes, self.in_channels = num_classes, in_channels
         check_share(encoder_dropout=encoder_dropout, dropout=dropout)
         self.initial = InitialBlock(in_channels)
         self.down1 = Downsampling(16, 64, encoder_dropout)

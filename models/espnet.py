@@ -92,7 +92,7 @@ class ESPNet(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        self.in_channels = in_channels
+        self.num_classes, self.in_channels = num_classes, in_channels
         check_share(dropout=dropout)
         check_interpolation(interpolation)
         self.interpolation: Interpolation = interpolation

@@ -101,7 +101,7 @@ class FastSCNN(nn.Module):
     ) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        self.in_channels = in_channels
+        self.num_classes, self.in_channels = num_classes, in_channels
         check_share(dropout=dropout)
         self.learning_to_downsample = nn.Sequential(
             conv_norm_act(in_channels, 32, stride=2),

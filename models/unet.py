@@ -44,7 +44,7 @@ class UNet(nn.Module):
     def __init__(self, num_classes: int, in_channels: int = 3) -> None:
         super().__init__()
         check_num_classes(num_classes)
-        self.in_channels = in_channels
+        self.num_classes, self.in_channels = num_classes, in_channels
         self.downs = nn.ModuleList(
             double_conv(before, width) for before, width in zip((in_channels, *WIDTHS), WIDTHS, strict=False)
         )

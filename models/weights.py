@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 
 def load_pretrained(
     model: nn.Module,
-    num_classes: int,
     *,
     weights: str | None = None,
     reset_classifier: bool = False,
@@ -30,8 +29,8 @@ def load_pretrained(
     The keyword arguments are the keys of `model` in a config that any network has: `model.weights` and so on.
 
     Args:
-        model: the network. Its attribute `encoder`, if it has one, is a `models.encoders.Encoder`.
-        num_classes: number of classes of the network.
+        model: the network. Its attribute `encoder`, if it has one, is a `models.encoders.Encoder`; by its attribute
+            `num_classes` its classifier is recognised.
         weights: path of a state dict, a checkpoint or a run folder for the whole network. The network's `input_mean`
             and `input_std` become those of a checkpoint.
         reset_classifier: keep the initial values of tensors whose shape in `weights` differs only in the number of
@@ -52,7 +51,7 @@ def load_pretrained(
         if partial_weights:
             load_fitting_weights(model, weights)
         else:
-            load_model_weights(model, weights, num_classes, reset_classifier)
+            load_model_weights(model, weights, reset_classifier)
     if freeze_encoder:
         encoder_of(model, "model.freeze_encoder=true").freeze()
         if encoder_weights is None and weights is None:
@@ -81,26 +80,25 @@ def encoder_of(model: nn.Module, option: str) -> Encoder:
     return encoder
 
 
-def load_model_weights(model: nn.Module, weights: str, num_classes: int, reset_classifier: bool = False) -> None:
+def load_model_weights(model: nn.Module, weights: str, reset_classifier: bool = False) -> None:
     """Load weights of a whole network; arguments and errors as `load_pretrained`."""
     (state, mean, std), own = read_weights(weights), model.state_dict()
     state = with_input_channels(state, own)
+    num_classes = getattr(model, "num_classes", None)
     classifier = [key for key in state if key in own and _other_classes(own[key], state[key], num_classes)]
-    kept = {key: value for key, value in state.items() if not (reset_classifier and key in classifier)}
-    wrong = misfits({key: value for key, value in own.items() if not (reset_classifier and key in classifier)}, kept)
+    own_rest, rest = ({key: d[key] for key in d if key not in classifier} for d in (own, state))
+    needed, loaded = (own_rest, rest) if reset_classifier else (own, state)
+    wrong = misfits(needed, loaded)
     if wrong:
         what = "weights of another network"
         hint = "; pass the model= that they were trained with, or model.partial_weights=true to load what fits"
-        if not reset_classifier and not misfits(
-            {key: value for key, value in own.items() if key not in classifier},
-            {key: value for key, value in state.items() if key not in classifier},
-        ):
+        if not reset_classifier and not misfits(own_rest, rest):
             what = "weights for other classes"
             hint = "; model.reset_classifier=true loads all except the classifier"
         raise UserError(f"model.weights={weights}: {what}: {wrong[0]}{hint}")
-    model.load_state_dict(kept, strict=False)
+    model.load_state_dict(loaded, strict=False)
     _set_statistics(model, mean, std)
-    log.info("loaded %s%s", weights, f", except {', '.join(classifier)}" if len(kept) < len(state) else "")
+    log.info("loaded %s%s", weights, f", except {', '.join(classifier)}" if len(loaded) < len(state) else "")
 
 
 def load_fitting_weights(model: nn.Module, weights: str) -> None:
@@ -132,12 +130,12 @@ def _set_statistics(model: nn.Module, mean: tuple[float, ...] | None, std: tuple
 
 
 def _layers(keys: list[str]) -> str:
-    """The layers of tensors, each once."""
+    """Return the layers that tensors belong to, each once."""
     return ", ".join(dict.fromkeys(key.rpartition(".")[0] or key for key in keys)) or "none"
 
 
-def _other_classes(own: Tensor, other: Tensor, num_classes: int) -> bool:
-    """Whether two tensors differ only in one dimension, which is the number of classes here."""
+def _other_classes(own: Tensor, other: Tensor, num_classes: int | None) -> bool:
+    """Whether two tensors differ in one dimension only, and it is the number of classes in `own`."""
     if own.ndim != other.ndim:
         return False
     different = [(a, b) for a, b in zip(own.shape, other.shape, strict=True) if a != b]

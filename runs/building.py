@@ -116,7 +116,7 @@ def new_model(cfg: DictConfig, samples: SegmentationDataset) -> nn.Module:
     num_classes = len(samples.labels)
     model = build_network(cfg.model, num_classes, in_channels=samples.bands.channels)
     try_model(model, num_classes, (cfg.data.image_size[0], cfg.data.image_size[1]))
-    load_pretrained(model, num_classes, **pretrained_options(cfg.model))
+    load_pretrained(model, **pretrained_options(cfg.model))
     if cfg.data.get("mean") is not None:
         model.input_mean, model.input_std = tuple(cfg.data.mean), tuple(cfg.data.std)
     elif not samples.bands.is_rgb and getattr(model, "input_mean", None) is None:

@@ -174,7 +174,7 @@ def test_a_network_is_rebuilt_without_the_files_that_it_began_with(
     torch.save(EfficientNetEncoder("efficientnet_b0", head=True).state_dict(), file)
     options: dict[str, Any] = {"encoder_weights": str(file), "freeze_encoder": freeze, "weights": None}
     model = EfficientSegNet(3)
-    load_pretrained(model, 3, **options)
+    load_pretrained(model, **options)
     file.unlink()
     config = {"model": {"_target_": "models.efficient_segnet.EfficientSegNet", **options}}
     with caplog.at_level(logging.WARNING):

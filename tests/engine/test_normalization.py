@@ -55,7 +55,7 @@ def test_pretrained_encoders_get_what_timm_gives_them(name: str, tmp_path: Path)
 def test_the_default_of_deeplabv3plus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Xception-65 was trained on values from -1 to 1."""
     monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *_, **__: None)  # would download
-    model = pretrained(DeepLabV3Plus(3), 3, encoder_weights="imagenet")
+    model = pretrained(DeepLabV3Plus(3), encoder_weights="imagenet")
     torch.testing.assert_close(normalization_of(model)(PIXELS), PIXELS / 127.5 - 1)
     assert normalization_of(DeepLabV3Plus(3, encoder="xception41")) == IMAGENET  # no weights, no wishes
 
@@ -190,10 +190,10 @@ def test_exported_files_prepare_images_as_their_checkpoint_says(tmp_path: Path) 
 
 def test_weights_of_another_run_bring_its_normalisation(tmp_path: Path) -> None:
     file = write_checkpoint(tmp_path / "c.pt", "models.enet.ENet", ENet, GREY)
-    assert normalization_of(pretrained(ENet(2), 2, weights=str(file))) == GREY
-    assert normalization_of(pretrained(ENet(3), 3, weights=str(file), reset_classifier=True)) == GREY
+    assert normalization_of(pretrained(ENet(2), weights=str(file))) == GREY
+    assert normalization_of(pretrained(ENet(3), weights=str(file), reset_classifier=True)) == GREY
     torch.save(ENet(2).state_dict(), tmp_path / "plain.pth")
-    assert normalization_of(pretrained(ENet(2), 2, weights=str(tmp_path / "plain.pth"))) == IMAGENET
+    assert normalization_of(pretrained(ENet(2), weights=str(tmp_path / "plain.pth"))) == IMAGENET
 
 
 def test_weights_of_a_checkpoint_in_infer(tmp_path: Path) -> None:

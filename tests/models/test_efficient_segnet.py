@@ -31,7 +31,7 @@ def encoder_file(tmp_path: Path) -> str:
 
 
 def test_a_frozen_encoder_does_not_change(encoder_file: str) -> None:
-    model = pretrained(EfficientSegNet(5), 5, encoder_weights=encoder_file, freeze_encoder=True).train()
+    model = pretrained(EfficientSegNet(5), encoder_weights=encoder_file, freeze_encoder=True).train()
     before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     for seed in range(2):

@@ -58,7 +58,7 @@ def test_features_equal_those_of_timm(name: str, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", ["espnet_s0", "espnet", "efficient_segnet", "efficientdet_d0_seg", "deeplabv3plus"])
 def test_networks_start_from_the_published_weights(name: str) -> None:
-    model = pretrained(build(name, 3, encoder="efficientnet_lite0"), 3, encoder_weights="imagenet")
+    model = pretrained(build(name, 3, encoder="efficientnet_lite0"), encoder_weights="imagenet")
     expected = published("efficientnet_lite0")
     for key, value in model.encoder.state_dict().items():
         assert torch.equal(value, expected[key]), key

@@ -83,7 +83,7 @@ def test_weights_of_a_whole_rgb_network_are_adapted(tmp_path: Path) -> None:
     rgb, other = ENet(5), ENet(5, in_channels=4)
     statistics = {"mean": [0.5] * 3, "std": [0.2] * 3}
     torch.save({"model": rgb.state_dict(), "normalization": statistics}, tmp_path / "rgb.pt")
-    load_pretrained(other, 5, weights=str(tmp_path / "rgb.pt"))
+    load_pretrained(other, weights=str(tmp_path / "rgb.pt"))
     kernels = rgb.state_dict()["initial.conv.weight"]
     torch.testing.assert_close(other.state_dict()["initial.conv.weight"], adapt_input_conv(4, kernels))
     assert not hasattr(other, "input_mean")  # which are of three channels
@@ -94,14 +94,14 @@ def test_weights_of_another_number_of_channels_are_refused(tmp_path: Path) -> No
     with pytest.raises(
         UserError, match=r"weights of another network: initial\.conv\.weight is 13x4x3x3 there and 13x6"
     ):
-        load_pretrained(ENet(5, in_channels=6), 5, weights=str(tmp_path / "four.pt"))
+        load_pretrained(ENet(5, in_channels=6), weights=str(tmp_path / "four.pt"))
 
 
 def test_statistics_of_as_many_channels_are_taken(tmp_path: Path) -> None:
     model = DeepLabV3Plus(5, "efficientnet_lite0", in_channels=4)
     statistics = {"mean": [0.1, 0.2, 0.3, 0.4], "std": [0.2] * 4}
     torch.save({"model": model.state_dict(), "normalization": statistics}, tmp_path / "four.pt")
-    load_pretrained(model, 5, weights=str(tmp_path / "four.pt"))
+    load_pretrained(model, weights=str(tmp_path / "four.pt"))
     assert model.input_mean == (0.1, 0.2, 0.3, 0.4)
 
 

@@ -54,9 +54,9 @@ def loaded(encoder: AnyEncoder, weights: str) -> AnyEncoder:
     return encoder
 
 
-def pretrained(model: AnyModule, num_classes: int, **options: Any) -> AnyModule:
+def pretrained(model: AnyModule, **options: Any) -> AnyModule:
     """Apply `load_pretrained` to the network and return it."""
-    load_pretrained(model, num_classes, **options)
+    load_pretrained(model, **options)
     return model
 
 

@@ -19,7 +19,7 @@ from utils.errors import UserError
 from utils.find_run import LATEST, NEVER_STARTED, never_started, without_link
 from utils.flat import flattened, listed
 from utils.paths import is_hidden, user_path
-from utils.processes import is_gone
+from utils.processes import current_status
 from utils.text import cleaned
 
 SWEEP = "multirun.yaml"  # Hydra writes it into the folder of a sweep
@@ -47,8 +47,7 @@ class Run:
     @property
     def status(self) -> str:
         """The status in summary.json; `killed` if a run was running and its process, of this machine, is gone."""
-        status = str(self.summary.get("status", "unknown"))
-        return "killed" if status == "running" and is_gone(self.summary.get("process")) else status
+        return current_status(self.summary, "unknown")
 
     @property
     def live_status(self) -> str:

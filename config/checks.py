@@ -14,6 +14,7 @@ from utils.checked import shown
 from utils.config_groups import options
 from utils.errors import UserError, did_you_mean
 from utils.flat import flattened, listed
+from utils.text import is_utf_8
 
 EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """Packages of requirements-export.txt."""
@@ -84,7 +85,7 @@ def _check_train(config: Config, origin: Origin) -> None:
         raise UserError(f"distill.teacher={distill['teacher']} {place}: needs distill=logits or distill=channel")
     values = flattened(config)
     for key, value in values.items():
-        if any("\ud800" <= character <= "\udfff" for character in str(value)):  # loggers and YAML refuse them
+        if not is_utf_8(str(value)):  # loggers and YAML refuse them
             raise UserError(f"{key}={shown(value)} {origin.place(key)}: must be valid UTF-8; rename it, or pass a link")
     for key, needed in NEEDED.items():
         if key in origin.typed and needed not in origin.typed and values.get(needed) is False:

@@ -62,8 +62,7 @@ def checked_samples(
         fault = class_fault(pixels, dataset.labels, split, file, single=not masks or allow_single_class)
         if fault:
             raise UserError(fault)
-        absent = absent_classes(pixels, len(kept), dataset.labels, split, file)
-        for warning in filter(None, [absent, mixed_masks(pixels, dataset.labels, split, file)]):
+        for warning in class_warnings(pixels, len(kept), dataset.labels, split, file):
             log.warning("%s", warning)
     return kept
 
@@ -136,6 +135,14 @@ def class_fault(
         f" '{labels.names[there[0]]}'{_about_ignored(pixels, labels_file)}\n"
         "Check the masks and the labels, or pass data.allow_single_class=true if one class is meant"
     )
+
+
+def class_warnings(
+    pixels: np.ndarray, samples: int, labels: LabelSet, split: str, labels_file: Path | None
+) -> list[str]:
+    """Return the lines of `absent_classes` and `mixed_masks`."""
+    absent = absent_classes(pixels, samples, labels, split, labels_file)
+    return [line for line in (absent, mixed_masks(pixels, labels, split, labels_file)) if line]
 
 
 def absent_classes(

@@ -22,6 +22,13 @@ def padded_size(size: tuple[int, int], image_size: tuple[int, int]) -> tuple[int
     return max(height, round(width * rows / columns)), max(width, round(height * columns / rows))
 
 
+def shrunk_size(size: tuple[int, int], limits: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest (H, W) of the same aspect ratio that is larger neither than `size` nor than the limits."""
+    (height, width), (rows, columns) = size, limits
+    scale = min(rows / height, columns / width, 1.0)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
 def pad(pixels: np.ndarray, image_size: tuple[int, int], fill: Sequence[int] = MEAN_COLOR) -> np.ndarray:
     """Pad an image (H, W, C) or a mask (H, W) to `padded_size`, as `bordered`."""
     size = pixels.shape[0], pixels.shape[1]

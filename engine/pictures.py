@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.fitting import Fit, padded_and_resized
+from data.fitting import Fit, padded_and_resized, shrunk_size
 from data.images import resize_image
 from data.labels import IGNORE_INDEX
 from data.masks import resize_mask
@@ -65,9 +65,7 @@ class Pictures:
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             logits = model(normalization_of(model)(pixels, self.channels_last))
         prediction = likeliest(logits, 1)[0].cpu().numpy()
-        height, width = image.shape[:2]
-        scale = min(1.0, LONGEST_SIDE / max(height, width))
-        size = max(1, round(height * scale)), max(1, round(width * scale))
+        size = shrunk_size((image.shape[0], image.shape[1]), (LONGEST_SIDE, LONGEST_SIDE))
         painted = self.samples.labels.painted
         photo = resize_image(self.samples.bands.picture(image), size)
         panels = [photo, *(painted(resize_mask(m, size)) for m in (mask, prediction))]

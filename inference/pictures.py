@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from data.fitting import shrunk_size
 from data.images import encoded, resize_image
 from data.labels import LabelSet
 from data.masks import resize_mask, write_mask
@@ -79,11 +80,7 @@ def write_ids(path: Path, mask: np.ndarray, labels: LabelSet, own_ids: bool) -> 
 
 def shrunk(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a photo and its mask, shrunk to at most `LARGEST_OVERLAY` pixels on the longer side."""
-    height, width = mask.shape
-    scale = min(LARGEST_OVERLAY / max(height, width), 1.0)
-    if scale == 1:
-        return image, mask
-    size = max(round(height * scale), 1), max(round(width * scale), 1)
+    size = shrunk_size((mask.shape[0], mask.shape[1]), (LARGEST_OVERLAY, LARGEST_OVERLAY))
     return resize_image(image, size), resize_mask(mask, size)
 
 

@@ -17,12 +17,14 @@ from inference.pipeline import BUDGET
 from utils.errors import UserError
 from utils.files import make_writable
 from utils.paths import is_file, is_folder, is_there, user_path
-from utils.text import plural
+from utils.text import is_utf_8, plural
 from utils.value_types import PictureFormat
 
 log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+FRAME_FOLDERS = {"mask": "masks", "uncertainty": "uncertainty"}
+"""Formats whose frames are PNGs, since videos are compressed with loss -> end of the name of their folder."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +115,12 @@ def plan_video(source: str, output: str | None, formats: Sequence[str]) -> dict[
         first = first / f"{video.stem}.mp4"
     if output and first.suffix.lower() != ".mp4":
         raise UserError(f"output={output}: must be an .mp4 (masks go to a folder next to it) or a folder")
-    files = {
-        kind: first.with_name(f"{first.stem}_{kind}s" if kind == "mask" else f"{first.stem}_{kind}")
-        if kind in ("mask", "uncertainty")
-        else first.with_name(f"{first.stem}_{kind}.mp4")
-        for kind in formats
-    }
-    videos = [kind for kind in formats if kind not in ("mask", "uncertainty")]
+    files = {kind: first.with_name(f"{first.stem}_{FRAME_FOLDERS.get(kind, f'{kind}.mp4')}") for kind in formats}
+    videos = [kind for kind in formats if kind not in FRAME_FOLDERS]
     if output and len(videos) == 1 and not into_folder:
         files[videos[0]] = first
     for path in (Path(source), *files.values()):
-        if any("\ud800" <= character <= "\udfff" for character in str(path)):  # OpenCV would crash
+        if not is_utf_8(str(path)):  # OpenCV would crash
             raise UserError(f"{path}: the path of a video must be valid UTF-8; rename it")
     if any(path.resolve() == Path(source).resolve() for path in files.values()):
         raise UserError(f"output={output}: this is the input video; choose another file")
@@ -205,8 +202,7 @@ def _one(source: Path, output: str | None, formats: Sequence[str]) -> Photo:
 
 def named(first: Path, formats: Sequence[str]) -> dict[str, Path]:
     """Return format -> file: `first` for the mask or only format, `<first>_<format>` for the others."""
-    main = _main(formats)
-    files = {kind: first.with_name(f"{first.stem}_{kind}{suffix_of(kind)}") for kind in formats}
+    main, files = _main(formats), _beside_photo(first, formats)
     if main in files:
         files[main] = first if first.suffix.lower() == suffix_of(main) else first.with_suffix(suffix_of(main))
     return files

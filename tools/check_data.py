@@ -114,7 +114,7 @@ def splits_there(
 
 def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | None) -> None:
     """Print the classes with their shares and suggested weights, and the mean and deviation of the colours."""
-    from data.checking import absent_classes, mixed_masks
+    from data.checking import class_warnings
     from losses.class_weights import enet, median_frequency
     from utils.tables import table
 
@@ -133,8 +133,7 @@ def describe(split: str, facts: SplitFacts, labels: Any, labels_file: Path | Non
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (facts.mean, facts.std))
     channels = "red, green, blue" if len(facts.mean) == 3 else "each channel"
     log.info("mean of %s: %s; standard deviation: %s", channels, mean, std)
-    absent = absent_classes(facts.pixels, len(facts.pixels), labels, split, labels_file)
-    for line in filter(None, [absent, mixed_masks(facts.pixels, labels, split, labels_file)]):
+    for line in class_warnings(facts.pixels, len(facts.pixels), labels, split, labels_file):
         log.info("%s", line)
     empty = [name for name, counts in zip(facts.names, pixels, strict=True) if not counts.any()]
     if empty:

@@ -18,6 +18,12 @@ def this_process() -> dict[str, Any]:
     return {"host": platform.node(), "pid": os.getpid(), "created": round(psutil.Process().create_time(), 3)}
 
 
+def current_status(summary: Mapping[str, Any], default: str) -> str:
+    """Return the status in a summary.json, or else `default`; `killed` if it is `running` but the process is gone."""
+    status = str(summary.get("status") or default)
+    return "killed" if status == "running" and is_gone(summary.get("process")) else status
+
+
 def is_gone(process: Any) -> bool:
     """Whether a process is known to have ended: it was on this machine, and is no longer there.
 

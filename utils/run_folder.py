@@ -20,7 +20,7 @@ from utils.errors import LostProcess, Pruned, UserError
 from utils.files import atomic_write, json_text, make_folder, write_csv, write_json, write_text
 from utils.interruption import Interrupted
 from utils.paths import is_file, is_folder
-from utils.processes import is_gone, this_process
+from utils.processes import current_status, this_process
 from utils.text import plural
 
 NEW_SUMMARY = "restore it, or delete it to resume without it"
@@ -191,9 +191,7 @@ class RunFolder:
 
         Raises as `read_summary`.
         """
-        summary = self.read_summary()
-        status = str(summary.get("status") or "missing")
-        return "killed" if status == "running" and is_gone(summary.get("process")) else status
+        return current_status(self.read_summary(), "missing")
 
     def usable_threads(self) -> int | None:
         """Return the number of threads in summary.json; None if there is none, or more than this machine has cores.

@@ -22,6 +22,11 @@ def decoded(content: bytes, errors: Literal["strict", "surrogateescape"] = "stri
     return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", errors)
 
 
+def is_utf_8(text: str) -> bool:
+    """Whether a text can be encoded: it holds no bytes of a path that were not UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def cleaned(text: str) -> str:
     r"""Escape control characters as in `\x1b`, except line feeds."""
     return CONTROL.sub(lambda match: repr(match[0])[1:-1], text)

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from utils.text import is_utf_8
+
 # Upper limits are far above useful values. They catch typing mistakes.
 Positive = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 NonNegative = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
@@ -61,7 +63,7 @@ def folder_name(name: str) -> str:
 
 
 def _utf_8(text: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not is_utf_8(text):
         raise ValueError("must be valid UTF-8")
     return text
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from data.fitting import shrunk_size
 from data.images import encoded
 from data.labels import IGNORE_INDEX, LabelSet
 from utils.files import atomic_write, make_folder, write_json
@@ -41,7 +42,7 @@ def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) 
         stem = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(sample.name).stem)[-60:]
         files = {part: f"{sample.number}_{stem}_{part}.png" for part in ("truth", "prediction")}
         files["image"] = f"{sample.number}_{stem}_image.jpg"
-        size = _size(sample.truth)
+        size = shrunk_size((sample.truth.shape[0], sample.truth.shape[1]), (HEIGHT, WIDTH))[::-1]
         with atomic_write(folder / files["image"]) as file:
             photo = Image.fromarray(sample.image).resize(size, Image.Resampling.LANCZOS)
             file.write(encoded(photo, "JPEG", quality=80, optimize=True))
@@ -57,15 +58,8 @@ def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) 
     write_json(folder / "index.json", {"classes": classes, "samples": entries})
 
 
-def _size(mask: np.ndarray) -> tuple[int, int]:
-    """Return the width and height of the pictures of a mask (H, W)."""
-    height, width = mask.shape
-    scale = min(WIDTH / width, HEIGHT / height, 1)
-    return max(round(width * scale), 1), max(round(height * scale), 1)
-
-
 def _palette_picture(mask: np.ndarray, labels: LabelSet, size: tuple[int, int]) -> Image.Image:
-    """Draw a mask uint8 (H, W) in the colours of its classes, with ignored pixels white; nearest neighbour.
+    """Draw a mask uint8 (H, W) in the colours of its classes at a size (W, H), with ignored pixels white.
 
     The palette has only the entries needed, which keeps files small.
     """

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from config.validation import LOADER_KEYS, pretrained_keys
 from utils.config_groups import CONF, options
 from utils.errors import UserError
-from utils.flat import listed
+from utils.flat import as_size, listed
 from utils.signatures import signature_of
 from utils.trusted import locate
 
@@ -134,7 +134,7 @@ def prediction_options(cfg: DictConfig) -> dict[str, Any]:
     """Return the options of `Predictor` that evaluate.py and infer.py share."""
     return {
         "tta": listed(cfg.tta),
-        "window": (cfg.window[0], cfg.window[1]) if cfg.window else None,
+        "window": as_size(cfg.window) if cfg.window else None,
         "overlap": cfg.overlap,
     }
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from utils.flat import mapped
+
 KEPT = ("version", "code", "labels", "normalization", "image_size", "epoch", "metrics")
 GROUPS = ("model", "data", "trainer")
 """The parts of the config that predicting and evaluating read."""
@@ -41,8 +43,4 @@ def half(tensor: Tensor) -> Tensor:
 
 def _without_folders(value: Any) -> Any:
     """Shorten absolute paths to their last part."""
-    if isinstance(value, dict):
-        return {key: _without_folders(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_folders(item) for item in value]
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+    return mapped(value, lambda v: Path(v).name if isinstance(v, str) and Path(v).is_absolute() else v)

@@ -18,6 +18,7 @@ from engine.metrics import add_to_confusion
 from engine.out_of_memory import explain_out_of_memory
 from evaluation.details import Details
 from inference.predictor import Predictor
+from utils.flat import as_size
 
 
 class Measured(NamedTuple):
@@ -87,7 +88,7 @@ def _by_batches(
     note: Callable[[int, Tensor, Tensor, Tensor], None],
     after_batch: Callable[[int], object],
 ) -> Evaluation:
-    size, device = (node["image_size"][0], node["image_size"][1]), predictor.device
+    size, device = as_size(node["image_size"]), predictor.device
     loader = ValidationLoader(
         samples,
         batch_size=node["batch_size"],

@@ -31,9 +31,10 @@ from engine.trial import try_loss, try_model, try_optimizer, try_scheduler
 from losses import class_weights
 from losses.weighted_sum import WeightedSum
 from models.weights import encoder_of, load_pretrained
-from runs.data_building import Splits, build_splits, image_size_of, loaders
+from runs.data_building import Splits, build_splits, loaders
 from runs.resuming import OpenRun, check_resumable, check_same_samples, threads_of
 from utils.errors import UserError
+from utils.flat import as_size
 from utils.loggers import Logger, NoLogger
 from utils.paths import user_path
 from utils.text import plural
@@ -78,7 +79,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     labels = splits.validation_set.labels
     train, validation = loaders(cfg, splits, trainer.device)
     model = new_model(cfg, splits.train) if run.checkpoint is None else build_model(run.checkpoint)
-    macs = multiply_adds(model, image_size_of(cfg))
+    macs = multiply_adds(model, as_size(cfg.data.image_size))
     model = trainer.prepare(model)
     encoder_to_freeze(model, trainer.options)  # a mistake is reported before the run begins
     optimizer = build_optimizer(cfg, model, trainer.parameters_of(model))
@@ -115,7 +116,7 @@ def new_model(cfg: DictConfig, samples: SegmentationDataset) -> nn.Module:
     """
     num_classes = len(samples.labels)
     model = build_network(cfg.model, num_classes, in_channels=samples.bands.channels)
-    try_model(model, num_classes, (cfg.data.image_size[0], cfg.data.image_size[1]))
+    try_model(model, num_classes, as_size(cfg.data.image_size))
     load_pretrained(model, **pretrained_options(cfg.model))
     if cfg.data.get("mean") is not None:
         model.input_mean, model.input_std = tuple(cfg.data.mean), tuple(cfg.data.std)

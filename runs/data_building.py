@@ -25,6 +25,7 @@ from data.sampling import rare_classes
 from data.workers import worker_count
 from engine import distributed
 from utils.errors import UserError
+from utils.flat import as_size
 from utils.text import plural
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, mas
         masks: also resize masks to the size of the network's input, as images always are.
     """
     # Crops are taken from photos at their own size.
-    size = None if masks and "crop_size" in cfg.augmentation else image_size_of(cfg)
+    size = None if masks and "crop_size" in cfg.augmentation else as_size(cfg.data.image_size)
     return checked_samples(
         dataset,
         split,
@@ -88,7 +89,7 @@ def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyT
     """Build the loaders of training and validation batches."""
     train, options = training_loader(cfg, splits.train, device), loader_options(cfg, device)
     if cfg.data.cache == "device":
-        size, fit = image_size_of(cfg), cfg.data.fit
+        size, fit = as_size(cfg.data.image_size), cfg.data.fit
         kept = {key: options[key] for key in ("share", "batch_size")}
         return train, DeviceValidationLoader(splits.validation, image_size=size, device=device, fit=fit, **kept)
     return train, ValidationLoader(splits.validation, fit=cfg.data.fit, **options)
@@ -104,7 +105,7 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
             f" data.{key}={other}"
         )
     augmentation = build(cfg.augmentation, "augmentation")
-    size = image_size_of(cfg)
+    size = as_size(cfg.data.image_size)
     if isinstance(augmentation, RandomCrop):
         size = augmentation.crop_size
         augmentation.check_fits(samples)
@@ -120,10 +121,6 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
     if keep or cfg.data.augment_on == "device":
         return DeviceTrainingLoader(samples, augmentation, device=device, keep=keep, **options)
     return TrainingLoader(samples, augmentation, **options)
-
-
-def image_size_of(cfg: DictConfig) -> tuple[int, int]:
-    return cfg.data.image_size[0], cfg.data.image_size[1]
 
 
 def loader_options(cfg: DictConfig, device: torch.device) -> dict[str, Any]:

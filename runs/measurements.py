@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from config.current_run import overrides
-from config.nodes import build_dataset, data_advice, prediction_options
+from config.nodes import FOLD, OTHER_FOLDS, build_dataset, data_advice, prediction_options
 from config.overrides import key_of
 from data.checking import checked_samples
 from data.fingerprint import fingerprint
@@ -43,6 +43,7 @@ from runs.evaluated_data import (
     usual_split,
 )
 from utils.errors import DataFault, UserError
+from utils.flat import as_size
 from utils.paths import is_file, user_path
 from utils.run_folder import RunFolder
 from utils.text import plural
@@ -189,7 +190,7 @@ def _check_held_out(split: str, nodes: Sequence[dict[str, Any]]) -> None:
         UserError: the split is a fold, and the networks have different ones.
     """
     folds = {json.dumps([node.get(key) for key in ("folds", "fold", "fold_seed", "group_by")]) for node in nodes}
-    if split in ("fold", "other_folds") and len(folds) > 1:
+    if split in (FOLD, OTHER_FOLDS) and len(folds) > 1:
         raise UserError(
             f"split={split}: the networks have different folds, so that each was trained on what others hold out; pass"
             " the split of photos that none was trained on, such as split=test"
@@ -203,7 +204,7 @@ def samples_of(planned: Measurement, cache: Literal["none", "ram", "disk"]) -> S
         UserError: a file is damaged, or there is no room for the cache.
     """
     node = planned.node
-    size = None if planned.facts["window"] else (node["image_size"][0], node["image_size"][1])
+    size = None if planned.facts["window"] else as_size(node["image_size"])
     options: dict[str, Any] = {"masks": False, "limit": node["limit"], "fit": node["fit"], "cache": cache}
     try:
         return checked_samples(planned.dataset, planned.split, size, **options)
@@ -233,8 +234,7 @@ def predictor_for(planned: Measurement, cfg: DictConfig, device: torch.device) -
         pairs = zip(planned.checkpoints, loaded, strict=True)
         members = [_predictor(path, checkpoint, device) for path, checkpoint in pairs]
         is_typed = "data.image_size" in map(key_of, overrides())
-        size = (node["image_size"][0], node["image_size"][1]) if is_typed else None
+        size = as_size(node["image_size"]) if is_typed else None
         predictor = ensemble_of(members, planned.checkpoints, size, **options)
-    predictor.image_size = node["image_size"][0], node["image_size"][1]
-    predictor.fit = node["fit"]
+    predictor.image_size, predictor.fit = as_size(node["image_size"]), node["fit"]
     return predictor

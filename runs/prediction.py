@@ -22,6 +22,7 @@ from inference.predictor import Predictor
 from models.weight_files import read_weights
 from sweeps.checkpoints import chosen_checkpoints
 from utils.bundled_weights import DEFAULT
+from utils.flat import as_size
 from utils.memory import keep_freed_memory
 from utils.paths import user_path
 
@@ -37,7 +38,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
     keep_freed_memory()
     set_threads("auto")
     cv2.setNumThreads(1)  # the network needs the cores
-    size = (cfg.image_size[0], cfg.image_size[1]) if cfg.image_size else None
+    size = as_size(cfg.image_size) if cfg.image_size else None
     options = {"samples": cfg.samples, **prediction_options(cfg)}
     checkpoint = cfg.checkpoint or (None if cfg.weights else _bundled_network())
     if checkpoint is not None:

@@ -13,6 +13,7 @@ from cli.launch import launch
 from config.nodes import build, build_dataset, training_split
 from utils.errors import UserError
 from utils.files import make_writable
+from utils.flat import as_size
 from utils.paths import png_path
 from utils.text import plural
 
@@ -30,7 +31,7 @@ def preview(cfg: DictConfig) -> None:
 
     path = png_path(cfg.output, "output")
     augmentation = build(cfg.augmentation, "augmentation")
-    size = None if isinstance(augmentation, RandomCrop) else (cfg.data.image_size[0], cfg.data.image_size[1])
+    size = None if isinstance(augmentation, RandomCrop) else as_size(cfg.data.image_size)
     dataset = build_dataset(cfg.data, training_split(cfg.data))
     samples = ResizedSamples(dataset, size, masks=True, limit=cfg.data.limit, fit=cfg.data.fit)
     if cfg.index >= len(samples):

@@ -57,8 +57,8 @@ def check_schema(kind: type[FileSchema], value: Any, place: object, remedy: str)
         raise UserError(f"{place}: {f'{key}: ' if key else ''}{wish}; {remedy}") from error
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C loader is 10 times as fast
-    """A loader without merge keys (`<<`), a few lines of which can expand to gigabytes."""
+class PlainLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C loader is 10 times as fast
+    """A YAML loader without merge keys (`<<`), a few lines of which can expand to gigabytes."""
 
     def flatten_mapping(self, node: Any) -> None:
         pass
@@ -114,7 +114,7 @@ def read_yaml(path: Path) -> Any:
     try:
         if len(text) > SHORT:
             _check_depth(text)
-        return plain_copy(yaml.load(text, _Loader))
+        return plain_copy(yaml.load(text, PlainLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
@@ -125,7 +125,7 @@ def read_yaml(path: Path) -> Any:
 
 def _check_depth(text: str) -> None:
     depth = 0
-    for event in yaml.parse(text, _Loader):
+    for event in yaml.parse(text, PlainLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH:
             raise ValueError("it is too deeply nested")

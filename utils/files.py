@@ -22,6 +22,7 @@ except ImportError:  # not on Windows
 
 from utils import torchrun
 from utils.errors import Occupied, UserError
+from utils.flat import mapped
 from utils.paths import is_there
 
 _made: list[Path] = []  # by `make_writable`, still empty
@@ -141,11 +142,7 @@ def json_text(values: dict[str, Any]) -> str:
 
 def without_nan(value: Any) -> Any:
     """Copy nested dictionaries, lists and tuples with None in place of NaN and infinite numbers."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return mapped(value, lambda v: None if isinstance(v, float) and not math.isfinite(v) else v)
 
 
 def _temporary(path: Path, number: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -10,6 +11,19 @@ def listed(value: Any) -> list[Any]:
     if value is None:
         return []
     return [value] if isinstance(value, str | int) else list(value)
+
+
+def as_size(values: Sequence[int]) -> tuple[int, int]:
+    """Return the height and width of a config, where they are a list."""
+    height, width = values
+    return height, width
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Copy nested dictionaries and lists, with a function applied to everything else in them."""
+    if isinstance(value, dict):
+        return {key: mapped(item, change) for key, item in value.items()}
+    return [mapped(item, change) for item in value] if isinstance(value, list | tuple) else change(value)
 
 
 def flattened(node: Any, prefix: str = "") -> dict[str, Any]:

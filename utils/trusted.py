@@ -18,8 +18,10 @@ from typing import Any
 
 import yaml
 
+from utils.checked import PlainLoader
 from utils.config_groups import CONF
 from utils.errors import UserError
+from utils.flat import mapped
 from utils.text import one_line
 
 BASES = {"torch.optim": ("Optimizer",), "albumentations": ("BasicTransform", "BaseCompose")}
@@ -28,12 +30,8 @@ BASES = {"torch.optim": ("Optimizer",), "albumentations": ("BasicTransform", "Ba
 
 def literal(value: Any) -> Any:
     """Copy plain values with every string escaped, so that OmegaConf interpolates nothing."""
-    if isinstance(value, dict):
-        return {key: literal(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [literal(item) for item in value]
     # Backslashes are special only directly before '${'.
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
+    return mapped(value, lambda v: re.sub(r"(\\*)\$\{", r"\1\1\\${", v) if isinstance(v, str) else v)
 
 
 def targets(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -108,7 +106,6 @@ def _library_class(target: str) -> Callable[..., Any] | None:
 @cache
 def _of_conf() -> frozenset[str]:
     """Return every `_target_` in conf/ except those of Hydra's node."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
     files = [path for path in CONF.rglob("*.yaml") if "hydra" not in path.relative_to(CONF).parts]
-    named = [pair for path in files for pair in targets(yaml.load(path.read_text(encoding="utf-8"), loader))]
+    named = [pair for path in files for pair in targets(yaml.load(path.read_text(encoding="utf-8"), PlainLoader))]
     return frozenset(target for key, target in named if not key.startswith("hydra."))

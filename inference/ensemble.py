@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from engine.normalization import Normalization
 from inference.predictor import Options, Predictor
+from inference.views import log_of_mean
 from utils.errors import UserError
 
 
@@ -31,15 +32,18 @@ class Ensemble(nn.Module):
 
         Its softmax is that mean. (h, w) is the size of the first network's logits.
         """
+        return log_of_mean(self._predictions(images))
+
+    def _predictions(self, images: Tensor) -> Iterator[Tensor]:
+        """Yield the probabilities (N, C, h, w) of each network."""
         channels_last = images.is_contiguous(memory_format=torch.channels_last)
-        total: Tensor | None = None
+        size: torch.Size | None = None
         for network, normalization in zip(self.networks, self.normalizations, strict=True):
             logits = network(normalization(images * 255, channels_last)).float()
-            if total is not None and logits.shape != total.shape:
-                logits = F.interpolate(logits, size=total.shape[-2:], mode="bilinear", align_corners=False)
-            total = logits.softmax(1) if total is None else total.add_(logits.softmax(1))
-        assert total is not None
-        return total.div_(len(self.networks)).clamp_(min=torch.finfo(torch.float32).tiny).log_()
+            size = size or logits.shape[-2:]
+            if logits.shape[-2:] != size:
+                logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+            yield logits.softmax(1)
 
 
 def ensemble_of(

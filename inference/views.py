@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -34,17 +34,11 @@ class Averaged(nn.Module):
 
         Its softmax is that mean.
         """
-        total: Tensor | None = None
-        count = 0
         self._set_dropout(self.samples > 1)
         try:
-            for view in self._views(images):
-                total = view if total is None else total.add_(view)
-                count += 1
+            return log_of_mean(self._views(images))
         finally:
             self._set_dropout(False)
-        assert total is not None
-        return total.div_(count).clamp_(min=torch.finfo(torch.float32).tiny).log_()
 
     def _views(self, images: Tensor) -> Iterator[Tensor]:
         """Yield the probabilities (N, C, H, W) of each view and sample."""
@@ -63,6 +57,19 @@ class Averaged(nn.Module):
         for module in self.model.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.train(on)
+
+
+def log_of_mean(predictions: Iterable[Tensor]) -> Tensor:
+    """Return the log of the mean of probabilities, at least one tensor float32 (N, C, H, W), which are overwritten.
+
+    The softmax of the result is that mean.
+    """
+    remaining = iter(predictions)
+    total, count = next(remaining), 1
+    for probabilities in remaining:
+        total.add_(probabilities)
+        count += 1
+    return total.div_(count).clamp_(min=torch.finfo(torch.float32).tiny).log_()
 
 
 def has_dropout(model: nn.Module) -> bool:

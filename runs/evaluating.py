@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from comparison.runs import Run, found_runs
 from data.samples import SegmentationDataset
+from engine.progress import ImageBar
 from evaluation.identity import SHOWN, result_of
 from evaluation.measuring import measure
 from evaluation.results import as_dict, show, write_results
 from runs.measurements import Measurement, planned, predictor_for, samples_of, usual_cache
-from utils.errors import PartlyFailed, UserError
+from utils.errors import UserError, partly_failed
 from utils.files import make_writable
 from utils.interruption import Terminated
 from utils.tables import number, table
@@ -35,7 +35,7 @@ def measure_checkpoints(cfg: DictConfig, paths: Sequence[str], device: torch.dev
     predictor = predictor_for(plan, cfg, device)
     samples = samples_of(plan, usual_cache(plan))
     make_writable(plan.folder)
-    with _progress(plan.split, len(samples)) as bar:
+    with ImageBar(plan.split, len(samples)) as bar:
         measured = measure(predictor, plan.dataset, samples, plan.node, plan.amp, bar.update)
     show(plan.dataset.labels.names, measured, plan.title)
     for path in write_results(plan.folder, plan.stem, plan.facts, measured, plan.dataset, predictor):
@@ -70,7 +70,7 @@ def measure_runs(cfg: DictConfig, device: torch.device) -> None:
             found[run.path] = before
     known, end = len(found), 0
     total = sum(plan.length for group in groups.values() for _, plan in group)
-    with _progress(cfg.split or "evaluating", total) as bar, _keeping_results(found, len(runs)):
+    with ImageBar(cfg.split or "evaluating", total) as bar, _keeping_results(found, len(runs)):
         for group in groups.values():
             samples = None
             while group:  # popped, to free each data set
@@ -83,7 +83,7 @@ def measure_runs(cfg: DictConfig, device: torch.device) -> None:
                     found[path] = _result(plan, samples, cfg, device, bar.update)
                 except Exception as error:
                     broken[path] = _described(error)
-                    bar.update(end - bar.n)
+                    bar.move_to(end)
                     continue
                 if bar.disable:  # not in a terminal
                     done = len(found) + len(broken)
@@ -121,7 +121,7 @@ def _report(runs: Sequence[Run], found: Mapping[Path, dict[str, Any]], broken: M
         reasons = [f"{run.path}: {broken[run.path]}" for run in runs if run.path in broken]
         if len(broken) > 1 and len(set(broken.values())) == 1:
             reasons = list(broken.values())[:1]
-        raise PartlyFailed("\n".join([f"{len(broken)} of {plural(len(runs), 'run')} could not be measured:", *reasons]))
+        raise partly_failed(len(broken), plural(len(runs), "run"), "measured", reasons)
 
 
 @contextmanager
@@ -142,11 +142,6 @@ def _shared_samples(plan: Measurement) -> SegmentationDataset:
         if "data.cache=ram" not in str(error):
             raise
         return samples_of(plan, usual_cache(plan))
-
-
-def _progress(title: str, total: int) -> tqdm:
-    """Return a progress bar over images."""
-    return tqdm(total=total, desc=title, unit="img", leave=False, dynamic_ncols=True, disable=None)
 
 
 def _described(error: Exception) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from inference.plan import VIDEO_SUFFIXES, Photo, is_camera, plan_photos, plan_video, still_to_write
-from utils.errors import PartlyFailed, UserError
+from utils.errors import PartlyFailed, UserError, partly_failed
 from utils.files import prepare_output
 from utils.flat import listed
 from utils.paths import is_file, is_folder, is_there, user_path
@@ -68,8 +68,7 @@ def segment_photos(cfg: DictConfig) -> None:
     for place in written if len(photos) == 1 else sorted({path.parent for path in written}):
         log.info("wrote %s", place)
     if broken:
-        reasons = [str(error) for error in broken]
-        raise PartlyFailed("\n".join([f"{len(broken)} of {plural(len(photos), 'image')} could not be read:", *reasons]))
+        raise partly_failed(len(broken), plural(len(photos), "image"), "read", broken)
 
 
 def segment_video(cfg: DictConfig) -> None:

@@ -20,9 +20,9 @@ from cli.launch import launch
 from tools.latency import Case, Network, Result, described, load, measure
 from utils.bundled_weights import checkpoint_path
 from utils.config_groups import CONF, option, options
-from utils.errors import PartlyFailed, UserError
+from utils.errors import UserError, partly_failed
 from utils.files import make_writable
-from utils.flat import listed
+from utils.flat import as_size, listed
 from utils.paths import is_there, png_path
 from utils.text import plural
 from utils.value_types import Backend, BenchmarkColumn
@@ -64,9 +64,7 @@ def benchmark(cfg: DictConfig) -> None:
     if exported and not cfg.backends:
         raise UserError(f"model={exported[0]}: only the time of ONNX files is measured; pass backends=onnx")
     sizes = [cfg.image_size] if isinstance(cfg.image_size[0], int) else cfg.image_size
-    networks = [
-        Network(name, source, (size[0], size[1]), cfg.num_classes) for name, source in sources for size in sizes
-    ]
+    networks = [Network(name, source, as_size(size), cfg.num_classes) for name, source in sources for size in sizes]
     entries = list(dict.fromkeys(map(entry_of, networks)))
     entries += entries_of_runs(cfg.runs) if cfg.runs is not None else []
     if plot is not None:
@@ -88,7 +86,7 @@ def benchmark(cfg: DictConfig) -> None:
         draw([(entry, case, results[case]) for entry, case in pairs], where, plot)
     problems = [f"{described(case)}: {found.problem}" for case, found in results.items() if found.problem]
     if problems:
-        raise PartlyFailed("\n".join([f"{len(problems)} of {len(cases)} could not be timed:", *problems]))
+        raise partly_failed(len(problems), str(len(cases)), "timed", problems)
 
 
 def shown(size: tuple[int, int]) -> str:
@@ -140,7 +138,7 @@ def entries_of_runs(given: str | Sequence[str]) -> list[Entry]:
     for run in runs:
         size = run.config.get("data.image_size")
         if (run.path / "checkpoints").is_dir() and isinstance(size, list) and len(size) == 2:
-            by_size.setdefault((size[0], size[1]), []).append(run)
+            by_size.setdefault(as_size(size), []).append(run)
         else:
             skipped.append(f"{run.path}: no checkpoint, or no config")
     networks: dict[str, Network] = {}

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from cli.launch import launch
 from utils.checked import read_json
-from utils.errors import PartlyFailed, Unreadable, UserError
+from utils.errors import Unreadable, UserError, partly_failed
 from utils.paths import is_folder, user_path
 from utils.text import cleaned, one_line, plural
 
@@ -69,7 +69,7 @@ def classify(cfg: DictConfig) -> None:
     if cfg.format == "json":
         print(json.dumps(answers, indent=2, ensure_ascii=False))
     if broken:
-        raise PartlyFailed("\n".join([f"{len(broken)} of {plural(len(paths), 'image')} could not be read:", *broken]))
+        raise partly_failed(len(broken), plural(len(paths), "image"), "read", broken)
 
 
 def central_square(image: np.ndarray, size: int) -> np.ndarray:

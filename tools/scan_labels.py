@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from cli.launch import launch
-from utils.errors import DataFault, PartlyFailed, UserError
+from utils.errors import DataFault, UserError, partly_failed
 from utils.files import atomic_write, prepare_output
 from utils.paths import user_path
 from utils.text import plural
@@ -63,9 +63,9 @@ def scan(cfg: DictConfig) -> None:
         pixels.update(found)
         inside.update(within)
         images.update(found.keys())
-    could_not = "\n".join([f"{len(broken)} of {plural(len(masks), 'mask')} could not be read:", *broken])
+    failure = partly_failed(len(broken), plural(len(masks), "mask"), "read", broken)
     if len(broken) == len(masks):
-        raise PartlyFailed(could_not)
+        raise failure
     pixels, inside, images = in_colors(pixels, pixels), in_colors(inside, pixels), in_colors(images, pixels)
     entries, left_out = draft(pixels, inside, palette or [])
     total = max(sum(pixels.values()), 1)
@@ -92,7 +92,7 @@ def scan(cfg: DictConfig) -> None:
     log.info("wrote %s; replace the names of the classes with yours, and check the data set:", output)
     log.info("%s", check_command(cfg, output if output != root / "labels.json" else None, tolerance))
     if broken:
-        raise PartlyFailed(could_not)
+        raise failure
 
 
 def check_command(cfg: DictConfig, labels: Path | None, tolerance: int) -> str:

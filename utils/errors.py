@@ -94,5 +94,10 @@ class PartlyFailed(Exception):
     """Part of the work failed and the rest is done. The message goes to stderr; the exit code is 1."""
 
 
+def partly_failed(count: int, total: str, done: str, reasons: Iterable[object]) -> PartlyFailed:
+    """Return the error '2 of 5 images could not be read:', with a line for each reason."""
+    return PartlyFailed("\n".join([f"{count} of {total} could not be {done}:", *map(str, reasons)]))
+
+
 class LostProcess(Exception):
     """Another process of this training has ended and reported why. The exit code is 1."""

@@ -1,7 +1,7 @@
 """Data sets, and the way from their samples to batches.
 
 What all share:
-    samples                 Sample, SegmentationDataset, and View, the base of data sets that show another one
+    samples                 Sample, SegmentationDataset, and View, the base of data sets that wrap another one
     labels                  names, colours and ids of classes
 
 Reading files:
@@ -11,7 +11,7 @@ Reading files:
     masks                   masks, as ids
     mask_colors             colours and palettes of masks, as ids
     stray_colors            which colours of masks are classes, for tools.scan_labels
-    tiff, quiet             tags of TIFFs; silence for decoders
+    tiff, quiet             tags of TIFFs; silencing decoders
 
 Data sets:
     pairs                   finding and reading pairs of files, the base of most of them
@@ -21,7 +21,7 @@ Data sets:
     coco_index              annotation files; coco_outlines has the pixels of outlines
     layout, splits          where the files of a user's folder are, and how lists divide them
     label_files, labelme    files that name classes; masks as outlines
-    street_scene            world of the synthetic scenes; street_objects is what stands in it
+    street_scene            world of the synthetic scenes; street_objects has what stands in it
     packed_strings          lists of paths that processes share
 
 Between a data set and its batches:

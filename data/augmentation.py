@@ -37,7 +37,7 @@ class Augmentation:
     """A list of albumentations transforms, applied to an image and its mask together.
 
     Args:
-        transforms: in the order of their application.
+        transforms: the transforms, in the order in which they are applied.
 
     Raises:
         UserError: a transform converts the image to floats, fills the mask with a class instead of 255, averages ids,
@@ -86,7 +86,7 @@ def check_augmented(
 
     Args:
         size: (H, W) that it is expected to have; None for any.
-        bands: of the sample.
+        bands: channels and values of the sample.
 
     Raises:
         UserError: it is not an image as the bands say and a mask uint8 (H, W) of that size.
@@ -108,7 +108,7 @@ def try_augmentation(augmentation: Augmentation, samples: SegmentationDataset, s
         size: (H, W) that samples are expected to have afterwards.
 
     Raises:
-        UserError: as `check_augmented`; the augmentation fails, or the mask gets ids of no class.
+        UserError: as for `check_augmented`; the augmentation fails, or the mask gets ids that belong to no class.
     """
     names = left_out(augmentation, samples.bands)
     if names:
@@ -126,14 +126,14 @@ def try_augmentation(augmentation: Augmentation, samples: SegmentationDataset, s
         check_augmented(found, found_mask, name, size, samples.bands)
         strange = set(np.unique(found_mask).tolist()) - known
         if strange:
-            raise UserError(f"augmentation: the mask of {name} gets the id {min(strange)}, which is of no class")
+            raise UserError(f"augmentation: the mask of {name} gets the id {min(strange)}, which belongs to no class")
 
 
 def sample_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:
     """Return the 64-bit seed of one sample in one epoch of a run.
 
     Args:
-        repeat: how often the sample was shown before in this epoch.
+        repeat: how many times the sample was shown before in this epoch.
     """
     text = b"%d %d %d" % (seed, epoch, index) + (b" %d" % repeat if repeat else b"")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
@@ -154,7 +154,7 @@ def _for_floats_or_bands(transforms: Sequence[Any], is_rgb: bool) -> list[Any]:
 
 
 def _check_transform(transform: A.BasicTransform) -> None:
-    """Check that a transform keeps the mask right and in its place; errors as `Augmentation`."""
+    """Check that a transform neither corrupts the mask nor moves it against the image; errors as for `Augmentation`."""
     name = type(transform).__name__
     if not isinstance(transform, A.BasicTransform):
         raise UserError(

@@ -24,7 +24,7 @@ MOST_CHANNELS = 512
 STRETCH = 2, 98
 """Percentiles of the values of a photo that are black and white in its picture."""
 DARK = 64
-"""Photos without a larger value are nearly black; those of up to 14 bits in files of 16 have none."""
+"""Photos without a value above this are nearly black, such as 14-bit photos in 16-bit files."""
 
 
 class Bands(NamedTuple):
@@ -66,7 +66,7 @@ class Bands(NamedTuple):
         Values are scaled from `value_range` to 0 to 255. Those beyond it are clipped, and NaN becomes 0.
 
         Raises:
-            Unreadable: as `data.images.read_image`; or the photo has another number of channels, values that are not
+            Unreadable: as for `data.images.read_image`; or the photo has another number of channels, values other than
                 bytes without `value_range`, or a compression that needs another package.
         """
         if self.is_rgb:
@@ -95,7 +95,7 @@ class Bands(NamedTuple):
         """Return why photos may have values of another range, such as 12 bits in files of 16; None if nothing says so.
 
         Args:
-            largest: of their values as `read` returns them.
+            largest: the largest of their values as `read` returns them.
             saturated: share of the values that are 255.
         """
         given = self.value_range and f"data.value_range=[{self.value_range[0]:g},{self.value_range[1]:g}]"
@@ -168,10 +168,10 @@ def checked_bands(channels: int, value_range: Sequence[float] | None, preview: S
 
 
 def bands_of(config: Mapping[str, Any], channels: int) -> Bands:
-    """Return the bands of a run's config, which may come from anywhere; errors as `checked_bands`.
+    """Return the bands of a run's config, which may come from anywhere; errors as for `checked_bands`.
 
     Args:
-        channels: of the network's input.
+        channels: number of channels of the network's input.
     """
     data = config.get("data")
     data = data if isinstance(data, Mapping) else {}
@@ -210,7 +210,7 @@ def _values_of_tiff(encoded: bytes, path: str | Path) -> np.ndarray:
             if len({page.shape for page in pages}) > 1 or (len(pages) > 1 and pages[0].ndim > 2):
                 raise Unreadable(
                     f"{path}: its {len(pages)} pages are of several sizes or have several bands each; save the page"
-                    " that is meant as a separate file, or one band per page"
+                    " you need as a separate file, or one band per page"
                 )
             if pages[0].photometric == tiff.PALETTE:
                 raise Unreadable(f"{path}: its values are indices of a palette; save it as RGB or grey")
@@ -226,7 +226,7 @@ def _values_of_tiff(encoded: bytes, path: str | Path) -> np.ndarray:
             return turned(values, int(tag.value) if tag else 1)
     except Unreadable:
         raise
-    except Exception as error:  # what damaged bytes raise is not documented, and much
+    except Exception as error:  # damaged bytes raise many undocumented exceptions
         needs = re.search(r"<(\w+)\.(\w+).*imagecodecs", str(error))
         if needs:
             raise Unreadable(

@@ -114,7 +114,7 @@ class InMemory:
 
 
 class OnDisk:
-    """A store in a file that is named by the key of the samples; attributes as `InMemory`."""
+    """A store in a file that is named by the key of the samples; attributes as for `InMemory`."""
 
     def __init__(self, total: int, name: str) -> None:
         home = cache_home()

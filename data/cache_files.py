@@ -32,7 +32,7 @@ def kept_arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[st
     """Return arrays from a file; make and write them if it is missing or damaged.
 
     Args:
-        name: of the file, without suffix. It must contain a hash of everything that the arrays depend on.
+        name: name of the file, without suffix. It must contain a hash of everything that the arrays depend on.
     """
     path = cache_home() / f"{name}.npz"
     try:
@@ -67,6 +67,6 @@ def cache_key(dataset: SegmentationDataset) -> str:
     digest.update(pickle.dumps(dataset, protocol=4))
     for index in range(len(dataset)):
         for path in dataset.files(index):
-            state = os.stat(path)  # noqa: PTH116 - of 100,000 files, Path takes longer than the system
+            state = os.stat(path)  # noqa: PTH116 - for 100,000 files, Path takes longer than the system
             digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -24,7 +24,7 @@ from utils.text import enumeration, plural
 log = logging.getLogger(__name__)
 
 FULL_CHECK_BELOW = 2000
-"""Sets with fewer samples than this are decoded whole before training."""
+"""Sets with fewer samples than this are decoded completely before training."""
 SPOT_CHECKS = 100
 """Samples of larger sets that are decoded to see which classes occur."""
 NAMED = 8  # classes in a message
@@ -44,12 +44,12 @@ def checked_samples(
     """Check a split and return its samples at the size of the network's input, cached if requested.
 
     Args:
-        image_size, masks, limit, fit: as `data.resized.ResizedSamples`; `masks` is true for training.
-        cache: as `data.cache.CachedSamples`.
+        image_size, masks, limit, fit: as for `data.resized.ResizedSamples`; `masks` is true for training.
+        cache: as for `data.cache.CachedSamples`.
         allow_single_class: accept training masks in which only one class occurs.
 
     Raises:
-        UserError: as `check_files` and `check_contents`; the masks have no labelled pixel, or in training only one
+        UserError: as for `check_files` and `check_contents`; the masks have no labelled pixel, or in training only one
             class; there is no room for the cache.
     """
     samples = ResizedSamples(dataset, image_size, masks, limit, fit)
@@ -86,10 +86,10 @@ def check_files(dataset: SegmentationDataset, split: str) -> None:
 def check_contents(dataset: SegmentationDataset, split: str, classes: int = 0) -> np.ndarray | None:
     """Read all samples of a set of under 2,000 and count their pixels; of a larger set, some that are evenly spread.
 
-    Photos whose values seem to have another range are warned of (`data.bands.Bands.doubt`).
+    Logs a warning if the values of the photos seem to have another range (`data.bands.Bands.doubt`).
 
     Args:
-        classes: of a larger set, read more until this many classes were met.
+        classes: read more of a larger set until this many classes were found.
 
     Returns:
         The pixels of each train id in each sample that was read, int64 (samples, 256); None for generated data.
@@ -133,7 +133,7 @@ def class_fault(
     return (
         f"the split '{split}' has only one class: all labelled pixels of {masks} are"
         f" '{labels.names[there[0]]}'{_about_ignored(pixels, labels_file)}\n"
-        "Check the masks and the labels, or pass data.allow_single_class=true if one class is meant"
+        "Check the masks and the labels, or pass data.allow_single_class=true if one class is intended"
     )
 
 
@@ -152,7 +152,7 @@ def absent_classes(
 
     Args:
         pixels, labels_file: as in `class_fault`.
-        samples: how many the split has; of larger ones only some were counted.
+        samples: number of samples of the split; only some of a large split are counted.
     """
     absent = [name for name, count in zip(labels.names, pixels.sum(0), strict=False) if not count]
     if not absent:
@@ -162,9 +162,9 @@ def absent_classes(
 
 
 def mixed_masks(pixels: np.ndarray, labels: LabelSet, split: str, labels_file: Path | None = None) -> str | None:
-    """Return a line that says that some of the masks of two classes may hold 0 and 255, others 0 and 1; None otherwise.
+    """Return a warning that some masks of two classes may hold 0 and 255, others 0 and 1; None if nothing says so.
 
-    That is likely if 255 occurs and no mask with it has the second class, whose name the line gives.
+    That is likely if 255 occurs and no mask with it has the second class, which the warning names.
 
     Args:
         pixels, labels_file: as in `class_fault`.
@@ -205,7 +205,7 @@ def _count(dataset: SegmentationDataset, indices: Sequence[int], split: str, dou
 def _check_file(path: str) -> None:
     try:
         refuse_special(path)
-        if os.stat(path).st_size == 0:  # noqa: PTH116 - of 100,000 files, Path takes longer than the system
+        if os.stat(path).st_size == 0:  # noqa: PTH116 - for 100,000 files, Path takes longer than the system
             raise Unreadable(f"{path}: the file is empty (0 bytes)")
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read ({error.strerror})") from error

@@ -63,8 +63,8 @@ class CityscapesScores:
         """Add one sample.
 
         Args:
-            index: of the sample.
-            prediction: uint8 (H, W) at the size of the mask, train ids 0..18, and 19 = misc where there are 20 classes.
+            index: index of the sample.
+            prediction: uint8 (H, W) at the size of the mask: train ids 0 to 18, and 19 for misc with 20 classes.
 
         Raises:
             Unreadable: the instance ids exist but cannot be read.
@@ -130,7 +130,7 @@ def _predicted_on_instances(ids: np.ndarray, prediction: np.ndarray, path: str) 
     for instance in np.flatnonzero(counts.any(1)).tolist():
         label = instance // 1000
         if label not in _TRAIN_IDS:
-            raise UnknownId(f"{path}: the instance id {instance} is of no label that has instances")
+            raise UnknownId(f"{path}: the instance id {instance} belongs to no label that has instances")
         train_id = _TRAIN_IDS[label]
         if train_id is not None:
             yield train_id, counts[instance]

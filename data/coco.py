@@ -155,7 +155,7 @@ class COCO(SegmentationDataset):
 
 
 def download_coco(root: Path, split: str) -> None:
-    """Download the annotations and the photos of a split, unless they are there; errors as `fetch_archive`."""
+    """Download the annotations and the photos of a split, unless they are there; errors as for `fetch_archive`."""
     from data.download import fetch_archive  # slow to import
 
     photos, outlines = root / f"{split}2017", root / "annotations" / f"instances_{split}2017.json"
@@ -179,13 +179,13 @@ def photos_below(folder: Path, names: Sequence[str]) -> dict[int, str]:
     """Return the paths of photos below a folder by their places in `names`, without those that are missing.
 
     A name may begin with more folders than the path, or with fewer, or differ in case or Unicode form (NFC, NFD),
-    provided that only one file can be meant.
+    if only one file fits.
     """
     there = set(files_below(folder))
     found = {
         i: name
         for i, name in enumerate(names)
-        if name in there or os.path.isfile(f"{folder}/{name}")  # noqa: PTH113 - of 100,000 files, Path takes longer
+        if name in there or os.path.isfile(f"{folder}/{name}")  # noqa: PTH113 - for 100,000 files, Path takes longer
     }
     if len(found) == len(names):
         return found

@@ -1,4 +1,4 @@
-"""Read annotation files of COCO's form, and index them by photo in a form that is small and quick to load."""
+"""Read annotation files in COCO's format, and index them by photo in a form that is small and quick to load."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class _Annotations(FileSchema):
 
 
 class Index(NamedTuple):
-    """An annotation file, whatever classes it is read for; the photos are in the order of their ids.
+    """The content of an annotation file, for any choice of classes; the photos are in the order of their ids.
 
     Attributes:
-        names: of the files, as in the annotations.
+        names: names of the files, as in the annotations.
         sizes: int32 (N, 2), height and width.
-        regions: of each photo as JSON, the largest first: [place of the category, crowd (0 or 1), outline].
+        regions: regions of each photo as JSON, the largest first: [place of the category, crowd (0 or 1), outline].
         present: bool (N, categories), whether a photo has a region of a category that is not a crowd.
         categories: (id, name) of each category, in the order of the ids.
         left_out: number of annotations that are left out, and the first of them, by the reason.
@@ -90,7 +90,7 @@ def load_index(annotations: Path) -> Index:
     """Return the index of an annotation file; that of a large one is kept on disk.
 
     Raises:
-        UserError: the file cannot be read, or is not of COCO's form.
+        UserError: the file cannot be read, or is not in COCO's format.
     """
     try:
         state = annotations.stat()
@@ -127,13 +127,13 @@ def load_index(annotations: Path) -> Index:
 
 
 def load_categories(annotations: Path) -> list[tuple[Id, str]]:
-    """Return the categories of an annotation file; errors as `load_index`."""
+    """Return the categories of an annotation file; errors as for `load_index`."""
     large = annotations.stat().st_size >= LARGE
     return load_index(annotations).categories if large else _read(annotations)[2]
 
 
 def make_index(annotations: Path) -> Index:
-    """Make the index of an annotation file; errors as `load_index`.
+    """Make the index of an annotation file; errors as for `load_index`.
 
     Annotations that cannot be used are left out and counted. A damaged outline is a fault of its photo.
     """

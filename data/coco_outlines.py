@@ -65,7 +65,7 @@ def unpacked_counts(text: str) -> list[int]:
     for character in text:
         bits = ord(character) - 48
         if not 0 <= bits < 64 or shift > 30:
-            raise ValueError(f"its compressed run lengths are not of COCO's form near {character!r}")
+            raise ValueError(f"its compressed run lengths are not in COCO's format near {character!r}")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:  # the last of this number

@@ -34,7 +34,7 @@ class RandomCrop(Augmentation):
     crop, so that little is computed for pixels that are not used.
 
     Args:
-        transforms: as `Augmentation`, applied to the crop.
+        transforms: as for `Augmentation`, applied to the crop.
         crop_size: (H, W) of the crop.
         scale_range: smallest and largest factor, drawn uniformly.
         pad: pad where the scaled photo is smaller than the crop, with `fill` and 255.
@@ -43,7 +43,7 @@ class RandomCrop(Augmentation):
             10 times, and the last is taken. None for no limit.
 
     Raises:
-        UserError: as `Augmentation`, or a number is out of range.
+        UserError: as for `Augmentation`, or a number is out of range.
     """
 
     def __init__(
@@ -104,17 +104,17 @@ class RandomCrop(Augmentation):
             counts = np.bincount(cropped.ravel(), minlength=256)[:IGNORE_INDEX]
             if 0 < counts.max() <= self.max_class_share * counts.sum():
                 break
-        # What is padded must keep its resolution, which is that of the padding.
+        # A part that is padded must keep its resolution, since the padding has full resolution.
         size_used = self.crop_size if inside == box else (inside.height, inside.width)
         image = _padded(image_part(inside, size_used), inside, box, self.fill)
         return super().__call__(resize_image(image, self.crop_size), cropped, seed)
 
     def _sides(self, scale: float) -> list[int]:
-        """Return height and width of what has the size of the crop when it is scaled."""
+        """Return the height and width that become the size of the crop when they are scaled."""
         return [max(round(side / scale), 1) for side in self.crop_size]
 
     def _box(self, size: tuple[int, int], scale: float, rng: np.random.Generator) -> Box:
-        """Draw the place of the box that has the size of the crop when it is scaled."""
+        """Draw a random box that has the size of the crop after scaling."""
         sides = self._sides(scale)
         slack = [length - side for length, side in zip(size, sides, strict=True)]
         if min(slack) < 0 and not self.pad:

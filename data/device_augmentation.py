@@ -1,7 +1,7 @@
 """Augmentation of whole batches on a device, with the numbers that albumentations would draw.
 
 Albumentations draws each sample's random numbers, on the CPU and within microseconds; the pixels are moved and coloured
-on the device. So a sample is augmented alike on either, up to rounding (tests/data/test_device_augmentation.py).
+on the device. So both give the same sample, up to rounding (tests/data/test_device_augmentation.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DeviceAugmentation:
     """The transforms of an `Augmentation` for batches on a device.
 
     Args:
-        augmentation: of horizontal flips, `RandomScale`, `RandomCrop`, `Affine`, `ColorJitter`, `RGBShift` and
+        augmentation: made up of horizontal flips, `RandomScale`, `RandomCrop`, `Affine`, `ColorJitter`, `RGBShift` and
             `RandomBrightnessContrast`.
         size: (H, W) of the samples.
 
@@ -105,7 +105,7 @@ class _Warp:
 
     Attributes:
         size: (H, W) of the output, None as long as it differs from sample to sample.
-        numbers: how many are drawn: the affine map from output to input pixels, row by row.
+        numbers: how many numbers are drawn: the affine map from output to input pixels, row by row.
         ends: whether no further transform can be added.
     """
 

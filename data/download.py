@@ -26,13 +26,13 @@ from utils.files import make_folder
 
 try:
     import fcntl
-except ImportError:  # Windows, where two processes had better not download at once
+except ImportError:  # Windows, where two processes must not download at the same time
     fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-"""Attempts in a row that bring nothing new, before it gives up."""
+"""Consecutive attempts without a new byte, after which the download is given up."""
 PAUSE = 3.0
 """Seconds between two attempts."""
 TIMEOUT = 60.0
@@ -48,7 +48,7 @@ def fetch_archive(url: str, md5: str, folder: Path, is_there: Callable[[], bool]
         is_there: whether its content is in the folder.
 
     Raises:
-        UserError: as `download` and `extract`.
+        UserError: as for `download` and `extract`.
     """
     if is_there():
         return
@@ -124,18 +124,18 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _fetch_persistently(url: str, part: Path, file: Path) -> None:
-    """Download until the file is complete, or `ATTEMPTS` attempts in a row bring nothing new."""
+    """Download until the file is complete, or `ATTEMPTS` consecutive attempts bring nothing new."""
     furthest, vain = _size(part), 0
     while True:
         try:
             return _fetch(url, part, file)
         except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
             size = _size(part)
-            # Compared with the furthest: a server without Range starts again each time, perhaps forever.
+            # Compared with the most so far: a server without Range starts from 0 each time, perhaps forever.
             vain = 0 if size > furthest else vain + 1
             furthest = max(furthest, size)
             reason = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
-            if isinstance(error, HTTPError) and error.code < 500 and error.code != 429:  # it will not change its mind
+            if isinstance(error, HTTPError) and error.code < 500 and error.code != 429:  # permanent
                 raise UserError(f"{url} cannot be downloaded ({reason}); put the file at {file} by hand") from error
             if vain >= ATTEMPTS:
                 raise UserError(

@@ -13,7 +13,7 @@ class Fingerprint(TypedDict):
     """What identifies the samples of a split.
 
     Attributes:
-        samples: how many there are.
+        samples: number of samples.
         names: SHA-256 of their names, in order.
         sha256: of their names and the sizes of their files in bytes, in order.
     """

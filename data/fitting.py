@@ -48,7 +48,7 @@ def padded_and_resized(
 
     Args:
         resize: `resize_image` or `data.masks.resize_mask`.
-        fill: as of `bordered`.
+        fill: as for `bordered`.
     """
     height, width = pixels.shape[:2]
     rows, columns = padded_size((height, width), image_size)

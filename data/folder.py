@@ -156,8 +156,8 @@ def _share_of(split: str, stems: set[str], elsewhere: dict[str, set[str]], root:
     """Return the stems of `train` or `val` where a share of the files divides them.
 
     Args:
-        stems: of all files.
-        elsewhere: what lists of other splits name, by the name of the list.
+        stems: stems of all files.
+        elsewhere: stems that the lists of other splits name, by the name of the list.
 
     Raises:
         UserError: too few are left.

@@ -27,10 +27,10 @@ def fold_of(
     Args:
         dataset: all samples that are divided.
         split: `fold`, the samples of fold number `fold`, or `other_folds`, all others.
-        group_by: as `groups_of`. If None, the folds are stratified by the classes in the masks.
+        group_by: as for `groups_of`. If None, the folds are stratified by the classes in the masks.
 
     Raises:
-        UserError: a fold would be empty, or as `groups_of`.
+        UserError: a fold would be empty, or as for `groups_of`.
     """
     if len(dataset) < folds:
         raise UserError(
@@ -90,7 +90,7 @@ def stratified(presence: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """Return the fold of each sample, so that each class occurs in nearly as many samples of every fold.
 
     Iterative stratification: Sechidis et al. 2011, "On the Stratification of Multi-Label Data", algorithm 1. The
-    samples of the rarest class are dealt out first.
+    samples of the rarest class are distributed first.
 
     Args:
         presence: bool (N, C), whether a class occurs in a sample.

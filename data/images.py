@@ -80,7 +80,7 @@ def read_encoded(path: str | Path) -> bytes:
 
 
 def decode_image(encoded: bytes, path: str | Path) -> np.ndarray:
-    """Decode what `read_encoded` returned; as `read_image`."""
+    """Decode what `read_encoded` returned; errors as for `read_image`."""
     # Of GIFs, OpenCV loses pixels that are transparent, and it does not turn AVIFs.
     if encoded.startswith(b"GIF8") or encoded[4:8] == b"ftyp":
         return _read_with_pillow(encoded, path, PILLOW_FORMATS)
@@ -113,7 +113,7 @@ def orientation(encoded: bytes) -> int:
     try:
         with quiet(), Image.open(io.BytesIO(encoded)) as picture:
             return int(picture.getexif().get(ORIENTATION, 1))
-    except Exception:  # what damaged bytes raise is not documented, and much
+    except Exception:  # damaged bytes raise many undocumented exceptions
         return 0
 
 
@@ -141,11 +141,11 @@ def stored_size(path: str | Path, turned: bool = False) -> tuple[int, int]:
             sideways = turned and "exif" in picture.info and picture.getexif().get(ORIENTATION, 1) >= 5
             return (picture.width, picture.height) if sideways else (picture.height, picture.width)
     except UnidentifiedImageError as error:
-        facts = tiff.read_facts(read_bytes(path))  # Pillow knows no TIFFs of several bands of 16 bits
+        facts = tiff.read_facts(read_bytes(path))  # Pillow does not know TIFFs of several 16-bit bands
         if facts is None:
             raise Unreadable(f"{path}: cannot be read (not a picture of a known format)") from error
         return facts.size
-    except Exception as error:  # what damaged bytes raise is not documented, and much
+    except Exception as error:  # damaged bytes raise many undocumented exceptions
         raise Unreadable(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
@@ -178,7 +178,7 @@ def encoded(picture: Image.Image, format: str, **options: Any) -> memoryview:
 
 
 def _read_with_pillow(encoded: bytes, path: str | Path, formats: tuple[str, ...]) -> np.ndarray:
-    """Decode the first frame of a picture; as `read_image`."""
+    """Decode the first frame of a picture; errors as for `read_image`."""
     try:
         with quiet(), Image.open(io.BytesIO(encoded), formats=formats) as picture:
             if picture.width * picture.height > LARGEST:
@@ -191,7 +191,7 @@ def _read_with_pillow(encoded: bytes, path: str | Path, formats: tuple[str, ...]
         raise Unreadable(f"{path}: not an image that can be read") from error
     except Unreadable:
         raise
-    except Exception as error:  # what damaged bytes raise is not documented, and much
+    except Exception as error:  # damaged bytes raise many undocumented exceptions
         raise Unreadable(f"{path}: the image is damaged or truncated; copy or download it again") from error
 
 
@@ -223,6 +223,6 @@ def _is_truncated(encoded: bytes) -> bool:
             picture.load()
     except UnidentifiedImageError:  # not an image, which decoding reports
         return False
-    except Exception:  # what damaged bytes raise is not documented, and much
+    except Exception:  # damaged bytes raise many undocumented exceptions
         return True
     return False

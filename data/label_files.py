@@ -50,8 +50,8 @@ def read_labels(path: Path) -> NamedIds:
     """Read a labels file.
 
     Args:
-        path: of a JSON file {"0": {"class": "background", "color": [0, 0, 0]}, ...}, perhaps with "ignore": [<id or
-            colour>, ...]; of a `labelmap.txt` of CVAT; or of a `_classes.csv` of Roboflow, which has no colours. Ids
+        path: a JSON file {"0": {"class": "background", "color": [0, 0, 0]}, ...}, possibly with "ignore": [<id or
+            colour>, ...]; a `labelmap.txt` from CVAT; or a `_classes.csv` from Roboflow, which has no colours. Ids
             with the same name and colour are merged into one class.
 
     Raises:
@@ -59,7 +59,7 @@ def read_labels(path: Path) -> NamedIds:
     """
     if not is_there(path):
         draft = f"python -m tools.scan_labels {shlex.quote(f'root={path.parent}')} writes a draft"
-        raise UserError(f"{path}: there is no such file of labels; {draft}; expected {EXAMPLE}")
+        raise UserError(f"{path}: there is no such labels file; {draft}; expected {EXAMPLE}")
     encoded = read_bytes(path)
     try:
         text = decoded(encoded)
@@ -73,9 +73,9 @@ def read_labels(path: Path) -> NamedIds:
             raise ValueError("two keys are the same id, such as 1 and 01")
         for i in ids:
             if not isinstance(entries[i], dict) or not {"class", "color"} <= entries[i].keys():
-                raise ValueError(f"id {i} is without 'class' or 'color'")
+                raise ValueError(f"id {i} has no 'class' or no 'color'")
             if not isinstance(entries[i]["class"], str):
-                raise ValueError(f"the name of id {i} is no text")
+                raise ValueError(f"the name of id {i} is not a string")
             entries[i]["class"] = normalize("NFC", entries[i]["class"])
         if not all(0 <= i < NO_CLASS for i in ids):
             raise ValueError(f"ids are 0 to {NO_CLASS - 1}")
@@ -95,7 +95,7 @@ def read_labels(path: Path) -> NamedIds:
         ignored, ignored_colors = _to_ignore(ignore, ids, colors)
         return NamedIds(train_ids, labels, ignored, ignored_colors | dict(zip(own_colors, own, strict=True)))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a file of labels ({shown(str(error), 200)}); expected {EXAMPLE}") from error
+        raise UserError(f"{path}: not a labels file ({shown(str(error), 200)}); expected {EXAMPLE}") from error
 
 
 def _json(text: str) -> Any:
@@ -128,13 +128,13 @@ def _classes(text: str) -> dict[str, Any]:
 
 def _id(key: str) -> int:
     if not key.isascii() or not key.isdigit():
-        raise ValueError(f"'{key}' is no id")
+        raise ValueError(f"'{key}' is not an id")
     return int(key)
 
 
 def _color(value: Any) -> Color:
     if not isinstance(value, list) or len(value) != 3 or not all(type(v) is int and 0 <= v <= 255 for v in value):
-        raise ValueError(f"{value} is no colour; colours are three whole numbers from 0 to 255")
+        raise ValueError(f"{value} is not a colour, which is three whole numbers from 0 to 255")
     return value[0], value[1], value[2]
 
 

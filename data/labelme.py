@@ -66,7 +66,7 @@ def read_outlines(path: str | Path, ids: Mapping[str, int], ignored: int) -> np.
     for number, shape in enumerate(content["shapes"]):
         label = one_line(normalize("NFC", shape["label"]))  # as in the names of classes
         if label not in known and label.lower() not in BACKGROUND:
-            raise UnknownId(f"{path}: the label {label!r} is of no class; the classes are {', '.join(ids)}")
+            raise UnknownId(f"{path}: the label {label!r} belongs to no class; the classes are {', '.join(ids)}")
         try:
             _paint(canvas, shape, known.get(label, background))
         except ValueError as error:
@@ -75,13 +75,13 @@ def read_outlines(path: str | Path, ids: Mapping[str, int], ignored: int) -> np.
 
 
 def outlined_size(path: str | Path) -> tuple[int, int]:
-    """Return height and width of the photo of a file; errors as `read_outlines`."""
+    """Return height and width of the photo of a file; errors as for `read_outlines`."""
     content = _read(path)
     return content["imageHeight"], content["imageWidth"]
 
 
 def labels_in(path: str | Path) -> list[str]:
-    """Return the labels that occur in a file; errors as `read_outlines`."""
+    """Return the labels that occur in a file; errors as for `read_outlines`."""
     return [shape["label"] for shape in _read(path)["shapes"]]
 
 

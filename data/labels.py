@@ -107,9 +107,9 @@ def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str, remedy: str = ""
     """Convert raw ids (H, W), uint8 or uint16, to train ids, uint8 (H, W).
 
     Args:
-        table: of `lookup_table`.
-        path: of the mask, for messages.
-        remedy: end of the message.
+        table: result of `lookup_table`.
+        path: path of the mask, for messages.
+        remedy: end of the message: what the user can do.
 
     Raises:
         UnknownId: the mask has ids that the table does not know.
@@ -127,7 +127,7 @@ def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str, remedy: str = ""
 
 
 def voc_colors(count: int) -> tuple[Color, ...]:
-    """Return the first colours of Pascal VOC's colour map, which deals out the bits of an index to the channels."""
+    """Return the first colours of Pascal VOC's colour map, which distributes the bits of an index over the channels."""
     colors = np.zeros((count, 3), int)
     for place in range(8):
         bits = np.arange(count)[:, None] >> (3 * place + np.arange(3)) & 1

@@ -29,7 +29,7 @@ class Layout:
     """The folders of a data set, or of one of its splits.
 
     Attributes:
-        root: of the data set.
+        root: root of the data set.
         images, masks: folders, relative to the root.
         mask_suffix: how the names of masks end; None if only the folder tells them from images.
     """
@@ -53,7 +53,7 @@ class Layout:
         """Check that the folders are there, and that masks can be told from images.
 
         Args:
-            prefix: of the keys in messages.
+            prefix: prefix of the keys in messages.
 
         Raises:
             UserError: they are not.
@@ -96,7 +96,7 @@ class Layout:
         """Return the images and the masks by their stems.
 
         Args:
-            labels: the labels file, which is no mask although outlines of labelme have the same suffix.
+            labels: the labels file, which is not a mask, although outlines of labelme have the same suffix.
         """
         if not is_folder(self.root / self.images):  # but those of the splits are there
             images, masks = Files(), Files()

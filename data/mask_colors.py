@@ -13,7 +13,7 @@ from utils.errors import UnknownId, Unreadable
 from utils.text import plural
 
 MOST_COLORS = 1000
-"""Colours of no class, on more than half of the pixels, beyond which a picture is a photo rather than a mask."""
+"""A picture with more unknown colours, on more than half of its pixels, is a photo rather than a mask."""
 
 
 def ids_of_colors(
@@ -26,7 +26,7 @@ def ids_of_colors(
 
     Args:
         colors: raw id of each colour; None where masks hold no colours.
-        path: of the mask, for messages.
+        path: path of the mask, for messages.
         tolerance: largest Euclidean distance in RGB at which another colour counts as the nearest known one; None if
             the user cannot set it.
 
@@ -57,7 +57,7 @@ def ids_of_colors(
     different = np.unique(strange)
     if len(different) > MOST_COLORS and 2 * strange.size > packed.size:
         raise UnknownId(
-            f"{path}: this is a photo rather than a mask, with {len(different):,} colours of no class; are the folders"
+            f"{path}: this is a photo rather than a mask, with {len(different):,} unknown colours; are the folders"
             " of images and masks swapped?"
         )
     swapped = (different & 255) << 16 | different & 0xFF00 | different >> 16
@@ -68,7 +68,7 @@ def ids_of_colors(
         advice = f"; name it in the labels, or data.color_tolerance={needed} takes those of this mask for the nearest"
     raise UnknownId(
         f"{path}: the mask has the colour ({color >> 16}, {color >> 8 & 255}, {color & 255}),"
-        f" which is of no class, in {plural(strange.size, 'pixel')}" + advice
+        f" which belongs to no class, in {plural(strange.size, 'pixel')}" + advice
     )
 
 
@@ -91,10 +91,10 @@ def ids_of_palette(
         mask: indices, uint8 (H, W).
         palette: red, green, blue of index 0, then of index 1 ...
         colors: raw id of each colour.
-        tolerance: as of `ids_of_colors`.
+        tolerance: as for `ids_of_colors`.
 
     Raises:
-        ValueError: some indices have the colour of another id, others a colour of none.
+        ValueError: some indices have the colour of another id, others a colour that belongs to no id.
     """
     table = color_table(palette)
     known = {index: colors[color] for index, color in enumerate(table) if color in colors}

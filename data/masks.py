@@ -42,7 +42,7 @@ def read_mask(
 
     Args:
         colors: raw id of each colour.
-        tolerance: as of `ids_of_colors`.
+        tolerance: as for `ids_of_colors`.
         box: the part to return; None for all.
 
     Raises:
@@ -79,7 +79,7 @@ def read_pixels(
             return turned(_pixels_of_mask(encoded, colors, tolerance), orientation(encoded))
     except UnidentifiedImageError as error:
         raise Unreadable(f"{path}: the mask cannot be read (not a picture of a known format)") from error
-    except Exception as error:  # what damaged bytes raise is not documented, and much
+    except Exception as error:  # damaged bytes raise many undocumented exceptions
         raise Unreadable(f"{path}: the mask cannot be read ({error})") from error
 
 
@@ -88,7 +88,7 @@ def palette_of(path: str | Path) -> list[Color] | None:
     try:
         with quiet(), Image.open(path, formats=MASK_FORMATS) as picture:
             return color_table(picture.getpalette() or []) if picture.mode == "P" else None
-    except Exception:  # what damaged bytes raise is not documented; whoever reads the mask reports it
+    except Exception:  # damaged bytes raise undocumented exceptions; whoever reads the mask reports it
         return None
 
 
@@ -144,7 +144,7 @@ def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None, toleranc
 
 
 def _lossy_kind(encoded: bytes, facts: tiff.TiffFacts | None) -> str | None:
-    """Return in words what is compressed with loss in a file, whatever its suffix; None if nothing is."""
+    """Return the lossy format of a file in words, whatever its suffix; None if the file is lossless."""
     if encoded[:3] == b"\xff\xd8\xff" or (facts is not None and facts.compression in tiff.JPEG):
         return "a JPEG"
     if encoded[:4] == b"RIFF":

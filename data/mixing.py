@@ -21,7 +21,7 @@ class Mixing(Augmentation, ABC):
     Both are augmented by the list of transforms first, which must leave all samples at one size.
 
     Args:
-        transforms: as `Augmentation`.
+        transforms: as for `Augmentation`.
         p: probability with which a sample is mixed.
     """
 
@@ -112,7 +112,7 @@ class CopyPaste(Mixing):
 def augmented_sample(
     samples: SegmentationDataset, augmentation: Augmentation, seed: int, epoch: int, index: int, repeat: int = 0
 ) -> Sample:
-    """Return a sample as a training with this seed sees it in an epoch; arguments as `sample_seed`."""
+    """Return a sample as a training with this seed sees it in an epoch; arguments as for `sample_seed`."""
     own = sample_seed(seed, epoch, index, repeat)
     if isinstance(augmentation, RandomCrop) and samples.reads_parts:
         return Sample(*augmentation.crop_of(samples, index, own), samples.name(index))

@@ -41,10 +41,10 @@ class PairedFiles(SegmentationDataset):
     """Images and masks that are files.
 
     Args:
-        root: of the data set.
+        root: root of the data set.
         pairs: (image, mask) of each sample, relative to it.
         labels: names and colours of the train ids.
-        train_ids: table of `data.labels.lookup_table`.
+        train_ids: result of `data.labels.lookup_table`.
         colors: raw ids of the colours in masks that are colour pictures; None if the data set has no such masks.
         faults: mistakes found while looking for pairs; `data.checking` raises the first before a training.
         bands: channels and values of the images.
@@ -147,7 +147,7 @@ def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: st
     found: Files = {}
     ending = normalize("NFC", ending)
     for path in files_below(root / folder):
-        stem, suffix = os.path.splitext(path)  # noqa: PTH122 - of 100,000 files, Path takes longer
+        stem, suffix = os.path.splitext(path)  # noqa: PTH122 - for 100,000 files, Path takes longer
         stem = normalize("NFC", stem)
         if suffix.lower() in suffixes and stem.endswith(ending):
             found.setdefault(stem.removesuffix(ending), []).append(path if folder == "." else f"{folder}/{path}")
@@ -183,7 +183,7 @@ def match(root: Path, images: Files, masks: Files, folders: tuple[str, str]) -> 
 
     Args:
         images, masks: as `files_by_stem` returns them.
-        folders: of images and masks, relative to `root`; faults say what is there instead.
+        folders: folders of images and masks, relative to `root`; faults say what is there instead.
     """
     pairs: Pairs = []
     faults: list[DataFault] = []
@@ -194,7 +194,7 @@ def match(root: Path, images: Files, masks: Files, folders: tuple[str, str]) -> 
             pairs.append((photos[0], truths[0]))
         elif len(photos) > 1 or len(truths) > 1:
             one, other = (photos if len(photos) > 1 else truths)[:2]
-            faults.append(MissingPair(f"{root / one} and {root / other}: which of them is meant? Remove one"))
+            faults.append(MissingPair(f"{root / one} and {root / other}: which of them should be used? Remove one"))
     if without_mask:
         hints = near_misses(root, folders[1], MASK_SUFFIXES, without_mask, [masks[stem][0] for stem in without_image])
         for stem in without_mask:
@@ -215,7 +215,7 @@ def near_misses(
     """Return, for each stem without a partner in a folder, the end of a message that says what is there instead.
 
     Args:
-        suffixes: of files that can be partners.
+        suffixes: suffixes of files that can be partners.
         alone: files in the folder that have no partner either.
     """
     there: Files = {}

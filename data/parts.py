@@ -1,6 +1,6 @@
 """Decode parts of photos and masks: the first rows, or a JPEG at a fraction of its resolution.
 
-Decoders stop after the number of rows in the header, so a copy of the file with a smaller height spares them the rest.
+Decoders stop after the number of rows in the header, so they skip the rest of a copy whose header has a smaller height.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from data.images import orientation
 from data.quiet import quiet
 
 WORTH = 0.95
-"""Share of the rows from which on decoding all of them takes as long."""
+"""From this share of the rows on, decoding all of them takes as long."""
 PNG = b"\x89PNG\r\n\x1a\n"
 PLAIN = b"\x00\x00\x00"
 """In the header of a PNG: the only compression and filter, not interlaced."""
@@ -33,7 +33,7 @@ REDUCED = {
 }
 """OpenCV's flags for JPEGs at 1/8, 1/4 and 1/2 of their resolution; with IMREAD_COLOR_RGB, colours stay."""
 GAP = 2
-"""How many times as large as needed a reduced JPEG is at least, as `reducing_gap` of Pillow's `thumbnail`."""
+"""A reduced JPEG is at least this many times as large as needed, as `reducing_gap` of Pillow's `thumbnail`."""
 
 
 class Box(NamedTuple):
@@ -90,7 +90,7 @@ def decode_part(encoded: bytes, size: tuple[int, int], box: Box, size_used: tupl
         size_used: (h, w) to which the part will be resized.
 
     Returns:
-        None if the file is no RGB PNG of 8 bits and no baseline JPEG, is rotated, damaged or of another size, or if
+        None if the file is neither an 8-bit RGB PNG nor a baseline JPEG, is rotated, damaged or of another size, or if
         this would take as long as decoding it whole.
     """
     if encoded[:2] == b"\xff\xd8":
@@ -104,7 +104,7 @@ def decode_part(encoded: bytes, size: tuple[int, int], box: Box, size_used: tupl
     try:  # Pillow stops after the last row; OpenCV still decompresses the rest
         with quiet(), Image.open(io.BytesIO(first), formats=("PNG",)) as picture:
             return np.asarray(picture.crop((box.left, box.top, box.left + box.width, rows)))
-    except Exception:  # what damaged bytes raise is not documented; whoever reads the whole file reports it
+    except Exception:  # damaged bytes raise undocumented exceptions; whoever reads the whole file reports it
         return None
 
 
@@ -133,7 +133,7 @@ def _part_of_jpeg(encoded: bytes, size: tuple[int, int], box: Box, size_used: tu
 def _baseline_frame(encoded: bytes) -> int | None:
     """Return the place of the frame header of a JPEG: bits, height, width and number of components.
 
-    None if it has not 8 bits, or if its rows are not coded one after the other, as in progressive JPEGs.
+    None if it does not have 8 bits, or if its rows are not coded one after the other, as in progressive JPEGs.
     """
     place, frame = 2, None
     try:

@@ -18,7 +18,7 @@ class ResizedSamples(View):
     Args:
         image_size: (H, W) of the images; None leaves them at their own sizes.
         masks: resize masks too, for training. In validation they keep their own sizes, at which metrics are computed.
-        limit: how many samples at most.
+        limit: maximum number of samples.
         fit: `stretch` the images to that size, or `pad` them first at the bottom or right, masks too if they are
             resized.
     """

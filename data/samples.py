@@ -21,7 +21,7 @@ class Sample(NamedTuple):
     Attributes:
         image: uint8 (H, W, 3), RGB; or as the `bands` of its data set: uint8 or float32 (H, W, C), from 0 to 255.
         mask: uint8 (H, W), train ids and 255 where the truth is unknown.
-        name: what identifies the sample to a person, usually a path below the root.
+        name: identifies the sample to people, usually a path below the root.
     """
 
     image: np.ndarray
@@ -138,11 +138,11 @@ class SegmentationDataset(ABC):
 
 
 class View(SegmentationDataset):
-    """Base of a data set that shows another one differently: resized, cached, or a part of it.
+    """Base of data sets that wrap another one: resized, cached, or a part of it.
 
     Args:
-        dataset: the data set to show.
-        indices: the samples to show, in this order; None for all.
+        dataset: the data set to wrap.
+        indices: the samples to keep, in this order; None for all.
     """
 
     def __init__(self, dataset: SegmentationDataset, indices: Sequence[int] | None = None) -> None:

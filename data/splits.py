@@ -40,7 +40,7 @@ def named_as(split: str, folder: Path, suffix: str = "") -> str | None:
     above, _, split = split.rpartition("/")
     folder /= above
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - of 100,000 files, Path takes longer
+        names = os.listdir(folder)  # noqa: PTH208 - for 100,000 files, Path takes longer
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -72,9 +72,9 @@ class LineReader:
     links. Files outside the root need both paths.
 
     Args:
-        root: of the data set.
+        root: root of the data set.
         images, masks: the files that are there.
-        folders: of images and masks, below the root.
+        folders: folders of images and masks, below the root.
         inside: the folders of the split in them, such as `images/train`.
     """
 
@@ -147,7 +147,7 @@ def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[File
     """Return the images and masks that a list names, and faults for lines that name none.
 
     Args:
-        folder: of the images, below the root; messages name what is there instead.
+        folder: folder of the images, below the root; messages name what is there instead.
 
     Raises:
         UserError: the list cannot be read.

@@ -68,12 +68,12 @@ class SplitFacts(NamedTuple):
     """What is known of a split.
 
     Attributes:
-        names: of the samples that could be read.
+        names: names of the samples that could be read.
         pixels: int64 (samples, 256), how many of each have each train id; 255 is ignored.
-        digests: of their decoded images; equal for equal images.
+        digests: digests of their decoded images, equal for equal images.
         mean, std: float64 (C,) of the images' channels, 0 to 1.
-        largest, saturated: of the images, as for `data.bands.Bands.doubt`.
-        faults: what is wrong with the others, and with the pairing of files.
+        largest, saturated: arguments of `data.bands.Bands.doubt` for these images.
+        faults: what is wrong with the other samples, and with the pairing of files.
     """
 
     names: list[str]

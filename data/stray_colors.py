@@ -36,8 +36,8 @@ def main_colors(pixels: Mapping[Color, int], inside: Mapping[Color, int]) -> lis
     are neither near a class's colour nor a mixture of two.
 
     Args:
-        pixels: of each colour.
-        inside: of these, pixels inside areas of the colour; may lack colours.
+        pixels: number of pixels of each colour.
+        inside: how many of these are inside areas of the colour; colours without any may be missing.
     """
     ordered = sorted(pixels, key=lambda color: (-pixels[color], color))
     kept: list[Color] = []

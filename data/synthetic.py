@@ -164,7 +164,7 @@ def _render(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarr
 
 
 def _photograph(scene: Scene, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """What the camera makes of it: texture by class, colour cast, exposure and sensor noise."""
+    """Photograph a scene: texture by class, colour cast, exposure and sensor noise."""
     height, width = mask.shape
     coarse = noise(scene.rng, height, width, max(height / 16, 2))
     fine = noise(scene.rng, height, width, max(height / 80, 1))

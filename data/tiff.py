@@ -67,7 +67,7 @@ class TiffFacts(NamedTuple):
 
 
 def read_facts(encoded: bytes) -> TiffFacts | None:
-    """Return what the tags of a TIFF say; None if it is no TIFF, or too damaged."""
+    """Return what the tags of a TIFF say; None if it is not a TIFF, or too damaged."""
     if encoded[:4] not in MAGIC:
         return None
     try:
@@ -86,7 +86,7 @@ def read_facts(encoded: bytes) -> TiffFacts | None:
                 compression=int(first.compression),
                 end=max(ends, default=0),
             )
-    except Exception:  # what damaged bytes raise is not documented, and much
+    except Exception:  # damaged bytes raise many undocumented exceptions
         return None
 
 
@@ -106,13 +106,13 @@ def refusal(facts: TiffFacts, encoded: bytes) -> str | None:
     if facts.end > len(encoded):
         return "the image is truncated; copy or download it again"
     if facts.pictures > 1:
-        return f"the file holds {facts.pictures} pictures (pages); save the one that is meant as a separate file"
+        return f"the file holds {facts.pictures} pictures (pages); save the one you need as a separate file"
     if facts.bits > 32 and facts.format != FRACTIONS:
         return f"its values have {facts.bits} bits; save it with 8 or 16 bits, unsigned"
     if facts.format == FRACTIONS:
         return f"its values are fractions (floats of {facts.bits} bits); save it with 8 or 16 bits, unsigned"
     if facts.format not in (UNSIGNED, SIGNED, 4):  # 4: not said
-        return f"its values are no plain numbers (sample format {facts.format})"
+        return f"its values are not plain numbers (sample format {facts.format})"
     if facts.colors not in (1, 3) and (facts.is_grey or (facts.photometric == RGB and facts.bands > 4)):
         return (
             f"it has {facts.colors} bands; expected one (grey) or three (red, green, blue), with or without alpha."

@@ -27,7 +27,7 @@ SBD_FOLDER = Path("benchmark_RELEASE", "dataset")
 
 
 def download_voc(root: Path) -> None:
-    """Download VOC 2012 into `root`, unless its photos, masks and lists are there; errors as `fetch_archive`."""
+    """Download VOC 2012 into `root`, unless its photos, masks and lists are there; errors as for `fetch_archive`."""
     voc = root / "VOCdevkit" / "VOC2012"
     needed = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation/train.txt", "ImageSets/Segmentation/val.txt")
     fetch_archive(*VOC_ARCHIVE, root, lambda: all((voc / path).exists() for path in needed))
@@ -77,7 +77,7 @@ def _converted(path: Path) -> bytes:
     try:
         content = loadmat(path, mat_dtype=True)
         picture = Image.fromarray(content["GTcls"][0]["Segmentation"][0].astype(np.uint8))
-    except Exception as error:  # what damaged bytes raise is not documented, and much
+    except Exception as error:  # damaged bytes raise many undocumented exceptions
         raise UserError(
             f"{path}: cannot be read ({error}); delete {path.parent.parent} to download SBD again"
         ) from error

@@ -141,9 +141,9 @@ def test_pages_that_are_no_bands_are_refused(tmp_path: Path) -> None:
         file.write(values(1, "uint8", (20, 24))[..., 0])
     tifffile.imwrite(tmp_path / "rgb.tif", np.stack([values(3, "uint8")] * 2), photometric="rgb")
     for name in ("sizes.tif", "rgb.tif"):
-        with pytest.raises(Unreadable, match=rf"{name}: its 2 pages .* save the page that is meant"):
+        with pytest.raises(Unreadable, match=rf"{name}: its 2 pages .* save the page you need"):
             Bands(2).read(tmp_path / name)
-    with pytest.raises(Unreadable, match=r"2 pictures \(pages\); save the one that is meant as a separate file$"):
+    with pytest.raises(Unreadable, match=r"2 pictures \(pages\); save the one you need as a separate file$"):
         read_image(tmp_path / "rgb.tif")
 
 

@@ -126,9 +126,9 @@ ALL = HEIGHT * WIDTH
         ({"size": "64x80", "counts": [ALL]}, "of the size '64x80'"),
         (text_of(100, 50), "add up to 150 pixels"),
         ({"size": [HEIGHT, WIDTH], "counts": ""}, "add up to 0 pixels"),
-        ({"size": [HEIGHT, WIDTH], "counts": "é"}, "not of COCO's form near 'é'"),
-        ({"size": [HEIGHT, WIDTH], "counts": "1 2"}, "not of COCO's form near ' '"),
-        ({"size": [HEIGHT, WIDTH], "counts": "o" * 9}, "not of COCO's form"),  # a number without an end
+        ({"size": [HEIGHT, WIDTH], "counts": "é"}, "not in COCO's format near 'é'"),
+        ({"size": [HEIGHT, WIDTH], "counts": "1 2"}, "not in COCO's format near ' '"),
+        ({"size": [HEIGHT, WIDTH], "counts": "o" * 9}, "not in COCO's format"),  # a number without an end
         ({"size": [HEIGHT, WIDTH], "counts": "o"}, "cut off"),
         ({"size": [HEIGHT, WIDTH], "counts": "O"}, "the negative count -1"),
     ],

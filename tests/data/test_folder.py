@@ -83,30 +83,30 @@ def test_two_files_of_one_stem_are_a_fault(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("photo 0\nphoto 1\n")
     Image.new("RGB", (96, 64)).save(tmp_path / "images" / "photo 1.png")
     (fault,) = Folder(str(tmp_path), "train").faults
-    assert "photo 1.jpg and " in str(fault) and "photo 1.png: which of them is meant?" in str(fault)
+    assert "photo 1.jpg and " in str(fault) and "photo 1.png: which of them should be used?" in str(fault)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "no such file of labels"),
-        ("{", "not a file of labels"),
-        ('["a"]', "not a file of labels"),
+        (None, "no such labels file"),
+        ("{", "not a labels file"),
+        ('["a"]', "not a labels file"),
         ('{"0": {"class": "a"}}', "'color'"),
         ('{"a": {"class": "a", "color": [0, 0, 0]}}', "'a'"),
         ('{"65535": {"class": "a", "color": [0, 0, 0]}}', "0 to 65534"),
         ('{"0": {"class": {}, "color": [0, 0, 0]}}', "the name of id 0"),
-        ('{"0": {"class": "a", "color": 7}}', "7 is no colour"),
+        ('{"0": {"class": "a", "color": 7}}', "7 is not a colour"),
         ('{"0": {"class": "a", "color": [0.5, 0, 0]}}', "no colour"),
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "ignore": 3}', "'ignore' is a list"),
-        ('{"0": {"class": "a", "color": [0, 0, 0]}, "ignore": [true]}', "True is no colour"),
+        ('{"0": {"class": "a", "color": [0, 0, 0]}, "ignore": [true]}', "True is not a colour"),
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "ignore": [0]}', "'ignore': 0 is that of a class"),
         ('{"0": {"class": "a", "color": [0, 0, 7]}, "ignore": [[0, 0, 7]]}', "that of a class"),
-        ("[" * 100_000, "not a file of labels"),
-        ("", "not a file of labels"),
-        ('{"%s": 0}' % ("1" * 5000), "not a file of labels"),
-        ('{"%s": 0}' % ("\\n" * 5000), "not a file of labels"),
-        ('{"\\u0663": {"class": "a", "color": [0, 0, 0]}}', "is no id"),
+        ("[" * 100_000, "not a labels file"),
+        ("", "not a labels file"),
+        ('{"%s": 0}' % ("1" * 5000), "not a labels file"),
+        ('{"%s": 0}' % ("\\n" * 5000), "not a labels file"),
+        ('{"\\u0663": {"class": "a", "color": [0, 0, 0]}}', "is not an id"),
         ('{"0": {"class": "a", "color": [0, 0, NaN]}}', "no colour"),
         ('{"0": {"class": "a", "color": [0, 0, 300]}}', "0 to 255"),
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "1": {"class": "b", "color": [0, 0, 0]}}', "the same colour"),

@@ -54,11 +54,11 @@ def test_ids_are_merged_by_name_in_any_unicode_form(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("labelmap.txt", "car\n", r"labelmap\.txt: not a file of labels \(not enough values"),
+        ("labelmap.txt", "car\n", r"labelmap\.txt: not a labels file \(not enough values"),
         ("labelmap.txt", "car:1,2::\n", "three whole numbers"),
-        ("_classes.csv", "Pixel Value, Class\n0, a, b\n", r"_classes\.csv: not a file of labels \(too many values"),
+        ("_classes.csv", "Pixel Value, Class\n0, a, b\n", r"_classes\.csv: not a labels file \(too many values"),
         ("_classes.csv", "Pixel Value, Class\n1, a\n1, b\n", "'1' occurs twice"),
-        ("_classes.csv", "Pixel Value, Class\nx, a\n", "'x' is no id"),
+        ("_classes.csv", "Pixel Value, Class\nx, a\n", "'x' is not an id"),
     ],
 )
 def test_mistakes_in_labels_files(tmp_path: Path, name: str, text: str, message: str) -> None:

@@ -229,7 +229,7 @@ def test_what_is_no_transform_is_refused() -> None:
         ),
         (Augmentation([A.Lambda(mask=lambda m, **_: m / 2, p=1)]), r"a mask float64 \(40, 56\)"),
         (Augmentation([A.Lambda(mask=lambda m, **_: m[::2], p=1)]), r"a mask \(20, 56\); they must be of one size"),
-        (Augmentation([A.Lambda(mask=lambda m, **_: m + 200, p=1)]), r"gets the id 2\d\d, which is of no class"),
+        (Augmentation([A.Lambda(mask=lambda m, **_: m + 200, p=1)]), r"gets the id 2\d\d, which belongs to no class"),
         (Augmentation([A.RandomCrop(16, 16, fill_mask=255)]), r"came out as \(16, 16\).*end the list"),
         (Augmentation([A.CenterCrop(400, 400)]), "fails on train/00000: .*[Cc]rop size"),
         (lambda image, mask, seed: (torch.from_numpy(image), mask), r"an image torch.uint8 \(40, 56, 3\)"),

@@ -154,7 +154,7 @@ def test_mistakes(place: Path, words: list[str], fragments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "fragments"),
     [
-        ('["tench", "goldfish"]', ["not a file of labels"]),
+        ('["tench", "goldfish"]', ["not a labels file"]),
         ('{"0": "tench"}', ["0: has no name"]),
         ('{"0": {"name": "tench"}}', ["0: has no name"]),
         ('{"0": {"class": 3}}', ["0: has no name"]),

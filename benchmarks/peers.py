@@ -62,7 +62,7 @@ class Work(NamedTuple):
         name: as shown in the table.
         shape: (N, H, W) of the images.
         training: time forward, loss, backward and AdamW's step, instead of only the forward pass in eval mode.
-        rounds: in which each network is called once in each layout.
+        rounds: number of rounds; in each, a network is called once per layout.
     """
 
     name: str
@@ -93,20 +93,20 @@ def module_at(clone: Path | None, file: str, option: str, url: str) -> Any:
 
 
 def enet(clone: Path | None) -> Pair:
-    """Return both ENets; raises as `module_at`."""
+    """Return both ENets; raises the same errors as `module_at`."""
     module = module_at(clone, "models/enet.py", "--enet", "https://github.com/davidtvs/PyTorch-ENet")
     return Pair(module.ENet(CLASSES), ENet(CLASSES))
 
 
 def enet_of_zh320(clone: Path | None) -> Pair:
-    """Return both ENets; raises as `module_at`."""
+    """Return both ENets; raises the same errors as `module_at`."""
     url = "https://github.com/zh320/realtime-semantic-segmentation-pytorch"
     module = module_at(clone, "models/enet.py", "--enet-zh320", url)
     return Pair(module.ENet(num_class=CLASSES), ENet(CLASSES))
 
 
 def fast_scnn(clone: Path | None) -> Pair:
-    """Return both Fast-SCNNs; raises as `module_at`."""
+    """Return both Fast-SCNNs; raises the same errors as `module_at`."""
     module = module_at(clone, "models/fast_scnn.py", "--fast-scnn", "https://github.com/Tramac/Fast-SCNN-pytorch")
     return Pair(module.FastSCNN(CLASSES), FastSCNN(CLASSES))
 

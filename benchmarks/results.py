@@ -57,8 +57,8 @@ def results_page(
     """Return docs/results.md.
 
     Args:
-        results: on CamVid.
-        heads: of the two heads of EfficientDet on Pascal VOC.
+        results: results on CamVid.
+        heads: results of the two heads of EfficientDet on Pascal VOC.
         published: results of papers.
         trials: short trainings by which a network was chosen.
     """

@@ -1,4 +1,4 @@
-"""Turn the words of the command line into those that Hydra parses."""
+"""Translate the command line into the words that Hydra parses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SIZE_KEYS = frozenset({"data.image_size", "data.crop_size", "image_size", "windo
 """Keys of a height and a width; a single number stands for a square."""
 
 PLAIN_MODEL = {"benchmark": "models", "classify": "classifier"}
-"""Config -> the key that `model=` sets. Hydra would take it for the choice of an option of the group."""
+"""Config -> the key that `model=` sets. Hydra would read `model=` as the choice of a group's option."""
 
 PLUGINS = {
     "hydra/launcher=joblib": "hydra_plugins.hydra_joblib_launcher",
@@ -48,11 +48,11 @@ PLUGINS = {
 
 
 def hydra_words(given: list[str], config_name: str) -> list[str]:
-    """Return the command line as Hydra takes it.
+    """Return the words that Hydra parses for a command line.
 
     Raises:
-        UserError: a word names no option of its group, a key names no run or sweep, a plugin is not installed, a flag
-            is unknown, a word has no key, or words exclude each other.
+        UserError: an option, run, sweep or flag does not exist, a plugin is not installed, a word has no key, or words
+            exclude each other.
     """
     check_flags(given, config_name)
     check_plain_words(given, config_name)
@@ -88,9 +88,9 @@ def hydra_words(given: list[str], config_name: str) -> list[str]:
 
 
 def _with_square(word: str, *, sweep: bool) -> str:
-    """Return a word in which a size is a height and a width: `data.image_size=[256,256]` for `data.image_size=256`.
+    """Expand a single number to a square: `data.image_size=256` to `data.image_size=[256,256]`.
 
-    Only a sweep takes several, with commas between them.
+    Only a sweep takes several numbers, with commas between them.
     """
     key, _, value = word.partition("=")
     if key.lstrip("+") not in SIZE_KEYS or not re.fullmatch(r"\d+(,\d+)*" if sweep else r"\d+", value):
@@ -99,7 +99,7 @@ def _with_square(word: str, *, sweep: bool) -> str:
 
 
 def _with_run_found(word: str) -> str:
-    """Return a word with the paths of the runs that it names."""
+    """Replace the names of runs in a word by their paths."""
     key, _, value = word.partition("=")
     name = key.lstrip("+")
     if name not in RUN_KEYS or value in ("", "null"):
@@ -110,7 +110,7 @@ def _with_run_found(word: str) -> str:
 
 
 def _paths_of(given: str, key: str) -> list[str]:
-    """Return the path of the run that a key names; for `runs`, those of all with this name, or a pattern as it is."""
+    """Return the path of the run that a key names; for `runs`, of all runs with this name, or a pattern unchanged."""
     if key != "runs":
         return [find_run(given, key)]
     try:
@@ -122,7 +122,7 @@ def _paths_of(given: str, key: str) -> list[str]:
 
 
 def repeated_keys(words: list[str]) -> list[str]:
-    """Return a message for each key that the words set twice, of which Hydra takes the last."""
+    """Return a message for each key that is set to several values, of which Hydra takes the last."""
     typed: dict[str, list[str]] = {}
     for word in words:
         if "=" in word and not word.startswith(("-", "~")):
@@ -143,17 +143,17 @@ def is_sweep(words: list[str]) -> bool:
 
 
 def with_plugin_defaults(words: list[str]) -> list[str]:
-    """Check the plugins, as `check_plugins`, and give jobs of submitit a week instead of an hour."""
+    """Check the plugins, and raise the time limit of local submitit jobs from an hour to a week."""
     check_plugins(words)
-    is_meant = "hydra/launcher=submitit_local" in words and "hydra.launcher.timeout_min" not in map(key_of, words)
-    return [*words, "hydra.launcher.timeout_min=10080"] if is_meant else words
+    is_limited = "hydra/launcher=submitit_local" in words and "hydra.launcher.timeout_min" not in map(key_of, words)
+    return [*words, "hydra.launcher.timeout_min=10080"] if is_limited else words
 
 
 def check_plugins(words: list[str]) -> None:
     """Check that the launcher and sweeper that the words choose are installed.
 
     Raises:
-        UserError: one is not, or an older sweeper is in the way.
+        UserError: one is missing, or the Optuna sweeper of Hydra is installed as well.
     """
     for word in words:
         package = PLUGINS.get(word)
@@ -171,7 +171,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _sweep_words(words: list[str], folder: Path) -> list[str]:
-    """Return the words that compose the jobs of a sweep again, in its own folder."""
+    """Return the words that resume a sweep in its folder."""
     flags = [word for word in words if word.startswith("-") and not is_sweep([word])]
     typed = [word for word in words if not word.startswith("-") and key_of(word) != "sweep"]
     merged = merged_words(recorded_words(folder), typed, folder)
@@ -226,7 +226,7 @@ def with_new_keys(words: list[str], groups: set[str]) -> list[str]:
 
 
 def swept_groups(words: list[str]) -> set[str]:
-    """Return the groups of which a sweep tries several options: all of them if it tries several experiments.
+    """Return the groups of which a sweep tries several options; all groups if it tries several experiments.
 
     Hydra first composes a sweep without them, and would refuse keys that only these options have.
     """

@@ -18,7 +18,7 @@ class Ending(NamedTuple):
         code: exit code; of an interrupted run 128 + the signal.
         message: {error} is the exception's message.
         resume_hint: whether to add the command that resumes the run.
-        level: of the message in the log.
+        level: log level of the message.
         is_failure: whether summary.json gets the status `failed`.
         traceback: whether to show it.
     """

@@ -1,4 +1,4 @@
-"""Explain words such as `--epochs 3` and `street.jpg`, where `trainer.epochs=3` and `input=street.jpg` are meant."""
+"""Explain words such as `--epochs 3` and `street.jpg`, which should be `trainer.epochs=3` and `input=street.jpg`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from utils.errors import UserError
 from utils.paths import is_file, user_path
 
 SHORT = {"b": "batch_size", "d": "device", "e": "epochs", "j": "num_workers", "o": "output"}
-"""Letter of other programs -> the key that it stands for."""
+"""Short flags of other programs -> the key that each stands for."""
 
 MAIN = {
     "infer": "input",
@@ -87,7 +87,7 @@ def _is_plain(word: str) -> bool:
 
 
 def _flag_of_hydra(word: str) -> Action | None:
-    """Return the flag of Hydra that a word is: in full, abbreviated, or joined with its value as in `-cjob`."""
+    """Return the Hydra flag that a word names: in full, abbreviated, or joined with its value as in `-cjob`."""
     flags = get_args_parser()._option_string_actions
     name = word.partition("=")[0]
     if name in flags:

@@ -29,8 +29,8 @@ def explained(text: str, config_name: str, words: Sequence[str]) -> str:
 
     Args:
         text: as Hydra prints it; the keys begin after a line `The composed config...`.
-        config_name: of the file in conf/.
-        words: of the command line, which choose options of groups.
+        config_name: name of the file in conf/.
+        words: words of the command line, which choose options of groups.
     """
     comments = comments_of(CONF / f"{config_name}.yaml")
     for group, option in chosen_options(config_name, words).items():

@@ -47,7 +47,7 @@ def like_words(words: list[str], like: str) -> list[str]:
     run = _run_folder(best_of_sweep(like, "like"), "like")
     config, choices = config_of_run(run, words, "like"), choices_of_run(run)
     config |= {"resume": None, "sweep": None, "like": None}
-    trainer: Any = config.get("trainer")  # anything, if the config is damaged, which is reported later
+    trainer: Any = config.get("trainer")  # may be anything; damage is reported later
     threads = RunFolder(run).usable_threads()
     if threads is not None and isinstance(trainer, dict) and trainer.get("threads", "auto") == "auto":
         trainer["threads"] = threads
@@ -69,7 +69,7 @@ def like_words(words: list[str], like: str) -> list[str]:
 
 
 def _sizes(config: dict[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Return key -> value of a run's config, and interpolation, of what conf/ computes from the image size."""
+    """Return, for each key that conf/ derives from the image size, its value in a config and its interpolation."""
     data: Any = config.get("data")
     size = data.get("image_size") if isinstance(data, dict) else None
     if not isinstance(size, list) or len(size) != 2:
@@ -80,7 +80,7 @@ def _sizes(config: dict[str, Any]) -> dict[str, tuple[Any, str]]:
 
 
 def _interpolated(value: Any, key: str, sizes: dict[str, tuple[Any, str]]) -> Any:
-    """Return a value of a config in which the sizes that equal the image size follow it."""
+    """Replace sizes that equal the image size by interpolations, so that they follow it."""
     if key in sizes and value == sizes[key][0]:
         return sizes[key][1]
     if isinstance(value, dict):

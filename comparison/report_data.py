@@ -100,8 +100,8 @@ def add_pictures(data: Data, runs: Sequence[Run], budget: int) -> None:
     """Add pictures to the data, run by run while they fit into `budget` bytes. Equal pictures are stored once.
 
     Args:
-        data: from `gathered`; gets `pictures`, `samples` and `classes`, and its runs `predictions`.
-        runs: in the order of `data`.
+        data: result of `gathered`; gets `pictures`, `samples` and `classes`, and its runs `predictions`.
+        runs: the runs, in the order of `data`.
     """
     places: dict[str, int] = {}  # data URL -> its place in `pictures`
     samples: dict[tuple[str, str], Data] = {}

@@ -37,7 +37,7 @@ class Section(NamedTuple):
     Attributes:
         metric: score by which the groups are compared.
         reference: index of the group that the others are compared with; None if they are not compared.
-        differences: of each group; None for the reference itself. Empty if they are not compared.
+        differences: the difference of each group; None for the reference itself. Empty if the groups are not compared.
     """
 
     rows: list[Row]

@@ -96,7 +96,7 @@ def _check_train(config: Config, origin: Origin) -> None:
             f"data.val_split={values.get('data.val_split')} {place}: data.folds validates on data.train_split"
         )
     warmup, epochs = values.get("scheduler.warmup_epochs"), values.get("trainer.epochs")
-    typed = "scheduler.warmup_epochs" in origin.typed  # values that are no numbers are reported by check_group
+    typed = "scheduler.warmup_epochs" in origin.typed  # values that are not numbers are reported by check_group
     if typed and isinstance(warmup, int | float) and isinstance(epochs, int) and warmup > epochs:
         place = origin.place("scheduler.warmup_epochs")
         raise UserError(f"scheduler.warmup_epochs={warmup} {place}: longer than the training, trainer.epochs={epochs}")

@@ -69,10 +69,10 @@ def _built(value: Any, path: str) -> Any:
 def build_network(
     node: DictConfig | dict[str, Any], num_classes: int, path: str = "model", in_channels: int = 3
 ) -> Any:
-    """Build the network of a `model` node, without pretrained weights; arguments and errors as `build`.
+    """Build the network of a `model` node, without pretrained weights; arguments and errors as for `build`.
 
     Raises:
-        UserError: as `build`, or the network has no argument `in_channels` and needs it.
+        UserError: as for `build`, or the network has no argument `in_channels` and needs it.
     """
     values = plain(node) if isinstance(node, DictConfig) else node
     keys = pretrained_keys(str(values["_target_"]))
@@ -85,7 +85,7 @@ def build_network(
             " argument in_channels, or choose another network"
         )
     model = build(own, path, **supplied)
-    if hasattr(model, "__dict__"):  # anything may be built; `try_model` reports what is no network
+    if hasattr(model, "__dict__"):  # anything may be built; `try_model` reports anything but a network
         vars(model).update(supplied)  # networks of libraries do not store them
     return model
 

@@ -14,7 +14,7 @@ class Parsed(NamedTuple):
     """An override that Hydra accepts.
 
     Attributes:
-        values: in plain containers: one, or those of a sweep except ranges of numbers.
+        values: the value, or the values of a sweep except ranges of numbers, in plain containers.
     """
 
     override: Override

@@ -19,7 +19,7 @@ PATH_KEYS = frozenset(
 """Keys whose values are literal, including brackets, commas and quotes, which are special in Hydra's grammar."""
 
 LISTS = frozenset({"checkpoint", "runs", "where"})
-"""Of these keys, those that also take a list, `[a,b]`, of literal values; those with commas are in quotes."""
+"""Of these keys, those that also take a list of literal values, `[a,b]`; values with commas are in quotes."""
 
 FREE_TEXTS = frozenset({"name", "notes"})
 """Keys whose values are literal except for `${...}`, and for `choice(...)` in a sweep."""

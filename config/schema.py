@@ -38,7 +38,7 @@ from utils.value_types import (
 
 Node = dict[str, Any]
 TYPED_AS = {"models": "model", "classifier": "model"}
-"""Keys that users type under another name: Hydra would take `model=` for the choice of an option of the group."""
+"""Keys that users type under another name: Hydra would read `model=` as the choice of a group's option."""
 Names = Text | Annotated[list[Text], Field(min_length=1)]
 
 

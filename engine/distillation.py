@@ -19,7 +19,7 @@ class Distillation:
     Args:
         teacher: on the device, in the memory layout of training. It is put into eval mode and frozen.
         term: compares the logits of both.
-        weight: of the term, relative to the loss.
+        weight: weight of the term, relative to the loss.
     """
 
     def __init__(self, teacher: nn.Module, term: DistillationTerm, weight: float) -> None:

@@ -41,8 +41,8 @@ def smoothed(losses: Sequence[float], steps: int) -> np.ndarray:
     to 1 (bias correction).
 
     Args:
-        steps: of the whole test, which may have more steps than there are losses. Weights fall by a factor of e over
-            a twentieth of them.
+        steps: number of steps of the whole test, which may be more than there are losses. Weights fall by a factor of e
+            over a twentieth of them.
     """
     values, ones = np.minimum(losses, HIGHEST * _start(losses, steps)), np.ones(len(losses))
     return _both_ways(values, steps) / _both_ways(ones, steps)
@@ -56,8 +56,8 @@ def suggestion(rates: Sequence[float], losses: Sequence[float]) -> tuple[int | N
     curve, so that falling from a peak does not count.
 
     Args:
-        rates: of the whole test.
-        losses: at these rates; fewer if the test ended early.
+        rates: the rates of the whole test.
+        losses: the losses at these rates; fewer if the test ended early.
 
     Returns:
         An index of `losses` and ''; or, if the loss does not fall clearly between rates too small and too large, None
@@ -99,7 +99,7 @@ def uncertainty(rates: Sequence[float], runs: Sequence[Sequence[float]]) -> tupl
     None if fewer than half of them suggest a rate.
 
     Args:
-        rates: of the whole test.
+        rates: the rates of the whole test.
         runs: the losses of at most 6 tests that differ in their seed.
     """
     samples = list(combinations_with_replacement(runs, len(runs)))

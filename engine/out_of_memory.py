@@ -25,7 +25,7 @@ def explain_out_of_memory(
 
     Args:
         image_size: (H, W) of the batches.
-        accumulation_steps: of the training; None outside training.
+        accumulation_steps: `trainer.accumulation_steps`; None outside training.
 
     Raises:
         OutOfMemory: in place of the error of PyTorch.

@@ -19,7 +19,7 @@ class RunRecord:
 
     Args:
         run: the folder; None if another process writes, in which case nothing is written.
-        columns: of metrics.csv.
+        columns: columns of metrics.csv.
         description: values for each checkpoint: config, image size, commit.
         pictures: drawn for the logger at each validation; None draws none.
         is_pruned: called with each epoch and its monitored metric; returns True to end the training.

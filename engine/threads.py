@@ -55,8 +55,8 @@ class Load(NamedTuple):
 
     Attributes:
         at: when it was read.
-        all_programs: on the cores that this process may use.
-        own: of this process and its children.
+        all_programs: CPU time of all programs, on the cores that this process may use.
+        own: CPU time of this process and its children.
     """
 
     at: float
@@ -79,7 +79,7 @@ def load_so_far() -> Load:
 def adapt_threads(last: Load) -> Load:
     """Use one thread per core that other programs have left free since the load `last`; return the load to pass next.
 
-    Does nothing within `LEAST_SECONDS`. Bits depend on the number of threads, so call it only for `may_choose_threads`.
+    Does nothing within `LEAST_SECONDS`. Call it only if `may_choose_threads`, since rounding depends on the number.
     """
     now = load_so_far()
     seconds = now.at - last.at

@@ -33,7 +33,7 @@ class Components:
 
     Attributes:
         model, loss: on the device, as `Trainer.prepare` returns them.
-        optimizer: of the model's parameters.
+        optimizer: optimiser of the model's parameters.
         scheduler: stepped once per optimiser step.
         distillation: a teacher to learn from; None without one.
     """
@@ -64,9 +64,9 @@ class TrainingStep:
     """A network, its optimiser, and all other state that changes with the weights. Call it to take an optimiser step.
 
     Attributes:
-        normalization: of the network's input.
+        normalization: normalisation of the network's input.
         autocast: dtype of mixed precision; None for float32.
-        scaler: of the gradients; does nothing without float16.
+        scaler: scaler of the gradients; does nothing without float16.
         running: the losses of the steps.
         average: exponential moving average of the weights; None without `trainer.ema`.
     """
@@ -134,7 +134,7 @@ class TrainingStep:
         one large batch if the term allows it. The loss of the main logits is reported, as in validation.
 
         Args:
-            step_number: of this step, counted from 1.
+            step_number: number of this step, counted from 1.
 
         Returns:
             The norm of the gradient before clipping; None if it is not clipped.
@@ -218,4 +218,4 @@ class TrainingStep:
         self.running.read()
         norms = torch._foreach_norm([parameter.detach() for parameter in self.model.parameters()])
         if not torch.stack(norms).isfinite().all():
-            raise NonFiniteLoss(f"a weight is no longer finite after step {steps}, as a gradient was\n{REMEDY}")
+            raise NonFiniteLoss(f"a weight is NaN or infinite after step {steps}, because a gradient was\n{REMEDY}")

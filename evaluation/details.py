@@ -17,7 +17,7 @@ class SampleScores(NamedTuple):
     """Scores of one sample; NaN if all its pixels are ignored.
 
     Attributes:
-        number: its index in the split.
+        number: index of the sample in the split.
         miou: mean IoU of the classes that are present or predicted.
         pixel_accuracy: share of correct pixels.
         boundary_iou: mean boundary IoU of those classes.
@@ -35,7 +35,7 @@ class Details:
     """Collect scores per sample, boundary IoU and calibration. Memory grows by a few numbers per sample and class.
 
     Attributes:
-        intersections, unions: of each sample and class, in pixels; int64 (C,) each. Their sums over samples give the
+        intersections, unions: pixels of each sample and class; int64 (C,) each. Their sums over samples give the
             IoU of the split.
     """
 

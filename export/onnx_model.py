@@ -23,7 +23,7 @@ class OnnxModel(nn.Module):
 
     Attributes:
         facts: stored in the file.
-        normalization: to apply to images before `forward`.
+        normalization: to be applied to images before `forward`.
 
     Raises:
         UserError: ONNX Runtime is not installed or lacks the device, or the file is missing, damaged or was exported by
@@ -93,7 +93,7 @@ def random_images(session: Any, path: Path, batch_size: int, size: tuple[int, in
     """Return random images of a height and width under the name of the input of an ONNX file.
 
     Raises:
-        UserError: as `size_of`, or the file takes another size or batch.
+        UserError: as for `size_of`, or the file takes another size or batch.
     """
     fixed, given, rng = size_of(session, path), session.get_inputs()[0], np.random.default_rng(0)
     batch = given.shape[0] if isinstance(given.shape[0], int) else batch_size
@@ -126,7 +126,7 @@ def open_session(path: Path, device: torch.device, threads: int) -> Any:
     """Open an ONNX Runtime session.
 
     Raises:
-        UserError: as `OnnxModel`, except that files of other programs are accepted.
+        UserError: as for `OnnxModel`, except that files of other programs are accepted.
     """
     try:
         import onnxruntime

@@ -19,8 +19,8 @@ class Ensemble(nn.Module):
     """Averages the probabilities of networks for the same classes.
 
     Args:
-        networks: in eval mode, on one device.
-        normalizations: of the networks, in their order.
+        networks: the networks, in eval mode, on one device.
+        normalizations: the normalisation of each network, in their order.
     """
 
     def __init__(self, networks: Sequence[nn.Module], normalizations: Sequence[Normalization]) -> None:
@@ -55,21 +55,21 @@ def ensemble_of(
     """Return a predictor that averages the probabilities of several.
 
     Args:
-        paths: of the predictors, for messages.
+        paths: paths of the predictors, for messages.
         image_size: (H, W) that photos are resized to; None for that of the predictors.
         options: as for `Predictor`. With a window, photos are not resized, and image size and fit may differ.
 
     Raises:
-        UserError: they differ in classes, channels, image size or fit; or as `Predictor`.
+        UserError: they differ in classes, channels, image size or fit; or as for `Predictor`.
     """
     first = predictors[0]
     for other, path in zip(predictors[1:], paths[1:], strict=True):
         if (first.labels.names, first.labels.colors) != (other.labels.names, other.labels.colors):
-            raise UserError(f"{path}: its classes are not those of {paths[0]}; the networks of an ensemble share them")
+            raise UserError(f"{path}: its classes are not those of {paths[0]}; an ensemble needs the same classes")
         if first.bands[:2] != other.bands[:2]:
             raise UserError(
-                f"{path}: its photos have other channels or another range of values than those of {paths[0]}; the"
-                " networks of an ensemble share them"
+                f"{path}: its photos have other channels or another range of values than those of {paths[0]};"
+                " an ensemble needs the same"
             )
         if options.get("window"):
             continue
@@ -81,8 +81,8 @@ def ensemble_of(
             )
         if first.fit != other.fit:
             raise UserError(
-                f"{paths[0]} was trained with data.fit={first.fit} and {path} with data.fit={other.fit}; the networks"
-                " of an ensemble share it"
+                f"{paths[0]} was trained with data.fit={first.fit} and {path} with data.fit={other.fit}; an ensemble"
+                " needs the same"
             )
     network = Ensemble([one.model for one in predictors], [one.normalization for one in predictors])
     channels = first.bands.channels

@@ -27,7 +27,7 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
     the outputs for a random image are compared; the network itself is returned if they differ, or if it cannot be run.
 
     Args:
-        model: in eval mode; not changed.
+        model: a network in eval mode; not changed.
     """
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         return model

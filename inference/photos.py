@@ -22,7 +22,7 @@ from utils.errors import Unreadable
 log = logging.getLogger(__name__)
 
 Doubts = dict[str, list[Path]]
-"""Photos whose values seem to have another range than in training, by the reason."""
+"""Photos whose values seem to have another range than in training, by reason."""
 Result = np.ndarray | Unreadable
 """The mask of a photo, uint8 (H, W), or why it cannot be read."""
 AT_ONCE = 2

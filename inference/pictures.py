@@ -33,7 +33,7 @@ def write_files(
     Args:
         outputs: format -> file.
         image: uint8 (H, W, 3), RGB.
-        found: with uncertainty and probabilities, if a format needs them.
+        found: the prediction, with uncertainty and probabilities if a format needs them.
         own_ids: write the data set's own ids to the mask instead of class indices.
 
     Raises:

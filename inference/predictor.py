@@ -62,7 +62,8 @@ class Predictor:
     """A trained network that takes photos of any size.
 
     Args:
-        model: in eval mode, on its device. It may be converted to channels_last; batch norms are folded in a copy.
+        model: the network, in eval mode, on its device. It may be converted to channels_last; batch norms are folded in
+            a copy.
         labels: what the classes mean.
         image_size: (H, W) that photos are resized to.
         normalization: as in training.
@@ -260,7 +261,7 @@ def _check_options(
     """Check the options of a `Predictor`.
 
     Raises:
-        UserError: as `Predictor`.
+        UserError: as for `Predictor`.
     """
     known = get_args(View)
     strange = [tta] if isinstance(tta, str) else [view for view in tta if view not in known]

@@ -34,7 +34,7 @@ class Encoder(nn.Module, ABC):
     """Base class of encoders.
 
     Attributes:
-        channels, strides: of each feature map.
+        channels, strides: channels and stride of each feature map.
         input_mean, input_std: RGB statistics of the images that the loaded weights were trained with, for values from 0
             to 1; None without weights, or with ImageNet's statistics. Read by
             `engine.normalization.normalization_of`.

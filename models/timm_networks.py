@@ -13,7 +13,7 @@ from utils.errors import UserError, did_you_mean
 
 
 def create_timm_network(name: str, output_stride: int, weights: str | None = None, in_channels: int = 3) -> nn.Module:
-    """Create a network of timm that returns feature maps; arguments and errors as `models.encoders.TimmEncoder`.
+    """Create a network of timm that returns feature maps; arguments and errors as for `models.encoders.TimmEncoder`.
 
     Args:
         weights: as in `models.encoders.Encoder.load_weights`; None for random ones.

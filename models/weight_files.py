@@ -32,7 +32,7 @@ class Weights(NamedTuple):
 
 
 def read_state_dict(path: str) -> dict[str, Tensor]:
-    """Read a state dict; arguments and errors as `read_weights`."""
+    """Read a state dict; arguments and errors as for `read_weights`."""
     return read_weights(path).state
 
 
@@ -117,7 +117,7 @@ def with_input_channels(state: dict[str, Tensor], own: StateDict) -> dict[str, T
     they are summed.
 
     Args:
-        own: of that network. Only convolutions that differ in nothing but their 3 input channels are converted.
+        own: state dict of that network. Only convolutions that differ only in their 3 input channels are converted.
     """
     return {key: _with_channels(value, own[key].shape) if key in own else value for key, value in state.items()}
 

@@ -81,7 +81,7 @@ def encoder_of(model: nn.Module, option: str) -> Encoder:
 
 
 def load_model_weights(model: nn.Module, weights: str, reset_classifier: bool = False) -> None:
-    """Load weights of a whole network; arguments and errors as `load_pretrained`."""
+    """Load weights of a whole network; arguments and errors as for `load_pretrained`."""
     (state, mean, std), own = read_weights(weights), model.state_dict()
     state = with_input_channels(state, own)
     num_classes = getattr(model, "num_classes", None)

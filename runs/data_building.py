@@ -35,7 +35,7 @@ class Splits(NamedTuple):
     """The samples of a training.
 
     Attributes:
-        train, validation: with images at the size of the network's input.
+        train, validation: the samples of each split, with images at the size of the network's input.
         validation_set: the validation split as the data set gives it.
     """
 
@@ -69,7 +69,7 @@ def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, mas
     """Return the samples of a split, after a check of their files.
 
     Args:
-        masks: also resize masks to the size of the network's input, as images always are.
+        masks: also resize masks to the size of the network's input; images always are.
     """
     # Crops are taken from photos at their own size.
     size = None if masks and "crop_size" in cfg.augmentation else as_size(cfg.data.image_size)

@@ -89,7 +89,7 @@ def is_another(node: dict[str, Any], own: dict[str, Any]) -> bool:
 
 
 def usual_node(node: dict[str, Any], own: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return the node from which a node `data` differs by what file names must contain.
+    """Return the node that a node `data` is compared with; file names contain the differences.
 
     It is the run's node or, for another kind of data set, the option in conf/ at the run's image size.
     """

@@ -59,8 +59,8 @@ class Measurement(NamedTuple):
         node: the config node `data`.
         dataset: the whole split.
         length: number of samples to measure, from the first.
-        folder, stem: of the files.
-        title: of the tables on the console.
+        folder, stem: folder of the files, and how their names begin.
+        title: title of the tables on the console.
         amp: precision of the run; None for `auto`.
         facts: description of the measurement, for the JSON file.
     """

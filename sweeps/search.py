@@ -52,7 +52,7 @@ def search(sweeper: OptunaSearch, words: list[str]) -> None:
     """Run the jobs of a search in the folder of its sweep, except those that are done.
 
     Args:
-        words: of the command line, which span the search space.
+        words: words of the command line, which span the search space.
 
     Raises:
         UserError: there is nothing to search, or an option or a word is invalid.

@@ -98,7 +98,7 @@ def read_names(path: Path) -> list[str]:
     remedy = f"expected {EXAMPLE}"
     content = read_json(path, remedy)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not a file of labels; {remedy}")
+        raise UserError(f"{path}: not a labels file; {remedy}")
     gaps = [str(i) for i in range(max(len(content), 1)) if str(i) not in content]
     if gaps:
         raise UserError(f"{path}: there is no class {gaps[0]}; {remedy}")

@@ -40,7 +40,7 @@ class Network:
     Attributes:
         source: a file in `conf/model/`, a checkpoint, a run folder or an ONNX file.
         image_size: (H, W).
-        num_classes: for a network in `conf/model/`; the others have their own.
+        num_classes: number of classes of a network in `conf/model/`; the others have their own.
     """
 
     name: str
@@ -94,7 +94,7 @@ def load(source: Path, num_classes: int, on_meta: bool = False) -> nn.Module:
     With `on_meta`, a network of `conf/model/` gets no memory for its weights.
 
     Raises:
-        UserError: as `engine.checkpoint.build_model`.
+        UserError: as for `engine.checkpoint.build_model`.
     """
     import torch
 

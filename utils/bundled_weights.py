@@ -22,7 +22,7 @@ def checkpoint_path(given: str | Path, key: str) -> Path:
     A run folder of that name comes first, but not another file or folder, such as one of the network's predictions.
 
     Raises:
-        UserError: as `utils.paths.user_path`.
+        UserError: as for `utils.paths.user_path`.
     """
     path = user_path(given, key)
     is_name = str(given) in bundled_names() and not is_there(path / "checkpoints")

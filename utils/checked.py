@@ -39,7 +39,7 @@ def check_schema(kind: type[FileSchema], value: Any, place: object, remedy: str)
 
     Args:
         place: the file of the value, for the message.
-        remedy: what the user can do, at the end of the message.
+        remedy: end of the message: what the user can do.
 
     Raises:
         UserError: names the first key that is wrong.
@@ -68,8 +68,8 @@ def read_text(path: Path, remedy: str = FROM_A_COPY, largest: float = LARGEST) -
     """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark.
 
     Args:
-        remedy: what the user can do, at the end of messages.
-        largest: how many bytes the file may have.
+        remedy: end of messages: what the user can do.
+        largest: maximum size of the file in bytes.
 
     Raises:
         UserError: it cannot be read, is too large, or is not UTF-8.
@@ -87,7 +87,7 @@ def read_text(path: Path, remedy: str = FROM_A_COPY, largest: float = LARGEST) -
 
 
 def read_json(path: Path, remedy: str = FROM_A_COPY, largest: float = LARGEST) -> Any:
-    """Return the content of a JSON file. Arguments as `read_text`.
+    """Return the content of a JSON file. Arguments as for `read_text`.
 
     Raises:
         UserError: it cannot be read, or a line is not valid JSON.

@@ -41,7 +41,7 @@ class DataFault(UserError):
     """A mistake in a file of a data set.
 
     Attributes:
-        kind: of the mistake, in a word or two.
+        kind: kind of mistake, in a word or two.
     """
 
     kind = "fault"

@@ -79,7 +79,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a file to write, and rename it to `path` when all of it is on disk. Readers never see half a file.
 
     Raises:
-        UserError: as `atomic_path`.
+        UserError: as for `atomic_path`.
     """
     # By rank, so that a process that was killed leaves no file that the next one does not replace.
     with atomic_path(path, torchrun.rank()) as temporary, temporary.open("wb") as file:
@@ -115,7 +115,7 @@ def atomic_path(path: Path, number: int | None = None) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file atomically. Raises as `atomic_write`.
+    """Write a small file atomically. Raises the same errors as `atomic_write`.
 
     Bytes of a path that are not UTF-8 become escapes, which JSON reads back.
     """

@@ -37,7 +37,7 @@ def find_run(given: str, key: str) -> str:
     the keys `sweep` and `resume` are unambiguous.
 
     Raises:
-        UserError: as `find_runs`, or several names match.
+        UserError: as for `find_runs`, or several names match.
     """
     found = find_runs(given, key)
     if key in ("resume", "sweep"):

@@ -56,7 +56,7 @@ def png_path(given: str | Path, key: str) -> Path:
     """Return the path of a PNG to write.
 
     Raises:
-        UserError: as `user_path`, and for another suffix or a folder.
+        UserError: as for `user_path`, and for another suffix or a folder.
     """
     path = user_path(given, key)
     if path.suffix.lower() != ".png" or is_folder(path):
@@ -65,19 +65,19 @@ def png_path(given: str | Path, key: str) -> Path:
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a path is a file. Raises as `user_path`."""
+    """Whether a path is a file. Raises the same errors as `user_path`."""
     mode = _mode(path, _shortened(str(path)))
     return mode is not None and stat.S_ISREG(mode)
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a path is a folder. Raises as `user_path`."""
+    """Whether a path is a folder. Raises the same errors as `user_path`."""
     mode = _mode(path, _shortened(str(path)))
     return mode is not None and stat.S_ISDIR(mode)
 
 
 def is_there(path: str | Path) -> bool:
-    """Whether a path is a file or folder. Raises as `user_path`."""
+    """Whether a path is a file or folder. Raises the same errors as `user_path`."""
     return _mode(path, _shortened(str(path))) is not None
 
 

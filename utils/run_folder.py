@@ -61,8 +61,8 @@ def columns_of(terms: Sequence[str], classes: Sequence[str], only_train: Sequenc
     """Return the columns of metrics.csv, in their order.
 
     Args:
-        terms: of the loss.
-        classes: of the data set.
+        terms: terms of the loss.
+        classes: classes of the data set.
         only_train: further terms, which have no value in validation.
     """
     losses = ["loss", *terms]
@@ -189,14 +189,14 @@ class RunFolder:
     def status(self) -> str:
         """Return the status in summary.json; `missing` if there is none, `killed` if its running process is gone.
 
-        Raises as `read_summary`.
+        Raises the same errors as `read_summary`.
         """
         return current_status(self.read_summary(), "missing")
 
     def usable_threads(self) -> int | None:
         """Return the number of threads in summary.json; None if there is none, or more than this machine has cores.
 
-        Raises as `read_summary`.
+        Raises the same errors as `read_summary`.
         """
         threads = (self.read_summary().get("environment") or {}).get("threads")
         return threads if isinstance(threads, int) and 1 <= threads <= (os.cpu_count() or 1) else None

@@ -61,7 +61,7 @@ def check_tensors(tensors: Mapping[str, Any], file: object) -> None:
     """Check that tensors are dense and finite.
 
     Args:
-        tensors: by name; other values are ignored.
+        tensors: tensors by name; other values are ignored.
         file: where they come from, for the message.
 
     Raises:

@@ -285,7 +285,7 @@ def _thinned(picture: np.ndarray) -> np.ndarray:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a figure whole or not at all; errors as `utils.files.atomic_write`."""
+    """Write a figure whole or not at all; errors as for `utils.files.atomic_write`."""
     make_folder(path.parent)
     figure.set_dpi(min(figure.dpi, LARGEST / max(figure.get_size_inches())))
     use_found_fonts(figure)

@@ -34,7 +34,7 @@ class MLflow:
     Args:
         folder: the run folder.
         first_step: not used: `mlflow.json` has the steps sent.
-        tracking_uri: of a server or database; None is MLFLOW_TRACKING_URI, or else experiments/mlflow.db.
+        tracking_uri: address of a server or database; None is MLFLOW_TRACKING_URI, or else experiments/mlflow.db.
         experiment_name: the experiment of the run, which is created if it does not exist.
     """
 

@@ -34,7 +34,7 @@ class WandB:
         project: name of the project.
         entity: user or team; None is the default of the account.
         mode: `online`, or `offline`, to be uploaded later with `wandb sync`.
-        tags: of the run.
+        tags: tags of the run.
 
     Raises:
         UserError: online, but not logged in.

@@ -49,6 +49,7 @@ benchmark: setup
 	$(RUN) -m benchmarks.models
 	$(RUN) -m benchmarks.backends
 	$(RUN) -m benchmarks.data
+	$(RUN) -m benchmarks.crops
 	$(RUN) -m benchmarks.checkpointing
 	$(RUN) -m benchmarks.checkpoint_writing
 	$(RUN) -m benchmarks.processes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
@@ -16,6 +17,14 @@ from tests.data.tiff_files import write_tiff
 from tests.in_process import assert_refused, run_here
 from tools.scan_labels import scan
 from utils.errors import UnknownId
+
+
+def scanned_beside_photos(root: Path, folder: str, suffix: str, output: Path) -> CompletedProcess[str]:
+    """Scan masks that are in one folder with their photos."""
+    words = [f"root={root}", f"images={folder}", f"masks={folder}", f"mask_suffix={suffix}", f"output={output}"]
+    done = run_here(scan, "scan_labels", *words, cwd=root)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 class TestScan:
@@ -158,15 +167,7 @@ class TestScan:
         for side in range(2, 5):
             write(tmp_path / "set" / f"{side}.jpg", photo(0, (64, 64)))
             write(tmp_path / "set" / f"{side}_mask.png", mask)
-        words = (
-            f"root={tmp_path}",
-            "images=set",
-            "masks=set",
-            "mask_suffix=_mask",
-            f"output={tmp_path / 'draft.json'}",
-        )
-        done = run_here(scan, "scan_labels", *words, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        done = scanned_beside_photos(tmp_path, "set", "_mask", tmp_path / "draft.json")
         assert "ignored" not in done.stderr
         colors = [entry["color"] for entry in json.loads((tmp_path / "draft.json").read_text()).values()]
         assert colors == [[0, 0, 0], [0, 0, 200]]
@@ -177,16 +178,9 @@ class TestScan:
 
     def test_labels_of_outlines(self, tmp_path: Path) -> None:
         write_outlines(tmp_path, [{"label": label, "points": []} for label in ("tree", "Background", "car")])
-        words = (
-            f"root={tmp_path}",
-            "images=.",
-            "masks=.",
-            "mask_suffix=.json",
-            f"output={tmp_path / 'own' / 'labels.json'}",
-        )
-        done = run_here(scan, "scan_labels", *words, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        labels = json.loads((tmp_path / "own" / "labels.json").read_text())
+        output = tmp_path / "own" / "labels.json"
+        scanned_beside_photos(tmp_path, ".", ".json", output)
+        labels = json.loads(output.read_text())
         assert [entry["class"] for entry in labels.values()] == ["background", "car", "tree"]
 
     def test_mistakes(self, tmp_path: Path) -> None:

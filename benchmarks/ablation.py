@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.result_files import markdown_table, mean_and_spread
+
 ROOT = Path(__file__).parent.parent
 REMARKS = ROOT / "results" / "ablation_remarks.md"
 STORED, PAGE = ROOT / "results" / "ablation.json", ROOT / "docs" / "ablation.md"
@@ -141,11 +143,10 @@ def page(rows: list[dict[str, Any]]) -> str:
             size = next(iter(seeds.values()))
             cost = [f"{size['parameters'] / 1e6:.2f} M", f"{size['macs'] / 1e9:.2f} G"]
             against = "" if change == first else _difference(seeds, runs[first])
-            table.append([change, keys, _spread(scores), against, str(len(seeds)), *cost])
-        lines = [table[0], ["---", "---", *["--:"] * 5], *table[1:]]
+            table.append([change, keys, mean_and_spread(scores), against, str(len(seeds)), *cost])
         base = " ".join(f"`{word}`" for word in network.base)
         parts += [f"## {network.title}\n", f"All with {base}.\n"]
-        parts += ["\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"]
+        parts += [markdown_table(table, left=2) + "\n"]
     return "\n".join(parts)
 
 
@@ -159,11 +160,6 @@ def _difference(seeds: dict[int, dict[str, Any]], first: dict[int, dict[str, Any
     if not both:
         return ""
     return f"{statistics.mean(both):+.1f} ({', '.join(f'{value:+.1f}' for value in both)})"
-
-
-def _spread(scores: list[float]) -> str:
-    spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
-    return f"{statistics.mean(scores):.1f}{spread}"
 
 
 INTRODUCTION = """# Ablation

@@ -26,6 +26,7 @@ from data.samples import Sample, SegmentationDataset
 from data.workers import worker_count
 from engine.metrics import add_to_confusion
 from engine.normalization import IMAGENET
+from engine.schedules import constant
 from engine.trainer import Trainer
 from engine.training_step import Components, TrainingStep
 from losses.combinations import ce_iou
@@ -71,9 +72,14 @@ class Noise(SegmentationDataset):
         return Sample(self.images[index % 16].copy(), self.masks[index % 16].copy(), self.name(index))
 
 
-def build(name: str) -> nn.Module:
-    """Build the network of conf/model/<name>.yaml."""
-    return build_network(option_node("model", name), CLASSES)
+def step_of(work: Work, amp: Any = "auto") -> tuple[Trainer, TrainingStep]:
+    """Build a trainer, and its optimiser step for a network."""
+    trainer = Trainer(epochs=1, amp=amp)
+    model: nn.Module = trainer.prepare(build_network(option_node("model", work.model), CLASSES)).train()
+    loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
+    optimizer = AdamW(model.parameters(), lr=1e-4, fused=True)
+    components = Components(model, loss, optimizer, constant(optimizer, 1, 1))
+    return trainer, TrainingStep(components, trainer.options, trainer.device)
 
 
 def seconds_per(function: Callable[[], object], device: torch.device, budget: float) -> float:
@@ -96,15 +102,10 @@ def seconds_per(function: Callable[[], object], device: torch.device, budget: fl
 
 def parts(work: Work, amp: Any, budget: float) -> list[str]:
     """Return images/s of the network and of a whole step, the shares of loss and metric, and peak memory."""
-    trainer = Trainer(epochs=1, amp=amp)
-    device = trainer.device
-    model: nn.Module = trainer.prepare(build(work.model)).train()
-    loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
-    optimizer = AdamW(model.parameters(), lr=1e-4, fused=True)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    trainer, step = step_of(work, amp)
+    model, device = step.model, trainer.device
     images = torch.randint(256, (work.batch_size, *work.size, 3), dtype=torch.uint8, device=device).permute(0, 3, 1, 2)
     masks = torch.randint(CLASSES, (work.batch_size, *work.size), dtype=torch.uint8, device=device)
-    step = TrainingStep(Components(model, loss, optimizer, scheduler), trainer.options, trainer.device)
     confusion = torch.zeros(CLASSES, CLASSES, dtype=torch.int64, device=device)
     batch = TrainingBatch(images, masks, ["noise"])
 
@@ -130,7 +131,7 @@ def parts(work: Work, amp: Any, budget: float) -> list[str]:
 
     def loss_alone() -> None:
         own = logits.float().requires_grad_()
-        loss(own, masks.long()).backward()
+        step.loss(own, masks.long()).backward()
 
     loss_seconds = seconds_per(loss_alone, device, budget / 2)
     metric_seconds = seconds_per(lambda: add_to_confusion(confusion, prediction, masks), device, budget / 4)
@@ -149,13 +150,8 @@ def parts(work: Work, amp: Any, budget: float) -> list[str]:
 
 def loop(work: Work, cache: str, budget: float) -> list[str]:
     """Return images/s of the training loop, and the share of time that the GPU waits for batches."""
-    trainer = Trainer(epochs=1)
+    trainer, step = step_of(work)
     device = trainer.device
-    model: nn.Module = trainer.prepare(build(work.model)).train()
-    loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
-    optimizer = AdamW(model.parameters(), lr=1e-4, fused=True)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    step = TrainingStep(Components(model, loss, optimizer, scheduler), trainer.options, trainer.device)
     options: dict[str, Any] = {
         "image_size": work.size,
         "batch_size": work.batch_size,

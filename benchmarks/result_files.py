@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,13 +48,11 @@ class Result(NamedTuple):
 
     def percent(self, *keys: str) -> str:
         """Return mean and standard deviation of a share over the seeds, in percent."""
-        values = [100 * _at(run, keys) for run in self.runs]
-        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-        return f"{statistics.mean(values):.1f}{spread}"
+        return mean_and_spread([100 * _at(run, keys) for run in self.runs])
 
 
 def read_results(data: str = "camvid") -> list[Result]:
-    """Return the results on a data set, the best mIoU first."""
+    """Return the results on a data set, by mIoU, highest first."""
     found = []
     for folder in sorted(RESULTS.glob(f"{data}_*")):
         runs = [json.loads(path.read_text()) for path in sorted(folder.glob("seed*.json"))]
@@ -62,6 +61,18 @@ def read_results(data: str = "camvid") -> list[Result]:
         times = {row["backend"]: row["median ms"] for row in rows}
         found.append(Result(folder.name, runs, times, remarks.read_text() if remarks.exists() else ""))
     return sorted(found, key=lambda result: -result.mean("evaluation", "miou"))
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Return the mean and, of several values, the standard deviation, with one decimal."""
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}"
+
+
+def markdown_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a Markdown table; the first row is the header, and the first `left` columns are aligned to the left."""
+    lines = [rows[0], ["---"] * left + ["--:"] * (len(rows[0]) - left), *rows[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def tables() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

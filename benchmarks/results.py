@@ -12,7 +12,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.result_files import MASKS, METRICS, RESULTS, Result, epochs, keep, read_results, tables
+from benchmarks.result_files import (
+    MASKS,
+    METRICS,
+    RESULTS,
+    Result,
+    epochs,
+    keep,
+    markdown_table,
+    read_results,
+    tables,
+)
 from benchmarks.result_pictures import draw, predict
 from utils.bundled_weights import bundled_names
 
@@ -102,11 +112,11 @@ def results_page(
         [
             INTRODUCTION.format(pilots=", ".join(pilots), training=training),
             "## CamVid val\n\nAll in percent; ± is the standard deviation over seeds, where there are several.\n",
-            _table([head, *quality]) + "\n",
-            f"IoU of each class:\n\n{_table([['recipe', *classes], *per_class])}\n",
-            f"## Cost\n\n{_table([costs, *cost])}\n",
+            markdown_table([head, *quality]) + "\n",
+            f"IoU of each class:\n\n{markdown_table([['recipe', *classes], *per_class])}\n",
+            f"## Cost\n\n{markdown_table([costs, *cost])}\n",
             "## Published\n\nCompare like with like: training split, pre-training and measured split differ.\n",
-            _table([["network", "mIoU", "on", "trained on", "pretrained", "source"], *others]) + "\n",
+            markdown_table([["network", "mIoU", "on", "trained on", "pretrained", "source"], *others]) + "\n",
             *heads_section(heads),
             f"## Pictures\n\nEight photos of val, and the masks of {shown}.\n\n![Photos and masks](results.jpg)\n",
             "## Repeat it\n",
@@ -147,7 +157,7 @@ def heads_section(results: list[Result]) -> list[str]:
         for result in results
     ]
     head = ["head", "mIoU", "class accuracy", "boundary IoU", "calibration error", "parameters", "MACs"]
-    return [introduction, _table([[*head, "seeds", "training hours", "machine"], *rows]) + "\n"]
+    return [introduction, markdown_table([[*head, "seeds", "training hours", "machine"], *rows]) + "\n"]
 
 
 def card(result: Result) -> str:
@@ -170,7 +180,7 @@ def card(result: Result) -> str:
                 f"mIoU {100 * measured['miou']:.1f}, class-average accuracy {100 * measured['class_accuracy']:.1f},"
                 f" boundary IoU {100 * measured['boundary_iou']:.1f}, calibration error"
                 f" {100 * measured['calibration_error']:.1f} (percent; void ignored).\n",
-                _table([["class", "IoU"], *rows]) + "\n",
+                markdown_table([["class", "IoU"], *rows]) + "\n",
                 "## Use\n",
                 f"```\npython infer.py checkpoint={name} input=street.jpg",
                 f"python evaluate.py checkpoint={name} data.root=<path of CamVid>",
@@ -197,14 +207,8 @@ def with_weights_table(readme: str, results: list[Result]) -> str:
     ]
     before, _, rest = readme.partition(f"{MARKS[0]}\n")
     _, _, after = rest.partition(MARKS[1])
-    table = _table([["checkpoint", "parameters", "time per photo, one core", "mIoU on CamVid val"], *rows])
+    table = markdown_table([["checkpoint", "parameters", "time per photo, one core", "mIoU on CamVid val"], *rows])
     return f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}"
-
-
-def _table(rows: list[list[str]]) -> str:
-    """Return a Markdown table; the first row is the header."""
-    lines = [rows[0], ["---", *("--:" for _ in rows[0][1:])], *rows[1:]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _trained(run: dict[str, Any]) -> str:

@@ -33,9 +33,9 @@ def evenly_spread(length: int, at_most: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(length, at_most)).round().astype(int)).tolist()
 
 
-def count_pixels(dataset: SegmentationDataset, at_most: int = ENOUGH) -> np.ndarray:
-    """Return the pixels of each class in `at_most` masks, evenly spread: int64 (masks, C), without ignored pixels."""
-    return _counted(dataset, evenly_spread(len(dataset), at_most))
+def count_pixels(dataset: SegmentationDataset) -> np.ndarray:
+    """Return the pixels of each class in `ENOUGH` masks, evenly spread: int64 (masks, C), without ignored pixels."""
+    return _counted(dataset, evenly_spread(len(dataset), ENOUGH))
 
 
 def class_counts(dataset: SegmentationDataset) -> np.ndarray:

@@ -32,13 +32,13 @@ class InitialBlock(nn.Module):
     Of images of more than three channels, only the first three are pooled.
     """
 
-    def __init__(self, in_channels: int = 3, out_channels: int = 16) -> None:
+    def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
         self.pooled = min(in_channels, 3)
-        self.conv = nn.Conv2d(in_channels, out_channels - self.pooled, 3, stride=2, padding=1, bias=False)
+        self.conv = nn.Conv2d(in_channels, 16 - self.pooled, 3, stride=2, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
-        self.norm = nn.BatchNorm2d(out_channels)
-        self.activation = PReLU(out_channels)
+        self.norm = nn.BatchNorm2d(16)
+        self.activation = PReLU(16)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 16, ceil(H/2), ceil(W/2))."""

@@ -145,7 +145,7 @@ def _iou(counts: np.ndarray, members: list[int]) -> float:
 def _iiou(counts: np.ndarray, members: list[int], shares: list[list[float]]) -> float:
     """Return the IoU of some classes as if they were one, with each instance weighted by average size / its size.
 
-    So an instance has share * average size true positives, and average size pixels altogether. False positives belong
+    So an instance has share * average size true positives, and average size pixels in total. False positives belong
     to no instance and weigh 1.
     """
     false_positive = np.delete(counts, members, 0)[:, members].sum()

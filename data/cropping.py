@@ -74,7 +74,7 @@ class RandomCrop(Augmentation):
         return self._crop(size, lambda inside: inside.of(mask), lambda inside, _: inside.of(image), seed)
 
     def crop_of(self, samples: SegmentationDataset, index: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same crop of a sample, of whose files little more than the crop is decoded.
+        """Return the same crop of a sample, decoding little more of its files than the crop.
 
         Colours of a JPEG may differ by rounding where the crop has at most half of its resolution.
         """
@@ -82,7 +82,7 @@ class RandomCrop(Augmentation):
         image_part = functools.partial(samples.image_part, index, size)
         if self.max_class_share is None:
             return self._crop(size, functools.partial(samples.mask_part, index), image_part, seed)
-        mask = samples.mask(index)  # several boxes of it may be tried
+        mask = samples.mask(index)  # since several boxes may be tried
         return self._crop(size, lambda inside: inside.of(mask), image_part, seed)
 
     def _crop(

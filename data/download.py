@@ -36,7 +36,7 @@ ATTEMPTS = 5
 PAUSE = 3.0
 """Seconds between two attempts."""
 TIMEOUT = 60.0
-"""Seconds for which a server may be silent."""
+"""Seconds that a server may be silent."""
 
 
 def fetch_archive(url: str, md5: str, folder: Path, is_there: Callable[[], bool]) -> None:
@@ -113,7 +113,7 @@ def extract(archive: Path, folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, for which other processes wait."""
+    """Lock a folder; other processes wait for the lock."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         if fcntl is not None:
@@ -125,21 +125,21 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _fetch_persistently(url: str, part: Path, file: Path) -> None:
     """Download until the file is complete, or `ATTEMPTS` consecutive attempts bring nothing new."""
-    furthest, vain = _size(part), 0
+    furthest, failures = _size(part), 0
     while True:
         try:
             return _fetch(url, part, file)
         except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
             size = _size(part)
             # Compared with the most so far: a server without Range starts from 0 each time, perhaps forever.
-            vain = 0 if size > furthest else vain + 1
+            failures = 0 if size > furthest else failures + 1
             furthest = max(furthest, size)
             reason = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
             if isinstance(error, HTTPError) and error.code < 500 and error.code != 429:  # permanent
                 raise UserError(f"{url} cannot be downloaded ({reason}); put the file at {file} by hand") from error
-            if vain >= ATTEMPTS:
+            if failures >= ATTEMPTS:
                 raise UserError(
-                    f"{url} cannot be downloaded ({reason}); {_bytes(size)} of it are here, and the same"
+                    f"{url} cannot be downloaded ({reason}); {_bytes(size)} were downloaded, and the same"
                     f" command continues from there; or put the file at {file} by hand"
                 ) from error
             log.warning("%s: %s; trying again from %s on", file.name, reason, _bytes(size))
@@ -158,7 +158,7 @@ def _fetch(url: str, part: Path, file: Path) -> None:
         raise
     with response:
         free = shutil.disk_usage(part.parent).free
-        if response.status != 206:  # all of it: what there is will be overwritten
+        if response.status != 206:  # the whole file: `part` will be overwritten
             free, start = free + start, 0
         needed = response.length
         if needed is not None and needed > free:
@@ -186,5 +186,5 @@ def _bytes(size: int) -> str:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Move what is in one folder into another, parts of which may be on other disks."""
+    """Move the content of a folder into another, parts of which may be on other disks."""
     shutil.copytree(source, target, symlinks=True, copy_function=shutil.move, dirs_exist_ok=True)

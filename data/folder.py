@@ -182,7 +182,7 @@ def _share_of(split: str, stems: set[str], elsewhere: dict[str, set[str]], root:
 def _listed_elsewhere(reader: LineReader, labels: Path) -> dict[str, set[str]]:
     """Return what each list of another split names, by the name of the list: any .txt that names some photos.
 
-    A list of all photos divides nothing and is left out, unless it is that of `test`.
+    A list of all photos divides nothing and is left out, unless it is `test.txt`.
     """
     found = {}
     for path in sorted(reader.root.glob("[!.]*.[tT][xX][tT]")):

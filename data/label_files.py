@@ -148,7 +148,7 @@ def _to_ignore(entries: Any, ids: list[int], colors: list[Color]) -> tuple[tuple
     also = [_color(entry) for entry in entries if type(entry) is not int]
     for entry in [*ignored, *also]:
         if entry in ids or entry in colors:
-            raise ValueError(f"'ignore': {entry} is that of a class")
+            raise ValueError(f"'ignore': {entry} is the id or colour of a class")
     if IGNORE_INDEX not in ids:
         ignored.append(IGNORE_INDEX)
         also += [] if WHITE in colors else [WHITE]

@@ -62,10 +62,12 @@ def ids_of_colors(
         )
     swapped = (different & 255) << 16 | different & 0xFF00 | different >> 16
     if np.isin(swapped, keys).all():
-        advice = "; its colours are those of classes if it was saved as blue, green, red: save it as red, green, blue"
+        advice = "; its colours belong to classes if it was saved as blue, green, red: save it as red, green, blue"
     elif tolerance is not None:
         needed = math.ceil(_nearest_keys(different, keys)[1].max())
-        advice = f"; name it in the labels, or data.color_tolerance={needed} takes those of this mask for the nearest"
+        advice = (
+            f"; name it in the labels, or data.color_tolerance={needed} maps the colours of this mask to the nearest"
+        )
     raise UnknownId(
         f"{path}: the mask has the colour ({color >> 16}, {color >> 8 & 255}, {color & 255}),"
         f" which belongs to no class, in {plural(strange.size, 'pixel')}" + advice
@@ -137,7 +139,7 @@ def _nearest_keys(found: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _id_of(color: Color, colors: Mapping[Color, int], tolerance: float | None) -> int | None:
-    """Return the raw id of a colour or, with a tolerance, of the nearest."""
+    """Return the raw id of a colour or, with a tolerance, of the nearest known one."""
     if color in colors or not tolerance:
         return colors.get(color)
     nearest = min(colors, key=lambda known: math.dist(known, color))

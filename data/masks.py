@@ -38,7 +38,7 @@ def read_mask(
     """Read the raw ids of a mask, uint8 (H, W), or uint16 if there are ids above 255.
 
     Ids are grey values of 1 to 16 bits, in one channel or in three equal ones, or the indices of a palette. Colours are
-    looked up in `colors`, also those of a palette if they belong to other ids than its indices. Alpha is dropped.
+    looked up in `colors`; so are those of a palette if they belong to other ids than its indices. Alpha is dropped.
 
     Args:
         colors: raw id of each colour.

@@ -62,7 +62,7 @@ def png_with_rows(encoded: bytes, rows: int, kind: int) -> bytes | None:
         kind: its colour type, `GREY` or `RGB`.
 
     Returns:
-        None if it is not a PNG of this type with 8 bits, or is interlaced, truncated or perhaps rotated.
+        None if it is not a PNG of this type with 8 bits, is interlaced or truncated, or may be rotated.
     """
     head = encoded[12:29]
     if encoded[:8] != PNG or head[12:] != bytes([8, kind]) + PLAIN:

@@ -116,7 +116,7 @@ class SegmentationDataset(ABC):
         return box.of(self.mask(index))
 
     def image_part(self, index: int, size: tuple[int, int], box: Box, size_used: tuple[int, int]) -> np.ndarray:
-        """Return the part of an image in a box, (h, w, C); perhaps at a fraction of its resolution.
+        """Return the part of an image in a box, (h, w, C), possibly at a fraction of its resolution.
 
         Args:
             size: (H, W) of the sample's mask.
@@ -133,7 +133,7 @@ class SegmentationDataset(ABC):
         return height, width
 
     def scores(self) -> BenchmarkScores | None:
-        """Return a collector of the scores that the benchmark of the data set defines itself, if it does."""
+        """Return a collector of the scores that the benchmark of the data set defines; None if it defines none."""
         return None
 
 

@@ -203,7 +203,7 @@ def unread_lists(root: Path) -> list[str]:
 def held_out(stems: set[str], share: float) -> set[str]:
     """Return the stems for validation where nothing else divides the files; they depend only on the names.
 
-    Each stem has a number from 0 to 1, a hash of it, and those below `share` are held out. So a stem of a large set
+    Each stem has a number from 0 to 1, a hash of it, and stems below `share` are held out. So a stem of a large set
     stays where it is when others come or go. In a small set these may be few or many by chance. So their number is kept
     within 5 % of the stems around the share (exactly at it for fewer than 20 stems), and at least one stem is held out
     and one left. Those with the lowest numbers come first.
@@ -224,7 +224,7 @@ def _without(path: str, prefixes: Iterable[str]) -> str:
 
 
 def _named(line: str, paths: list[str]) -> list[str]:
-    """Return those of several files of one stem whose suffix a line has; all of them if it has none."""
+    """Return the files, of several with one stem, that have the suffix of a line; all if no file has it."""
     suffix = os.path.splitext(line)[1]  # noqa: PTH122 - as above
     return [path for path in paths if suffix and path.endswith(suffix)] or paths
 

@@ -32,7 +32,7 @@ def inside_areas(mask: np.ndarray) -> np.ndarray:
 def main_colors(pixels: Mapping[Color, int], inside: Mapping[Color, int]) -> list[Color]:
     """Return the colours that are classes, those with the most pixels first.
 
-    These are the colours that form areas, except a rare one beside a frequent one (noise), and of the others those that
+    These are the colours that form areas, except a rare one beside a frequent one (noise), and other colours that
     are neither near a class's colour nor a mixture of two.
 
     Args:

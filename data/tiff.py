@@ -96,7 +96,7 @@ def pictures(file: TiffFile) -> list[Any]:
 
 
 def opened(encoded: bytes) -> TiffFile:
-    """Open a TIFF in memory; tifffile logs nothing of it, since its warnings name no file."""
+    """Open a TIFF in memory; tifffile is kept from logging, since its warnings name no file."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     return TiffFile(io.BytesIO(encoded))
 
@@ -111,7 +111,7 @@ def refusal(facts: TiffFacts, encoded: bytes) -> str | None:
         return f"its values have {facts.bits} bits; save it with 8 or 16 bits, unsigned"
     if facts.format == FRACTIONS:
         return f"its values are fractions (floats of {facts.bits} bits); save it with 8 or 16 bits, unsigned"
-    if facts.format not in (UNSIGNED, SIGNED, 4):  # 4: not said
+    if facts.format not in (UNSIGNED, SIGNED, 4):  # 4: unspecified
         return f"its values are not plain numbers (sample format {facts.format})"
     if facts.colors not in (1, 3) and (facts.is_grey or (facts.photometric == RGB and facts.bands > 4)):
         return (

@@ -419,5 +419,5 @@ def test_colors_in_the_order_blue_green_red_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"colour \(180, 130, 70\), .* save it as red, green, blue$"):
         read_mask(tmp_path / "a.png", colors, 0)
     cv2.imwrite(str(tmp_path / "a.png"), picture + np.uint8(1))
-    with pytest.raises(UserError, match=r"data\.color_tolerance=84 takes"):  # from (181, 131, 71) to 1
+    with pytest.raises(UserError, match=r"data\.color_tolerance=84 maps"):  # from (181, 131, 71) to 1
         read_mask(tmp_path / "a.png", colors, 0)

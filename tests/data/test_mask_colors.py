@@ -35,7 +35,7 @@ def test_colours_of_smoothed_edges(tmp_path: Path) -> None:
     assert 0 < (found == 1).sum() < 32 * 32
     needed = math.ceil(max(min(math.dist(pixel, color) for color in known) for pixel in smooth.reshape(-1, 3).tolist()))
     assert needed > 20
-    advice = rf"in \d+ pixels; name it in the labels, or data\.color_tolerance={needed} takes those of this mask"
+    advice = rf"in \d+ pixels; name it in the labels, or data\.color_tolerance={needed} maps the colours of this mask"
     with pytest.raises(UnknownId, match=advice):
         Folder(str(tmp_path), "all", color_tolerance=20)[0]
 

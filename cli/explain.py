@@ -103,7 +103,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _keys(node: object) -> list[str] | None:
-    """Return the keys of a config node without those of Hydra."""
+    """Return the keys of a config node except Hydra's."""
     if not isinstance(node, DictConfig):
         return None
     return [key_typed_for(str(key)) for key in node if key not in ("hydra", "_target_", "_partial_")]

@@ -35,7 +35,7 @@ MAIN = {
 
 
 def check_flags(words: list[str], config_name: str) -> None:
-    """Check that the flags among the words are those of Hydra.
+    """Check that the flags among the words are Hydra's.
 
     Raises:
         UserError: one is not; names the key to set instead.

@@ -52,7 +52,7 @@ def explained(text: str, config_name: str, words: Sequence[str]) -> str:
 
 
 def chosen_options(config_name: str, words: Sequence[str]) -> dict[str, str]:
-    """Return the option of each group: that of the words, or the default."""
+    """Return the option of each group: from the words, or the default."""
     defaults = yaml.safe_load((CONF / f"{config_name}.yaml").read_text(encoding="utf-8")).get("defaults", [])
     chosen = {group: option for entry in defaults if isinstance(entry, dict) for group, option in entry.items()}
     chosen |= {group.lstrip("+"): option for group, _, option in (word.partition("=") for word in words)}

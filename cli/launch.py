@@ -98,7 +98,7 @@ def _compose_and_run(task: Task, config_name: str) -> bool:
             run()
         if session.sweep is not None and not session.jobs_begun():
             raise UserError("--multirun: there is nothing to run, since a range or list of values is empty")
-    except Exception as error:  # raised by Hydra, its launcher or its sweeper; `GuardedTask` handles those of the task
+    except Exception as error:  # raised by Hydra, its launcher or its sweeper; `GuardedTask` handles the task's own
         if not session.jobs_begun() or isinstance(error, UserError):
             refuse(error)
         print(f"error: {cleaned(without_addresses(explain(error)))}", file=sys.stderr)
@@ -160,7 +160,7 @@ def _end(raised: BaseException, cfg: DictConfig) -> None:
         hint = session.resume_hint() if ending.resume_hint and getattr(error, "resumable", True) else ""
         trace = raised if ending.traceback or (session.full_error and ending.level == logging.ERROR) else None
         data = plain(cfg.data) if isinstance(error, DataFault) and cfg.get("data") else {}
-        advice = f"\n{data_advice(data)}" if "_target_" in data else ""  # else the data set is that of a checkpoint
+        advice = f"\n{data_advice(data)}" if "_target_" in data else ""  # otherwise a checkpoint names the data set
         text = who + ending.message.format(error=without_addresses(str(error))) + advice + hint
         log.log(ending.level, "%s", text, exc_info=trace)
     if isinstance(error, Interrupted):

@@ -108,7 +108,7 @@ def _run_folder(given: str, key: str) -> Path:
 
 
 def _command_of(run: Path) -> str:
-    """Return the command of a run by Hydra's record of it, as a further line; '' if there is none."""
+    """Return the command of a run from Hydra's record, as another line; '' if there is no record."""
     try:
         words = read_yaml(run / ".hydra" / "overrides.yaml")
     except UserError:

@@ -102,7 +102,7 @@ def _terminate_jobs() -> None:
             child.terminate()
         except psutil.Error:
             continue
-    # Do not wait for the processes: those of a launcher may start the next job until this one ends.
+    # Do not wait for the processes: a launcher's may start the next job until this one ends.
     while jobs & sweep.running(session.sweep) and time.monotonic() < deadline:
         time.sleep(0.1)
 

@@ -74,7 +74,7 @@ def checked_columns(runs: Sequence[Run], columns: Sequence[str], option: str) ->
 
 
 def default_columns(runs: Sequence[Run], keys: Sequence[str]) -> list[str]:
-    """Return the columns of a table: those of `OWN`, the keys, and the mIoU of splits that were evaluated."""
+    """Return the columns of a table: `OWN`, the keys, and the mIoU of splits that were evaluated."""
     own = [name for name in OWN if name not in ("model", "data")]
     stems = {stem for run in runs for stem in evaluations(run) if "_" not in stem and stem != validation_of(run)}
     place = own.index("mIoU") + 1

@@ -135,7 +135,7 @@ def differences(
 
 
 def difference_rows(groups: Sequence[Group], found: Sequence[Difference | None], metric: str, title: str) -> list[Row]:
-    """Return one row per group with its difference to the reference as texts; `title` is that of the metric."""
+    """Return one row per group with its difference to the reference as texts; `title` is the title of the metric."""
     rows: list[Row] = []
     for group, each in zip(groups, found, strict=True):
         mean = _mean(group, metric)

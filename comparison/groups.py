@@ -50,7 +50,7 @@ def groups_of(runs: Sequence[Run], keys: Sequence[str], group_by: Sequence[str])
 
 
 def _identity(run: Run, key: str) -> Any:
-    """Return the value by which runs are grouped: for the data folder its content, since it may have been moved."""
+    """Return the value that groups runs by a key: for the data folder its content, since it may have been moved."""
     samples = [samples_of(run, split) for split in ("train", "validation")] if key == "data.root" else []
     return samples if samples and all(samples) else value_of(run, key)
 

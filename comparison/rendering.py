@@ -15,7 +15,7 @@ from utils.value_types import TableFormat
 WEIGHTIEST = ("name", "job", "class", "n", "mIoU", "status", "model")
 """Columns that a narrow table keeps first, followed by the keys in which runs differ."""
 ALWAYS = {"name", "job", "class", "n", "mIoU", "status"}
-"""Of these, those that it keeps even with the same value in all rows."""
+"""The ones among them that it keeps even with the same value in all rows."""
 LIGHTEST = ("data", "epoch", "Dice", "seconds", "parameters", "images/s", "MACs")
 """Columns that it keeps after these; columns with the same value in all rows come last."""
 LATEX = str.maketrans(

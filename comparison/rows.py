@@ -23,8 +23,9 @@ as `1 of 2` under `<column> (runs)`; `n`, the number of runs averaged, by the nu
 def differing_keys(runs: Sequence[Run]) -> list[str]:
     """Return the config keys in which runs differ; `loss` if they chose different losses, and so on for each group.
 
-    Keys of a group (such as a model's) count only if runs with the same option differ in them; those of transforms,
-    most of which follow the image size, only if runs of the same image size do; other sizes only if they are not it.
+    Keys of a group (such as a model's) count only if runs with the same option differ in them. Keys of transforms,
+    most of which follow the image size, count only if runs with the same image size differ in them. Other sizes
+    count only if they differ from the image size.
     """
     groups = [g for g in GROUPS[2:] if len({run.option(g) for run in runs} - {""}) > 1]
     seen: dict[str, dict[str, set[str]]] = {}

@@ -178,7 +178,7 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
             if isinstance(summary, dict):
                 runs.append(Run(path, summary))
             else:
-                skipped.append(f"{path}: its summary.json is not that of a run")
+                skipped.append(f"{path}: its summary.json was not written by a run")
     return runs, [cleaned(reason) for reason in skipped]
 
 

@@ -216,7 +216,7 @@ def unfinished_in(group: Group) -> list[str]:
 
 
 def metric_of(sort: str | None, columns: Sequence[str] | None) -> str:
-    """Return the score by which groups are compared: the one sorted by, or the first column that is one, or mIoU."""
+    """Return the score that groups are compared by: `sort` if it is one, or the first score in `columns`, or mIoU."""
     scores = [METRICS.get(name, name) for name in (sort, *(columns or ())) if name is not None]
     return next((name for name in scores if is_score(name)), "mIoU")
 

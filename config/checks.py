@@ -30,7 +30,7 @@ MAY_CHANGE = {
     "data.cache",
     *("data.root", "data.labels"),  # the samples are compared instead
 }
-"""Keys that may differ from the run's when it is resumed, besides those of the logger."""
+"""Keys that may differ from the run's when it is resumed, besides the keys of the logger."""
 NEEDED = {"trainer.ema_decay": "trainer.ema", "loss.auxiliary_weight": "model.auxiliary"}
 """Key of a training -> the key without which it has no effect."""
 CLASSIFIERS = (*(f"efficientnet_b{i}" for i in range(8)), *(f"efficientnet_lite{i}" for i in range(3)))
@@ -40,7 +40,7 @@ CLASSIFIERS = (*(f"efficientnet_b{i}" for i in range(8)), *(f"efficientnet_lite{
 def check_config(name: str, config: Config, origin: Origin) -> None:
     """Check the config of an entry point.
 
-    The keys of `data` that evaluate.py and tools.export add to those of a checkpoint are checked later.
+    Keys of `data` that evaluate.py and tools.export add to the checkpoint's are checked later.
 
     Args:
         name: name of the file in conf/.

@@ -32,7 +32,7 @@ def typed_words(settings: Any) -> list[str]:
 
 
 def overrides() -> list[str]:
-    """Return the overrides of this run as typed, in a sweep those of the job."""
+    """Return the overrides of this run, or of this job of a sweep, as typed."""
     return [as_typed(word.removeprefix("++")) for word in typed_words(HydraConfig.get())]
 
 

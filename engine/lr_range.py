@@ -51,7 +51,7 @@ def smoothed(losses: Sequence[float], steps: int) -> np.ndarray:
 def suggestion(rates: Sequence[float], losses: Sequence[float]) -> tuple[int | None, str]:
     """Return the index of the rate to train with: where the smoothed loss falls most steeply over the log of the rate.
 
-    The slope is that of the least-squares line through the smoothed losses, over 15 % of the steps on each side, since
+    It is the slope of the least-squares line through the smoothed losses, over 15 % of the steps on each side, since
     differences of neighbours are noise, which grows with the rate. The line goes through the running minimum of the
     curve, so that falling from a peak does not count.
 

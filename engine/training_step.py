@@ -108,7 +108,7 @@ class TrainingStep:
             # separately: nothing is computed meanwhile.
             together = 25 if self.device.type == "cpu" else None
             self._parallel = DistributedDataParallel(self.model, gradient_as_bucket_view=True, bucket_cap_mb=together)
-            # Running statistics are not used in training; before validation, those of the first process are copied.
+            # Running statistics are not used in training; before validation, all processes get the first one's.
             self._parallel.broadcast_buffers = False
         network = self._parallel or self.model
         self._network: Any = Compiled(network) if self._compile else network
@@ -130,8 +130,8 @@ class TrainingStep:
     def __call__(self, window: Window, step_number: int) -> Tensor | None:
         """Take one optimiser step over the micro-batches of a window.
 
-        Terms are divided by the denominators of the whole window, over all processes, so that the gradient is that of
-        one large batch if the term allows it. The loss of the main logits is reported, as in validation.
+        Terms are divided by the denominators of the whole window, over all processes, so that the gradient equals that
+        of one large batch if the term allows it. The loss of the main logits is reported, as in validation.
 
         Args:
             step_number: number of this step, counted from 1.

@@ -95,9 +95,10 @@ def try_loss(loss: Any, num_classes: int) -> None:
         for own, (name, term) in zip(loss.terms, terms.items(), strict=True):
             place = f"loss: {name}{without}"
             _check_term(place, term, logits)
-            said = _called(partial(cast(LossTerm, own).denominator, truth), f"{place}: denominator fails")
-            if not isinstance(said, Tensor) or said.shape != () or not torch.allclose(said.float(), term.denominator):
-                raise UserError(f"{place}: denominator(target) is {said}, and forward's is {term.denominator}")
+            found = _called(partial(cast(LossTerm, own).denominator, truth), f"{place}: denominator fails")
+            is_scalar = isinstance(found, Tensor) and found.shape == ()
+            if not is_scalar or not torch.allclose(found.float(), term.denominator):
+                raise UserError(f"{place}: denominator(target) is {found}, and forward's is {term.denominator}")
             if void and (term.denominator != 0 or term.total != 0):
                 raise UserError(f"{place} is {term.total:g} / {term.denominator:g}; expected 0 / 0")
         gradient = logits.grad

@@ -48,8 +48,8 @@ def measure(
     Args:
         predictor: with a window, photos are processed at their own size.
         dataset: the whole split.
-        samples: the first samples of it that are measured, with images at the network's size, or with a window at
-            their own.
+        samples: its first samples, which are measured: with images at the network's size, or at their own size for
+            windows.
         node: the config node `data`.
         amp: precision of the run, as for `engine.device.autocast_dtype`; None for `auto`.
         after_batch: called with the number of images after each batch.

@@ -114,7 +114,7 @@ def listed_in(file: Path) -> list[Path]:
     if not any(path and os.path.isfile(path) for path in found.values()):  # noqa: PTH113 - never raises
         raise UserError(
             f"input={file}: a .txt is read as a list, one path per line, and none of its"
-            f" {plural(len(found), 'line')} is that of a file, such as {shown(next(iter(found)))}"
+            f" {plural(len(found), 'line')} is the path of a file, such as {shown(next(iter(found)))}"
         )
     once: dict[str, Path] = {}
     for line, path in found.items():

@@ -73,7 +73,7 @@ def plan_photos(given: str, output: str | None, formats: Sequence[str]) -> list[
 
 
 def without_results_beside(paths: list[Path]) -> list[Path]:
-    """Return the images of a folder except what infer.py wrote next to single photos of it; log how many those are."""
+    """Return the images of a folder except the ones that infer.py wrote next to photos; log how many it skips."""
     kinds = [*get_args(PictureFormat), "uncertainty"]
     written = {file for path in paths for file in _beside_photo(path, kinds).values()}
     photos = [path for path in paths if path not in written]

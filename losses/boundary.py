@@ -21,7 +21,7 @@ class BoundaryCrossEntropy(PixelTerm):
 
     Args:
         width: pixels at most this far (in rows and in columns) from a pixel of another class are near a boundary.
-        boundary_weight: their weight; that of other pixels is 1.
+        boundary_weight: weight of these pixels; other pixels have weight 1.
         class_weights: one weight per class, or None for equal ones; multiplied with the weight of the pixel.
 
     Raises:

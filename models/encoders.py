@@ -82,12 +82,12 @@ class EfficientNetEncoder(Encoder):
     Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", arXiv 1905.11946.
 
     The published weights of B0 to B7 were trained with ImageNet's mean and standard deviation. Those of AdvProp (files
-    named `adv-efficientnet-b0-b64d5a18.pth` and so on) expect values from -1 to 1, those of Lite nearly the same.
+    named `adv-efficientnet-b0-b64d5a18.pth` and so on) expect values from -1 to 1, and those of Lite nearly the same.
 
     Args:
         name: `efficientnet_b0` to `efficientnet_b7`, or `efficientnet_lite0` to `efficientnet_lite2`.
         stages: stages, from 1 to 7, whose outputs are the feature maps.
-        head: replace the output of stage 7 by that of the 1x1 convolution after it.
+        head: replace the output of stage 7 by the output of the 1x1 convolution after it.
         output_stride: 32, 16 or 8. Stages with a larger stride use dilated convolutions instead.
         checkpointing: store only the input of each block, and recompute the block in the backward pass.
         in_channels: number of channels of the images.

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 def recomputed(block: nn.Module, x: Tensor, drop_rate: float) -> Tensor:
     """Run a block without storing its activations; they are recomputed in the backward pass.
 
-    Running statistics of batch norms are updated once only.
+    Running statistics of batch norms are updated only once.
     """
 
     def contexts() -> tuple:

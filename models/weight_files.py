@@ -37,8 +37,8 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
 
 
 def read_weights(path: str) -> Weights:
-    """Read weights from a plain state dict, a checkpoint, a run folder (its best checkpoint), or those of a network in
-    `weights/`, by its name.
+    """Read weights from a plain state dict, a checkpoint, a run folder (its best checkpoint), or the name of a network
+    in `weights/`.
 
     Raises:
         UserError: the file is missing or damaged, holds no weights, or holds NaN or infinite ones.

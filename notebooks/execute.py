@@ -29,7 +29,7 @@ def executed(folder: Path) -> Any:
 
 
 def digest(notebook: Any) -> str:
-    """Return the SHA-256 of the code, which tells whether the outputs are those of it."""
+    """Return the SHA-256 of the code, which tells whether the stored outputs belong to it."""
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     return hashlib.sha256("\n\n".join(code).encode()).hexdigest()
 

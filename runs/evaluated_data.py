@@ -82,7 +82,7 @@ def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) 
 
 
 def is_another(node: dict[str, Any], own: dict[str, Any]) -> bool:
-    """Whether a node `data` is not that of the run's data set."""
+    """Whether a node `data` names another data set than the run's."""
     if node["_target_"] != own.get("_target_"):
         return True
     return "root" in node and not is_same_place(node["root"], own.get("root"))

@@ -107,7 +107,7 @@ def _result(
 
 
 def _report(runs: Sequence[Run], found: Mapping[Path, dict[str, Any]], broken: Mapping[Path, str], known: int) -> None:
-    """Print a table of the results, of which `known` are from earlier.
+    """Print a table of the results, `known` of which existed before.
 
     Raises:
         PartlyFailed: some runs could not be measured.

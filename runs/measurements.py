@@ -154,7 +154,7 @@ def _validated_on(checkpoint: str) -> str | None:
 
 
 def is_exported(path: str) -> bool:
-    """Whether a path is that of an ONNX file."""
+    """Whether a path names an ONNX file."""
     return path.endswith(".onnx")
 
 

@@ -130,7 +130,7 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def direction_of(options: Mapping[str, Any], monitor: str) -> str:
-    """Return the direction of a search: that of the options, or the one in which the metric is better."""
+    """Return the direction of a search: from the options, or the one in which the metric improves."""
     if options["direction"] is not None:
         return str(options["direction"])
     return "maximize" if higher_is_better(monitor) else "minimize"

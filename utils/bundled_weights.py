@@ -12,7 +12,7 @@ DEFAULT = "deeplabv3plus_camvid"
 
 
 def bundled_names() -> list[str]:
-    """Return the names of the networks: those of the files without `.pt`."""
+    """Return the names of the networks: the names of the files without `.pt`."""
     return sorted(path.stem for path in FOLDER.glob("*.pt"))
 
 

@@ -34,7 +34,7 @@ class Occupied(UserError):
 
 
 class NotThere(UserError):
-    """A data set, or a split of it, that is not on disk."""
+    """A data set or split that is not on disk."""
 
 
 class DataFault(UserError):

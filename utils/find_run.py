@@ -118,7 +118,7 @@ def _is_explicit(given: str, path: Path) -> bool:
 
 
 def _holds_runs(path: Path) -> bool:
-    """Whether a path is that of a run, a sweep or a folder of runs."""
+    """Whether a path names a run, a sweep or a folder of runs."""
     if is_folder(path):
         with suppress(OSError):  # a folder that cannot be read holds no runs
             folders = [path, *(entry for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))]
@@ -169,7 +169,7 @@ def _without_stamp(name: str) -> str:
 
 
 def _nothing_found(given: str, key: str, name: str) -> str:
-    """Return a message with names similar to that of a run that does not exist, and the newest runs."""
+    """Return a message that a run does not exist, with similar names and the newest runs."""
     started = [folder for folder in reversed(_folders()) if not never_started(folder)]
     newest = list(dict.fromkeys(_without_stamp(folder.name) for folder in started))
     takes_files = key in TAKES_FILES

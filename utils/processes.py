@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 TOLERANCE = 5.0
-"""Seconds by which start times of one process may differ, after the clock was set."""
+"""Seconds by which two readings of a process's start time may differ after the clock was set."""
 
 
 def this_process() -> dict[str, Any]:

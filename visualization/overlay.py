@@ -17,7 +17,7 @@ def class_shares(
     """Return (name, colour, share of the pixels) of the classes in a mask uint8 (H, W), largest first.
 
     Args:
-        names: names to return instead of those of the labels.
+        names: names to return instead of the labels'.
     """
     names = names or labels.names
     shares = np.array(Image.fromarray(mask).histogram()[: len(names)]) / mask.size

@@ -72,10 +72,10 @@ def _palette_picture(mask: np.ndarray, labels: LabelSet, size: tuple[int, int]) 
 def _scores(truth: np.ndarray, prediction: np.ndarray, classes: int) -> dict[str, Any]:
     """Return `wrong`, a share of the pixels, and `miou` of the classes present or predicted; None if undefined."""
     valid = truth != IGNORE_INDEX
-    there, said = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
-    if not there.size:
+    true, predicted = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
+    if not true.size:
         return {"wrong": None, "miou": None}
-    counts = np.bincount(there * classes + said, minlength=classes**2).reshape(classes, classes)
+    counts = np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
     right, union = counts.diagonal(), counts.sum(0) + counts.sum(1) - counts.diagonal()
     miou = float(np.mean(right[union > 0] / union[union > 0]))
     return {"wrong": float(1 - right.sum() / counts.sum()), "miou": miou if math.isfinite(miou) else None}

@@ -94,7 +94,7 @@ def test_one_photo_and_its_names(photos: Path) -> None:
         ("photos/sub/.hidden/empty", None, "no images"),
         ("photos/notes.txt", None, "the list is empty"),
         ("a.jpg,b.jpg", None, "no such file or folder; pass several as a folder, a pattern"),
-        ("prose.txt", None, "none of its 2 lines is that of a file, such as "),
+        ("prose.txt", None, "none of its 2 lines is the path of a file, such as "),
         ("photos/a.jpg", "x.jpg", "mask is written as .png"),
         ("photos", "x.png", "must be a folder"),
         ("photos/*.jpg", "photos/a.jpg", "must be a folder"),

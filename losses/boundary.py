@@ -42,7 +42,7 @@ class BoundaryCrossEntropy(PixelTerm):
         return self.weight_of(target).sum()
 
     def forward(self, logits: Tensor, target: Tensor) -> Term:
-        surprise, weight = self.of_pixels(logits, target)
+        surprise, weight = self.pixel_losses(logits, target)
         return Term((surprise * weight).sum(), weight.sum())
 
     def weight_of(self, target: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class Focal(PixelTerm):
         self.gamma = gamma
 
     def forward(self, logits: Tensor, target: Tensor) -> Term:
-        surprise, weight = self.of_pixels(logits, target)
+        surprise, weight = self.pixel_losses(logits, target)
         # Computed from log p: 1 - p is inaccurate for p near 1, and its power has no gradient at 0.
         missing = -torch.expm1(-surprise)
         return Term((missing.clamp_min(1e-12) ** self.gamma * surprise * weight).sum(), weight.sum())

@@ -48,7 +48,7 @@ class OHEM(PixelTerm):
         return (super().denominator(target) > 0).float()
 
     def forward(self, logits: Tensor, target: Tensor) -> Term:
-        surprise, weight = self.of_pixels(logits, target)
+        surprise, weight = self.pixel_losses(logits, target)
         valid = weight > 0
         hardness = surprise.detach().where(valid, -1).flatten()
         # The number to keep stays on the device, which avoids a synchronisation; the rank breaks ties.

@@ -50,8 +50,8 @@ class PixelTerm(LossTerm):
         valid = target != IGNORE_INDEX
         return valid.float() if self.class_weights is None else self.class_weights[target.where(valid, 0)] * valid
 
-    def of_pixels(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute -log p of the class of each pixel, and `weight_of` the target: float32 (N, H, W) each."""
+    def pixel_losses(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute -log p of each pixel's class, and the pixel's weight from `weight_of`: float32 (N, H, W) each."""
         with torch.autocast(logits.device.type, enabled=False):
             surprise = F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="none")
         return surprise, self.weight_of(target)

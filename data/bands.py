@@ -91,8 +91,8 @@ class Bands(NamedTuple):
         scaled = (values.astype(np.float32) - low) * (255 / (high - low))
         return np.nan_to_num(scaled.clip(0, 255), copy=False)
 
-    def doubt(self, largest: float, saturated: float) -> str | None:
-        """Return why photos may have values of another range, such as 12 bits in files of 16; None if nothing says so.
+    def range_warning(self, largest: float, saturated: float) -> str | None:
+        """Return a warning that photos may have another range of values, such as 12 bits in 16-bit files; None if not.
 
         Args:
             largest: the largest of their values as `read` returns them.

@@ -86,7 +86,7 @@ def check_files(dataset: SegmentationDataset, split: str) -> None:
 def check_contents(dataset: SegmentationDataset, split: str, classes: int = 0) -> np.ndarray | None:
     """Read all samples of a set of under 2,000 and count their pixels; of a larger set, some that are evenly spread.
 
-    Logs a warning if the values of the photos seem to have another range (`data.bands.Bands.doubt`).
+    Logs a warning if the values of the photos seem to have another range (`data.bands.Bands.range_warning`).
 
     Args:
         classes: read more of a larger set until this many classes were found.
@@ -101,8 +101,8 @@ def check_contents(dataset: SegmentationDataset, split: str, classes: int = 0) -
         return None
     length = len(dataset)
     if length < FULL_CHECK_BELOW:
-        return _count(dataset, range(length), split, doubt=True)
-    counts = _count(dataset, evenly_spread(length, SPOT_CHECKS), split, doubt=True)
+        return _count(dataset, range(length), split, check_range=True)
+    counts = _count(dataset, evenly_spread(length, SPOT_CHECKS), split, check_range=True)
     for first in range(0, length, SPOT_CHECKS):
         if np.count_nonzero(counts[:, :IGNORE_INDEX].any(0)) >= classes:
             break
@@ -191,13 +191,13 @@ def _about_ignored(pixels: np.ndarray, labels_file: Path | None) -> str:
     )
 
 
-def _count(dataset: SegmentationDataset, indices: Sequence[int], split: str, doubt: bool = False) -> np.ndarray:
+def _count(dataset: SegmentationDataset, indices: Sequence[int], split: str, check_range: bool = False) -> np.ndarray:
     def look(index: int) -> tuple[np.ndarray, float, float]:
         image, mask, _ = dataset[index]
         return np.bincount(mask.ravel(), minlength=256), float(image.max()), saturated(image)
 
     counts, largest, shares = zip(*in_threads(look, indices, f"checking {split}"), strict=True)
-    if doubt and (reason := dataset.bands.doubt(max(largest), float(np.mean(shares)))):
+    if check_range and (reason := dataset.bands.range_warning(max(largest), float(np.mean(shares)))):
         log.warning("the photos of '%s': %s", split, reason)
     return np.stack(counts)
 

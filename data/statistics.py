@@ -72,7 +72,7 @@ class SplitFacts(NamedTuple):
         pixels: int64 (samples, 256), how many of each have each train id; 255 is ignored.
         digests: digests of their decoded images, equal for equal images.
         mean, std: float64 (C,) of the images' channels, 0 to 1.
-        largest, saturated: arguments of `data.bands.Bands.doubt` for these images.
+        largest, saturated: arguments of `data.bands.Bands.range_warning` for these images.
         faults: what is wrong with the other samples, and with the pairing of files.
     """
 

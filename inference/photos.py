@@ -21,8 +21,8 @@ from utils.errors import Unreadable
 
 log = logging.getLogger(__name__)
 
-Doubts = dict[str, list[Path]]
-"""Photos whose values seem to have another range than in training, by reason."""
+Warnings = dict[str, list[Path]]
+"""Why photos seem to have another range of values than in training -> these photos."""
 Result = np.ndarray | Unreadable
 """The mask of a photo, uint8 (H, W), or why it cannot be read."""
 AT_ONCE = 2
@@ -46,23 +46,23 @@ def segment(
         UserError: a file cannot be written.
     """
     together = predictor.in_threads and len(photos) > 1 and torch.get_num_threads() >= AT_ONCE
-    broken, doubts = [], Doubts()
-    for result in (_side_by_side if together else _in_turn)(photos, predictor, own_ids, doubts):
+    broken, warnings = [], Warnings()
+    for result in (_side_by_side if together else _in_turn)(photos, predictor, own_ids, warnings):
         if isinstance(result, Unreadable):
             broken.append(result)
             after_photo(None)
         else:
             after_photo(result)
-    for reason, paths in doubts.items():
+    for reason, paths in warnings.items():
         log.warning("%s%s: %s", paths[0], f" and {len(paths) - 1} more" if len(paths) > 1 else "", reason)
     return broken
 
 
-def _in_turn(photos: Sequence[Photo], predictor: Predictor, own_ids: bool, doubts: Doubts) -> Iterator[Result]:
+def _in_turn(photos: Sequence[Photo], predictor: Predictor, own_ids: bool, warnings: Warnings) -> Iterator[Result]:
     """Yield results photo by photo, while the next ones are read and the previous ones written."""
 
     def read(photo: Photo) -> tuple[np.ndarray, Tensor | None]:
-        return _read(photo, predictor, doubts)
+        return _read(photo, predictor, warnings)
 
     with WriteBehind() as later:
         for photo, found in read_ahead(photos, read, lambda photo: pixels(photo.path)):
@@ -79,14 +79,14 @@ def _in_turn(photos: Sequence[Photo], predictor: Predictor, own_ids: bool, doubt
             yield prediction.mask
 
 
-def _side_by_side(photos: Sequence[Photo], predictor: Predictor, own_ids: bool, doubts: Doubts) -> Iterator[Result]:
+def _side_by_side(photos: Sequence[Photo], predictor: Predictor, own_ids: bool, warnings: Warnings) -> Iterator[Result]:
     """Yield results of threads that each read, predict and write a photo with a share of the cores.
 
     This is faster than all cores on one photo, since they would wait for each other in every layer.
     """
 
     def whole(photo: Photo) -> np.ndarray:
-        image, resized = _read(photo, predictor, doubts)
+        image, resized = _read(photo, predictor, warnings)
         prediction = _predict(photo, image, resized, predictor)
         write_files(photo.outputs, predictor.bands.picture(image), prediction, predictor.labels, own_ids)
         return prediction.mask
@@ -98,10 +98,10 @@ def _side_by_side(photos: Sequence[Photo], predictor: Predictor, own_ids: bool, 
             yield found
 
 
-def _read(photo: Photo, predictor: Predictor, doubts: Doubts) -> tuple[np.ndarray, Tensor | None]:
+def _read(photo: Photo, predictor: Predictor, warnings: Warnings) -> tuple[np.ndarray, Tensor | None]:
     image = predictor.bands.read(photo.path)
-    if reason := predictor.bands.doubt(float(image.max()), saturated(image)):
-        doubts.setdefault(reason, []).append(photo.path)
+    if reason := predictor.bands.range_warning(float(image.max()), saturated(image)):
+        warnings.setdefault(reason, []).append(photo.path)
     return image, predictor.resized(image)
 
 

@@ -54,7 +54,7 @@ def check(cfg: DictConfig) -> None:
             facts[split] = inspect(dataset, split, length)
             is_corrupt = CORRUPT in heard()
         describe(split, facts[split], dataset.labels, dataset.labels_file)
-        if reason := dataset.bands.doubt(facts[split].largest, facts[split].saturated):
+        if reason := dataset.bands.range_warning(facts[split].largest, facts[split].saturated):
             log.warning("the photos of '%s': %s", split, reason)
         if is_corrupt and (damaged := damaged_photos(dataset, length)):
             log.warning(

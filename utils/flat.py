@@ -1,4 +1,4 @@
-"""Values of configs as flat dictionaries and lists."""
+"""Nested values of configs: as lists, sizes and flat dictionaries, and copied with changes."""
 
 from __future__ import annotations
 

@@ -289,25 +289,25 @@ def test_statistics_of_channels() -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jp2"])
 @pytest.mark.parametrize("bits", [8, 10, 12, 14])
-def test_photos_that_use_few_of_16_bits_are_doubted(tmp_path: Path, bits: int, suffix: str) -> None:
+def test_photos_that_use_few_of_16_bits_are_warned_of(tmp_path: Path, bits: int, suffix: str) -> None:
     picture = cv2.GaussianBlur(values(3, "uint8"), (0, 0), 3).astype(float)
     stored = np.round((picture - picture.min()) / np.ptp(picture) * (2**bits - 1)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / f"a{suffix}"), stored, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
-    doubt = Bands().doubt(float(read_image(tmp_path / f"a{suffix}").max()), 0)
-    assert doubt and doubt.endswith(f"use only {bits} of them, train with data.value_range=[0,{2**bits - 1}]")
+    warning = Bands().range_warning(float(read_image(tmp_path / f"a{suffix}").max()), 0)
+    assert warning and warning.endswith(f"use only {bits} of them, train with data.value_range=[0,{2**bits - 1}]")
     right, wide = Bands(3, (0, 2**bits - 1)), Bands(3, (0, 65535))
-    assert right.doubt(float(right.read(tmp_path / f"a{suffix}").max()), 0) is None
-    too_wide = wide.doubt(float(wide.read(tmp_path / f"a{suffix}").max()), 0)
+    assert right.range_warning(float(right.read(tmp_path / f"a{suffix}").max()), 0) is None
+    too_wide = wide.range_warning(float(wide.read(tmp_path / f"a{suffix}").max()), 0)
     assert too_wide and too_wide.endswith("is data.value_range=[0,65535] their range?")
 
 
-def test_photos_beyond_their_range_are_doubted() -> None:
+def test_photos_beyond_their_range_are_warned_of() -> None:
     image = np.full((4, 5, 3), 255, np.float32)
     image[:2] = 7
     assert saturated(image) == 0.5
-    assert Bands(3, (0, 1)).doubt(255, saturated(image)) is None
-    assert "at the upper end of data.value_range=[0,1]" in (Bands(3, (0, 1)).doubt(255, 0.51) or "")
-    assert Bands(3).doubt(255, 0.9) is None  # a scanned page
+    assert Bands(3, (0, 1)).range_warning(255, saturated(image)) is None
+    assert "at the upper end of data.value_range=[0,1]" in (Bands(3, (0, 1)).range_warning(255, 0.51) or "")
+    assert Bands(3).range_warning(255, 0.9) is None  # a scanned page
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

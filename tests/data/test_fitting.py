@@ -14,7 +14,7 @@ import torch
 from data import fitting
 from data.checking import checked_samples
 from data.device_loading import DeviceValidationLoader
-from data.fitting import fit_of, pad, padded_and_resized, padded_size
+from data.fitting import fit_of, pad, padded_and_resized, padded_size, shrunk_size
 from data.images import resize_image
 from data.loading import ValidationLoader
 from data.masks import resize_mask
@@ -214,3 +214,18 @@ def test_quantisation_sees_what_is_trained_on(monkeypatch: pytest.MonkeyPatch) -
     expected = ResizedSamples(Scenes(), INPUT, masks=False, fit="pad")
     np.testing.assert_array_equal(found[0].image, expected[0].image)
     assert exporting.miou(Threshold(), facts.normalization, found) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("size", "limits", "expected"),
+    [
+        ((480, 640), (240, 240), (180, 240)),  # times 0.375
+        ((640, 480), (480, 240), (320, 240)),  # times 0.5
+        ((30, 40), (240, 240), (30, 40)),
+        ((1, 10_000), (100, 100), (1, 100)),
+    ],
+)
+def test_sizes_shrink_to_their_limits(
+    size: tuple[int, int], limits: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert shrunk_size(size, limits) == expected

@@ -1,4 +1,4 @@
-from utils.flat import flattened
+from utils.flat import flattened, mapped
 
 
 def test_flat_keys() -> None:
@@ -10,3 +10,12 @@ def test_flat_keys() -> None:
         "e.1": 4,
         "g": [],
     }
+
+
+def test_nested_values_are_copied_with_a_change() -> None:
+    nested = {"a": [1, {"b": "x"}], "c": (2.5, None)}
+    assert mapped(nested, lambda value: value * 2 if isinstance(value, int) else value) == {
+        "a": [2, {"b": "x"}],
+        "c": [2.5, None],
+    }
+    assert nested == {"a": [1, {"b": "x"}], "c": (2.5, None)}

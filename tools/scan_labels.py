@@ -29,17 +29,16 @@ log = logging.getLogger("scan_labels")
 
 LISTED = 4
 """Stray colours that a message lists."""
+Entries = dict[Any, tuple[str, dict[str, Any]]]
+"""Id, colour or label in the masks -> its key and value in labels.json."""
 MOST_CLASSES = 255
 """Ids that 8 bits hold, besides the ignored one."""
 
 
 def scan(cfg: DictConfig) -> None:
     """Print what occurs in the masks, with shares of the pixels, and write the draft."""
-    from tqdm import tqdm
-
     from data.layout import Layout
     from data.masks import palette_of
-    from utils.tables import table
 
     root = user_path(cfg.root, "root")
     output = user_path(cfg.output, "output") if cfg.output else root / "labels.json"
@@ -52,40 +51,16 @@ def scan(cfg: DictConfig) -> None:
     prepare_output(output, cfg.overwrite)
     palettes = [palette for path in masks if (palette := palette_of(root / path))]
     palette = shared_palette(palettes) if palettes else []
-    pixels, inside, images = Counter[Any](), Counter[Any](), Counter[Any]()
-    broken = []
-    for path in tqdm(masks, unit="img", leave=False, dynamic_ncols=True, disable=None):
-        try:
-            found, within = values_in(root / path, palettes_in_colors=palette is None)
-        except DataFault as fault:
-            broken.append(str(fault))
-            continue
-        pixels.update(found)
-        inside.update(within)
-        images.update(found.keys())
+    pixels, inside, images, broken = count_values([root / path for path in masks], palettes_in_colors=palette is None)
     failure = partly_failed(len(broken), plural(len(masks), "mask"), "read", broken)
     if len(broken) == len(masks):
         raise failure
-    pixels, inside, images = in_colors(pixels, pixels), in_colors(inside, pixels), in_colors(images, pixels)
-    entries, left_out = draft(pixels, inside, palette or [])
-    total = max(sum(pixels.values()), 1)
-    rows = [["id", "class", "color", "outlines" if masks[0].endswith(".json") else "pixels", "masks"]]
-    for value, (key, entry) in entries.items():
-        rows.append([key, entry["class"], str(entry["color"]), f"{pixels[value] / total:.3%}", str(images[value])])
-    for value, key in ((255, "255"), ((255, 255, 255), "white")):
-        if value in pixels and value not in entries:
-            rows.append([key, "ignored", "", f"{pixels[value] / total:.3%}", str(images[value])])
-    log.info("%s", table(rows, f"{plural(len(masks) - len(broken), 'mask')} of {root / layout.masks}"))
-    tolerance = farthest(left_out, [*entries, (255, 255, 255)]) if left_out else 0
-    if left_out:
-        share = sum(pixels[value] for value in left_out) / total
-        some = ", ".join(f"{value} {pixels[value] / total:.3%}" for value in left_out[:LISTED])
-        log.info(
-            "left out: %s with %.2f%% of the pixels, as at smoothed edges: %s%s; data.color_tolerance=%d maps each to"
-            " the nearest of the others",
-            *(plural(len(left_out), "colour"), 100 * share, some, " ..." if len(left_out) > LISTED else ""),
-            tolerance,
-        )
+    entries, strays = draft(pixels, inside, palette or [])
+    title = f"{plural(len(masks) - len(broken), 'mask')} of {root / layout.masks}"
+    show(entries, pixels, images, "outlines" if masks[0].endswith(".json") else "pixels", title)
+    tolerance = farthest(strays, [*entries, (255, 255, 255)]) if strays else 0
+    if strays:
+        show_strays(strays, pixels, tolerance)
     lines = [f'  "{key}": {json.dumps(entry, ensure_ascii=False)}' for key, entry in entries.values()]
     with atomic_write(output) as file:
         file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
@@ -93,6 +68,53 @@ def scan(cfg: DictConfig) -> None:
     log.info("%s", check_command(cfg, output if output != root / "labels.json" else None, tolerance))
     if broken:
         raise failure
+
+
+def count_values(
+    masks: list[Path], palettes_in_colors: bool
+) -> tuple[Counter[Any], Counter[Any], Counter[Any], list[DataFault]]:
+    """Return the sums of `values_in` over all masks, the number of masks with each value, and faults."""
+    from tqdm import tqdm
+
+    pixels, inside, images = Counter[Any](), Counter[Any](), Counter[Any]()
+    broken = []
+    for path in tqdm(masks, unit="img", leave=False, dynamic_ncols=True, disable=None):
+        try:
+            found, within = values_in(path, palettes_in_colors)
+        except DataFault as fault:
+            broken.append(fault)
+            continue
+        pixels.update(found)
+        inside.update(within)
+        images.update(found.keys())
+    return in_colors(pixels, pixels), in_colors(inside, pixels), in_colors(images, pixels), broken
+
+
+def show(entries: Entries, pixels: Counter[Any], images: Counter[Any], unit: str, title: str) -> None:
+    """Print a table of the entries of the draft, and of what is ignored."""
+    from utils.tables import table
+
+    total = max(sum(pixels.values()), 1)
+    rows = [["id", "class", "color", unit, "masks"]]
+    for value, (key, entry) in entries.items():
+        rows.append([key, entry["class"], str(entry["color"]), f"{pixels[value] / total:.3%}", str(images[value])])
+    for value, key in ((255, "255"), ((255, 255, 255), "white")):
+        if value in pixels and value not in entries:
+            rows.append([key, "ignored", "", f"{pixels[value] / total:.3%}", str(images[value])])
+    log.info("%s", table(rows, title))
+
+
+def show_strays(strays: list[Any], pixels: Counter[Any], tolerance: int) -> None:
+    """Print the colours that are left out of the draft."""
+    total = sum(pixels.values())
+    share = sum(pixels[value] for value in strays) / total
+    some = ", ".join(f"{value} {pixels[value] / total:.3%}" for value in strays[:LISTED])
+    log.info(
+        "left out: %s with %.2f%% of the pixels, as at smoothed edges: %s%s; data.color_tolerance=%d maps each to"
+        " the nearest of the others",
+        *(plural(len(strays), "colour"), 100 * share, some, " ..." if len(strays) > LISTED else ""),
+        tolerance,
+    )
 
 
 def check_command(cfg: DictConfig, labels: Path | None, tolerance: int) -> str:
@@ -173,10 +195,8 @@ def in_colors(counts: Counter[Any], pixels: Counter[Any]) -> Counter[Any]:
     return found
 
 
-def draft(
-    pixels: Counter[Any], inside: Counter[Any], palette: list[Color]
-) -> tuple[dict[Any, tuple[str, dict[str, Any]]], list[Any]]:
-    """Return the entries of labels.json by what occurs in masks, and the stray colours, the most frequent first.
+def draft(pixels: Counter[Any], inside: Counter[Any], palette: list[Color]) -> tuple[Entries, list[Any]]:
+    """Return the entries of labels.json, and the stray colours, the most frequent first.
 
     Ids and labels are sorted, colours have the most frequent first. 255 and white are ignored, so they have no entry
     unless only 0 (or black) occurs with them. Ids get the colours of the masks' palette if these are all different.

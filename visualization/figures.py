@@ -135,7 +135,7 @@ def draw_calibration(counts: np.ndarray, error: float, title: str, path: Path) -
     accuracy = right[there] / pixels[there]
     above.bar(middles[there], accuracy, width * 0.92, color="C0", label="share of correct pixels")
     mean = confidence[there] / pixels[there]
-    above.plot(mean, accuracy, "o", color="black", markersize=4, label="at their mean confidence")
+    above.plot(mean, accuracy, "o", color="black", markersize=4, label="at the mean confidence of the bin")
     above.plot([0, 1], [0, 1], "--", color="C7", label="perfect calibration")
     above.set_ylim(0, 1)
     above.set_ylabel("accuracy")

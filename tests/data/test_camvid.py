@@ -63,7 +63,7 @@ def test_what_is_wrong_is_named(camvid: Path) -> None:
         CamVid(str(camvid), "vla")
     with pytest.raises(UserError, match=r"nowhere.*\n.*data\.root="):
         CamVid("/nowhere", "train")
-    with pytest.raises(UserError, match=r"no folder /nowhere/test\nGet .* which has test/ and testannot/, and pass"):
+    with pytest.raises(UserError, match=r"no folder /nowhere/test\nGet .* which has test/ and testannot/, from https"):
         CamVid("/nowhere", "test")
     (camvid / "trainannot" / "002.png").unlink()
     with pytest.raises(UserError, match=r"002\.jpg: there is no mask"):

@@ -104,7 +104,7 @@ def test_the_contact_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (["data=camvid", "data.root=nowhere"], ["no folder nowhere/train", "data.root="]),
         (["data=camvid", "data.root=d", "splits=[trian]"], ["no split 'trian'", "did you mean 'train'?"]),
         (["data=camvid", "data.root=d", "splits=[val,test]"], ["no folder d/test"]),
-        (["data=camvid", "data.root=d", "splits=val,train"], ["splits=val,train", "key=[a,b]"]),
+        (["data=camvid", "data.root=d", "splits=val,train"], ["splits=val,train", "splits=[val,train]"]),
         (["data=camvid", "data.root=d", "splits=[]"], ["splits=[]", "at least 1 value"]),
         (["data=camvid", "data.root=d", "split=val"], ["split: unknown key", "did you mean 'splits'?"]),
         (["data=camvid", "data.root=d", "pictures=-1"], ["pictures=-1", "at least 0"]),

@@ -151,6 +151,8 @@ def _end(raised: BaseException, cfg: DictConfig) -> None:
     """
     error = as_user_error(raised)
     ending, is_job = next(ending for ending in ENDINGS if isinstance(error, ending.error)), in_sweep()
+    if not is_job:
+        end_at_once(session.clean_up)  # an exception by a signal could be swallowed while the error is logged
     if isinstance(error, UserError) and not session.training:
         leave_report_to_first_process()
         if cfg.get("resume"):

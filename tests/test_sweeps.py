@@ -129,7 +129,8 @@ def test_ctrl_c_ends_a_sweep_and_says_how_to_go_on(tmp_path: Path) -> None:
 def test_launchers_isolate_failures_and_a_sweep_goes_on_with_another_one(
     tmp_path: Path, finished_run: Path, launcher: str
 ) -> None:
-    broken = tmp_path / "weights.pt"  # is there only when the sweep goes on
+    broken = tmp_path / "weights.pt"  # mended before the sweep goes on
+    broken.write_text("not weights")
     words = ["seed=0,1", f"model.weights={broken}", "trainer.epochs=1", *TINY]
     settings = [f"hydra/launcher={launcher}", *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else [])]
     done = run_command(SCRIPT, "--multirun", *settings, *words, cwd=tmp_path)

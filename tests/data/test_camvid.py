@@ -24,7 +24,7 @@ def test_void_is_ignored_and_the_rest_keeps_its_id(camvid: Path) -> None:
         assert [Path(p).name for p in dataset.files(i)] == [f"{i:03}.jpg", f"{i:03}.png"]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"no CamVid at {REAL}; say CAMVID_ROOT=")
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no CamVid at {REAL}; set CAMVID_ROOT")
 def test_the_real_one_pairs_up() -> None:
     train, val = CamVid(str(REAL), "train"), CamVid(str(REAL), "val")
     assert (len(train), len(val)) == (367, 101)
@@ -37,7 +37,7 @@ def test_the_real_one_pairs_up() -> None:
     assert below.argmax() == 3  # road
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"no CamVid at {REAL}; say CAMVID_ROOT=")
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no CamVid at {REAL}; set CAMVID_ROOT")
 def test_splits_that_hold_out_a_sequence() -> None:
     splits = {name: CamVid(str(REAL), name) for name in ("train", "val", "trainval", "train_dev", "dev")}
     names = {split: [dataset.name(i) for i in range(len(dataset))] for split, dataset in splits.items()}

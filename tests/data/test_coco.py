@@ -59,7 +59,7 @@ def test_every_class_of_voc_has_its_category() -> None:
     assert train_ids(names, LABELS) == list(range(1, 81))
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"no COCO at {REAL}; say COCO_ROOT=")
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no COCO at {REAL}; set COCO_ROOT")
 def test_the_real_one_agrees_with_pycocotools() -> None:
     """Each pixel belongs to the smallest region that covers it, by masks that the official class makes."""
     dataset, official = COCO(str(REAL), "val"), Official(REAL / "annotations" / "instances_val2017.json")

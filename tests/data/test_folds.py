@@ -84,7 +84,7 @@ def test_samples_without_labels_are_dealt_out_too() -> None:
     assert sorted(np.bincount(stratified(np.zeros((7, 2), bool), 3, 0))) == [2, 2, 3]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"no CamVid at {REAL}; say CAMVID_ROOT=")
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no CamVid at {REAL}; set CAMVID_ROOT")
 def test_the_real_camvid_is_stratified() -> None:
     dataset = CamVid(str(REAL), "dev")
     present = np.array([np.bincount(dataset[i].mask.ravel(), minlength=256)[:11] > 0 for i in range(101)])

@@ -19,7 +19,7 @@ from utils.errors import UserError, did_you_mean
 from utils.flat import flattened
 from utils.signatures import UnknownTarget, names_in, signature_of
 from utils.text import plural
-from utils.value_types import requirement, wrong_value
+from utils.value_types import remedy, requirement, wrong_value
 
 GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "trainer", "logger")
 SUPPLIED = {
@@ -161,14 +161,7 @@ def check_keys(schema: type[BaseModel], values: Config, origin: Origin, prefix: 
             place = f"(removed on the command line; leave out ~{name})"
         raise UserError(f"{name}: the key is missing {place}")
     needed = requirement([e for e in errors if _locate(e["loc"], values)[0] == path])
-    hint = ""
-    # In words of the command line, only true and false are truth values.
-    if isinstance(found, bool) and "command line" not in place and ("'" in needed or "a string" in needed):
-        hint = " (YAML reads a bare off, no, on or yes as a truth value: quote it)"
-    elif isinstance(found, int | float) and "a string" in needed:
-        hint = f"; for a text of digits, pass '{name}=\"{found}\"'"
-    elif str(found).startswith("cuda:"):
-        hint = f"; to choose a GPU, set the environment variable CUDA_VISIBLE_DEVICES={str(found)[5:]}"
+    hint = remedy(name, found, needed, typed="command line" in place)
     raise UserError(f"{name}={shown(found)} {place}: {needed}{hint}")
 
 

@@ -102,6 +102,24 @@ def requirement(errors: Sequence[ErrorDetails]) -> str:
     return " or ".join(texts)
 
 
+def remedy(name: str, value: Any, needed: str, typed: bool) -> str:
+    """Return what to do about a wrong value, as the end of a message; nothing if `needed` says it.
+
+    Args:
+        name: key of the value.
+        needed: what `requirement` returned.
+        typed: whether the value is from the command line, where only true and false are truth values.
+    """
+    if isinstance(value, bool) and not typed and ("'" in needed or "a string" in needed):
+        return " (YAML reads a bare off, no, on or yes as a truth value: quote it)"
+    if isinstance(value, int | float) and "a string" in needed:  # a truth value, too, is an int
+        kind = "this word" if isinstance(value, bool) else "a text of digits"
+        return f"; for {kind}, pass '{name}=\"{str(value).lower()}\"'"
+    if str(value).startswith("cuda:"):
+        return f"; to choose a GPU, set the environment variable CUDA_VISIBLE_DEVICES={str(value)[5:]}"
+    return ""
+
+
 def _requirement(kind: str, limits: Mapping[str, Any], message: str) -> str:
     simple = {
         **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "must be an integer"),

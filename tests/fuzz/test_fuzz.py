@@ -131,7 +131,7 @@ def data(rng: random.Random, valid: Path, here: Path) -> Input:
     said = spoil(rng, root / ("annotations/instances_val2017.json" if kind == "coco" else rng.choice(files)))
     if rng.random() < 0.1:
         odd = root / "images" / str(odd_value(rng))[:80].replace("/", "_").replace("\0", "0")
-        odd = odd.with_name(odd.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") + ".jpg")
+        odd = odd.with_name(odd.name.encode("utf-8", "replace").decode() + ".jpg")
         odd.parent.mkdir(exist_ok=True)
         odd.write_bytes(b"x")
         said += f", and {odd.name!r}"

@@ -147,8 +147,8 @@ def refuse(error: Exception) -> None:
     leave_report_to_first_process()
     if session.full_error:
         traceback.print_exception(error)
-    error = as_user_error(error)  # type: ignore[assignment]
-    message = str(error) if isinstance(error, UserError) else explain(error)
+    mistake = as_user_error(error)
+    message = str(mistake) if isinstance(mistake, UserError) else explain(error)
     lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in message.split("\n")]
     print("error: " + cleaned("\n".join(lines)), file=sys.stderr)
     sys.exit(2)

@@ -20,8 +20,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from cli.launch import launch
+from utils.config_values import listed
 from utils.errors import UserError
-from utils.flat import listed
 from utils.paths import user_path
 from utils.text import plural
 

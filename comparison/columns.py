@@ -10,8 +10,8 @@ from typing import Any
 
 from comparison.evaluations import evaluated, evaluations, validation_of
 from comparison.runs import Run, number_or_none
+from utils.config_values import listed
 from utils.errors import UserError, did_you_mean
-from utils.flat import listed
 
 GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "trainer")
 METRICS = {"val/miou": "mIoU", "val/dice": "Dice"}

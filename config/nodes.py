@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from config.validation import LOADER_KEYS, pretrained_keys
 from utils.config_groups import CONF, options
+from utils.config_values import as_size, listed
 from utils.errors import UserError
-from utils.flat import as_size, listed
 from utils.signatures import signature_of
 from utils.trusted import locate
 

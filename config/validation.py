@@ -15,8 +15,8 @@ from config.schema import TYPED_AS, Loader, ParameterGroups, Teacher
 from engine.options import TrainerOptions
 from utils.checked import shown
 from utils.config_groups import CONF
+from utils.config_values import flattened
 from utils.errors import UserError, did_you_mean
-from utils.flat import flattened
 from utils.signatures import UnknownTarget, names_in, signature_of
 from utils.text import plural
 from utils.value_types import remedy, requirement, wrong_value

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from utils.flat import mapped
+from utils.config_values import mapped
 
 KEPT = ("version", "code", "labels", "normalization", "image_size", "epoch", "metrics")
 GROUPS = ("model", "data", "trainer")

@@ -18,7 +18,7 @@ from engine.metrics import add_to_confusion
 from engine.out_of_memory import explain_out_of_memory
 from evaluation.details import Details
 from inference.predictor import Predictor
-from utils.flat import as_size
+from utils.config_values import as_size
 
 
 class Measured(NamedTuple):

@@ -33,8 +33,8 @@ from losses.weighted_sum import WeightedSum
 from models.weights import encoder_of, load_pretrained
 from runs.data_building import Splits, build_splits, loaders
 from runs.resuming import OpenRun, check_resumable, check_same_samples, threads_of
+from utils.config_values import as_size
 from utils.errors import UserError
-from utils.flat import as_size
 from utils.loggers import Logger, NoLogger
 from utils.paths import user_path
 from utils.text import plural

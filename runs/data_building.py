@@ -24,8 +24,8 @@ from data.samples import SegmentationDataset
 from data.sampling import rare_classes
 from data.workers import worker_count
 from engine import distributed
+from utils.config_values import as_size
 from utils.errors import UserError
-from utils.flat import as_size
 from utils.text import plural
 
 log = logging.getLogger(__name__)

@@ -42,8 +42,8 @@ from runs.evaluated_data import (
     usual_node,
     usual_split,
 )
+from utils.config_values import as_size
 from utils.errors import DataFault, UserError
-from utils.flat import as_size
 from utils.paths import is_file, user_path
 from utils.run_folder import RunFolder
 from utils.text import plural

@@ -22,7 +22,7 @@ from inference.predictor import Predictor
 from models.weight_files import read_weights
 from sweeps.checkpoints import chosen_checkpoints
 from utils.bundled_weights import DEFAULT
-from utils.flat import as_size
+from utils.config_values import as_size
 from utils.memory import keep_freed_memory
 from utils.paths import user_path
 

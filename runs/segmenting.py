@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from inference.plan import VIDEO_SUFFIXES, Photo, is_camera, plan_photos, plan_video, still_to_write
+from utils.config_values import listed
 from utils.errors import PartlyFailed, UserError, partly_failed
 from utils.files import prepare_output
-from utils.flat import listed
 from utils.paths import is_file, is_folder, is_there, user_path
 from utils.text import plural
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from comparison.columns import higher_is_better
 from comparison.runs import SWEEP, Run, read_runs
+from utils.config_values import listed
 from utils.errors import UserError
 from utils.find_run import note
-from utils.flat import listed
 from utils.paths import is_file, is_folder, user_path
 
 

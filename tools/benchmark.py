@@ -20,9 +20,9 @@ from cli.launch import launch
 from tools.latency import Case, Network, Result, described, load, measure
 from utils.bundled_weights import checkpoint_path
 from utils.config_groups import CONF, option, options
+from utils.config_values import as_size, listed
 from utils.errors import UserError, partly_failed
 from utils.files import make_writable
-from utils.flat import as_size, listed
 from utils.paths import is_there, png_path
 from utils.text import plural
 from utils.value_types import Backend, BenchmarkColumn

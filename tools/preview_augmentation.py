@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 
 from cli.launch import launch
 from config.nodes import build, build_dataset, training_split
+from utils.config_values import as_size
 from utils.errors import UserError
 from utils.files import make_writable
-from utils.flat import as_size
 from utils.paths import png_path
 from utils.text import plural
 

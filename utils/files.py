@@ -21,8 +21,8 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 from utils import torchrun
+from utils.config_values import mapped
 from utils.errors import Occupied, UserError
-from utils.flat import mapped
 from utils.paths import is_there
 
 _made: list[Path] = []  # by `make_writable`, still empty

@@ -20,8 +20,8 @@ import yaml
 
 from utils.checked import PlainLoader
 from utils.config_groups import CONF
+from utils.config_values import mapped
 from utils.errors import UserError
-from utils.flat import mapped
 from utils.text import one_line
 
 BASES = {"torch.optim": ("Optimizer",), "albumentations": ("BasicTransform", "BaseCompose")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from utils.flat import flattened
+from utils.config_values import flattened
 
 Plain = float | int | str | bool
 NOT_VARIED = ("name", "notes", "resume", "logger")

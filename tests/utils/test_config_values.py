@@ -1,4 +1,4 @@
-from utils.flat import flattened, mapped
+from utils.config_values import flattened, mapped
 
 
 def test_flat_keys() -> None:

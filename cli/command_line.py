@@ -7,9 +7,9 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from cli.earlier_run import like_words, resume_words
 from cli.explain import own_files
 from cli.flags import check_flags, check_plain_words
-from cli.run_words import like_words, resume_words
 from config.overrides import key_of, parsed
 from config.quoting import LISTS, as_typed, is_list, items_of, quote, quote_texts
 from config.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys

@@ -11,13 +11,13 @@ from hydra.core.config_store import ConfigStore
 from config.quoting import as_typed, quote
 from config.schema import Train
 from sweeps.checkpoints import best_of_sweep
-from utils.checked import read_yaml, shown
 from utils.config_groups import CONF
 from utils.errors import UserError
 from utils.find_run import NEVER_STARTED, never_started
 from utils.paths import is_file, is_there, user_path
 from utils.run_folder import RunFolder
-from utils.text import one_line
+from utils.safe_reading import read_yaml
+from utils.text import one_line, shown
 from utils.trusted import check_targets, literal
 
 RUN_CONFIG = "run_config"

@@ -30,11 +30,11 @@ from runs.session import session
 from sweeps import sweep
 from sweeps.words import RECORD
 from utils import torchrun
-from utils.checked import read_yaml
 from utils.config_groups import CONF
 from utils.errors import UserError
 from utils.interruption import held_back, raise_between_imports
 from utils.paths import user_path
+from utils.safe_reading import read_yaml
 from utils.text import cleaned
 from utils.value_types import folder_name
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparison.runs import SWEEP, Run, as_number
-from utils.checked import read_json
 from utils.errors import UserError
+from utils.safe_reading import read_json
 from utils.text import list_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from comparison.runs import Run
-from utils.checked import plain_copy, read_json, read_text
 from utils.errors import UserError
+from utils.safe_reading import plain_copy, read_json, read_text
 from utils.text import cleaned
 
 LARGEST = 400_000  # bytes of a picture; larger ones are not put into a report

@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from utils.checked import plain_copy, read_json, read_text, read_yaml
 from utils.config_values import flattened, listed
 from utils.errors import UserError
 from utils.find_run import LATEST, NEVER_STARTED, never_started, without_link
 from utils.paths import is_hidden, user_path
 from utils.processes import current_status
+from utils.safe_reading import plain_copy, read_json, read_text, read_yaml
 from utils.text import cleaned
 
 SWEEP = "multirun.yaml"  # Hydra writes it into the folder of a sweep

@@ -10,11 +10,10 @@ from importlib.util import find_spec
 
 from config.schema import SCHEMAS
 from config.validation import GROUPS, Config, Origin, check_group, check_keys, key_typed_for
-from utils.checked import shown
 from utils.config_groups import options
 from utils.config_values import flattened, listed
 from utils.errors import UserError, did_you_mean
-from utils.text import is_utf_8
+from utils.text import is_utf_8, shown
 
 EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """Packages of requirements-export.txt."""

@@ -13,12 +13,11 @@ from pydantic import BaseModel, ValidationError
 
 from config.schema import TYPED_AS, Loader, ParameterGroups, Teacher
 from engine.options import TrainerOptions
-from utils.checked import shown
 from utils.config_groups import CONF
 from utils.config_values import flattened
 from utils.errors import UserError, did_you_mean
 from utils.signatures import UnknownTarget, names_in, signature_of
-from utils.text import plural
+from utils.text import plural, shown
 from utils.value_types import remedy, requirement, wrong_value
 
 GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "trainer", "logger")

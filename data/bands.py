@@ -15,9 +15,8 @@ import numpy as np
 
 from data import tiff
 from data.images import ORIENTATION, decode, orientation, read_encoded, read_image, turned
-from utils.checked import shown
 from utils.errors import Unreadable, UserError
-from utils.text import plural
+from utils.text import plural, shown
 
 MOST_CHANNELS = 512
 """OpenCV's limit."""

@@ -20,8 +20,8 @@ from data import coco_outlines
 from data.cache_files import kept_arrays
 from data.coco_outlines import NothingToPaint, area, checked_outline
 from data.packed_strings import PackedStrings
-from utils.checked import FileSchema, check_schema, read_json
 from utils.errors import UserError
+from utils.safe_reading import FileSchema, check_schema, read_json
 from utils.text import cleaned, one_line
 
 log = logging.getLogger(__name__)

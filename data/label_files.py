@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from data.labels import IGNORE_INDEX, Color, LabelSet, voc_colors
-from utils.checked import shown
 from utils.errors import UserError
 from utils.paths import is_file, is_there, read_bytes
-from utils.text import decoded
+from utils.text import decoded, shown
 
 EXAMPLE = '{"0": {"class": "background", "color": [0, 0, 0]}, "1": {"class": "cat", "color": [128, 0, 0]}}'
 WHITE = (255, 255, 255)  # ignored, in masks of colours

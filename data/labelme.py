@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from pydantic import Field
 
-from utils.checked import FileSchema, check_schema, read_json, shown
 from utils.errors import UnknownId, Unreadable, UserError
-from utils.text import one_line, plural
+from utils.safe_reading import FileSchema, check_schema, read_json
+from utils.text import one_line, plural, shown
 
 BACKGROUND = ("_background_", "__background__", "background", "bg")
 """Names of the background, in lower case."""

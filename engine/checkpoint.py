@@ -26,12 +26,13 @@ from data.labels import LabelSet
 from engine.normalization import Normalization
 from models.weights import OPTIONS, encoder_of
 from utils.bundled_weights import bundled_names, checkpoint_path
-from utils.checked import FileSchema, check_schema, shown
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.find_run import NEVER_STARTED, never_started
 from utils.paths import is_folder, is_there
+from utils.safe_reading import FileSchema, check_schema
 from utils.tensor_file import check_tensors, read_tensor_file
+from utils.text import shown
 from utils.trusted import trusted_class
 
 VERSION = 1

@@ -17,9 +17,10 @@ from engine.checkpoint import Count, check_weights, load_weights
 from engine.progress import Progress
 from engine.randomness import random_state, restore_random_state
 from engine.training_step import TrainingStep
-from utils.checked import FileSchema, check_schema, shown
 from utils.errors import UserError
+from utils.safe_reading import FileSchema, check_schema
 from utils.tensor_file import check_tensors
+from utils.text import shown
 
 REMEDY = "restore last.pt from a copy, or start a new run"
 

@@ -11,8 +11,9 @@ from torch import nn
 from data.labels import LabelSet
 from engine.checkpoint import Pixels, StoredLabels, StoredNormalization, Two
 from engine.normalization import Normalization
-from utils.checked import FileSchema, check_schema, shown
 from utils.errors import UserError
+from utils.safe_reading import FileSchema, check_schema
+from utils.text import shown
 
 VERSION = 1
 DAMAGED = "the file is damaged; export it again with python -m tools.export"

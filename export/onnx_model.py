@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from engine.normalization import Normalization
 from export.facts import DAMAGED, Facts
-from utils.checked import shown
 from utils.errors import UserError
 from utils.paths import is_file
-from utils.text import plural
+from utils.text import plural, shown
 
 
 class OnnxModel(nn.Module):

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from data.images import IMAGE_SUFFIXES, package_for
 from data.pairs import read_list
-from utils.checked import shown
 from utils.errors import UserError
 from utils.paths import SYSTEM_FOLDERS, files_below, is_folder
-from utils.text import plural
+from utils.text import plural, shown
 
 log = logging.getLogger(__name__)
 

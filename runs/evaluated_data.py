@@ -17,10 +17,10 @@ from data.fingerprint import fingerprint
 from data.folder import ALL, Folder
 from data.layout import Layout
 from evaluation.names import is_same_place
-from utils.checked import plain_copy, shown
 from utils.errors import UserError
 from utils.paths import user_path
-from utils.text import plural
+from utils.safe_reading import plain_copy
+from utils.text import plural, shown
 from utils.trusted import check_targets, trusted_class
 
 log = logging.getLogger("evaluate")

@@ -22,9 +22,9 @@ from engine.run_record import RunRecord
 from runs.building import Training
 from runs.resuming import OpenRun, resume_command, threads_to_record
 from runs.session import note_training
-from utils.checked import read_yaml
 from utils.environment import code_diff, environment
 from utils.find_run import mark_latest
+from utils.safe_reading import read_yaml
 from utils.text import plural
 
 log = logging.getLogger(__name__)

@@ -22,10 +22,10 @@ from engine.training_state import check_fit, check_training_state
 from runs.data_building import Splits
 from sweeps.sweep import DONE, best_value
 from utils import torchrun
-from utils.checked import read_yaml
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
 from utils.run_folder import RunFolder
+from utils.safe_reading import read_yaml
 from utils.text import plural
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from typing import Any
 
 from config.checks import differences
 from sweeps.words import SWEEP_MAY_CHANGE
-from utils.checked import read_yaml
 from utils.errors import Occupied, UserError
 from utils.paths import is_hidden, is_there
 from utils.run_folder import RunFolder
+from utils.safe_reading import read_yaml
 from utils.text import plural
 
 REFUSED = "refused.txt"

@@ -11,10 +11,10 @@ from config.checks import MAY_CHANGE
 from config.overrides import key_of, parsed
 from config.quoting import as_typed
 from config.schema import Train
-from utils.checked import read_yaml
 from utils.config_groups import CONF
 from utils.errors import UserError
 from utils.paths import is_file
+from utils.safe_reading import read_yaml
 from utils.text import one_line
 from utils.trusted import is_trusted, targets
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from cli.launch import launch
-from utils.checked import read_json
 from utils.errors import Unreadable, UserError, partly_failed
 from utils.paths import is_folder, user_path
+from utils.safe_reading import read_json
 from utils.text import cleaned, one_line, plural
 
 if TYPE_CHECKING:

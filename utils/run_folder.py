@@ -15,13 +15,13 @@ from typing import Any
 
 import yaml
 
-from utils.checked import FileSchema, check_schema, read_json, read_text, shown
 from utils.errors import LostProcess, Pruned, UserError
 from utils.files import atomic_write, json_text, make_folder, write_csv, write_json, write_text
 from utils.interruption import Interrupted
 from utils.paths import is_file, is_folder
 from utils.processes import current_status, this_process
-from utils.text import plural
+from utils.safe_reading import FileSchema, check_schema, read_json, read_text
+from utils.text import plural, shown
 
 NEW_SUMMARY = "restore it, or delete it to resume without it"
 NEW_METRICS = "fix it, or delete it to resume without the rows before"

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from utils.checked import shown
 from utils.errors import UserError
+from utils.text import shown
 
 MOST_REPEATED = 2**26  # bytes of a tensor that repeats its memory
 

@@ -1,7 +1,8 @@
-"""Make text from files and checkpoints safe to print."""
+"""Words of messages, and text from files made safe to print."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Literal
@@ -37,6 +38,12 @@ def one_line(text: str) -> str:
     return cleaned(text).replace("\n", r"\n")
 
 
+def shown(value: object, longest: int = 60) -> str:
+    """Return a value as text for a message: as in YAML, short, and without characters that a terminal acts on."""
+    text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+    return one_line(text if len(text) <= longest else text[:longest] + "...")
+
+
 def plural(count: int, noun: str, several: str | None = None) -> str:
     """Return `1 run` or `2 runs`.
 
@@ -48,8 +55,8 @@ def plural(count: int, noun: str, several: str | None = None) -> str:
 
 def enumeration(items: Sequence[object], most: int) -> str:
     """Return items with commas between them, as `a, b and 3 more` if there are more than `most`."""
-    shown = ", ".join(str(item) for item in items[:most])
-    return f"{shown} and {len(items) - most} more" if len(items) > most else shown
+    first = ", ".join(str(item) for item in items[:most])
+    return f"{first} and {len(items) - most} more" if len(items) > most else first
 
 
 def list_of(items: Sequence[str]) -> str:

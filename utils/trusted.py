@@ -1,6 +1,6 @@
 """Configs of run folders, sweep folders and checkpoints, which may come from anyone and must not run code.
 
-They are read into plain values (`utils.checked.read_yaml`). Every string is literal: it is escaped for OmegaConf
+They are read into plain values (`utils.safe_reading.read_yaml`). Every string is literal: it is escaped for OmegaConf
 (`literal`), which then interpolates nothing. Every `_target_`, at any depth, must be on one allow-list
 (`check_targets`, `trusted_class`): those in `conf/`, the optimizers of torch.optim and the transforms of
 albumentations.
@@ -18,10 +18,10 @@ from typing import Any
 
 import yaml
 
-from utils.checked import PlainLoader
 from utils.config_groups import CONF
 from utils.config_values import mapped
 from utils.errors import UserError
+from utils.safe_reading import PlainLoader
 from utils.text import one_line
 
 BASES = {"torch.optim": ("Optimizer",), "albumentations": ("BasicTransform", "BaseCompose")}

@@ -23,10 +23,10 @@ from cli import command_line
 from config.nodes import build, plain
 from sweeps.words import INTERPOLATION, merged_words
 from tests.in_process import assert_refused, run_here
-from utils.checked import read_yaml
 from utils.config_groups import CONF
 from utils.errors import UserError
 from utils.run_folder import RunFolder
+from utils.safe_reading import read_yaml
 from utils.trusted import check_targets, literal, trusted_class
 
 HIDDEN = [

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from utils.errors import UserError
 from utils.paths import refuse_special
-from utils.text import decoded, one_line
+from utils.text import decoded, shown
 from utils.value_types import requirement
 
 LARGEST = 64_000_000
@@ -161,9 +161,3 @@ def plain_copy(value: Any, spelled: Callable[[str], str] = str) -> Any:
         return spelled(node) if isinstance(node, str) else node
 
     return copy(value, 0)
-
-
-def shown(value: object, longest: int = 60) -> str:
-    """Return a value as text for a message: as in YAML, short, and without characters that a terminal acts on."""
-    text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
-    return one_line(text if len(text) <= longest else text[:longest] + "...")

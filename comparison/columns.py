@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from comparison.evaluations import evaluated, evaluations, validation_of
-from comparison.runs import Run, number_or_none
+from comparison.runs import Run
 from utils.config_values import listed
 from utils.errors import UserError, did_you_mean
 
@@ -20,13 +20,13 @@ OWN: dict[str, Callable[[Run], Any]] = {
     "name": lambda run: run.name,
     "model": lambda run: run.option("model"),
     "data": lambda run: run.option("data"),
-    "parameters": lambda run: number_or_none(run.number("parameters")),
-    "MACs": lambda run: number_or_none(run.number("macs")),
-    "mIoU": lambda run: number_or_none(run.best("val/miou")),
+    "parameters": lambda run: run.number("parameters"),
+    "MACs": lambda run: run.number("macs"),
+    "mIoU": lambda run: run.best("val/miou"),
     "epoch": lambda run: run.best_epoch,
-    "Dice": lambda run: number_or_none(run.best("val/dice")),
-    "images/s": lambda run: number_or_none(run.row("last").get("images_per_second")),
-    "seconds": lambda run: number_or_none(run.number("seconds")),
+    "Dice": lambda run: run.best("val/dice"),
+    "images/s": lambda run: run.last("images_per_second"),
+    "seconds": lambda run: run.number("seconds"),
     "status": lambda run: run.status,
 }
 MEASURES = ("parameters", "MACs", "mIoU", "Dice", "images/s", "seconds")
@@ -51,8 +51,8 @@ def value_of(run: Run, column: str) -> Any:
     if column in run.config:
         return run.config[column]
     if column in run.row("best"):
-        return number_or_none(run.best(column))
-    return number_or_none(evaluated(run, column)) if "/" in column else None
+        return run.best(column)
+    return evaluated(run, column) if "/" in column else None
 
 
 def checked_columns(runs: Sequence[Run], columns: Sequence[str], option: str) -> list[str]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comparison.runs import SWEEP, Run, as_number
+from comparison.runs import SWEEP, Run, number_or_none
 from utils.errors import UserError
 from utils.safe_reading import read_json
 from utils.text import list_of
@@ -31,27 +31,27 @@ def evaluations(run: Run) -> list[str]:
     return [path.stem for path in paths if _content(path)]
 
 
-def evaluated(run: Run, name: str) -> float:
-    """Return a metric of an evaluation, such as `test/miou` or `test/iou/sky`; NaN if there is none.
+def evaluated(run: Run, name: str) -> float | None:
+    """Return a metric of an evaluation, such as `test/miou` or `test/iou/sky`; None if there is none.
 
-    It is also NaN if the run has had a better checkpoint since.
+    It is also None if the run has had a better checkpoint since.
     """
     stem, _, metric = name.partition("/")
     content = _content(run.path / "evaluation" / f"{stem}.json")
     if not content or is_stale(run, stem):
-        return float("nan")
+        return None
     kind, _, label = metric.partition("/")
     if not label:
-        return as_number(content.get(metric))
+        return number_or_none(content.get(metric))
     parts = content.get("classes") if kind in BY_CLASS else content
     values = parts.get(kind) if isinstance(parts, dict) else None
-    return as_number(values.get(label)) if isinstance(values, dict) else float("nan")
+    return number_or_none(values.get(label)) if isinstance(values, dict) else None
 
 
 def is_stale(run: Run, stem: str) -> bool:
     """Whether an evaluation measured another epoch than the best one."""
-    epoch = as_number(_content(run.path / "evaluation" / f"{stem}.json").get("epoch"))
-    return epoch == epoch and run.best_epoch is not None and "_last" not in stem and epoch != run.best_epoch
+    epoch = number_or_none(_content(run.path / "evaluation" / f"{stem}.json").get("epoch"))
+    return None not in (epoch, run.best_epoch) and "_last" not in stem and epoch != run.best_epoch
 
 
 def counts_of(run: Run, stem: str) -> Counts | None:

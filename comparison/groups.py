@@ -10,7 +10,7 @@ from comparison.columns import GROUPS, MEASURES, default_columns, is_score, samp
 from comparison.figures import confusion
 from comparison.labels import short_names
 from comparison.rows import Row, rows_of
-from comparison.runs import Run, number_or_none
+from comparison.runs import Run
 from utils.errors import UserError, did_you_mean
 
 FOLD = "data.fold"
@@ -73,7 +73,7 @@ def grouped(
 
 def counted_runs(group: Group) -> list[Run]:
     """Return the runs of a group that have an mIoU; others may have failed at once."""
-    return [run for run in group.runs if number_or_none(run.best("val/miou")) is not None]
+    return [run for run in group.runs if run.best("val/miou") is not None]
 
 
 def _group_row(group: Group, keys: Sequence[str], group_by: Sequence[str], columns: Sequence[str], named: bool) -> Row:
@@ -155,7 +155,7 @@ def fold_rows(groups: Sequence[Group]) -> list[Row]:
         row: Row = {"class": name}
         for group, ious in zip(groups, together, strict=True):
             prefix = f"{group.label}: " if len(groups) > 1 else ""
-            values = [value for run in group.runs if (value := number_or_none(run.best(metric))) is not None]
+            values = [value for run in group.runs if (value := run.best(metric)) is not None]
             mean, deviation = mean_and_deviation(values) if values else (None, None)
             row |= {f"{prefix}mean": mean, f"{prefix}mean +-": deviation}
             row[f"{prefix}pooled"] = pooled_miou(pooled(group.runs)) if name == "mIoU" else ious.get(name)
@@ -168,7 +168,7 @@ def missing_folds(groups: Sequence[Group]) -> list[str]:
     messages = []
     for group in groups:
         folds = group.runs[0].config.get("data.folds")
-        done = {run.config.get(FOLD) for run in group.runs if number_or_none(run.best("val/miou")) is not None}
+        done = {run.config.get(FOLD) for run in counted_runs(group)}
         lacking = [str(fold) for fold in range(folds) if fold not in done] if isinstance(folds, int) else []
         if lacking:
             messages.append(f"{group.label}: fold {', '.join(lacking)} of {folds} is missing")

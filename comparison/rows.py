@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from comparison.columns import GROUPS, METRICS, default_columns, higher_is_better, shown, value_of
-from comparison.runs import Run, number_or_none
+from comparison.runs import Run
 from utils.errors import UserError
 
 NOT_COMPARED = {"name", "notes", "resume", "trainer.threads"}
@@ -68,8 +68,12 @@ def against(baseline: Run, runs: Sequence[Run], names: Sequence[str] | None = No
     rows = []
     for key, title in [*((key, key.removeprefix("val/iou/")) for key in found), ("val/miou", "mIoU")]:
         base = baseline.best(key)
-        others = {name: number_or_none(run.best(key) - base) for run, name in named if run is not baseline}
-        rows.append({"class": title, own: number_or_none(base), **others})
+        row: Row = {"class": title, own: base}
+        for run, name in named:
+            if run is not baseline:
+                value = run.best(key)
+                row[name] = None if value is None or base is None else value - base
+        rows.append(row)
     return rows
 
 

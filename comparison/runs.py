@@ -67,10 +67,14 @@ class Run:
 
     def _patience(self) -> float:
         """Return the seconds within which a live run writes: three times an epoch or the checkpoint interval."""
-        epochs = [seconds for row in self.rows[-3:] if (seconds := number_or_none(row.get("seconds"))) is not None]
-        minutes = as_number(self.config.get("trainer.checkpoint_minutes"))
-        waits = [*epochs, *([] if math.isnan(minutes) else [60 * minutes])]
+        minutes = number_or_none(self.config.get("trainer.checkpoint_minutes"))
+        waits = [*self.last_seconds(3), *([] if minutes is None else [60 * minutes])]
         return max(3 * min(waits, default=600.0), 120.0)
+
+    def last_seconds(self, count: int) -> list[float]:
+        """Return the seconds that each of the last epochs took, if known."""
+        found = [number_or_none(row.get("seconds")) for row in self.rows[-count:]]
+        return [seconds for seconds in found if seconds is not None]
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -116,9 +120,13 @@ class Run:
         row = self.summary.get(which)
         return row if isinstance(row, dict) else {}
 
-    def best(self, metric: str) -> float:
-        """Return a metric at the best epoch; NaN if there is none."""
-        return as_number(self.row("best").get(metric))
+    def best(self, metric: str) -> float | None:
+        """Return a metric at the best epoch; None if there is none."""
+        return number_or_none(self.row("best").get(metric))
+
+    def last(self, metric: str) -> float | None:
+        """Return a metric at the last epoch; None if there is none."""
+        return number_or_none(self.row("last").get(metric))
 
     def option(self, group: str) -> str:
         """Return the chosen option of a config group, such as `enet` for `model`; '' if unknown."""
@@ -127,12 +135,12 @@ class Run:
 
     @property
     def best_epoch(self) -> int | None:
-        epoch = as_number(self.row("best").get("epoch"))
-        return int(epoch) if math.isfinite(epoch) else None
+        epoch = self.best("epoch")
+        return None if epoch is None else int(epoch)
 
-    def number(self, key: str) -> float:
-        """Return a number in the summary; NaN if there is none."""
-        return as_number(self.summary.get(key))
+    def number(self, key: str) -> float | None:
+        """Return a number in the summary; None if there is none."""
+        return number_or_none(self.summary.get(key))
 
 
 def found_runs(runs: str | Sequence[str]) -> tuple[list[Run], list[str]]:
@@ -231,15 +239,11 @@ def _place(folder: Path) -> tuple[bool, int, str]:
     return not folder.name.isdecimal(), int(number), folder.name
 
 
-def as_number(value: Any) -> float:
-    """Return a number as a float; NaN for anything else."""
-    try:
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    except OverflowError:  # an integer of more than 308 digits
-        return math.nan
-
-
 def number_or_none(value: Any) -> float | None:
     """Return a finite number as a float; None for anything else."""
-    number = as_number(value)
-    return number if math.isfinite(number) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer of more than 308 digits
+        return None

@@ -16,11 +16,11 @@ from comparison.differences import (
     unmeasured,
 )
 from comparison.evaluations import command_to_measure
-from comparison.groups import FOLD, Group, check_group_by, fold_rows, grouped, groups_of, missing_folds
+from comparison.groups import FOLD, Group, check_group_by, counted_runs, fold_rows, grouped, groups_of, missing_folds
 from comparison.labels import short_names
 from comparison.rendering import is_part_of_cell, rendered
 from comparison.rows import Row, against, differing_keys, rows_of, sorted_by
-from comparison.runs import Run, number_or_none
+from comparison.runs import Run
 from utils.errors import UserError, did_you_mean
 from utils.tables import WITHOUT_TERMINAL, terminal_width
 from utils.text import plural
@@ -208,9 +208,9 @@ def unfinished_note(groups: Sequence[Group]) -> str:
 def unfinished_in(group: Group) -> list[str]:
     """Return name, status and last epoch of each unfinished run whose score counts in the mean of a group."""
     described = []
-    for run in group.runs:
-        if run.status != "finished" and number_or_none(run.best("val/miou")) is not None:
-            epoch, epochs = number_or_none(run.row("last").get("epoch")), run.config.get("trainer.epochs")
+    for run in counted_runs(group):
+        if run.status != "finished":
+            epoch, epochs = run.last("epoch"), run.config.get("trainer.epochs")
             described.append(f"{run.name} ({run.status}{f' after epoch {epoch:g} of {epochs}' if epoch else ''})")
     return described
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from comparison.labels import short_names
 from comparison.rows import differing_keys
-from comparison.runs import Run, as_number, number_or_none
+from comparison.runs import Run, number_or_none
 from utils.interruption import StopRequest, Terminated
 from utils.tables import duration, number, table
 
@@ -65,16 +65,15 @@ def progress(run: Run, name: str) -> list[str]:
     """Return the cells of a run: its last epoch, and the time left at the speed of its last five epochs."""
     last = run.rows[-1] if run.rows else {}
     epochs, done = run.config.get("trainer.epochs"), f"{last.get('epoch', 0):g}"
-    rate = last.get("images_per_second", math.nan)
-    loss = last.get("train/loss", math.nan)
-    best = max((row["val/miou"] for row in run.rows if "val/miou" in row), default=math.nan)
+    rate = number_or_none(last.get("images_per_second"))
+    best = max((row["val/miou"] for row in run.rows if "val/miou" in row), default=None)
     return [
         name if len(name) <= 44 else f"{name[:43]}…",
         run.live_status,
         f"{done}/{epochs}" if epochs is not None else done,
-        number(loss),
+        number(last.get("train/loss")),
         number(best),
-        "-" if math.isnan(rate) else f"{rate:.1f}",
+        "-" if rate is None else f"{rate:.1f}",
         left(run),
     ]
 
@@ -86,10 +85,10 @@ def left(run: Run) -> str:
     if run.live_status != "running":
         silence = run.silence()
         return f"silent for {_lasting(silence) if silence >= 3600 else f'{silence // 60:.0f} min'}"
-    recent = [seconds for row in run.rows[-5:] if (seconds := number_or_none(row.get("seconds"))) is not None]
-    if not recent:
+    recent, epochs = run.last_seconds(5), number_or_none(run.config.get("trainer.epochs"))
+    if not recent or epochs is None:
         return "-"
-    epochs = as_number(run.config.get("trainer.epochs")) - run.rows[-1].get("epoch", 0)
+    epochs -= run.rows[-1].get("epoch", 0)
     return _lasting(max(epochs * sum(recent) / len(recent) - run.age("metrics.csv"), 0.0))
 
 

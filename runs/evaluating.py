@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
@@ -87,7 +86,7 @@ def measure_runs(cfg: DictConfig, device: torch.device) -> None:
                     continue
                 if bar.disable:  # not in a terminal
                     done = len(found) + len(broken)
-                    log.info("%s: mIoU %s (%d of %d)", path, _number(found[path]["miou"]), done, len(runs))
+                    log.info("%s: mIoU %s (%d of %d)", path, number(found[path]["miou"]), done, len(runs))
     _report(runs, found, broken, known)
 
 
@@ -114,7 +113,7 @@ def _report(runs: Sequence[Run], found: Mapping[Path, dict[str, Any]], broken: M
     """
     done = [(run.name, found[run.path]) for run in runs if run.path in found]
     if done:
-        rows = [[name, result["split"], *(_number(result[key]) for key in SHOWN)] for name, result in done]
+        rows = [[name, result["split"], *(number(result[key]) for key in SHOWN)] for name, result in done]
         title = f"{plural(len(rows), 'run')}, {known} of them measured before"
         log.info("%s", table([["run", "split", "mIoU", "Dice", "pixel accuracy", "boundary IoU"], *rows], title))
     if broken:
@@ -150,8 +149,3 @@ def _described(error: Exception) -> str:
         log.debug("traceback", exc_info=error)
         return f"{type(error).__name__}: {error}"
     return re.sub(r"\n(?=[A-Z])", ". ", str(error)).replace("\n", "; ")
-
-
-def _number(value: float | None) -> str:
-    """Format a number of a JSON file, where null is NaN."""
-    return number(math.nan if value is None else value)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from comparison.columns import higher_is_better
-from comparison.runs import SWEEP, Run, read_runs
+from comparison.runs import SWEEP, read_runs
 from utils.config_values import listed
 from utils.errors import UserError
 from utils.find_run import note
@@ -54,11 +53,10 @@ def best_of_sweep(given: str, key: str) -> str:
     if len(monitors) > 1:
         raise UserError(f"{key}={given}: its runs monitor {' and '.join(sorted(monitors))}; pass one of the runs")
     monitor = monitors.pop() if monitors else "val/miou"
-    sign = 1 if higher_is_better(monitor) else -1
-    measured: list[Run] = [run for run in runs if math.isfinite(run.best(monitor))]
+    measured = [(value, run) for run in runs if (value := run.best(monitor)) is not None]
     if not measured:
         raise UserError(f"{key}={given}: a sweep in which no run has a checkpoint with {monitor}")
-    best = max(measured, key=lambda run: sign * run.best(monitor))
-    value, others = best.best(monitor), len(measured)
-    note(f"{key}={given}: {best.path} is the best of its {others} runs by {monitor} ({value:.4f})")
+    choose = max if higher_is_better(monitor) else min
+    value, best = choose(measured, key=lambda pair: pair[0])
+    note(f"{key}={given}: {best.path} is the best of its {len(measured)} runs by {monitor} ({value:.4f})")
     return str(best.path)

@@ -22,7 +22,7 @@ from utils.bundled_weights import checkpoint_path
 from utils.config_groups import CONF, option, options
 from utils.config_values import as_size, listed
 from utils.errors import UserError, partly_failed
-from utils.files import make_writable
+from utils.files import make_writable, without_nan
 from utils.paths import is_there, png_path
 from utils.text import plural
 from utils.value_types import Backend, BenchmarkColumn
@@ -45,14 +45,14 @@ class Entry(NamedTuple):
 
     Attributes:
         parameters, macs: number of parameters, and multiply-adds for one image; NaN for an ONNX file.
-        accuracy: mIoU of the run's best epoch; NaN if there is none.
+        accuracy: mIoU of the run's best epoch; None if there is none.
     """
 
     name: str
     network: Network
     parameters: float
     macs: float
-    accuracy: float = math.nan
+    accuracy: float | None = None
 
 
 def benchmark(cfg: DictConfig) -> None:
@@ -68,7 +68,7 @@ def benchmark(cfg: DictConfig) -> None:
     entries = list(dict.fromkeys(map(entry_of, networks)))
     entries += entries_of_runs(cfg.runs) if cfg.runs is not None else []
     if plot is not None:
-        if all(math.isnan(entry.accuracy) for entry in entries):
+        if all(entry.accuracy is None for entry in entries):
             raise UserError(f"runs={', '.join(listed(cfg.runs))}: no run there has a val/miou to plot")
         make_writable(plot.parent)
     if not cfg.backends:
@@ -104,7 +104,7 @@ def source_of(name: str) -> Path:
     return path if name not in options("model") and is_there(path) else option("model", name)
 
 
-def entry_of(network: Network, name: str | None = None, accuracy: float = math.nan) -> Entry:
+def entry_of(network: Network, name: str | None = None, accuracy: float | None = None) -> Entry:
     """Count parameters and multiply-adds; without allocating the weights of a network in conf/model/.
 
     An ONNX file that takes one size is measured at that.
@@ -185,21 +185,22 @@ def row_of(entry: Entry, case: Case, found: Result) -> dict[str, Any]:
     """Return the row of a case: times in milliseconds, memory in MiB, None if unknown."""
     import numpy as np
 
-    median = statistics.median(found.times) if found.times else None
-    accuracy = {} if math.isnan(entry.accuracy) else {"mIoU": entry.accuracy}
-    return {
+    times = found.times or [math.nan]
+    median = statistics.median(times)
+    row = {
         "model": entry.name,
         "size": shown(entry.network.image_size),
-        **accuracy,
-        "parameters": None if math.isnan(entry.parameters) else float(entry.parameters),
-        "MACs": None if math.isnan(entry.macs) else entry.macs,
+        **({} if entry.accuracy is None else {"mIoU": entry.accuracy}),
+        "parameters": float(entry.parameters),
+        "MACs": entry.macs,
         "backend": case.backend,
         "batch": case.batch_size,
-        "median ms": None if median is None else short(median),
-        "p95 ms": None if median is None else short(float(np.percentile(found.times, 95, method="inverted_cdf"))),
-        "images/s": None if median is None else 1000 * case.batch_size / median,
+        "median ms": short(median),
+        "p95 ms": short(float(np.percentile(times, 95, method="inverted_cdf"))),
+        "images/s": 1000 * case.batch_size / median,
         "peak MiB": None if found.memory is None else round(found.memory / 2**20),
     }
+    return without_nan(row)
 
 
 def chosen(rows: list[dict[str, Any]], sort: BenchmarkColumn | None, max_ms: float | None) -> list[dict[str, Any]]:
@@ -269,14 +270,15 @@ def draw(found: Sequence[tuple[Entry, Case, Result]], where: str, path: Path) ->
     sizes = {shown(case.network.image_size) for _, case, _ in found}
     times: dict[Entry, dict[str, float]] = {}
     for entry, case, result in found:
-        if case.batch_size == batch and result.times and not math.isnan(entry.accuracy):
+        if case.batch_size == batch and result.times:
             times.setdefault(entry, {})[case.backend] = statistics.median(result.times)
-    if not times:  # all failed, which is reported
-        return
     points = [
-        (entry.name if len(sizes) == 1 else f"{entry.name}, {shown(entry.network.image_size)}", entry.accuracy, each)
+        (entry.name if len(sizes) == 1 else f"{entry.name}, {shown(entry.network.image_size)}", accuracy, each)
         for entry, each in times.items()
+        if (accuracy := entry.accuracy) is not None
     ]
+    if not points:  # all failed, which is reported
+        return
     size = f", {sizes.pop()}" if len(sizes) == 1 else ""
     draw_speed(points, f"{where}, batch of {batch}{size}", path)
     log.info("wrote %s", path)

@@ -78,9 +78,9 @@ def class_table(
     return table(rows, title)
 
 
-def number(value: float) -> str:
-    """Format a number with four decimals; '-' for NaN."""
-    return "-" if math.isnan(value) else f"{value:.4f}"
+def number(value: float | None) -> str:
+    """Format a number with four decimals; '-' for NaN and None."""
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def duration(seconds: float) -> str:

@@ -69,12 +69,6 @@ def _check_crop(config: Config, origin: Origin) -> None:
     data, cropped = config["data"], "crop_size" in config["augmentation"]
     if not cropped and data.get("crop_size") not in (None, data["image_size"]):
         raise UserError(f"data.crop_size={data['crop_size']} {origin.place('data.crop_size')}: needs augmentation=crop")
-    for key in ("cache", "augment_on"):
-        if cropped and data.get(key) == "device":
-            raise UserError(
-                f"data.{key}=device {origin.place(f'data.{key}')}: crops of photos in their own sizes are made on the"
-                f" CPU; pass data.{key}={'ram' if key == 'cache' else 'cpu'}"
-            )
 
 
 def _check_train(config: Config, origin: Origin) -> None:

@@ -33,5 +33,5 @@ Between a data set and its batches:
     augmentation, cropping, mixing, sampling
     loading, workers        batches, and the processes that load them
     accumulation            batches grouped by optimiser step
-    device_augmentation, device_loading     the same on the device that trains
+    device_augmentation, device_cropping, device_loading     the same on the device that trains
 """

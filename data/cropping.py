@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import albumentations as A
 import numpy as np
@@ -93,10 +93,7 @@ class RandomCrop(Augmentation):
         seed: int,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the crop that a seed chooses from a photo of a size (H, W)."""
-        rng = np.random.default_rng((seed, 1))  # not the numbers that the transforms draw
-        scale = rng.uniform(*self.scale_range)
-        for _ in range(TRIES):
-            box = self._box(size, scale, rng)
+        for box in self.boxes(size, seed):
             inside = box.within(size)
             cropped = resize_mask(_padded(mask_part(inside), inside, box, (IGNORE_INDEX,)), self.crop_size)
             if self.max_class_share is None:
@@ -108,6 +105,14 @@ class RandomCrop(Augmentation):
         size_used = self.crop_size if inside == box else (inside.height, inside.width)
         image = _padded(image_part(inside, size_used), inside, box, self.fill)
         return super().__call__(resize_image(image, self.crop_size), cropped, seed)
+
+    def boxes(self, size: tuple[int, int], seed: int) -> Iterator[Box]:
+        """Yield the parts of a photo of a size (H, W) that are tried with a seed; the first is used unless
+        `max_class_share` is exceeded."""
+        rng = np.random.default_rng((seed, 1))  # not the numbers that the transforms draw
+        scale = rng.uniform(*self.scale_range)
+        for _ in range(TRIES):
+            yield self._box(size, scale, rng)
 
     def _sides(self, scale: float) -> list[int]:
         """Return the height and width that become the size of the crop when they are scaled."""

@@ -19,13 +19,12 @@ from torch.nn import functional as F
 
 from data.augmentation import Augmentation
 from data.cropping import RandomCrop
+from data.device_cropping import DeviceCrop, Size
 from data.labels import IGNORE_INDEX
 from data.mixing import Mixing
 from utils.errors import UserError
 
 GRAY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
-
-Size = tuple[int, int]
 
 
 class DeviceAugmentation:
@@ -33,8 +32,8 @@ class DeviceAugmentation:
 
     Args:
         augmentation: made up of horizontal flips, `RandomScale`, `RandomCrop`, `Affine`, `ColorJitter`, `RGBShift` and
-            `RandomBrightnessContrast`.
-        size: (H, W) of the samples.
+            `RandomBrightnessContrast`; or a `data.cropping.RandomCrop` with these.
+        size: (H, W) of the samples; those of a `data.cropping.RandomCrop` have any size.
 
     Attributes:
         output_size: (H, W) of the augmented samples.
@@ -45,12 +44,13 @@ class DeviceAugmentation:
     """
 
     def __init__(self, augmentation: Augmentation, size: Size) -> None:
-        if isinstance(augmentation, Mixing | RandomCrop):
+        if isinstance(augmentation, Mixing):
             raise UserError(
                 f"augmentation: {type(augmentation).__name__} runs on the CPU only; pass data.augment_on=cpu, and"
                 " data.cache=ram instead of device"
             )
-        self.augmentation, self.size = augmentation, size
+        self.crop = DeviceCrop(augmentation) if isinstance(augmentation, RandomCrop) else None
+        self.augmentation, self.size = augmentation, self.crop.size if self.crop else size
         self.stages: list[_Warp | _Color] = []
         for transform in augmentation.transforms:
             _check_supported(transform)
@@ -73,20 +73,20 @@ class DeviceAugmentation:
         sizes = [stage.size for stage in self.stages if isinstance(stage, _Warp) and stage.size is not None]
         return sizes[-1] if sizes else self.size
 
-    def draw(self, seed: int) -> np.ndarray:
-        """Draw the numbers of one sample: float32 (K,), the same as `Augmentation` draws for this seed."""
-        compose = self.augmentation.compose
-        if compose is None:
-            return np.zeros(0, np.float32)
-        compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        compose.py_random.random()  # a Compose first draws whether to run
-        return np.concatenate([stage.draw() for stage in self.stages], dtype=np.float32)
+    def draw(self, seed: int, size: Size) -> np.ndarray:
+        """Draw the numbers of a sample of a size (H, W): float32 (K,), as `Augmentation` draws them for this seed."""
+        drawn = [self.crop.draw(seed, size)] if self.crop else []
+        if (compose := self.augmentation.compose) is not None:
+            compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            compose.py_random.random()  # a Compose first draws whether to run
+            drawn += [stage.draw() for stage in self.stages]
+        return np.concatenate([np.zeros(0), *drawn], dtype=np.float32)
 
     def __call__(self, images: Tensor, masks: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
         """Augment a batch.
 
         Args:
-            images: uint8 (N, 3, H, W).
+            images: uint8 (N, 3, H, W); smaller ones are padded at the bottom and right.
             masks: uint8 (N, H, W).
             drawn: float32 (N, K), a row of `draw` per sample, on the same device.
 
@@ -94,8 +94,9 @@ class DeviceAugmentation:
             Images float32 (N, 3, H', W') from 0 to 255 and masks uint8 (N, H', W').
         """
         floats = images.float()
-        numbers = drawn.split([stage.numbers for stage in self.stages], dim=1)
-        for stage, own in zip(self.stages, numbers, strict=True):
+        stages = [self.crop, *self.stages] if self.crop else self.stages
+        numbers = drawn.split([stage.numbers for stage in stages], dim=1)
+        for stage, own in zip(stages, numbers, strict=True):
             floats, masks = stage.apply(floats, masks, own)
         return floats, masks
 

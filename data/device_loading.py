@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -38,7 +39,7 @@ class DeviceTrainingLoader(DataLoader[TrainingBatch]):
     """Training batches that are augmented on the device.
 
     Args, attributes: as `data.loading.TrainingLoader`, and
-        keep: keep all samples on the device; otherwise worker processes read them.
+        keep: keep all samples on the device, padded to one size; otherwise worker processes read them.
 
     Raises:
         UserError: the augmentation is not supported on devices, or the samples do not fit.
@@ -68,10 +69,12 @@ class DeviceTrainingLoader(DataLoader[TrainingBatch]):
                 f" data.image_size={list(image_size)}; end the list of transforms with a crop to that size"
             )
         self.kept: tuple[Tensor, Tensor] | None = None
+        sizes = None
         if keep:
-            images, masks = loaded(samples, image_size, device)
-            self.kept = images, torch.stack(masks)
-        items = _DrawnSamples(samples, self.augmentation, seed, read=not keep)
+            sizes = [samples.size(index) for index in range(len(samples))]
+            images, masks = loaded(samples, largest(sizes), device)
+            self.kept = images, torch.stack([padded(mask, largest(sizes)) for mask in masks])
+        items = _DrawnSamples(samples, self.augmentation, seed, sizes)
         self.watched = WatchedSamples(items, samples, num_workers)
         super().__init__(
             self.watched,
@@ -133,7 +136,8 @@ def loaded(
     """Load all samples of a split into the memory of a device.
 
     Args:
-        samples: with images of one size, as `data.checking.checked_samples` returns them.
+        samples: as `data.checking.checked_samples` returns them.
+        image_size: (H, W) of the largest image; smaller ones are followed by any values at the bottom and right.
 
     Returns:
         Images uint8 (N, 3, H, W), in the layout `channels_last`, and masks uint8 (h, w).
@@ -157,27 +161,58 @@ def loaded(
         found = pool.map(samples.__getitem__, range(len(samples)))
         bar = tqdm(found, "loading", len(samples), unit="img", leave=False, delay=1, disable=None)
         for index, sample in enumerate(bar):
-            images[index] = as_tensor(sample.image)
+            rows, columns = sample.image.shape[:2]
+            images[index, :rows, :columns] = as_tensor(sample.image)
             masks.append(as_tensor(sample.mask).to(device))
     return images.permute(0, 3, 1, 2), masks
 
 
 class _DrawnSamples(Dataset):
-    """The random numbers and names of samples, indexed by `Key`, after their pixels, or their indices if kept."""
+    """The random numbers and names of samples, indexed by `Key`, after their pixels, or their indices if kept.
 
-    def __init__(self, samples: SegmentationDataset, augmentation: DeviceAugmentation, seed: int, read: bool) -> None:
-        self.samples, self.augmentation, self.seed, self.read = samples, augmentation, seed, read
+    Args:
+        sizes: (H, W) of the samples that are kept; None to read them.
+    """
+
+    def __init__(
+        self,
+        samples: SegmentationDataset,
+        augmentation: DeviceAugmentation,
+        seed: int,
+        sizes: list[tuple[int, int]] | None,
+    ) -> None:
+        self.samples, self.augmentation, self.seed, self.sizes = samples, augmentation, seed, sizes
 
     def __getitem__(self, key: Key) -> tuple[Any, ...]:
         epoch, repeat, index = key
-        drawn = torch.from_numpy(self.augmentation.draw(sample_seed(self.seed, epoch, index, repeat)))
-        if not self.read:
-            return torch.tensor(index), drawn, self.samples.name(index)
+        seed = sample_seed(self.seed, epoch, index, repeat)
+        if self.sizes is not None:
+            drawn = self.augmentation.draw(seed, self.sizes[index])
+            return torch.tensor(index), torch.from_numpy(drawn), self.samples.name(index)
         image, mask, name = self.samples[index]
-        return as_tensor(image), as_tensor(mask), drawn, name
+        drawn = self.augmentation.draw(seed, (mask.shape[0], mask.shape[1]))
+        return as_tensor(image), as_tensor(mask), torch.from_numpy(drawn), name
+
+
+def largest(sizes: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return the smallest (H, W) that holds pictures of all these sizes."""
+    return max(height for height, _ in sizes), max(width for _, width in sizes)
+
+
+def padded(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pad an image (H, W, C) or a mask (H, W) at the bottom and right."""
+    border = 0, size[1] - pixels.shape[1], 0, size[0] - pixels.shape[0]
+    return F.pad(pixels, border if pixels.ndim == 2 else (0, 0, *border))
 
 
 def _collate(samples: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """Stack each field, the names aside, which come last."""
+    """Stack each field, the names aside, which come last; images and masks are padded to one size."""
     *tensors, names = zip(*samples, strict=True)
-    return (*map(torch.stack, tensors), list(names))
+    return (*map(_stacked, tensors), list(names))
+
+
+def _stacked(tensors: tuple[Tensor, ...]) -> Tensor:
+    if tensors[0].ndim > 1:
+        size = largest([(tensor.shape[0], tensor.shape[1]) for tensor in tensors])
+        tensors = tuple(padded(tensor, size) for tensor in tensors)
+    return torch.stack(tensors)

@@ -226,8 +226,8 @@ def test_a_run_with_crops(root: Path, tmp_path: Path) -> None:
 MISTAKES = [
     ("data.crop_size=[640,640] augmentation.pad=false", ["data.crop_size=[640, 640]", "augmentation.pad=true"]),
     ("data.crop_size=[48,40] augmentation=standard", ["data.crop_size=[48, 40]", "needs augmentation=crop"]),
-    ("data.cache=device", ["data.cache=device", "pass data.cache=ram"]),
-    ("data.augment_on=device", ["data.augment_on=device", "pass data.augment_on=cpu"]),
+    ("data.cache=device augmentation.max_class_share=0.75", ["max_class_share", "data.cache=ram instead of device"]),
+    ("data.augment_on=device augmentation.max_class_share=0.75", ["max_class_share", "pass data.augment_on=cpu"]),
     ("augmentation.scale_range=[2,1]", ["augmentation.scale_range=[2, 1]", "a smaller and a larger"]),
     ("augmentation.max_class_share=1.5", ["augmentation.max_class_share=1.5", "at most 1"]),
 ]

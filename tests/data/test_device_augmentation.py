@@ -43,7 +43,7 @@ def on_device(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The sample under each seed, as one batch: float32 (N, H, W, 3) and uint8 (N, H, W)."""
     image, mask = (torch.from_numpy(array) for array in sample)
-    drawn = torch.stack([torch.from_numpy(augmentation.draw(seed)) for seed in seeds])
+    drawn = torch.stack([torch.from_numpy(augmentation.draw(seed, SIZE)) for seed in seeds])
     images = image.permute(2, 0, 1).expand(len(seeds), -1, -1, -1)
     batch = (images.to(device), mask.expand(len(seeds), -1, -1).to(device), drawn.to(device))
     found, masks = augmentation(*batch)

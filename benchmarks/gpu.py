@@ -1,7 +1,8 @@
 """Where the time of training on a GPU goes: network, loss, optimiser, metric, and waiting for data.
 
-python -m benchmarks.gpu            # uses the GPU if there is one
-python -m benchmarks.gpu --smoke    # small, to try it on a CPU
+python -m benchmarks.gpu              # uses the GPU if there is one; two minutes
+python -m benchmarks.gpu --compile    # networks through torch.compile, too, which takes minutes to compile
+python -m benchmarks.gpu --smoke      # small, to try it on a CPU
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from data.labels import LabelSet
 from data.loading import TrainingBatch, TrainingLoader
 from data.samples import Sample, SegmentationDataset
 from data.workers import worker_count
+from engine.compiled import Compiled
 from engine.metrics import add_to_confusion
 from engine.normalization import IMAGENET
 from engine.schedules import constant
@@ -72,9 +74,9 @@ class Noise(SegmentationDataset):
         return Sample(self.images[index % 16].copy(), self.masks[index % 16].copy(), self.name(index))
 
 
-def step_of(work: Work, amp: Any = "auto") -> tuple[Trainer, TrainingStep]:
+def step_of(work: Work, amp: Any = "auto", compiled: bool = False) -> tuple[Trainer, TrainingStep]:
     """Build a trainer, and its optimiser step for a network."""
-    trainer = Trainer(epochs=1, amp=amp)
+    trainer = Trainer(epochs=1, amp=amp, compile=compiled)
     model: nn.Module = trainer.prepare(build_network(option_node("model", work.model), CLASSES)).train()
     loss = trainer.prepare(ce_iou({"cross_entropy": 1.0, "soft_iou": 1.0}))
     optimizer = AdamW(model.parameters(), lr=1e-4, fused=True)
@@ -100,10 +102,11 @@ def seconds_per(function: Callable[[], object], device: torch.device, budget: fl
     return (time.perf_counter() - start) / calls
 
 
-def parts(work: Work, amp: Any, budget: float) -> list[str]:
+def parts(work: Work, amp: Any, compiled: bool, budget: float) -> list[str]:
     """Return images/s of the network and of a whole step, the shares of loss and metric, and peak memory."""
-    trainer, step = step_of(work, amp)
+    trainer, step = step_of(work, amp, compiled)
     model, device = step.model, trainer.device
+    call: Callable[[torch.Tensor], Any] = Compiled(model) if compiled else model
     images = torch.randint(256, (work.batch_size, *work.size, 3), dtype=torch.uint8, device=device).permute(0, 3, 1, 2)
     masks = torch.randint(CLASSES, (work.batch_size, *work.size), dtype=torch.uint8, device=device)
     confusion = torch.zeros(CLASSES, CLASSES, dtype=torch.int64, device=device)
@@ -111,7 +114,7 @@ def parts(work: Work, amp: Any, budget: float) -> list[str]:
 
     def network() -> torch.Tensor:
         with torch.autocast(device.type, trainer.autocast, enabled=trainer.autocast is not None):
-            found = model(IMAGENET(images, trainer.options.channels_last))
+            found = call(IMAGENET(images, trainer.options.channels_last))
         return found[0] if isinstance(found, tuple) else found
 
     def backward() -> None:
@@ -139,7 +142,7 @@ def parts(work: Work, amp: Any, budget: float) -> list[str]:
     return [
         work.model,
         f"{work.batch_size} x {work.size[0]}x{work.size[1]}",
-        amp,
+        f"{amp}, compiled" if compiled else amp,
         f"{work.batch_size / alone:.0f}",
         f"{work.batch_size / whole:.0f}",
         f"{loss_seconds / whole:.0%}",
@@ -148,8 +151,13 @@ def parts(work: Work, amp: Any, budget: float) -> list[str]:
     ]
 
 
-def loop(work: Work, cache: str, budget: float) -> list[str]:
-    """Return images/s of the training loop, and the share of time that the GPU waits for batches."""
+def loop(work: Work, augment: str, cache: str, budget: float) -> list[str]:
+    """Return images/s of the training loop, and the share of time that the GPU waits for batches.
+
+    Args:
+        augment: an option of conf/augmentation/; `crop` takes its crops from photos of twice the size.
+        cache: `ram` or `device`.
+    """
     trainer, step = step_of(work)
     device = trainer.device
     options: dict[str, Any] = {
@@ -159,12 +167,14 @@ def loop(work: Work, cache: str, budget: float) -> list[str]:
         "num_workers": worker_count("auto", device),
         "pin_memory": device.type == "cuda",
     }
-    samples, augment = Noise(work.size, 4096), augmentation("standard", work.size)
+    factor, length = (2, 512) if augment == "crop" else (1, 4096)
+    samples = Noise((factor * work.size[0], factor * work.size[1]), length)
+    transforms = augmentation(augment, work.size)
     loader: Iterable[TrainingBatch]
     if cache == "device":
-        loader = DeviceTrainingLoader(samples, augment, device=device, keep=True, **options)
+        loader = DeviceTrainingLoader(samples, transforms, device=device, keep=True, **options)
     else:
-        loader = TrainingLoader(samples, augment, **options)
+        loader = TrainingLoader(samples, transforms, **options)
     batches = iter(loader)
 
     def from_loader() -> None:
@@ -182,11 +192,12 @@ def loop(work: Work, cache: str, budget: float) -> list[str]:
 
     alone = seconds_per(from_memory, device, budget / 2)
     waits = max(1 - alone / a_step, 0)
-    return [work.model, cache, f"{work.batch_size / a_step:.0f}", f"{work.batch_size / alone:.0f}", f"{waits:.0%}"]
+    rates = [f"{work.batch_size / seconds:.0f}" for seconds in (a_step, alone)]
+    return [work.model, augment, cache, *rates, f"{waits:.0%}"]
 
 
 def main() -> None:
-    smoke = "--smoke" in sys.argv
+    smoke, compiles = "--smoke" in sys.argv, "--compile" in sys.argv
     work, budget = (SMOKE, 0.1) if smoke else (WORK, 0.6)
     name = (
         torch.cuda.get_device_name()
@@ -194,11 +205,13 @@ def main() -> None:
         else f"CPU, {plural(torch.get_num_threads(), 'thread')}"
     )
     header = ["network", "batch", "precision", "network, images/s", "step, images/s", "loss", "metric", "peak GiB"]
-    rows = [parts(each, amp, budget) for each in work for amp in ("off", "bf16")]
+    kinds = [("off", False), ("bf16", False), *([("bf16", True)] if compiles else [])]
+    rows = [parts(each, amp, compiled, budget) for each in work for amp, compiled in kinds]
     print(table([header, *rows], f"forward and backward on {name}"), flush=True)
-    header = ["network", "samples in", "loop, images/s", "step, images/s", "GPU waits"]
-    rows = [loop(each, cache, 2 * budget) for each in work[:1] + work[2:3] for cache in ("ram", "device")]
-    print(table([header, *rows], f"the loop on {name}, augmentation=standard, precision auto"), flush=True)
+    header = ["network", "augmentation", "samples in", "loop, images/s", "step, images/s", "GPU waits"]
+    runs = [(each, augment) for each in work[:1] + work[2:3] for augment in ("standard", "crop")]
+    rows = [loop(each, augment, cache, 2 * budget) for each, augment in runs for cache in ("ram", "device")]
+    print(table([header, *rows], f"the loop on {name}, precision auto"), flush=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 
 from data.bands import RGB, Bands
 from data.labels import IGNORE_INDEX
-from data.samples import SegmentationDataset, check_pixels
+from data.samples import Sample, SegmentationDataset, check_pixels
 from utils.errors import UserError
 from utils.text import plural
 
@@ -70,6 +70,14 @@ class Augmentation:
         # Floats are from 0 to 1 for albumentations.
         augmented = compose(image=image / np.float32(255) if is_float else image, mask=mask)
         return augmented["image"] * np.float32(255) if is_float else augmented["image"], augmented["mask"]
+
+    def sample(self, samples: SegmentationDataset, index: int, seed: int) -> Sample:
+        """Return an augmented sample of a set."""
+        image, mask, name = samples[index]
+        return Sample(*self(image, mask, seed), name)
+
+    def check(self, samples: SegmentationDataset) -> None:
+        """Raise UserError if an option does not fit the samples."""
 
 
 def left_out(augmentation: object, bands: Bands) -> list[str]:

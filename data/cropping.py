@@ -15,7 +15,7 @@ from data.images import resize_image
 from data.labels import IGNORE_INDEX
 from data.masks import resize_mask
 from data.parts import Box
-from data.samples import SegmentationDataset
+from data.samples import Sample, SegmentationDataset
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -73,17 +73,21 @@ class RandomCrop(Augmentation):
         size = mask.shape[0], mask.shape[1]
         return self._crop(size, lambda inside: inside.of(mask), lambda inside, _: inside.of(image), seed)
 
-    def crop_of(self, samples: SegmentationDataset, index: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same crop of a sample, decoding little more of its files than the crop.
+    def sample(self, samples: SegmentationDataset, index: int, seed: int) -> Sample:
+        """Return a crop of a sample, decoding little more of its files than the crop where they allow that.
 
         Colours of a JPEG may differ by rounding where the crop has at most half of its resolution.
         """
+        if not samples.reads_parts:
+            return super().sample(samples, index, seed)
         size = samples.size(index)
         image_part = functools.partial(samples.image_part, index, size)
         if self.max_class_share is None:
-            return self._crop(size, functools.partial(samples.mask_part, index), image_part, seed)
-        mask = samples.mask(index)  # since several boxes may be tried
-        return self._crop(size, lambda inside: inside.of(mask), image_part, seed)
+            found = self._crop(size, functools.partial(samples.mask_part, index), image_part, seed)
+        else:
+            mask = samples.mask(index)  # since several boxes may be tried
+            found = self._crop(size, lambda inside: inside.of(mask), image_part, seed)
+        return Sample(*found, samples.name(index))
 
     def _crop(
         self,
@@ -141,7 +145,7 @@ class RandomCrop(Augmentation):
         """Whether the crop is larger than a photo of a size (H, W) at a scale."""
         return any(side > length for side, length in zip(self._sides(scale), size, strict=True))
 
-    def check_fits(self, samples: SegmentationDataset) -> None:
+    def check(self, samples: SegmentationDataset) -> None:
         """Check that no crop can be larger than a scaled photo, or, with padding, warn if all are.
 
         Raises:

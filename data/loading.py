@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from data.augmentation import Augmentation, check_augmented
+from data.augmentation import Augmentation, check_augmented, sample_seed
 from data.fitting import Fit
-from data.mixing import augmented_sample
 from data.samples import Sample, SegmentationDataset
 from data.sampling import RareClasses
 from data.workers import WatchedSamples, worker_options
@@ -127,7 +126,8 @@ class _TrainingSamples(Dataset):
 
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor, str]:
         epoch, repeat, index = key
-        image, mask, name = augmented_sample(self.samples, self.augmentation, self.seed, epoch, index, repeat)
+        own = sample_seed(self.seed, epoch, index, repeat)
+        image, mask, name = self.augmentation.sample(self.samples, index, own)
         check_augmented(image, mask, name, self.size, self.samples.bands)
         return as_tensor(image), as_tensor(mask), name
 

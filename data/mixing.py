@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import albumentations as A
 import numpy as np
 
-from data.augmentation import Augmentation, sample_seed
-from data.cropping import RandomCrop
+from data.augmentation import Augmentation
 from data.labels import IGNORE_INDEX, LabelSet
 from data.samples import Sample, SegmentationDataset
 from utils.errors import UserError, did_you_mean
@@ -31,16 +30,14 @@ class Mixing(Augmentation, ABC):
             raise UserError(f"augmentation.p={p}: must be from 0 to 1")
         self.p = p
 
-    def check_labels(self, labels: LabelSet) -> None:
-        """Raise UserError if an option names a class that does not exist."""
-
     @abstractmethod
     def region(self, mask: np.ndarray, labels: LabelSet, rng: np.random.Generator) -> np.ndarray:
         """Return which pixels of the other sample are copied, bool (H, W), from its mask uint8 (H, W)."""
 
-    def mix(self, image: np.ndarray, mask: np.ndarray, samples: SegmentationDataset, index: int, seed: int) -> Sample:
-        """Mix an augmented sample with another one of the set, which the seed chooses."""
-        name, rng = samples.name(index), np.random.default_rng((seed, 2))
+    def sample(self, samples: SegmentationDataset, index: int, seed: int) -> Sample:
+        """Return an augmented sample, mixed with another one of the set, which the seed chooses."""
+        image, mask, name = super().sample(samples, index, seed)
+        rng = np.random.default_rng((seed, 2))
         if rng.random() >= self.p or len(samples) < 2:
             return Sample(image, mask, name)
         other = samples[(index + int(rng.integers(1, len(samples)))) % len(samples)]
@@ -96,28 +93,14 @@ class CopyPaste(Mixing):
             raise UserError("augmentation.classes=[]: names no class; pass augmentation.classes=[<class>,...]")
         self.classes = list(classes)
 
-    def check_labels(self, labels: LabelSet) -> None:
+    def check(self, samples: SegmentationDataset) -> None:
+        names = samples.labels.names
         for name in self.classes:
-            if name not in labels.names:
-                hint = did_you_mean(name, labels.names)
+            if name not in names:
                 raise UserError(
-                    f"augmentation.classes={self.classes}: there is no class '{name}'{hint}; the classes are"
-                    f" {', '.join(labels.names)}"
+                    f"augmentation.classes={self.classes}: there is no class '{name}'{did_you_mean(name, names)}; the"
+                    f" classes are {', '.join(names)}"
                 )
 
     def region(self, mask: np.ndarray, labels: LabelSet, rng: np.random.Generator) -> np.ndarray:
         return np.isin(mask, [labels.names.index(name) for name in self.classes])
-
-
-def augmented_sample(
-    samples: SegmentationDataset, augmentation: Augmentation, seed: int, epoch: int, index: int, repeat: int = 0
-) -> Sample:
-    """Return a sample as a training with this seed sees it in an epoch; arguments as for `sample_seed`."""
-    own = sample_seed(seed, epoch, index, repeat)
-    if isinstance(augmentation, RandomCrop) and samples.reads_parts:
-        return Sample(*augmentation.crop_of(samples, index, own), samples.name(index))
-    image, mask, name = samples[index]
-    image, mask = augmentation(image, mask, own)
-    if isinstance(augmentation, Mixing):
-        return augmentation.mix(image, mask, samples, index, own)
-    return Sample(image, mask, name)

@@ -19,7 +19,6 @@ from data.device_loading import (
     DeviceValidationLoader,
 )
 from data.loading import Share, TrainingLoader, ValidationLoader
-from data.mixing import Mixing
 from data.samples import SegmentationDataset
 from data.sampling import rare_classes
 from data.workers import worker_count
@@ -108,9 +107,7 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
     size = as_size(cfg.data.image_size)
     if isinstance(augmentation, RandomCrop):
         size = augmentation.crop_size
-        augmentation.check_fits(samples)
-    if isinstance(augmentation, Mixing):
-        augmentation.check_labels(samples.labels)
+    augmentation.check(samples)
     try_augmentation(augmentation, samples, size)
     sampler = None
     if cfg.data.sampling == "rare_class":

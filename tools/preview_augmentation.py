@@ -23,9 +23,8 @@ log = logging.getLogger("preview_augmentation")
 def preview(cfg: DictConfig) -> None:
     """Write a sheet of one sample with its augmentation in each epoch."""
     # Slow to import, so only here, where the config is known to be right.
-    from data.augmentation import check_augmented
+    from data.augmentation import check_augmented, sample_seed
     from data.cropping import RandomCrop
-    from data.mixing import Mixing, augmented_sample
     from data.resized import ResizedSamples
     from visualization.figures import draw_sheet
 
@@ -36,12 +35,11 @@ def preview(cfg: DictConfig) -> None:
     samples = ResizedSamples(dataset, size, masks=True, limit=cfg.data.limit, fit=cfg.data.fit)
     if cfg.index >= len(samples):
         raise UserError(f"index={cfg.index}: the split has {plural(len(samples), 'sample')}, counted from 0")
-    if isinstance(augmentation, Mixing):
-        augmentation.check_labels(samples.labels)
+    augmentation.check(samples)
     make_writable(path.parent)
     panels = []
     for epoch in range(cfg.count):
-        image, mask, name = augmented_sample(samples, augmentation, cfg.seed, epoch, cfg.index)
+        image, mask, name = augmentation.sample(samples, cfg.index, sample_seed(cfg.seed, epoch, cfg.index))
         check_augmented(image, mask, name, bands=samples.bands)
         panels.append((f"epoch {epoch + 1}", samples.bands.picture(image), mask))
     # A low opacity, so that changes of colour are visible.

@@ -12,7 +12,6 @@ from PIL import Image
 from data.checking import checked_samples
 from data.cropping import RandomCrop
 from data.loading import TrainingBatch, TrainingLoader
-from data.mixing import augmented_sample
 from data.samples import Sample
 from data.voc import VOC
 from tests.conftest import TINY, runs_in
@@ -191,24 +190,24 @@ def test_crops_of_a_data_set_that_changes_what_it_reads(root: Path) -> None:
     assert VOC.reads_parts and not dataset.reads_parts
     samples = checked_samples(dataset, "train", None, masks=True)
     crop = RandomCrop(crop_size=(40, 56), scale_range=(1.0, 1.0), pad=False)
-    image, mask, _ = augmented_sample(samples, crop, 0, 0, 0)
+    image, mask, _ = crop.sample(samples, 0, seed=0)
     assert image.min() >= 100 and not (mask == 1).any()
     assert (dataset.mask(0) == dataset[0].mask).all() and dataset.size(1) == (104, 72)
 
 
 def test_without_padding_every_photo_must_be_large_enough(root: Path) -> None:
     samples = checked_samples(VOC(str(root), "train"), "train", None, masks=True)
-    RandomCrop(crop_size=(64, 72), scale_range=(1, 2), pad=False).check_fits(samples)
+    RandomCrop(crop_size=(64, 72), scale_range=(1, 2), pad=False).check(samples)
     crop = RandomCrop(crop_size=(64, 72), scale_range=(0.5, 2), pad=False)
     with pytest.raises(UserError, match=r"crop_size=\[64, 72\]: larger than .*000000.jpg of 64x96 .* from 1\.00"):
-        crop.check_fits(samples)
+        crop.check(samples)
 
 
 def test_with_padding_a_crop_that_no_photo_fills_is_warned_of(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     samples = checked_samples(VOC(str(root), "train"), "train", None, masks=True)
-    RandomCrop(crop_size=(128, 192), scale_range=(0.5, 2)).check_fits(samples)
+    RandomCrop(crop_size=(128, 192), scale_range=(0.5, 2)).check(samples)
     assert not caplog.messages
-    RandomCrop(crop_size=(640, 720)).check_fits(samples)  # of 64x96
+    RandomCrop(crop_size=(640, 720)).check(samples)  # of 64x96
     (message,) = caplog.messages
     assert "data.crop_size=[640, 720]: larger than " in message and "scale_range to 10.00; every crop" in message
 

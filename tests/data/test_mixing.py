@@ -9,7 +9,7 @@ import torch
 from data.device_augmentation import DeviceAugmentation
 from data.labels import LabelSet
 from data.loading import TrainingLoader
-from data.mixing import ClassMix, CopyPaste, CutMix, Mixing, augmented_sample
+from data.mixing import ClassMix, CopyPaste, CutMix, Mixing
 from data.samples import Sample, SegmentationDataset
 from tests.conftest import TINY, runs_in
 from tests.in_process import assert_refused, run_here
@@ -35,7 +35,7 @@ class Marked(SegmentationDataset):
 
 
 def mixed(augmentation: Mixing, index: int = 2, count: int = 200) -> list[Sample]:
-    return [augmented_sample(Marked(), augmentation, 0, epoch, index) for epoch in range(count)]
+    return [augmentation.sample(Marked(), index, seed) for seed in range(count)]
 
 
 @pytest.mark.parametrize("augmentation", [CutMix(p=1), ClassMix(p=1), CopyPaste(classes=["b", "d"], p=1)])
@@ -115,7 +115,7 @@ def test_a_set_of_one_sample_stays_as_it_is() -> None:
         def __len__(self) -> int:
             return 1
 
-    sample = augmented_sample(One(), CutMix(p=1), 0, 0, 0)
+    sample = CutMix(p=1).sample(One(), 0, seed=0)
     np.testing.assert_array_equal(sample.image, One()[0].image)
 
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_mixed() -> None:
     with pytest.raises(
         UserError, match=r"no class 'bb' - did you mean 'b'|no class 'bb'.*'b'.*the classes are a, b, c, d"
     ):
-        CopyPaste(classes=["bb"]).check_labels(LABELS)
+        CopyPaste(classes=["bb"]).check(Marked())
     with pytest.raises(UserError, match=r"augmentation\.classes=\[\]: names no class"):
         CopyPaste(classes=[])
     with pytest.raises(UserError, match=r"augmentation\.p=2: must be from 0 to 1"):

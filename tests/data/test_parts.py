@@ -15,7 +15,6 @@ from data.cropping import RandomCrop
 from data.folder import Folder
 from data.images import decode_image, resize_image
 from data.masks import read_mask
-from data.mixing import augmented_sample
 from data.parts import Box, decode_part
 from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
@@ -158,7 +157,7 @@ def test_crops_scaled_down_are_decoded_smaller(tmp_path: Path) -> None:
     crop = RandomCrop(crop_size=(48, 40), scale_range=(0.1, 0.25))
     differences = []
     for seed in range(40):
-        image, mask = crop.crop_of(dataset, 0, seed)
+        image, mask, _ = crop.sample(dataset, 0, seed)
         expected, expected_mask = crop(dataset[0].image, dataset[0].mask, seed)
         np.testing.assert_array_equal(mask, expected_mask)
         differences.append(np.abs(image.astype(int) - expected).mean())
@@ -177,14 +176,14 @@ def test_crops_are_the_same(tmp_path: Path, make: Any, limit: float | None) -> N
     for index in range(4):
         for seed in range(25):
             whole = crop(dataset[index].image, dataset[index].mask, seed)
-            for one, other in zip(crop.crop_of(samples, index, seed), whole, strict=True):
+            for one, other in zip(crop.sample(samples, index, seed)[:2], whole, strict=True):
                 np.testing.assert_array_equal(one, other)
 
 
 def test_training_reads_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = ResizedSamples(Cityscapes(str(make_cityscapes(tmp_path)), "train"), None, masks=True)
     crop = RandomCrop(crop_size=(16, 48), scale_range=(1, 1))
-    expected = [augmented_sample(samples, crop, 0, epoch, 1) for epoch in range(30)]
+    expected = [crop.sample(samples, 1, seed) for seed in range(30)]
     whole: list[str] = []
 
     def noted(encoded: bytes, path: str) -> np.ndarray:
@@ -192,7 +191,7 @@ def test_training_reads_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return decode_image(encoded, path)
 
     monkeypatch.setattr(pairs, "decode_image", noted)
-    found = [augmented_sample(samples, crop, 0, epoch, 1) for epoch in range(30)]
+    found = [crop.sample(samples, 1, seed) for seed in range(30)]
     assert all(np.array_equal(one.image, other.image) for one, other in zip(found, expected, strict=True))
     assert len(whole) < 15  # crops that end in the last 5 % of the rows need the whole
 
@@ -203,7 +202,7 @@ def test_faults_are_found_as_they_are_without(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(Unreadable, match=r"leftImg8bit\.png: the image is truncated"):
-        crop.crop_of(dataset, 0, 0)
+        crop.sample(dataset, 0, 0)
     Image.fromarray(photo(0, (72, 96))).save(path)
     with pytest.raises(SizeMismatch, match=r"is 96x72 but its mask .* is 96x64"):
-        crop.crop_of(dataset, 0, 0)
+        crop.sample(dataset, 0, 0)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,7 +30,6 @@ from data.loading import (
     as_tensor,
 )
 from data.samples import SegmentationDataset
-from data.sampling import RareClasses
 from data.workers import WatchedSamples, worker_options
 from utils.errors import UserError
 from utils.text import plural
@@ -58,9 +58,9 @@ class DeviceTrainingLoader(DataLoader[TrainingBatch]):
         num_workers: int = 0,
         pin_memory: bool = False,
         share: Share = ALONE,
-        sampler: RareClasses | None = None,
+        probabilities: np.ndarray | None = None,
     ) -> None:
-        self.order = EpochBatches(len(samples), batch_size, seed, share, sampler)
+        self.order = EpochBatches(len(samples), batch_size, seed, share, probabilities)
         self.image_size, self.device = image_size, device
         self.augmentation = DeviceAugmentation(augmentation, image_size)
         if self.augmentation.output_size != image_size:

@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from data.augmentation import Augmentation, check_augmented, sample_seed
 from data.fitting import Fit
 from data.samples import Sample, SegmentationDataset
-from data.sampling import RareClasses
 from data.workers import WatchedSamples, worker_options
 
 
@@ -58,7 +57,7 @@ class EpochBatches(Sampler[list[Key]]):
     batch, and all get the same number: those without a last one get another batch a second time.
 
     Args:
-        sampler: draws the samples of an epoch; by default, each is shown once.
+        probabilities: of each sample, float64 (N,), to draw the samples of an epoch; by default, each is shown once.
 
     Attributes:
         batches: how many there are in an epoch, for all processes.
@@ -67,9 +66,10 @@ class EpochBatches(Sampler[list[Key]]):
     """
 
     def __init__(
-        self, samples: int, batch_size: int, seed: int, share: Share = ALONE, sampler: RareClasses | None = None
+        self, samples: int, batch_size: int, seed: int, share: Share = ALONE, probabilities: np.ndarray | None = None
     ) -> None:
-        self.samples, self.batch_size, self.seed, self.share, self.sampler = samples, batch_size, seed, share, sampler
+        self.samples, self.batch_size, self.seed, self.share = samples, batch_size, seed, share
+        self.probabilities = probabilities
         self.batches = -(-samples // batch_size)
         self.epoch, self.start = 0, 0
 
@@ -89,7 +89,10 @@ class EpochBatches(Sampler[list[Key]]):
     def _keys(self) -> list[Key]:
         """Return the keys of the epoch, which depend on nothing but the seed and the epoch."""
         rng = np.random.default_rng((self.seed, self.epoch))
-        order = rng.permutation(self.samples) if self.sampler is None else self.sampler.draw(rng)
+        if self.probabilities is None:
+            order = rng.permutation(self.samples)
+        else:  # some are drawn several times
+            order = rng.choice(self.samples, self.samples, p=self.probabilities)
         shown: Counter[int] = Counter()
         keys = []
         for index in order.tolist():
@@ -140,7 +143,7 @@ class TrainingLoader(DataLoader[TrainingBatch]):
     Args:
         samples: as `data.checking.checked_samples` returns them; of one size unless the augmentation crops.
         image_size: (H, W) of the augmented samples.
-        sampler: as `EpochBatches`.
+        probabilities: as for `EpochBatches`.
 
     Attributes:
         order: set its `epoch` and `start` before each iteration.
@@ -159,9 +162,9 @@ class TrainingLoader(DataLoader[TrainingBatch]):
         num_workers: int = 0,
         pin_memory: bool = False,
         share: Share = ALONE,
-        sampler: RareClasses | None = None,
+        probabilities: np.ndarray | None = None,
     ) -> None:
-        self.order = EpochBatches(len(samples), batch_size, seed, share, sampler)
+        self.order = EpochBatches(len(samples), batch_size, seed, share, probabilities)
         self.image_size = image_size
         self.watched = WatchedSamples(_TrainingSamples(samples, augmentation, image_size, seed), samples, num_workers)
         super().__init__(

@@ -10,38 +10,26 @@ from data.samples import SegmentationDataset, View
 from data.statistics import class_counts
 
 
-class RareClasses:
-    """Rare-class sampling: Hoyer et al. 2022, "DAFormer", arXiv 2111.14887, section 3.3.
+def rare_class_probabilities(pixels: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the probability of each sample under rare-class sampling, float64 (N,).
 
-    A class is drawn with the probability P(c) = softmax((1 - f(c)) / T), where f(c) is its share of all labelled
-    pixels, and then one of the samples that show it. Classes that occur nowhere, and samples without a labelled pixel,
-    are never drawn.
+    Hoyer et al. 2022, "DAFormer", arXiv 2111.14887, section 3.3: a class is drawn with the probability
+    P(c) = softmax((1 - f(c)) / T), where f(c) is its share of all labelled pixels, and then one of the samples that
+    show it. Classes that occur nowhere, and samples without a labelled pixel, are never drawn.
 
     Args:
         pixels: int64 (N, C), pixels of each class in each sample.
         temperature: T; the smaller it is, the more often the rarest classes are drawn.
-
-    Attributes:
-        classes: float64 (C,), the probability of each class.
-        probabilities: float64 (N,), the resulting probability of each sample.
     """
-
-    def __init__(self, pixels: np.ndarray, temperature: float = 0.01) -> None:
-        showing = pixels > 0
-        occurs = showing.any(0)
-        frequency = pixels.sum(0) / max(pixels.sum(), 1)
-        weights = np.where(occurs, np.exp((frequency[occurs].min() - frequency) / temperature), 0)
-        self.classes = weights / weights.sum()
-        self.probabilities = showing[:, occurs] / showing[:, occurs].sum(0) @ self.classes[occurs]
-
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw as many samples as there are, int64 (N,), some of them several times."""
-        return rng.choice(len(self.probabilities), len(self.probabilities), p=self.probabilities)
+    pixels = pixels[:, pixels.any(0)]
+    showing, frequency = pixels > 0, pixels.sum(0) / max(pixels.sum(), 1)
+    weights = np.exp((frequency.min() - frequency) / temperature)
+    return showing / showing.sum(0) @ (weights / weights.sum())
 
 
-def rare_classes(samples: SegmentationDataset, temperature: float) -> RareClasses:
-    """Count the classes in the masks at their own sizes, once for all runs, and return the sampler."""
+def rare_classes(samples: SegmentationDataset, temperature: float) -> np.ndarray:
+    """Count the classes in the masks at their own sizes, once for all runs, and return the samples' probabilities."""
     source, length = samples, len(samples)
     while isinstance(source, ResizedSamples | CachedSamples):
         source = source.dataset
-    return RareClasses(class_counts(View(source, range(length))), temperature)
+    return rare_class_probabilities(class_counts(View(source, range(length))), temperature)

@@ -109,10 +109,10 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
         size = augmentation.crop_size
     augmentation.check(samples)
     try_augmentation(augmentation, samples, size)
-    sampler = None
+    probabilities = None
     if cfg.data.sampling == "rare_class":
-        sampler = distributed.once_per_machine(lambda: rare_classes(samples, cfg.data.sampling_temperature))
-    options = {"image_size": size, "seed": cfg.seed, "sampler": sampler, **loader_options(cfg, device)}
+        probabilities = distributed.once_per_machine(lambda: rare_classes(samples, cfg.data.sampling_temperature))
+    options = {"image_size": size, "seed": cfg.seed, "probabilities": probabilities, **loader_options(cfg, device)}
     if keep and cfg.data.augment_on == "cpu":
         raise UserError("data.cache=device: its samples are augmented there; leave out data.augment_on=cpu")
     if keep or cfg.data.augment_on == "device":

@@ -13,7 +13,7 @@ from data.augmentation import Augmentation, sample_seed
 from data.checking import checked_samples
 from data.device_loading import DeviceTrainingLoader
 from data.loading import ALONE, EpochBatches, Share, TrainingLoader
-from data.sampling import RareClasses, rare_classes
+from data.sampling import rare_class_probabilities, rare_classes
 from data.voc import VOC
 from tests.conftest import TINY, runs_in
 from tests.data.layouts import make_voc
@@ -26,7 +26,7 @@ PIXELS = np.array([[90, 10, 0, 0], [100, 0, 0, 0], [60, 30, 10, 0], [0, 0, 0, 0]
 """Of four classes, the last of which never occurs, in five samples, one of which has no label."""
 
 
-def expected(temperature: float) -> tuple[list[float], list[float]]:
+def expected(temperature: float) -> list[float]:
     """P(c) = exp((1 - f_c) / T) / sum, over the classes that occur, then uniform among the samples that show c."""
     total = sum(sum(row) for row in PIXELS.tolist())
     shares = [sum(row[c] for row in PIXELS.tolist()) / total for c in range(3)]
@@ -37,30 +37,26 @@ def expected(temperature: float) -> tuple[list[float], list[float]]:
         showing = [i for i in range(len(PIXELS)) if PIXELS[i, c] > 0]
         for i in showing:
             samples[i] += probability / len(showing)
-    return classes, samples
+    return samples
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.1, 0.5])
 def test_the_probabilities_are_those_of_the_paper(temperature: float) -> None:
-    sampler = RareClasses(PIXELS, temperature)
-    classes, samples = expected(temperature)
-    np.testing.assert_allclose(sampler.classes, [*classes, 0], rtol=1e-9)
-    np.testing.assert_allclose(sampler.probabilities, samples, rtol=1e-9)
+    np.testing.assert_allclose(rare_class_probabilities(PIXELS, temperature), expected(temperature), rtol=1e-9)
 
 
 def test_a_very_low_temperature_shows_the_rarest_class() -> None:
-    np.testing.assert_allclose(RareClasses(PIXELS, 1e-4).classes, [0, 0, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(rare_class_probabilities(PIXELS, 1e-4), [0, 0, 0.5, 0, 0.5], atol=1e-12)
 
 
 def test_samples_are_drawn_as_often_as_that() -> None:
-    sampler = RareClasses(PIXELS, 0.1)
-    drawn = np.concatenate([sampler.draw(np.random.default_rng(seed)) for seed in range(2000)])
+    drawn = [index for seed in range(2000) for batch in epoch_of(seed, 0) for _, _, index in batch]
     shares = np.bincount(drawn, minlength=5) / len(drawn)
-    np.testing.assert_allclose(shares, expected(0.1)[1], atol=0.02)  # four standard deviations
+    np.testing.assert_allclose(shares, expected(0.1), atol=0.02)  # four standard deviations
 
 
 def epoch_of(seed: int, epoch: int, start: int = 0, share: Share = ALONE) -> list:
-    order = EpochBatches(5, 2, seed, share, RareClasses(PIXELS, 0.1))
+    order = EpochBatches(5, 2, seed, share, rare_class_probabilities(PIXELS, 0.1))
     order.epoch, order.start = epoch, start
     return list(order)
 
@@ -89,12 +85,11 @@ def test_a_sample_that_is_shown_again_is_augmented_anew() -> None:
 def test_accumulation_and_processes_see_the_same_samples(processes: int, size: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 2, (11, 3)) * 10
     pixels[0] = 10
+    probabilities = rare_class_probabilities(pixels, 0.1)
 
     def names(share: Share) -> list[list[str]]:
-        sampler = RareClasses(pixels, 0.1)
-        loader = TrainingLoader(
-            Halves(11), Augmentation(), image_size=SIZE, batch_size=2, seed=0, share=share, sampler=sampler
-        )
+        options = {"image_size": SIZE, "batch_size": 2, "seed": 0, "probabilities": probabilities}
+        loader = TrainingLoader(Halves(11), Augmentation(), share=share, **options)  # type: ignore[arg-type]
         found = windows(loader, size, epoch=2)
         return [[n for batch in window.batches[: window.counted] for n in batch.names] for window in found]
 
@@ -104,8 +99,8 @@ def test_accumulation_and_processes_see_the_same_samples(processes: int, size: i
 
 
 def test_the_device_draws_the_same_samples() -> None:
-    sampler, augmentation = RareClasses(np.repeat(PIXELS, 2, 0), 0.1), augmentation_of("flip", SIZE)
-    options = {"image_size": SIZE, "batch_size": 4, "seed": 1, "sampler": sampler}
+    probabilities, augmentation = rare_class_probabilities(np.repeat(PIXELS, 2, 0), 0.1), augmentation_of("flip", SIZE)
+    options = {"image_size": SIZE, "batch_size": 4, "seed": 1, "probabilities": probabilities}
     cpu = TrainingLoader(Halves(10), augmentation, **options)  # type: ignore[arg-type]
     device = DeviceTrainingLoader(Halves(10), augmentation, device=torch.device("cpu"), keep=True, **options)  # type: ignore[arg-type]
     for ours, theirs in zip(cpu, device, strict=True):
@@ -121,7 +116,7 @@ def test_classes_are_counted_in_the_masks_as_they_are(
     dataset = VOC(str(make_voc(tmp_path / "voc")), "train")
     samples = checked_samples(dataset, "train", (32, 32), masks=True, limit=3, cache=cache)  # type: ignore[arg-type]
     pixels = np.array([np.bincount(dataset[i].mask.ravel(), minlength=256)[:21] for i in range(3)])
-    np.testing.assert_array_equal(rare_classes(samples, 0.05).probabilities, RareClasses(pixels, 0.05).probabilities)
+    np.testing.assert_array_equal(rare_classes(samples, 0.05), rare_class_probabilities(pixels, 0.05))
 
 
 def test_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,6 @@ from data.fitting import Fit
 from data.loading import (
     ALONE,
     EpochBatches,
-    InOrder,
     Key,
     Share,
     TrainingBatch,
@@ -28,6 +27,7 @@ from data.loading import (
     ValidationBatch,
     ValidationLoader,
     as_tensor,
+    in_order,
 )
 from data.samples import SegmentationDataset
 from data.workers import WatchedSamples, worker_options
@@ -114,7 +114,7 @@ class DeviceValidationLoader:
         self.samples, self.labels = len(samples), samples.labels
         self.names = [samples.name(index) for index in range(len(samples))]
         self.images, self.masks = loaded(samples, image_size, device)
-        self.order = InOrder(len(samples), batch_size, share)
+        self.order = in_order(len(samples), batch_size, share)
         self.watched = WatchedSamples(samples, samples, 0)
 
     def __len__(self) -> int:

@@ -101,22 +101,14 @@ class EpochBatches(Sampler[list[Key]]):
         return keys
 
 
-class InOrder(Sampler[list[int]]):
-    """Batches of indices in their order.
+def in_order(samples: int, batch_size: int, share: Share = ALONE) -> list[list[int]]:
+    """Return batches of indices in their order.
 
     Of several processes, each gets every n-th batch, and all get the same number: some an empty one at the end.
     """
-
-    def __init__(self, samples: int, batch_size: int, share: Share = ALONE) -> None:
-        self.samples, self.batch_size, self.share = samples, batch_size, share
-
-    def __len__(self) -> int:
-        return -(-self.samples // (self.batch_size * self.share.processes))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for turn in range(len(self)):
-            first = (turn * self.share.processes + self.share.rank) * self.batch_size
-            yield list(range(first, min(first + self.batch_size, self.samples)))
+    together = batch_size * share.processes
+    starts = range(share.rank * batch_size, -(-samples // together) * together, together)
+    return [list(range(start, min(start + batch_size, samples))) for start in starts]
 
 
 class _TrainingSamples(Dataset):
@@ -202,7 +194,7 @@ class ValidationLoader(DataLoader[ValidationBatch]):
         self.watched = WatchedSamples(samples, samples, num_workers)
         super().__init__(
             self.watched,
-            batch_sampler=InOrder(len(samples), batch_size, share),
+            batch_sampler=in_order(len(samples), batch_size, share),
             collate_fn=functools.partial(_collate_validation, fit),
             **worker_options(num_workers, pin_memory),
         )

@@ -1,4 +1,4 @@
-"""Which samples an epoch shows."""
+"""Rare-class sampling: which samples an epoch shows."""
 
 from __future__ import annotations
 

@@ -138,47 +138,32 @@ def class_fault(
 
 
 def class_warnings(
-    pixels: np.ndarray, samples: int, labels: LabelSet, split: str, labels_file: Path | None
-) -> list[str]:
-    """Return the lines of `absent_classes` and `mixed_masks`."""
-    absent = absent_classes(pixels, samples, labels, split, labels_file)
-    return [line for line in (absent, mixed_masks(pixels, labels, split, labels_file)) if line]
-
-
-def absent_classes(
     pixels: np.ndarray, samples: int, labels: LabelSet, split: str, labels_file: Path | None = None
-) -> str | None:
-    """Return a line that names the classes that do not occur in a split; None if all do.
+) -> list[str]:
+    """Return warnings about the classes of a split.
+
+    One names the classes that do not occur. Another says that some masks of two classes may hold 0 and 255, others 0
+    and 1, which is likely if 255 occurs and no mask with it has the second class.
 
     Args:
-        pixels, labels_file: as in `class_fault`.
+        pixels, labels_file: as for `class_fault`.
         samples: number of samples of the split; only some of a large split are counted.
     """
+    found = []
     absent = [name for name, count in zip(labels.names, pixels.sum(0), strict=False) if not count]
-    if not absent:
-        return None
-    where = f"in '{split}'" if len(pixels) >= samples else f"in {len(pixels)} of the {samples} samples of '{split}'"
-    return f"classes that do not occur {where}: {enumeration(absent, NAMED)}{_about_ignored(pixels, labels_file)}"
-
-
-def mixed_masks(pixels: np.ndarray, labels: LabelSet, split: str, labels_file: Path | None = None) -> str | None:
-    """Return a warning that some masks of two classes may hold 0 and 255, others 0 and 1; None if nothing says so.
-
-    That is likely if 255 occurs and no mask with it has the second class, which the warning names.
-
-    Args:
-        pixels, labels_file: as in `class_fault`.
-    """
-    if len(labels) != 2 or labels_file is None:
-        return None
+    if absent:
+        some = "" if len(pixels) >= samples else f"{len(pixels)} of the {samples} samples of "
+        hint = _about_ignored(pixels, labels_file)
+        found.append(f"classes that do not occur in {some}'{split}': {enumeration(absent, NAMED)}{hint}")
     has_second, has_ignored = pixels[:, 1] > 0, pixels[:, IGNORE_INDEX] > 0
-    if not has_second.any() or not has_ignored.any() or (has_second & has_ignored).any():
-        return None
-    return (
-        f"'{labels.names[1]}' is in {plural(int(has_second.sum()), 'mask')} of '{split}', and 255 (or white), which is"
-        f" ignored, only in {int(has_ignored.sum())} others: if it means the same there, save all masks with the same"
-        f" ids or colours as in {labels_file}"
-    )
+    is_mixed = has_second.any() and has_ignored.any() and not (has_second & has_ignored).any()
+    if is_mixed and len(labels) == 2 and labels_file is not None:
+        found.append(
+            f"'{labels.names[1]}' is in {plural(int(has_second.sum()), 'mask')} of '{split}', and 255 (or white), which"
+            f" is ignored, only in {int(has_ignored.sum())} others: if it means the same there, save all masks with the"
+            f" same ids or colours as in {labels_file}"
+        )
+    return found
 
 
 def _about_ignored(pixels: np.ndarray, labels_file: Path | None) -> str:

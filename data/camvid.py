@@ -10,7 +10,7 @@ import numpy as np
 
 from data.images import IMAGE_SUFFIXES
 from data.labels import LabelSet, lookup_table
-from data.pairs import MASK_SUFFIXES, PairedFiles, Pairs, files_by_stem, match, pick
+from data.pairs import MASK_SUFFIXES, PairedFiles, Pairs, files_by_stem, match
 from utils.errors import DataFault, NotThere
 from utils.paths import is_folder, user_path
 
@@ -31,7 +31,6 @@ FOLDERS = {
     "dev": ("train",),
 }
 """The folders that hold the photos of each split."""
-SPLITS = tuple(FOLDERS)
 DEV_SEQUENCE = "0006R0"
 """The photos of this sequence are `dev`, the others of the folder `train/` are `train_dev`."""
 
@@ -48,14 +47,14 @@ class CamVid(PairedFiles):
         UserError: the split does not exist, or CamVid is not there.
     """
 
-    splits = SPLITS
+    splits = tuple(FOLDERS)
     parts = {"train": ("train_dev", "dev"), "trainval": ("train_dev", "dev", "val")}
 
     def __init__(self, root: str, split: str) -> None:
         place = user_path(root, "data.root")
         pairs: Pairs = []
         faults: list[DataFault] = []
-        for folder in FOLDERS[pick(split, SPLITS, "CamVid")]:
+        for folder in FOLDERS[self.known_split(split)]:
             more, wrong = _pairs_of(place, folder)
             pairs += more
             faults += wrong

@@ -7,11 +7,9 @@ from typing import Literal
 
 from data.cityscapes_labels import label_set, train_ids
 from data.cityscapes_scores import CityscapesScores
-from data.pairs import PairedFiles, files_by_stem, match, pick
+from data.pairs import PairedFiles, files_by_stem, match
 from utils.errors import NotThere
 from utils.paths import is_folder, user_path
-
-SPLITS = ("train", "val", "test", "train_extra")
 
 
 class Cityscapes(PairedFiles):
@@ -29,12 +27,12 @@ class Cityscapes(PairedFiles):
         UserError: the split does not exist or has no such masks, or Cityscapes is not there.
     """
 
-    splits = SPLITS
+    splits = ("train", "val", "test", "train_extra")
 
     def __init__(
         self, root: str, split: str, classes: Literal[19, 20] = 19, coarse: bool = False, download: bool = False
     ) -> None:
-        photos = f"leftImg8bit/{pick(split, SPLITS, 'Cityscapes')}"
+        photos = f"leftImg8bit/{self.known_split(split)}"
         if split == "train_extra" and not coarse:
             raise NotThere("Cityscapes' split 'train_extra' has rough masks only; pass data.coarse=true")
         kind = "gtCoarse" if coarse else "gtFine"

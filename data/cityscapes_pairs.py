@@ -10,12 +10,11 @@ import numpy as np
 from data.cityscapes_labels import LABELS, label_set, train_ids
 from data.images import IMAGE_SUFFIXES, read_image, stored_size
 from data.packed_strings import PackedStrings
-from data.pairs import files_by_stem, pick
+from data.pairs import files_by_stem
 from data.samples import Sample, SegmentationDataset
 from utils.errors import NotThere, SizeMismatch
 from utils.paths import is_folder, user_path
 
-SPLITS = ("train", "val")
 BITS = 7  # of each channel that the table of colours tells apart
 
 
@@ -34,11 +33,11 @@ class CityscapesPairs(SegmentationDataset):
         UserError: the split does not exist, or the pictures are not there.
     """
 
-    labels, splits = label_set(20), SPLITS
+    labels = label_set(20)
 
     def __init__(self, root: str, split: str) -> None:
         self.root = user_path(root, "data.root")
-        folder = self.root / pick(split, SPLITS, "Cityscapes pairs")
+        folder = self.root / self.known_split(split)
         if not is_folder(folder):
             raise NotThere(
                 f"Cityscapes pairs were not found: there is no folder {folder}\n"

@@ -19,7 +19,6 @@ from data.coco_index import Id, Index, left_out_text, load_categories, load_inde
 from data.coco_outlines import paint
 from data.images import read_image, stored_size
 from data.labels import LabelSet, voc_colors
-from data.pairs import pick
 from data.samples import Sample, SegmentationDataset
 from data.splits import named_as, same_split
 from data.voc import LABELS as VOC_LABELS
@@ -47,7 +46,6 @@ CATEGORIES = {
 LABELS = LabelSet(("background", *CATEGORIES.values()), voc_colors(81), (0, *CATEGORIES))
 # VOC's names for the same things, where they differ.
 IN_VOC = {"airplane": "aeroplane", "motorcycle": "motorbike", "couch": "sofa", "tv": "tv monitor"}
-SPLITS = ("train", "val")
 BACKGROUND = "background"
 ADDRESS = "http://images.cocodataset.org"
 ARCHIVES = {
@@ -79,12 +77,11 @@ class COCO(SegmentationDataset):
         UserError: the split does not exist, or COCO is not there or not as it should be and cannot be downloaded.
     """
 
-    splits = SPLITS
     root: Path
 
     def __init__(self, root: str, split: str, classes: Literal[21, 81] = 81, download: bool = False) -> None:
         self.root = user_path(root, "data.root")
-        annotations, self._folder = _files_of(self.root, pick(split, SPLITS, "COCO"))
+        annotations, self._folder = _files_of(self.root, self.known_split(split))
         if download:
             download_coco(self.root, split)
         photos = self.root / self._folder
@@ -230,7 +227,7 @@ def _files_of(root: Path, split: str) -> tuple[Path, str]:
 
 def _under_another_name(root: Path, split: str) -> str:
     """Return the end of a message that names the only other JSON file, such as CVAT's `instances_default.json`."""
-    known = [_files_of(root, name)[0] for name in SPLITS]
+    known = [_files_of(root, name)[0] for name in COCO.splits]
     there = {path for folder in (root, root / "annotations") for path in folder.glob("[!.]*.json")}.difference(known)
     new = root / "annotations" / f"instances_{split}{'2017' if is_folder(root / f'{split}2017') else ''}.json"
     return f"; if {there.pop()} is meant, rename it to {new}" if len(there) == 1 else ""
@@ -241,7 +238,7 @@ def _label_set(root: Path, index: Index, split: str, classes: int) -> LabelSet:
     official = LABELS if classes == 81 else VOC_LABELS
     if dict(index.categories) == CATEGORIES:  # as in the original files; the other one may be large
         return official
-    files = {name: path for name in SPLITS if is_file(path := _files_of(root, name)[0])}
+    files = {name: path for name in COCO.splits if is_file(path := _files_of(root, name)[0])}
     categories = {name: index.categories if name == split else load_categories(files[name]) for name in files}
     ids: dict[str, Id] = {}
     for entries in categories.values():

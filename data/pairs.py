@@ -20,7 +20,7 @@ from data.masks import LOSSY, read_mask
 from data.packed_strings import PackedStrings
 from data.parts import Box, decode_part
 from data.samples import Sample, SegmentationDataset
-from utils.errors import DataFault, MissingPair, SizeMismatch, Unreadable, UserError, did_you_mean
+from utils.errors import DataFault, MissingPair, SizeMismatch, Unreadable, UserError
 from utils.paths import files_below, is_folder, read_bytes
 from utils.text import decoded, enumeration
 
@@ -125,13 +125,6 @@ class PairedFiles(SegmentationDataset):
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the mask without decoding it."""
         return stored_size(self.files(index)[1], turned=True)
-
-
-def pick(split: str, splits: tuple[str, ...], dataset: str) -> str:
-    """Return a split if the data set has it; raise UserError otherwise."""
-    if split not in splits:
-        raise UserError(f"{dataset} has no split '{split}'; it has {', '.join(splits)}{did_you_mean(split, splits)}")
-    return split
 
 
 def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: str = "") -> Files:

@@ -12,7 +12,7 @@ import numpy as np
 from data.bands import RGB, Bands, described
 from data.labels import LabelSet
 from data.parts import Box
-from utils.errors import DataFault, UserError
+from utils.errors import DataFault, UserError, did_you_mean
 
 
 class Sample(NamedTuple):
@@ -87,6 +87,14 @@ class SegmentationDataset(ABC):
     bands: Bands = RGB
     reads_parts = False
     parts: Mapping[str, tuple[str, ...]] = {}
+
+    @classmethod
+    def known_split(cls, split: str) -> str:
+        """Return a split if it is one of `splits`; raise UserError otherwise."""
+        if split not in cls.splits:
+            hint = did_you_mean(split, cls.splits)
+            raise UserError(f"{cls.__name__} has no split '{split}'; it has {', '.join(cls.splits)}{hint}")
+        return split
 
     @abstractmethod
     def __len__(self) -> int: ...

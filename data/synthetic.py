@@ -29,7 +29,7 @@ from data.street_objects import (
     shade_ground,
 )
 from data.street_scene import Point, Scene, Spot, noise
-from utils.errors import UserError, did_you_mean
+from utils.errors import UserError
 from utils.value_types import LARGEST_SIDE, SMALLEST_SIDE
 
 LABELS = LabelSet(
@@ -40,7 +40,6 @@ LABELS = LabelSet(
 # Strength of coarse and of fine texture by class, relative to the brightness.
 TEXTURE = np.array([[0, 6, 8, 7, 16, 4, 2, 3, 4], [0, 3, 5, 4, 18, 2, 2, 2, 3]], np.float32) / 100
 
-SPLITS = ("train", "val")
 SUPERSAMPLING = 3  # the canvas is this much larger than the image, for smooth edges; odd, so that a pixel has a middle
 KEPT = 64 * 2**20  # bytes of scenes that a data set keeps, as drawing one takes longer than augmenting it
 
@@ -57,13 +56,10 @@ class Synthetic(SegmentationDataset):
         UserError: the split is unknown, or the size or the length too small.
     """
 
-    labels, splits = LABELS, SPLITS
+    labels = LABELS
 
     def __init__(self, size: tuple[int, int], split: str, train_length: int = 400, val_length: int = 60) -> None:
-        length = train_length if split == "train" else val_length
-        if split not in SPLITS:
-            hint = did_you_mean(split, SPLITS)
-            raise UserError(f"synthetic data has no split '{split}', only {' and '.join(SPLITS)}{hint}")
+        length = train_length if self.known_split(split) == "train" else val_length
         if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in size) or not 1 <= length <= 1_000_000:
             raise UserError(
                 f"synthetic data needs a size of {SMALLEST_SIDE} to {LARGEST_SIDE:,} and a length of 1 to 1,000,000,"

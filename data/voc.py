@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data.labels import IGNORE_INDEX, LabelSet, lookup_table, voc_colors
-from data.pairs import PairedFiles, Pairs, pick, read_list
+from data.pairs import PairedFiles, Pairs, read_list
 from utils.errors import DataFault, MissingPair, NotThere, UserError
 from utils.paths import is_file, is_there, user_path
 
@@ -19,7 +19,6 @@ TRAIN_IDS = lookup_table({i: i for i in range(len(LABELS))}, ignored=(IGNORE_IND
 BORDER = (224, 224, 192)  # the colour of 255 in its colour map
 COLORS = {color: i for i, color in enumerate(LABELS.colors)} | {BORDER: IGNORE_INDEX}
 PARTS = {"train": ("train",), "train_aug": ("train", "sbd"), "val": ("val",), "trainval": ("train", "val")}
-SPLITS = tuple(PARTS)
 FOLDER = Path("VOCdevkit", "VOC2012")
 
 
@@ -36,11 +35,11 @@ class VOC(PairedFiles):
         UserError: the split does not exist, or VOC is not there and cannot be downloaded.
     """
 
-    splits = SPLITS
+    splits = tuple(PARTS)
     parts = PARTS  # what a split is made of: train and train_aug share photos, as they should
 
     def __init__(self, root: str, split: str, download: bool = False) -> None:
-        list_file = f"ImageSets/Segmentation/{pick(split, SPLITS, 'VOC')}.txt"
+        list_file = f"ImageSets/Segmentation/{self.known_split(split)}.txt"
         place = user_path(root, "data.root")
         folder = place / FOLDER
         masks = "SegmentationClassAug" if split == "train_aug" else "SegmentationClass"

@@ -7,6 +7,7 @@ import io
 import json
 import shlex
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -66,33 +67,28 @@ def read_labels(path: Path) -> NamedIds:
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}, not ids with names and colours")
         ignore = content.pop("ignore", [])
-        entries: dict[int, Any] = {_id(key): value for key, value in content.items()}
-        ids = sorted(entries)
-        if len(ids) < len(content):
-            raise ValueError("two keys are the same id, such as 1 and 01")
-        for i in ids:
-            if not isinstance(entries[i], dict) or not {"class", "color"} <= entries[i].keys():
-                raise ValueError(f"id {i} has no 'class' or no 'color'")
-            if not isinstance(entries[i]["class"], str):
-                raise ValueError(f"the name of id {i} is not a string")
-            entries[i]["class"] = normalize("NFC", entries[i]["class"])
-        if not all(0 <= i < NO_CLASS for i in ids):
-            raise ValueError(f"ids are 0 to {NO_CLASS - 1}")
-        colors = [_color(entries[i]["color"]) for i in ids]
+        class_of: dict[int, tuple[str, Color]] = {}
+        for key, entry in content.items():
+            if _id(key) in class_of:
+                raise ValueError("two keys are the same id, such as 1 and 01")
+            if not isinstance(entry, dict) or not {"class", "color"} <= entry.keys():
+                raise ValueError(f"id {key} has no 'class' or no 'color'")
+            if not isinstance(entry["class"], str):
+                raise ValueError(f"the name of id {key} is not a string")
+            class_of[_id(key)] = normalize("NFC", entry["class"]), _color(entry["color"])
         classes: dict[tuple[str, Color], int] = {}  # and their first ids
-        for i, color in zip(ids, colors, strict=True):
-            classes.setdefault((entries[i]["class"], color), i)
-        names, own_colors = tuple(name for name, _ in classes), tuple(color for _, color in classes)
+        for i in sorted(class_of):
+            classes.setdefault(class_of[i], i)
+        names, colors = tuple(name for name, _ in classes), tuple(color for _, color in classes)
+        own = tuple(classes.values())
         if len(set(names)) < len(names):
             raise ValueError(f"class names repeat: {', '.join(names)}; ids of the same colour are merged")
-        if len(set(own_colors)) < len(own_colors):
+        if len(set(colors)) < len(colors):
             raise ValueError("two classes have the same colour")
-        own = tuple(classes.values())
-        labels = LabelSet(names, own_colors, own if own != tuple(range(len(own))) else None)
-        index = {name: place for place, name in enumerate(names)}
-        train_ids = {i: index[entries[i]["class"]] for i in ids}
-        ignored, ignored_colors = _to_ignore(ignore, ids, colors)
-        return NamedIds(train_ids, labels, ignored, ignored_colors | dict(zip(own_colors, own, strict=True)))
+        labels = LabelSet(names, colors, own if own != tuple(range(len(own))) else None)
+        train_ids = {i: names.index(class_of[i][0]) for i in sorted(class_of)}
+        ignored, ignored_colors = _to_ignore(ignore, class_of.keys(), colors)
+        return NamedIds(train_ids, labels, ignored, ignored_colors | dict(zip(colors, own, strict=True)))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a labels file ({shown(str(error), 200)}); expected {EXAMPLE}") from error
 
@@ -126,8 +122,8 @@ def _classes(text: str) -> dict[str, Any]:
 
 
 def _id(key: str) -> int:
-    if not key.isascii() or not key.isdigit():
-        raise ValueError(f"'{key}' is not an id")
+    if not key.isascii() or not key.isdigit() or int(key) >= NO_CLASS:
+        raise ValueError(f"'{key}' is not an id, from 0 to {NO_CLASS - 1}")
     return int(key)
 
 
@@ -137,7 +133,9 @@ def _color(value: Any) -> Color:
     return value[0], value[1], value[2]
 
 
-def _to_ignore(entries: Any, ids: list[int], colors: list[Color]) -> tuple[tuple[int, ...], dict[Color, int]]:
+def _to_ignore(
+    entries: Any, ids: Collection[int], colors: Collection[Color]
+) -> tuple[tuple[int, ...], dict[Color, int]]:
     """Return the ids to ignore, and an id for each colour to ignore: 255 and white, too, unless 255 is a class."""
     if not isinstance(entries, list):
         raise ValueError("'ignore' is a list of ids and colours")

@@ -6,7 +6,7 @@ import os
 import posixpath
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -82,14 +82,11 @@ class LineReader:
         self, root: Path, images: Files, masks: Files, folders: tuple[str, str], inside: tuple[str, str]
     ) -> None:
         self.root, self.images, self.masks, self.by_image = root, images, masks, aligned(images, masks)
-        above = (f"{os.path.abspath(root)}/", f"{root}/", "./")  # noqa: PTH100 - a link stays as it is typed
         self.real, self._real_folder = os.path.realpath(root), lru_cache(1024)(os.path.realpath)
-        self.prefixes: dict[str, tuple[str, ...]] = {}
+        self.prefixes: dict[str, list[str]] = {}
         for kind, *both in zip(("images", "masks"), inside, folders, strict=True):
-            real = [f"{os.path.realpath(root / folder)}/" for folder in both]
-            prefixes = (*above, *real, f"{self.real}/", *(f"{folder}/" for folder in both))
-            self.prefixes[kind] = tuple(normalize("NFC", prefix) for prefix in prefixes)
-        self.above = above
+            real = [os.path.relpath(os.path.realpath(root / folder), self.real) for folder in both]
+            self.prefixes[kind] = [normalize("NFC", f"{folder}/") for folder in dict.fromkeys((*real, *both))]
 
     def find(self, line: str) -> Pair | None:
         """Return the files that a line names; None if there are none."""
@@ -117,7 +114,7 @@ class LineReader:
 
     def _below(self, path: str) -> str:
         """Return a path relative to the root, which may begin with `../`."""
-        path = _without(path, self.above)
+        path = path.replace("\\", "/").removeprefix(f"{self.root}/").removeprefix("./")
         return os.path.relpath(self._resolved(path), self.real) if path.startswith("/") else path
 
     def _resolved(self, path: str) -> str:
@@ -134,10 +131,11 @@ class LineReader:
         return posixpath.join(self._real_folder(folder or "/"), name)
 
     def _stem(self, text: str, kind: str, files: Files) -> str | None:
-        text = normalize("NFC", text)
-        for given in (text, self._resolved(text)) if text.startswith("/") else (text,):
-            path = _without(given, self.prefixes[kind])
-            for name in (given, os.path.splitext(given)[0], path, os.path.splitext(path)[0]):  # noqa: PTH122 - as above
+        path = normalize("NFC", self._below(text))
+        for prefix in self.prefixes[kind]:
+            path = path.removeprefix(prefix)
+        for given in (normalize("NFC", text), path):
+            for name in (given, os.path.splitext(given)[0]):  # noqa: PTH122 - as above
                 if name in files:
                     return name
         return None
@@ -214,13 +212,6 @@ def held_out(stems: set[str], share: float) -> set[str]:
     below, goal, slack = bisect_left(ranked, (share, "")), round(share * len(stems)), len(stems) // 20
     count = min(max(below, goal - slack, 1), max(goal + slack, 1), len(stems) - 1)
     return {stem for _, stem in ranked[:count]}
-
-
-def _without(path: str, prefixes: Iterable[str]) -> str:
-    path = path.replace("\\", "/")
-    for prefix in prefixes:
-        path = path.removeprefix(prefix)
-    return path
 
 
 def _named(line: str, paths: list[str]) -> list[str]:

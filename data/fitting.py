@@ -29,22 +29,13 @@ def shrunk_size(size: tuple[int, int], limits: tuple[int, int]) -> tuple[int, in
     return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
-def pad(pixels: np.ndarray, image_size: tuple[int, int], fill: Sequence[int] = MEAN_COLOR) -> np.ndarray:
-    """Pad an image (H, W, C) or a mask (H, W) to `padded_size`, as `bordered`."""
-    size = pixels.shape[0], pixels.shape[1]
-    height, width = padded_size(size, image_size)
-    if (height, width) == size:
-        return pixels
-    return bordered(pixels, (0, 0), (height, width), fill)
-
-
 def padded_and_resized(
     pixels: np.ndarray,
     image_size: tuple[int, int],
     resize: Callable[[np.ndarray, tuple[int, int]], np.ndarray] = resize_image,
     fill: Sequence[int] = MEAN_COLOR,
 ) -> np.ndarray:
-    """Pad an image (H, W, C) or a mask (H, W) with `pad`, and resize it to `image_size`.
+    """Pad an image (H, W, C) or a mask (H, W) to `padded_size`, and resize it to `image_size`.
 
     Args:
         resize: `resize_image` or `data.masks.resize_mask`.
@@ -53,7 +44,7 @@ def padded_and_resized(
     height, width = pixels.shape[:2]
     rows, columns = padded_size((height, width), image_size)
     if rows * columns <= LARGEST:
-        return resize(pad(pixels, image_size, fill), image_size)
+        return resize(bordered(pixels, (0, 0), (rows, columns), fill), image_size)
     if rows > height:
         shrunk, whole = resize(pixels, (height, image_size[1])), (rows, image_size[1])
     else:
@@ -68,9 +59,11 @@ def bordered(pixels: np.ndarray, place: tuple[int, int], size: tuple[int, int], 
 
     Args:
         place: row and column of the upper left corner.
-        size: (H, W) of the larger one.
+        size: (H, W) of the larger one; nothing is copied if the image already has it.
         fill: red, green and blue, or the id of a mask.
     """
+    if pixels.shape[:2] == size:
+        return pixels
     larger = np.empty((*size, *pixels.shape[2:]), pixels.dtype)
     larger[:] = 0 if pixels.ndim == 3 and pixels.shape[2] != 3 else fill
     larger[place[0] : place[0] + pixels.shape[0], place[1] : place[1] + pixels.shape[1]] = pixels

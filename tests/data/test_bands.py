@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from data.augmentation import Augmentation, left_out
 from data.bands import Bands, bands_of, checked_bands, saturated
 from data.cropping import RandomCrop
-from data.fitting import pad
+from data.fitting import padded_and_resized
 from data.images import read_image, resize_image
 from data.statistics import channel_statistics
 from tests.data.tiff_files import write_tiff
@@ -213,7 +213,7 @@ def test_resizing_and_padding_treat_each_channel_alike(channels: int, dtype: typ
         for channel in range(channels):
             single = resize_image(image[..., [channel]], size)[..., 0]
             assert np.abs(found[..., channel] - single.astype(float)).max() <= (1 if dtype is np.uint8 else 1e-3)
-    padded = pad(image, (48, 48))
+    padded = padded_and_resized(image, (48, 48))
     assert padded.shape == (48, 48, channels) and (padded[:40] == image).all() and not padded[40:].any()
 
 

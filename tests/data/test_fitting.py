@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,7 @@ import torch
 from data import fitting
 from data.checking import checked_samples
 from data.device_loading import DeviceValidationLoader
-from data.fitting import fit_of, pad, padded_and_resized, padded_size, shrunk_size
+from data.fitting import fit_of, padded_and_resized, padded_size, shrunk_size
 from data.images import resize_image
 from data.loading import ValidationLoader
 from data.masks import resize_mask
@@ -55,8 +56,8 @@ def test_sizes(size: tuple[int, int], image_size: tuple[int, int], expected: tup
 
 def test_padding_is_below_or_right() -> None:
     image, mask = photo(0, (64, 96)), np.full((64, 96), 3, np.uint8)
-    for image_size, shape in (((32, 32), (96, 96)), ((32, 64), (64, 128))):
-        found, found_mask = pad(image, image_size), pad(mask, image_size, (255,))
+    for shape in ((96, 96), (64, 128)):
+        found, found_mask = padded_and_resized(image, shape), padded_and_resized(mask, shape, resize_mask, (255,))
         assert found.shape == (*shape, 3) and found_mask.shape == shape
         np.testing.assert_array_equal(found[:64, :96], image)
         assert (found_mask[:64, :96] == 3).all()
@@ -72,7 +73,10 @@ def test_a_large_photo_is_padded_without_its_padding_in_memory(
     """The same as in one step, but for rounding; a mask exactly."""
     image, mask = photo(0, size), np.random.default_rng(0).integers(0, 9, size, np.uint8)
     expected = padded_and_resized(image, (40, 60)), padded_and_resized(mask, (40, 60), resize_mask, (255,))
-    np.testing.assert_array_equal(expected[0], resize_image(pad(image, (40, 60)), (40, 60)))
+    height, width = image.shape[:2]
+    rows, columns = padded_size((height, width), (40, 60))
+    whole = cv2.copyMakeBorder(image, 0, rows - height, 0, columns - width, cv2.BORDER_CONSTANT, value=FILL)
+    np.testing.assert_array_equal(expected[0], resize_image(whole, (40, 60)))
     monkeypatch.setattr(fitting, "LARGEST", 100)
     found = padded_and_resized(image, (40, 60)), padded_and_resized(mask, (40, 60), resize_mask, (255,))
     assert np.abs(found[0].astype(int) - expected[0]).max() <= 1

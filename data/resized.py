@@ -38,27 +38,24 @@ class ResizedSamples(View):
     def __getitem__(self, index: int) -> Sample:
         # Validation decodes images in full, as inference does.
         if self.image_size is not None and self.masks and self.dataset.reads_parts:
-            return self._from_part(index, self.image_size)
-        image, mask, name = super().__getitem__(index)
-        place = f"data: {type(self.dataset).__name__} gives {name} as"
-        remedy = f"a data set must give images {self.bands.form}, and masks uint8 (H, W)"
-        check_pixels(image, mask, place, remedy, self.bands)
-        return (
-            Sample(image, mask, name) if self.image_size is None else self._fitted(image, mask, name, self.image_size)
-        )
+            image, mask, name = self._reduced(index, self.image_size)
+        else:
+            image, mask, name = super().__getitem__(index)
+            place = f"data: {type(self.dataset).__name__} gives {name} as"
+            remedy = f"a data set must give images {self.bands.form}, and masks uint8 (H, W)"
+            check_pixels(image, mask, place, remedy, self.bands)
+        if self.image_size is not None:
+            image = (padded_and_resized if self.fit == "pad" else resize_image)(image, self.image_size)
+        return Sample(image, self._resized(mask), name)
 
-    def _from_part(self, index: int, size: tuple[int, int]) -> Sample:
+    def _reduced(self, index: int, size: tuple[int, int]) -> Sample:
         """Read a sample whose image may be decoded at a fraction of its resolution."""
         mask = super().mask(index)
         height, width = mask.shape
         rows, columns = padded_size((height, width), size) if self.fit == "pad" else (height, width)
         size_used = -(-size[0] * height // rows), -(-size[1] * width // columns)
         image = self.image_part(index, (height, width), Box(0, 0, height, width), size_used)
-        return self._fitted(image, mask, self.name(index), size)
-
-    def _fitted(self, image: np.ndarray, mask: np.ndarray, name: str, size: tuple[int, int]) -> Sample:
-        fitted = padded_and_resized if self.fit == "pad" else resize_image
-        return Sample(fitted(image, size), self._resized(mask), name)
+        return Sample(image, mask, self.name(index))
 
     def mask(self, index: int) -> np.ndarray:
         return self._resized(super().mask(index))

@@ -13,7 +13,7 @@ from cli.flags import check_flags, check_plain_words
 from config.overrides import key_of, parsed
 from config.quoting import LISTS, as_typed, is_list, items_of, quote, quote_texts
 from config.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys
-from sweeps.words import merged_words, recorded_words
+from sweeps.resuming import merged_words, recorded_words
 from utils.config_groups import CONF, options
 from utils.errors import UserError
 from utils.find_run import find_run, find_runs

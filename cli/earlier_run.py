@@ -13,7 +13,7 @@ from config.schema import Train
 from sweeps.checkpoints import best_of_sweep
 from utils.config_groups import CONF
 from utils.errors import UserError
-from utils.find_run import NEVER_STARTED, never_started
+from utils.find_run import NEVER_STARTED, SWEEP_RECORD, never_started
 from utils.paths import is_file, is_there, user_path
 from utils.run_folder import RunFolder
 from utils.safe_reading import read_yaml
@@ -113,7 +113,7 @@ def _command_of(run: Path) -> str:
         words = read_yaml(run / ".hydra" / "overrides.yaml")
     except UserError:
         return ""
-    if not isinstance(words, list) or is_there(run.parent / "multirun.yaml"):  # a job needs the words of its sweep
+    if not isinstance(words, list) or is_there(run.parent / SWEEP_RECORD):  # a job needs the words of its sweep
         return ""
     typed = [as_typed(str(word).removeprefix("++")) for word in words]
     return f":\n{one_line(shlex.join(['python', 'train_segmentation.py', *typed]))}"

@@ -28,10 +28,10 @@ from config.schema import InputSize
 from config.validation import Origin, check_keys
 from runs.session import session
 from sweeps import sweep
-from sweeps.words import RECORD
 from utils import torchrun
 from utils.config_groups import CONF
 from utils.errors import UserError
+from utils.find_run import SWEEP_RECORD
 from utils.interruption import held_back, raise_between_imports
 from utils.paths import user_path
 from utils.safe_reading import read_yaml
@@ -84,7 +84,7 @@ class RunFolderCallback(Callback):
             folder = _make_folder(config, "hydra.sweep.dir")
             session.sweep = Path(folder)
             config.hydra.sweep.dir = folder
-            OmegaConf.save(config, session.sweep / RECORD)  # of the sweepers only the basic one does
+            OmegaConf.save(config, session.sweep / SWEEP_RECORD)  # of the sweepers only the basic one does
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote(folder)}")  # jobs are composed from these
         if session.jobs_elsewhere:
             raise_between_imports(session.clean_up, _terminate_jobs)

@@ -16,13 +16,12 @@ from typing import Any
 
 from utils.config_values import flattened, listed
 from utils.errors import UserError
-from utils.find_run import LATEST, NEVER_STARTED, never_started, without_link
+from utils.find_run import LATEST, NEVER_STARTED, SWEEP_RECORD, never_started, without_link
 from utils.paths import is_hidden, user_path
 from utils.processes import current_status
 from utils.safe_reading import plain_copy, read_json, read_text, read_yaml
 from utils.text import cleaned
 
-SWEEP = "multirun.yaml"  # Hydra writes it into the folder of a sweep
 BEGUN = ("config.yaml", ".hydra", "train.log")  # what a run writes before its summary
 
 
@@ -41,7 +40,7 @@ class Run:
     @cached_property
     def name(self) -> str:
         """The folder's name; for a job of a sweep, `<sweep>/<job>`."""
-        is_job = self.path.name.isdecimal() or os.path.exists(self.path.parent / SWEEP)  # noqa: PTH110 - never raises
+        is_job = self.path.name.isdecimal() or os.path.exists(self.path.parent / SWEEP_RECORD)  # noqa: PTH110 - never raises
         return cleaned(f"{self.path.parent.name}/{self.path.name}" if is_job else self.path.name)
 
     @property
@@ -207,7 +206,7 @@ def _runs_in(folder: Path, skipped: list[str], sweeps_too: bool = True) -> list[
     entries = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
     children = [entry for entry in entries if os.path.isdir(entry)]  # noqa: PTH112 - never raises
     children = sorted((child for child in children if not (child.name == LATEST and child.is_symlink())), key=_place)
-    is_sweep = _is_there(folder / SWEEP)
+    is_sweep = _is_there(folder / SWEEP_RECORD)
     if not sweeps_too and not is_sweep and not all(child.name.isdecimal() for child in children):
         return []
     found = []

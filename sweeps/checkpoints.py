@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from comparison.columns import higher_is_better
-from comparison.runs import SWEEP, read_runs
+from comparison.runs import read_runs
 from utils.config_values import listed
 from utils.errors import UserError
-from utils.find_run import note
+from utils.find_run import SWEEP_RECORD, note
 from utils.paths import is_file, is_folder, user_path
 
 
@@ -30,7 +30,7 @@ def _is_sweep(path: Path) -> bool:
     return (
         is_folder(path)
         and not is_folder(path / "checkpoints")
-        and (is_file(path / SWEEP) or is_folder(path / "0" / "checkpoints"))
+        and (is_file(path / SWEEP_RECORD) or is_folder(path / "0" / "checkpoints"))
     )
 
 

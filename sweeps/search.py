@@ -39,7 +39,7 @@ INCOMPARABLE = {
     *("data.folds", "data.fold", "data.fold_seed", "data.group_by"),
 }
 """Keys that change what jobs are compared by: the metric, or the samples that it is measured on."""
-RECORD, RESULTS = "study.log", "optimization_results.yaml"
+STUDY, RESULTS = "study.log", "optimization_results.yaml"
 
 PAUSES = (0.1, 0.5, 2.0)
 """Seconds to wait before a failing database is tried again."""
@@ -159,7 +159,7 @@ def open_study(options: Mapping[str, Any], folder: Path, direction: str | None =
     pruner = pruner_of(options)
     try:
         if options["storage"] is None:
-            storage: BaseStorage = JournalStorage(JournalFileBackend(str(folder / RECORD)))
+            storage: BaseStorage = JournalStorage(JournalFileBackend(str(folder / STUDY)))
         else:
             storage = _while_others_create_it(lambda: get_storage(options["storage"]))
         if direction is None:

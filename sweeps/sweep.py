@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from config.checks import differences
-from sweeps.words import SWEEP_MAY_CHANGE
+from sweeps.resuming import SWEEP_MAY_CHANGE
 from utils.errors import Occupied, UserError
 from utils.paths import is_hidden, is_there
 from utils.run_folder import RunFolder

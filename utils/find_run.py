@@ -23,7 +23,9 @@ OF_SWEEP = "_sweep"
 """End of the name of a sweep's folder, after the `name` of its jobs."""
 TAKES_FILES = ("checkpoint", "distill.teacher", "model.weights")
 """Keys that also take a file, or the name of a network in `weights/`."""
-MARKS = ("config.yaml", ".hydra", "checkpoints", "summary.json", "multirun.yaml")
+SWEEP_RECORD = "multirun.yaml"
+"""File in the folder of a sweep with the words that it was started with, as Hydra's basic sweeper writes it."""
+MARKS = ("config.yaml", ".hydra", "checkpoints", "summary.json", SWEEP_RECORD)
 """Files and folders by which a run or sweep is recognised; some exist from its start."""
 NEVER_STARTED = "it was ended before it started, or is still starting"
 LISTED = 4

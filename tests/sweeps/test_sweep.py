@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from cli.command_line import hydra_words, with_plugin_defaults
+from sweeps.resuming import merged_words, recorded_words
 from sweeps.sweep import check_same_config, is_finished, note_refused, summary
-from sweeps.words import merged_words, recorded_words
 from tests.conftest import CAN_SEARCH
 from tests.in_process import run_here
 from train_segmentation import train

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from cli import command_line
 from config.nodes import build, plain
-from sweeps.words import INTERPOLATION, merged_words
+from sweeps.resuming import INTERPOLATION, merged_words
 from tests.in_process import assert_refused, run_here
 from utils.config_groups import CONF
 from utils.errors import UserError

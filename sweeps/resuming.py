@@ -1,4 +1,4 @@
-"""The words that a sweep was started with, from which a resumed sweep composes its jobs."""
+"""Resume a sweep: with the words that it was started with, unless these could run code."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from config.quoting import as_typed
 from config.schema import Train
 from utils.config_groups import CONF
 from utils.errors import UserError
+from utils.find_run import SWEEP_RECORD
 from utils.paths import is_file
 from utils.safe_reading import read_yaml
 from utils.text import one_line
 from utils.trusted import is_trusted, targets
-
-RECORD = "multirun.yaml"
-"""The file with the words. Hydra's basic sweeper writes it, too."""
 
 SWEEP_MAY_CHANGE = MAY_CHANGE - {"resume", "trainer.epochs"}
 """Keys whose values may change when a sweep is resumed. So may all of Hydra's own."""
@@ -43,11 +41,11 @@ def recorded_words(folder: Path) -> list[str]:
     Raises:
         UserError: it is not the folder of a sweep.
     """
-    record = folder / RECORD
+    record = folder / SWEEP_RECORD
     if is_file(folder / "config.yaml"):
         raise UserError(f"sweep={folder}: a run, not a sweep; pass resume={folder}")
     if not is_file(record):
-        raise UserError(f"sweep={folder}: not the folder of a sweep: there is no {RECORD} in it")
+        raise UserError(f"sweep={folder}: not the folder of a sweep: there is no {SWEEP_RECORD} in it")
     try:
         overrides = read_yaml(record)["hydra"]["overrides"]
         words = [str(word) for word in [*overrides["task"], *overrides["hydra"]]]
@@ -77,8 +75,8 @@ def merged_words(recorded: list[str], typed: list[str], folder: Path) -> list[st
     for word in kept:
         if not _is_harmless(word) and word.lstrip("+") not in [other.lstrip("+") for other in typed]:
             raise UserError(
-                f"{folder / RECORD} holds {one_line(as_typed(word))}, which is not a plain value of a known key and"
-                " might run code; if you trust it, pass it beside sweep="
+                f"{folder / SWEEP_RECORD} holds {one_line(as_typed(word))}, which is not a plain value of a known key"
+                " and might run code; if you trust it, pass it beside sweep="
             )
     return [*kept, *new]
 

@@ -60,17 +60,12 @@ def segment(
 
 def _in_turn(photos: Sequence[Photo], predictor: Predictor, own_ids: bool, warnings: Warnings) -> Iterator[Result]:
     """Yield results photo by photo, while the next ones are read and the previous ones written."""
-
-    def read(photo: Photo) -> tuple[np.ndarray, Tensor | None]:
-        return _read(photo, predictor, warnings)
-
+    read = partial(_read, predictor=predictor, warnings=warnings)
     with WriteBehind() as later:
         for photo, found in read_ahead(photos, read, lambda photo: pixels(photo.path)):
             if isinstance(found, Unreadable):
                 yield found
                 continue
-            if isinstance(found, Exception):
-                raise found
             image, resized = found
             prediction = _predict(photo, image, resized, predictor)
             picture = predictor.bands.picture(image)
@@ -93,8 +88,6 @@ def _side_by_side(photos: Sequence[Photo], predictor: Predictor, own_ids: bool, 
 
     with _cores_shared():
         for _photo, found in read_ahead(photos, whole, lambda photo: pixels(photo.path), AT_ONCE + 1):
-            if isinstance(found, Exception) and not isinstance(found, Unreadable):
-                raise found
             yield found
 
 

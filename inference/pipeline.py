@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from utils.errors import Unreadable
+
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
@@ -20,8 +22,10 @@ def read_ahead(
     weight: Callable[[Item], int],
     ahead: int = 3,
     budget: int = BUDGET,
-) -> Iterator[tuple[Item, Value | Exception]]:
-    """Yield each item with the result of `read`, or with the error that it raised, in order, while threads read ahead.
+) -> Iterator[tuple[Item, Value | Unreadable]]:
+    """Yield each item with the result of `read`, or with the error if it cannot be read, while threads read ahead.
+
+    Items come in their order; other errors of `read` are raised in place of the item.
 
     Args:
         weight: weight of an item, computed in a thread; the items held, including the one yielded, together weigh at
@@ -29,14 +33,14 @@ def read_ahead(
         ahead: maximum number of items to read ahead.
     """
 
-    def attempt(item: Item) -> Value | Exception:
+    def attempt(item: Item) -> Value | Unreadable:
         try:
             return read(item)
-        except Exception as error:
+        except Unreadable as error:
             return error
 
     source = iter(items)
-    waiting: deque[tuple[Item, int, Future[Value | Exception]]] = deque()
+    waiting: deque[tuple[Item, int, Future[Value | Unreadable]]] = deque()
     with ThreadPoolExecutor(max(ahead - 1, 1)) as readers, ThreadPoolExecutor(1) as scales:
 
         def weighed() -> tuple[Item, Future[int]] | None:

@@ -5,19 +5,20 @@ from collections.abc import Iterator
 import pytest
 
 from inference.pipeline import WriteBehind, prefetched, read_ahead
+from utils.errors import Unreadable
 
 
 def test_all_come_in_order_and_errors_are_given_out() -> None:
     def read(item: int) -> int:
         time.sleep(0.01 * (item % 3))
         if item == 3:
-            raise ValueError("three")
+            raise Unreadable("three")
         return item * item
 
     found = list(read_ahead(range(7), read, weight=lambda item: 1))
     assert [item for item, _ in found] == list(range(7))
     assert [value for item, value in found if item != 3] == [0, 1, 4, 16, 25, 36]
-    assert isinstance(found[3][1], ValueError)
+    assert isinstance(found[3][1], Unreadable)
 
 
 @pytest.mark.parametrize(("weights", "most"), [([1] * 8, 3), ([4] * 8, 2), ([9, 9, 9], 1), ([9, 1, 1, 9, 1], 2)])

@@ -30,7 +30,7 @@ log = logging.getLogger("compare")
 
 def compare(cfg: DictConfig) -> None:
     """Print a table of runs, and one of the differences to a baseline; write a report."""
-    from comparison.columns import checked_columns, data_sets_of, selected
+    from comparison.columns import checked_columns, selected
     from comparison.runs import found_runs
     from comparison.tables import tables_of
     from utils.find_run import NEVER_STARTED
@@ -65,11 +65,8 @@ def compare(cfg: DictConfig) -> None:
     if cfg.columns is not None:  # groups always have a column `n`
         asked = [name for name in listed(cfg.columns) if name not in ("group", "n") or not group_by]
         columns = checked_columns(runs, asked, "columns")
-    by_data: dict[str, list[Any]] = {}
-    for run, name in zip(runs, data_sets_of(runs), strict=True):  # scores of different data sets cannot be ranked
-        by_data.setdefault(name, []).append(run)
     choices = {"group_by": group_by, "columns": columns, "sort": cfg.sort}
-    print(tables_of(by_data, cfg.format, baseline=baseline, **choices))
+    print(tables_of(runs, cfg.format, baseline=baseline, **choices))
     if report is not None:
         from comparison.report import write_report
 

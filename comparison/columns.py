@@ -95,6 +95,12 @@ def is_score(column: str) -> bool:
     return column.endswith((*METRICS.values(),)) or ("/" in column and column != "images/s")
 
 
+def metric_of(sort: str | None, columns: Sequence[str] | None) -> str:
+    """Return the score that runs are compared by: `sort` if it is one, or the first score in `columns`, or mIoU."""
+    scores = [METRICS.get(name, name) for name in (sort, *(columns or ())) if name is not None]
+    return next((name for name in scores if is_score(name)), "mIoU")
+
+
 def higher_is_better(column: str) -> bool:
     """Whether the highest value of a column is the best one."""
     return column.endswith((*METRICS.values(), "images/s")) or HIGHER.search(column) is not None
@@ -116,6 +122,14 @@ def data_sets_of(runs: Iterable[Run]) -> list[str]:
             name = first.setdefault((name, labels, samples), folder) if samples else folder
         names.append(name + labels)
     return names
+
+
+def by_data_set(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return the runs of each data set, by its name."""
+    found: dict[str, list[Run]] = {}
+    for run, name in zip(runs, data_sets_of(runs), strict=True):
+        found.setdefault(name, []).append(run)
+    return found
 
 
 def samples_of(run: Run, split: str) -> str:

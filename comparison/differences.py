@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from comparison.columns import higher_is_better, shown, value_of
-from comparison.evaluations import counts_of, validation_of
+from comparison.evaluations import command_to_measure, counts_of, validation_of
 from comparison.groups import FOLD, Group, counted_runs, mean_and_deviation
 from comparison.rows import Row
 from comparison.runs import Run
@@ -14,6 +14,9 @@ from utils.text import plural
 
 if TYPE_CHECKING:
     from comparison.significance import Counts, Interval
+
+NAMED = 3
+"""Unmeasured runs that a note names; of more, it gives the number."""
 
 
 class Difference(NamedTuple):
@@ -37,21 +40,47 @@ class Difference(NamedTuple):
         return "".join(mark for mark, interval in clear if interval is not None and interval.is_clear)
 
 
-def reference_of(groups: Sequence[Group], metric: str, baseline: Run | None) -> int | None:
-    """Return the index of the group of the baseline, or else of the best group; None if no group has the metric.
+class Comparison(NamedTuple):
+    """Groups of runs compared with one of them.
 
-    Groups whose runs all have the metric come first.
+    Attributes:
+        metric: the score that they are compared by.
+        reference: the group that the others are compared with.
+        differences: the difference of each group; None for the reference itself.
     """
-    for index, group in enumerate(groups):
-        if baseline is not None and any(run is baseline for run in group.runs):
-            return index
+
+    groups: Sequence[Group]
+    metric: str
+    reference: Group
+    differences: Sequence[Difference | None]
+
+
+def compared(groups: Sequence[Group], metric: str, group_by: Sequence[str], baseline: Run | None) -> Comparison | None:
+    """Compare groups with that of the baseline, or else with the best one.
+
+    Returns:
+        None if there is only one group, if no group has the metric, or without `group_by` and a baseline in a group.
+    """
+    reference = next((group for group in groups if any(run is baseline for run in group.runs)), None)
+    if len(groups) < 2 or (reference is None and not group_by):
+        return None
+    reference = reference or _best(groups, metric)
+    if reference is None:
+        return None
+    found = [None if group is reference else difference(group, reference, metric, group_by) for group in groups]
+    return Comparison(groups, metric, reference, found)
+
+
+def _best(groups: Sequence[Group], metric: str) -> Group | None:
+    """Return the group with the best mean. Groups whose runs all have the metric come first."""
     sign = 1 if higher_is_better(metric) else -1
-    ranks = [
-        (len(_values(group, metric)) >= len(counted_runs(group)), sign * mean, -index)
-        for index, group in enumerate(groups)
-        if (mean := _mean(group, metric)) is not None
-    ]
-    return -max(ranks)[2] if ranks else None
+
+    def rank(pair: tuple[Group, float]) -> tuple[bool, float]:
+        group, mean = pair
+        return len(_values(group, metric)) >= len(counted_runs(group)), sign * mean
+
+    means = [(group, mean) for group in groups if (mean := _mean(group, metric)) is not None]
+    return max(means, key=rank)[0] if means else None
 
 
 def _values(group: Group, metric: str) -> list[float]:
@@ -78,8 +107,8 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
     if not metric.endswith(("mIoU", "/miou")):
         return Difference(value, seeds, few, None, "only of mIoU")
     for lacking, who in ((group, ""), (reference, "reference ")):
-        if unmeasured(lacking, metric):
-            return Difference(value, seeds, few, None, f"{who}{not_measured(metric)}")
+        if _unmeasured(lacking, metric):
+            return Difference(value, seeds, few, None, f"{who}{_not_measured(metric)}")
     counts = [_photos(each, metric, group_by) for each in (group, reference)]
     photos = over_photos(counts[0], counts[1])
     sizes = {len(run.names) for run in (*counts[0], *counts[1])}
@@ -89,18 +118,18 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
     return Difference(value, seeds, few, photos, note)
 
 
-def not_measured(metric: str) -> str:
+def _not_measured(metric: str) -> str:
     """Return the note for an mIoU without counts of pixels per photo."""
     stem = metric.rpartition("/")[0]
     return f"not measured{f' on {stem}' if stem else ''} by evaluate.py"
 
 
-def unmeasured(group: Group, metric: str) -> list[Run]:
+def _unmeasured(group: Group, metric: str) -> list[Run]:
     """Return the runs of a group that have an mIoU, but no counts of pixels per photo for this metric."""
-    return [run for run in measurable(group) if _counts(run, metric) is None]
+    return [run for run in _measurable(group) if _counts(run, metric) is None]
 
 
-def measurable(group: Group) -> list[Run]:
+def _measurable(group: Group) -> list[Run]:
     """Return the runs of a group that are compared over photos."""
     return counted_runs(group) or group.runs
 
@@ -114,7 +143,7 @@ def _photos(group: Group, metric: str, group_by: Sequence[str]) -> list[Counts]:
     from comparison.significance import joined
 
     parts: dict[str, list[Counts]] = {}
-    for run in measurable(group):
+    for run in _measurable(group):
         found = _counts(run, metric)
         if found is None:
             continue
@@ -124,20 +153,11 @@ def _photos(group: Group, metric: str, group_by: Sequence[str]) -> list[Counts]:
     return [joined(each) for each in parts.values()]
 
 
-def differences(
-    groups: Sequence[Group], reference: int, metric: str, group_by: Sequence[str]
-) -> list[Difference | None]:
-    """Return the difference of each group to the reference, a place in `groups`; None for the reference itself."""
-    return [
-        None if place == reference else difference(group, groups[reference], metric, group_by)
-        for place, group in enumerate(groups)
-    ]
-
-
-def difference_rows(groups: Sequence[Group], found: Sequence[Difference | None], metric: str, title: str) -> list[Row]:
+def difference_rows(comparison: Comparison, title: str) -> list[Row]:
     """Return one row per group with its difference to the reference as texts; `title` is the title of the metric."""
+    metric = comparison.metric
     rows: list[Row] = []
-    for group, each in zip(groups, found, strict=True):
+    for group, each in zip(comparison.groups, comparison.differences, strict=True):
         mean = _mean(group, metric)
         row: Row = {"group": group.label, title: mean}
         if mean is not None and (known := len(_values(group, metric))) < (runs := len(counted_runs(group))):
@@ -156,3 +176,16 @@ def _interval(interval: Interval | None, note: str, mark: str) -> str:
     if interval is None:
         return note
     return f"{interval.low:+.4f} to {interval.high:+.4f}{f' {mark}' if interval.is_clear else ''}"
+
+
+def unmeasured_notes(groups: Sequence[Group], metric: str) -> list[str]:
+    """Return lines with the runs that lack counts of pixels per photo for an mIoU, and the command to measure them."""
+    lacking = [run for group in groups for run in _unmeasured(group, metric)]
+    if not metric.endswith(("mIoU", "/miou")) or not lacking:
+        return []
+    stem, every = metric.rpartition("/")[0], sum(len(_measurable(group)) for group in groups)
+    names = ", ".join(run.name for run in lacking) if len(lacking) <= NAMED else f"{len(lacking)} of {every} runs"
+    notes = [f"{_not_measured(metric)}: {names}"]
+    if stem == "" or stem.isalpha():  # not an evaluation with options, such as val_flip
+        notes.append(f"to measure what is missing: {command_to_measure(lacking, stem)}")
+    return notes

@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from comparison.runs import Run
+from comparison.runs import Run, number_or_none
 from utils.errors import UserError
 from utils.safe_reading import plain_copy, read_json, read_text
 from utils.text import cleaned
@@ -68,7 +68,7 @@ def pictures(run: Run) -> tuple[list[Picture], list[dict[str, Any]]]:
     for entry in entries:
         try:
             image, truth, prediction = (_data_url(folder, entry[part]) for part in ("image", "truth", "prediction"))
-            wrong, miou = (None if entry[key] is None else float(entry[key]) for key in ("wrong", "miou"))
+            wrong, miou = number_or_none(entry["wrong"]), number_or_none(entry["miou"])
             number, name, digest = int(entry["number"]), str(entry["name"]), str(entry["digest"])
         except (OSError, ValueError, TypeError, KeyError, OverflowError):
             continue

@@ -12,6 +12,7 @@ from comparison.labels import short_names
 from comparison.rows import Row, rows_of
 from comparison.runs import Run
 from utils.errors import UserError, did_you_mean
+from utils.text import plural
 
 FOLD = "data.fold"
 
@@ -97,7 +98,7 @@ def _group_row(group: Group, keys: Sequence[str], group_by: Sequence[str], colum
         elif not _belongs(column, group_by) or named:
             row[column] = ", ".join(dict.fromkeys(map(shown, values)))
     if FOLD in group_by:
-        row["pooled mIoU"] = pooled_miou(pooled(group.runs))
+        row["pooled mIoU"] = pooled_ious(group.runs).get("mIoU")
     return row
 
 
@@ -109,39 +110,28 @@ def mean_and_deviation(numbers: Sequence[float]) -> tuple[float | None, float | 
         return None, None
 
 
-def pooled(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """Return the sum of the runs' confusion matrices, as `comparison.figures.confusion`; None if one has none."""
-    found = [confusion(run) for run in runs]
-    first = found[0] if found else None
-    if first is None or any(other is None or other["classes"] != first["classes"] for other in found):
-        return None
-    matrices = [other["counts"] for other in found if other is not None]
-    return {
-        "classes": first["classes"],
-        "counts": [list(map(sum, zip(*rows, strict=True))) for rows in zip(*matrices, strict=True)],
-    }
+def pooled_ious(runs: Sequence[Run]) -> dict[str, float | None]:
+    """Return the IoU of each class, and the `mIoU`, of the sum of the runs' confusion matrices.
 
-
-def ious_of(matrix: dict[str, Any] | None) -> dict[str, float | None]:
-    """Return the IoU of each class of a confusion matrix; None for a class that is neither present nor predicted."""
-    if matrix is None:
+    {} if a run has no matrix or other classes. None for a class that is neither present nor predicted.
+    """
+    matrices = [matrix for run in runs if (matrix := confusion(run)) is not None]
+    classes = matrices[0]["classes"] if matrices else []
+    if len(matrices) < len(runs) or any(matrix["classes"] != classes for matrix in matrices):
         return {}
-    counts, ious = matrix["counts"], dict[str, float | None]()
-    for i, name in enumerate(matrix["classes"]):
+    rows = zip(*(matrix["counts"] for matrix in matrices), strict=True)
+    counts = [list(map(sum, zip(*parts, strict=True))) for parts in rows]
+    ious: dict[str, float | None] = {}
+    for i, name in enumerate(classes):
         union = sum(counts[i]) + sum(row[i] for row in counts) - counts[i][i]
         ious[name] = counts[i][i] / union if union else None
-    return ious
-
-
-def pooled_miou(matrix: dict[str, Any] | None) -> float | None:
-    """Return the mean IoU of a confusion matrix; None if it is undefined."""
-    known = [iou for iou in ious_of(matrix).values() if iou is not None]
-    return sum(known) / len(known) if known else None
+    known = [iou for iou in ious.values() if iou is not None]
+    return ious | {"mIoU": sum(known) / len(known) if known else None}
 
 
 def fold_rows(groups: Sequence[Group]) -> list[Row]:
     """Return one row per class: for each group the mean over folds, and the IoU of all held-out photos together."""
-    together = [ious_of(pooled(group.runs)) for group in groups]
+    pooled = [pooled_ious(group.runs) for group in groups]
     classes = dict.fromkeys(
         key.removeprefix("val/iou/")
         for group in groups
@@ -153,12 +143,12 @@ def fold_rows(groups: Sequence[Group]) -> list[Row]:
     for name in (*classes, "mIoU"):
         metric = "val/miou" if name == "mIoU" else f"val/iou/{name}"
         row: Row = {"class": name}
-        for group, ious in zip(groups, together, strict=True):
+        for group, ious in zip(groups, pooled, strict=True):
             prefix = f"{group.label}: " if len(groups) > 1 else ""
             values = [value for run in group.runs if (value := run.best(metric)) is not None]
             mean, deviation = mean_and_deviation(values) if values else (None, None)
             row |= {f"{prefix}mean": mean, f"{prefix}mean +-": deviation}
-            row[f"{prefix}pooled"] = pooled_miou(pooled(group.runs)) if name == "mIoU" else ious.get(name)
+            row[f"{prefix}pooled"] = ious.get(name)
         rows.append(row)
     return rows
 
@@ -173,3 +163,22 @@ def missing_folds(groups: Sequence[Group]) -> list[str]:
         if lacking:
             messages.append(f"{group.label}: fold {', '.join(lacking)} of {folds} is missing")
     return messages
+
+
+def unfinished_note(groups: Sequence[Group]) -> str:
+    """Return a line that names the unfinished runs whose scores count in groups; '' if all finished."""
+    described = [text for group in groups for text in unfinished_in(group)]
+    if not described:
+        return ""
+    them = f"{plural(len(described), 'unfinished run')}: {', '.join(described)}"
+    return f"the means include {them}; where='status=finished' leaves {'them' if len(described) > 1 else 'it'} out"
+
+
+def unfinished_in(group: Group) -> list[str]:
+    """Return name, status and last epoch of each unfinished run whose score counts in the mean of a group."""
+    described = []
+    for run in counted_runs(group):
+        if run.status != "finished":
+            epoch, epochs = run.last("epoch"), run.config.get("trainer.epochs")
+            described.append(f"{run.name} ({run.status}{f' after epoch {epoch:g} of {epochs}' if epoch else ''})")
+    return described

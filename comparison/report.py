@@ -11,7 +11,7 @@ from typing import Any
 from comparison.report_data import add_pictures, gathered
 from comparison.runs import Run
 from utils.errors import UserError
-from utils.files import make_writable, without_nan, write_text
+from utils.files import make_writable, write_text
 from utils.paths import is_folder
 
 HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ def write_report(path: Path, runs: Sequence[Run], skipped: Sequence[str], source
     """
     data, ordered = gathered(runs, skipped, source, **choices)
     add_pictures(data, ordered, max(SIZE - len(page(data)), LEAST))
-    text = page(without_nan(data))
+    text = page(data)
     write_text(path, text)
     return len(text.encode())
 

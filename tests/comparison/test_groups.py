@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from comparison.differences import unmeasured_notes
 from comparison.evaluations import command_to_measure
 from comparison.groups import Group, grouped, groups_of
 from comparison.report_data import gathered
 from comparison.rows import differing_keys
 from comparison.runs import Run, read_runs
-from comparison.tables import tables_of, unmeasured_notes
+from comparison.tables import tables_of
 from config.quoting import items_of
 from tests.comparison.folders import LABELS, add_evaluation, change_summary, make_run
 from utils.run_folder import RunFolder
@@ -44,7 +45,7 @@ def runs(tmp_path: Path) -> list[Run]:
 
 
 def table(runs: list[Run], form: str = "table", **choices: object) -> str:
-    return tables_of({"camvid": runs}, form, **choices)  # type: ignore[arg-type]
+    return tables_of(runs, form, **choices)  # type: ignore[arg-type]
 
 
 def test_differences_between_groups(runs: list[Run]) -> None:

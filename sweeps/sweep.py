@@ -8,17 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from comparison.runs import read_runs
 from config.checks import differences
 from sweeps.resuming import SWEEP_MAY_CHANGE
 from utils.errors import Occupied, UserError
-from utils.paths import is_hidden, is_there
+from utils.paths import is_there
 from utils.run_folder import RunFolder
 from utils.safe_reading import read_yaml
 from utils.text import plural
 
 REFUSED = "refused.txt"
 """File that lists the refused jobs, which may have run in other processes than the one that prints the summary."""
-
 
 DONE = ("finished", "pruned")
 """Statuses of jobs that are not run again."""
@@ -67,13 +67,13 @@ def jobs_begun(folder: Path) -> bool:
 
 def is_finished(folder: Path) -> bool:
     """Whether all jobs that a sweep has begun are finished or pruned, and none was refused."""
-    states = _states(folder)
-    return bool(states) and all(status in DONE for status, _ in states.values()) and not _refused(folder)
+    runs, skipped = read_runs([folder])
+    return bool(runs) and not skipped and all(run.status in DONE for run in runs) and not _refused(folder)
 
 
 def running(folder: Path) -> set[str]:
     """Return the jobs with the status `running`."""
-    return {job for job, (status, _) in _states(folder).items() if status == "running"}
+    return {run.path.name for run in read_runs([folder])[0] if run.status == "running"}
 
 
 def summary(folder: Path, complete: bool) -> str:
@@ -84,11 +84,9 @@ def summary(folder: Path, complete: bool) -> str:
     """
     from comparison.rendering import rendered
     from comparison.rows import differing_keys, rows_of
-    from comparison.runs import read_runs
     from utils.tables import WITHOUT_TERMINAL, terminal_width
 
     runs, _ = read_runs([folder])
-    states = _states(folder)
     lines = [""]
     if runs:
         rows = rows_of(runs, differing_keys(runs))
@@ -100,18 +98,19 @@ def summary(folder: Path, complete: bool) -> str:
         rows = [{"job": row.pop("name"), **row} for row in rows]
         lines.append(rendered(rows, "table", folder.name, width=terminal_width() or WITHOUT_TERMINAL))
     reasons: dict[str, list[str]] = {}
-    for job, (status, error) in states.items():
-        if status == "failed":
-            reasons.setdefault(error.splitlines()[0] if error else "see its train.log", []).append(job)
+    for run in runs:
+        if run.status == "failed":
+            error = str(run.summary.get("error") or "see its train.log")
+            reasons.setdefault(error.splitlines()[0], []).append(run.path.name)
     for reason, jobs in reasons.items():
         short = reason if len(reason) <= 200 else reason[:197] + "..."
         lines.append(f"job{'s' * (len(jobs) > 1)} {', '.join(jobs)} failed: {short}")
     lines += [f"job {line}" for line in _refused(folder)]
     if complete and is_finished(folder):
-        pruned = sum(status == "pruned" for status, _ in states.values())
+        pruned = sum(run.status == "pruned" for run in runs)
         which = f", {pruned} of them pruned" if pruned else ""
         command = f"python compare.py {shlex.quote(f'runs={folder}')}"
-        lines.append(f"{'all ' * (len(states) > 1)}{plural(len(states), 'job')} finished{which}; compare: {command}")
+        lines.append(f"{'all ' * (len(runs) > 1)}{plural(len(runs), 'job')} finished{which}; compare: {command}")
     else:
         word = shlex.quote(f"sweep={folder}")
         lines.append(f"run what is missing or unfinished: python train_segmentation.py --multirun {word}")
@@ -130,19 +129,6 @@ def best_value(folder: RunFolder, metric: str) -> float:
     """Return a metric of a finished run at its best epoch; NaN if it has none."""
     value = (folder.read_summary().get("best") or {}).get(metric)
     return math.nan if value is None else float(value)
-
-
-def _states(folder: Path) -> dict[str, tuple[str, str]]:
-    """Return status and error of each job, in the order of their numbers."""
-    folders = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
-    jobs = [job for job in folders if (job / ".hydra").is_dir() or (job / "summary.json").exists()]
-    jobs.sort(key=lambda job: (int(job.name) if job.name.isdecimal() else math.inf, job.name))
-    states = {}
-    for job in jobs:
-        status = status_of(job)
-        error = None if status == "damaged" else RunFolder(job).read_summary().get("error")
-        states[job.name] = status, error or ""
-    return states
 
 
 def _refused(folder: Path) -> list[str]:

@@ -31,9 +31,8 @@ log = logging.getLogger("compare")
 def compare(cfg: DictConfig) -> None:
     """Print a table of runs, and one of the differences to a baseline; write a report."""
     from comparison.columns import checked_columns, selected
-    from comparison.runs import found_runs
+    from comparison.runs import found_runs, required_runs
     from comparison.tables import tables_of
-    from utils.find_run import NEVER_STARTED
 
     if cfg.watch:
         from comparison.watch import watch
@@ -44,17 +43,7 @@ def compare(cfg: DictConfig) -> None:
         from comparison.report import check_place
 
         check_place(report)
-    runs, skipped = found_runs(cfg.runs)
-    for reason in skipped:
-        if runs or not reason.startswith(f"{cfg.runs}:"):  # the error below is about the folder itself
-            log.warning("skipped %s", reason)
-    if not runs and [f"{cfg.runs}: {NEVER_STARTED}"] == skipped:
-        raise UserError(f"runs={skipped[0]}; start it again")
-    if not runs:
-        raise UserError(
-            f"runs={cfg.runs}: there is no run; train one first, or pass a folder of runs, or a pattern such as"
-            " 'experiments/2026-11*'"
-        )
+    runs, skipped = required_runs(cfg.runs)
     runs = selected(runs, cfg.where)
     damage = [reason for run in runs for reason in run.damage(metrics=report is not None)]
     for reason in damage:

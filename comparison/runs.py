@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import io
+import logging
 import math
 import os
 import time
@@ -21,6 +22,8 @@ from utils.paths import is_hidden, user_path
 from utils.processes import current_status
 from utils.safe_reading import plain_copy, read_json, read_text, read_yaml
 from utils.text import cleaned
+
+log = logging.getLogger(__name__)
 
 BEGUN = ("config.yaml", ".hydra", "train.log")  # what a run writes before its summary
 
@@ -156,6 +159,27 @@ def found_runs(runs: str | Sequence[str]) -> tuple[list[Run], list[str]]:
             raise UserError(f"runs: there is no folder {given}, and nothing matches it")
         folders += [Path(name) for name in names]
     return read_runs(folders)
+
+
+def required_runs(runs: str | Sequence[str]) -> tuple[list[Run], list[str]]:
+    """Return the same as `found_runs`, and log why folders were skipped.
+
+    Raises:
+        UserError: there is no run, or as for `found_runs`.
+    """
+    found, skipped = found_runs(runs)
+    given = ", ".join(listed(runs))
+    if not found and skipped == [f"{given}: {NEVER_STARTED}"]:
+        raise UserError(f"runs={skipped[0]}; start it again")
+    for reason in skipped:
+        if found or not reason.startswith(f"{given}:"):  # the error below is about the folder itself
+            log.warning("skipped %s", reason)
+    if not found:
+        raise UserError(
+            f"runs={given}: there is no run; train one first, or pass a folder of runs, a sweep, a list, or a pattern"
+            " such as 'experiments/2026-11*'"
+        )
+    return found, skipped
 
 
 def read_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:

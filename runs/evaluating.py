@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from comparison.runs import Run, found_runs
+from comparison.runs import Run, required_runs
 from data.samples import SegmentationDataset
 from engine.progress import ImageBar
 from evaluation.identity import SHOWN, result_of
@@ -48,11 +48,7 @@ def measure_runs(cfg: DictConfig, device: torch.device) -> None:
         UserError: there is no run.
         PartlyFailed: some runs could not be measured.
     """
-    runs, skipped = found_runs(cfg.runs)
-    for reason in skipped:
-        log.warning("skipped %s", reason)
-    if not runs:
-        raise UserError(f"runs={cfg.runs}: there is no run; pass a folder of runs, a sweep, a pattern or a list")
+    runs, _ = required_runs(cfg.runs)
     found: dict[Path, dict[str, Any]] = {}
     broken: dict[Path, str] = {}
     groups: dict[str, list[tuple[Path, Measurement]]] = {}  # of runs that share samples, which are read once

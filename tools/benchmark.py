@@ -131,16 +131,15 @@ def entries_of_runs(given: str | Sequence[str]) -> list[Entry]:
     """
     from comparison.labels import short_names
     from comparison.rows import differing_keys
-    from comparison.runs import Run, found_runs
+    from comparison.runs import Run, required_runs
 
-    runs, skipped = found_runs(given)
     by_size: dict[tuple[int, int], list[Run]] = {}
-    for run in runs:
+    for run in required_runs(given)[0]:
         size = run.config.get("data.image_size")
         if (run.path / "checkpoints").is_dir() and isinstance(size, list) and len(size) == 2:
             by_size.setdefault(as_size(size), []).append(run)
         else:
-            skipped.append(f"{run.path}: no checkpoint, or no config")
+            log.warning("skipped %s: no checkpoint, or no config", run.path)
     networks: dict[str, Network] = {}
     entries = []
     for (height, width), same in by_size.items():
@@ -150,8 +149,6 @@ def entries_of_runs(given: str | Sequence[str]) -> list[Entry]:
             key = str((own, height, width, classes))
             network = networks.setdefault(key, Network(run.option("model") or name, run.path, (height, width), classes))
             entries.append(entry_of(network, name, run.best("val/miou")))
-    for reason in skipped:
-        log.warning("skipped %s", reason)
     if not entries:
         where = ", ".join(listed(given))
         raise UserError(f"runs={where}: there is no run with a checkpoint; pass a folder of runs, or a pattern")

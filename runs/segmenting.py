@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -19,9 +18,6 @@ from utils.errors import PartlyFailed, UserError, partly_failed
 from utils.files import prepare_output
 from utils.paths import is_file, is_folder, is_there, user_path
 from utils.text import plural
-
-if TYPE_CHECKING:
-    from inference.predictor import Predictor
 
 log = logging.getLogger("infer")
 
@@ -44,26 +40,23 @@ def segment_photos(cfg: DictConfig) -> None:
 
     from tqdm import tqdm
 
-    from inference.clock import ImageClock, per_image_text
     from inference.photos import segment
+    from inference.totals import Totals
     from runs.prediction import predictor_of
 
     predictor = predictor_of(cfg)
-    clock, shares = ImageClock(predictor), Counter[str]()
+    totals = Totals(predictor)
     with tqdm(total=len(photos), unit="img", disable=len(photos) == 1 or None, dynamic_ncols=True) as bar:
 
         def after_photo(mask: Any) -> None:
             bar.update()
-            clock.tick()
-            if mask is not None:
-                shares.update(_shares_of(mask, predictor))
+            totals.add(mask)
 
         broken = segment(photos, predictor, own_ids=cfg.ids == "label", after_photo=after_photo)
     if broken and len(photos) == 1 and not is_folder(user_path(cfg.input, "input")):
         raise broken[0]
-    _show_shares(shares, len(photos) - len(broken))
-    if len(broken) < len(photos):
-        log.info("%s", per_image_text(clock))
+    for line in totals.lines():
+        log.info("%s", line)
     written = [path for photo in photos for path in photo.outputs.values() if is_there(path)]
     for place in written if len(photos) == 1 else sorted({path.parent for path in written}):
         log.info("wrote %s", place)
@@ -88,7 +81,7 @@ def segment_video(cfg: DictConfig) -> None:
     for path in outputs.values():
         prepare_output(path, cfg.overwrite)
 
-    from inference.clock import ImageClock, per_image_text
+    from inference.totals import Totals
     from inference.video import Frames, segment
     from runs.prediction import predictor_of
     from utils.interruption import Interrupted
@@ -100,21 +93,16 @@ def segment_video(cfg: DictConfig) -> None:
                 f"input={cfg.input}: a video has red, green and blue of 8 bits, and the network takes photos of"
                 f" {plural(predictor.bands.channels, 'channel')}; pass such photos"
             )
-        clock, shares = ImageClock(predictor), Counter[str]()
-
-        def after_frame(mask: Any) -> None:
-            clock.tick()
-            shares.update(_shares_of(mask, predictor))
-
+        totals = Totals(predictor, "frame")
         try:
-            count = segment(frames, predictor, outputs, own_ids=cfg.ids == "label", after_frame=after_frame)
+            count = segment(frames, predictor, outputs, own_ids=cfg.ids == "label", after_frame=totals.add)
         except Interrupted as stop:
             signal.raise_signal(stop.signal)  # exit as for photos: unlike a training, not everything is saved
             raise
     if count == 0:
         raise UserError(f"input={cfg.input}: no frame of the video can be read")
-    _show_shares(shares, count, "frame")
-    log.info("%s", per_image_text(clock, "frame"))
+    for line in totals.lines():
+        log.info("%s", line)
     for path in outputs.values():
         log.info("wrote %s", path)
     expected = frames.count or 0
@@ -146,19 +134,3 @@ def _photos_to_segment(cfg: DictConfig) -> list[Photo]:
             " output= writes elsewhere"
         )
     return photos
-
-
-def _shares_of(mask: Any, predictor: Predictor) -> dict[str, float]:
-    """Return the share of the pixels of each class in a mask."""
-    from visualization.overlay import class_shares
-
-    return {name: share for name, _, share in class_shares(mask, predictor.labels)}
-
-
-def _show_shares(shares: Counter[str], images: int, kind: str = "image") -> None:
-    """Print the mean share of each class; `kind` is what was segmented, an image or a frame."""
-    from utils.tables import table
-
-    if images:
-        rows = [[name, f"{share / images:.2%}"] for name, share in shares.most_common()]
-        log.info("%s", table([["class", "pixels"], *rows], f"mean of {plural(images, kind)}" if images > 1 else None))

@@ -83,6 +83,36 @@ def check_files(dataset: SegmentationDataset, split: str) -> None:
             _check_file(path)
 
 
+def check_fits(
+    channels: int,
+    classes: Sequence[str],
+    dataset: SegmentationDataset,
+    network: str = "the network",
+    remedy: str = "choose data with the classes and channels that it was trained for",
+) -> None:
+    """Check that a data set has the channels and classes of a network.
+
+    Args:
+        network: what messages call the network.
+        remedy: end of the messages.
+
+    Raises:
+        UserError: it has not.
+    """
+    if channels != dataset.bands.channels:
+        raise UserError(
+            f"{network} takes photos of {plural(channels, 'channel')} and the data set has {dataset.bands.channels};"
+            f" {remedy}"
+        )
+    known, there = list(classes), list(dataset.labels.names)
+    if known != there:
+        different = [name for name in [*known, *there] if (name in known) != (name in there)]
+        raise UserError(
+            f"{network} has {plural(len(known), 'class', 'classes')} and the data set has {len(there)}; they differ in"
+            f" {', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''}; {remedy}"
+        )
+
+
 def check_contents(dataset: SegmentationDataset, split: str, classes: int = 0) -> np.ndarray | None:
     """Read all samples of a set of under 2,000 and count their pixels; of a larger set, some that are evenly spread.
 

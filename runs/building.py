@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from config.nodes import build, build_network, plain, pretrained_options
 from config.validation import DISTILL_KEYS, OPTIMIZER_KEYS
+from data.checking import check_fits
 from data.device_loading import AnyTrainingLoader, AnyValidationLoader
 from data.samples import SegmentationDataset
 from data.statistics import channel_statistics, count_pixels
@@ -156,18 +157,13 @@ def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationD
         checkpoint = load_checkpoint(teacher)
     except UserError as error:
         raise UserError(f"distill.teacher: {error}") from error
-    known, labels, channels = checkpoint["labels"]["names"], dataset.labels, len(checkpoint["normalization"]["mean"])
-    if channels != dataset.bands.channels:
-        raise UserError(
-            f"distill.teacher={node['teacher']}: it takes photos of {plural(channels, 'channel')}, and the data have"
-            f" {dataset.bands.channels}; pass a teacher trained on photos of"
-            f" {plural(dataset.bands.channels, 'channel')}"
-        )
-    if list(known) != list(labels.names):
-        raise UserError(
-            f"distill.teacher={node['teacher']}: it was trained for other classes: {', '.join(known)}\nthe data has"
-            f" {', '.join(labels.names)}; pass a teacher trained on data with these classes, in this order"
-        )
+    check_fits(
+        len(checkpoint["normalization"]["mean"]),
+        checkpoint["labels"]["names"],
+        dataset,
+        f"distill.teacher={node['teacher']}: the teacher",
+        "choose one that was trained on data with the same classes and channels",
+    )
     term = build({key: value for key, value in node.items() if key not in DISTILL_KEYS}, "distill")
     return Distillation(trainer.prepare(build_model(checkpoint)), term, node["weight"])
 

@@ -158,31 +158,3 @@ def _by_share(node: dict[str, Any], split: str) -> bool:
     root = user_path(node["root"], "data.root")
     layout = Layout.of(root, node.get("images", "images"), node.get("masks", "masks"), node.get("mask_suffix"))
     return layout.is_by_share(split)
-
-
-def check_channels(known: int, present: int) -> None:
-    """Check that network and data set have the same number of channels.
-
-    Raises:
-        UserError: they have not.
-    """
-    if known != present:
-        raise UserError(
-            f"the network takes photos of {plural(known, 'channel')} and the data set has {present}; choose data"
-            f" of {plural(known, 'channel')}, as in training"
-        )
-
-
-def check_classes(known: list[str], present: list[str]) -> None:
-    """Check that network and data set have the same classes.
-
-    Raises:
-        UserError: they have not.
-    """
-    if known != present:
-        different = [name for name in [*known, *present] if (name in known) != (name in present)]
-        raise UserError(
-            f"the network has {plural(len(known), 'class', 'classes')} and the data set has {len(present)}; they differ"
-            f" in {', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''};"
-            " choose data with the classes that the network was trained for"
-        )

@@ -15,7 +15,7 @@ from torch import nn
 
 from config.nodes import build_dataset, training_split, validation_split
 from data.bands import Bands, bands_of
-from data.checking import check_files
+from data.checking import check_files, check_fits
 from data.loading import ValidationLoader
 from data.resized import ResizedSamples
 from data.statistics import evenly_spread
@@ -29,7 +29,7 @@ from export.facts import Facts, facts_of
 from export.onnx_model import OnnxModel
 from export.quantization import quantize_onnx
 from inference.inputs import found_below
-from runs.evaluated_data import check_channels, check_classes, data_node, run_node
+from runs.evaluated_data import data_node, run_node
 from utils.errors import PartlyFailed, UserError
 from utils.files import atomic_write
 from utils.paths import is_file, is_folder, user_path
@@ -122,8 +122,7 @@ def samples(node: dict[str, Any], split: str, facts: Facts) -> ResizedSamples:
         UserError: there are none, or their classes are not those of the network.
     """
     dataset = build_dataset(node, split)
-    check_classes(list(facts.labels.names), list(dataset.labels.names))
-    check_channels(len(facts.normalization.mean), dataset.bands.channels)
+    check_fits(len(facts.normalization.mean), facts.labels.names, dataset)
     found = ResizedSamples(dataset, facts.image_size, masks=False, limit=node["limit"], fit=node["fit"])
     check_files(found, split)
     return found

@@ -14,9 +14,8 @@ from omegaconf import DictConfig
 from config.current_run import overrides
 from config.nodes import FOLD, OTHER_FOLDS, build_dataset, data_advice, prediction_options
 from config.overrides import key_of
-from data.checking import checked_samples
+from data.checking import check_fits, checked_samples
 from data.fingerprint import fingerprint
-from data.labels import LabelSet
 from data.samples import SegmentationDataset
 from engine.checkpoint import load_checkpoint
 from evaluation.identity import weights_digest
@@ -32,16 +31,7 @@ from evaluation.names import (
 from export.onnx_model import OnnxModel
 from inference.ensemble import ensemble_of
 from inference.predictor import Predictor
-from runs.evaluated_data import (
-    check_channels,
-    check_classes,
-    data_node,
-    is_another,
-    log_subset,
-    run_node,
-    usual_node,
-    usual_split,
-)
+from runs.evaluated_data import data_node, is_another, log_subset, run_node, usual_node, usual_split
 from utils.config_values import as_size
 from utils.errors import DataFault, UserError
 from utils.paths import is_file, user_path
@@ -98,8 +88,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     if len(loaded) > 1:
         _check_held_out(split, [run_node(checkpoint) for checkpoint in loaded])
     dataset = build_dataset(node, split)
-    check_classes(list(LabelSet.from_dict(first["labels"]).names), list(dataset.labels.names))
-    check_channels(len(first["normalization"]["mean"]), dataset.bands.channels)
+    check_fits(len(first["normalization"]["mean"]), first["labels"]["names"], dataset)
     count = min(len(dataset), node["limit"] or len(dataset))
     if announce:
         log_subset(cfg, node, own, split, count, len(dataset))

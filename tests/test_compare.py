@@ -19,6 +19,7 @@ from compare import compare
 from tests.comparison.folders import add_metrics, make_run
 from tests.conftest import ROOT, run_command
 from tests.in_process import assert_refused, run_here
+from tests.printed import rows_of_table
 from tests.terminal import shown_in
 
 
@@ -94,7 +95,7 @@ def test_without_a_terminal_a_table_has_lines_of_usual_length(tmp_path: Path) ->
     assert len({len(line) for line in lines}) == 1 and 140 < len(lines[0]) <= 160
     assert [line.split()[1] for line in lines if "finished" in line] == ["run_1", "run_2"]
     left_out = note.removeprefix("columns that do not fit: ").partition(";")[0].split(", ")
-    head = [cell.strip() for cell in lines[1].split("|")[1:-1]]
+    head = rows_of_table(lines[1])[0]
     assert "model.option_11" in left_out and not set(head) & set(left_out)
     assert {"name", "mIoU", "status", "model.option_0"} <= set(head)
     done = run_here(compare, "compare", "format=csv", cwd=tmp_path)

@@ -17,6 +17,7 @@ from infer import infer
 from inference.predictor import Predictor
 from tests.conftest import run_command
 from tests.in_process import assert_refused, run_here
+from tests.printed import rows_of_table
 
 RNG = np.random.default_rng(0)
 
@@ -47,9 +48,7 @@ def test_one_photo(tmp_path: Path, finished_run: Path, photo: Path) -> None:
     overlay = Image.open(tmp_path / "m_overlay.png")
     assert overlay.width >= 70 and overlay.height > 50
     shares = {predictor.labels.names[i]: (np.asarray(mask) == i).mean() for i in np.unique(np.asarray(mask))}
-    for name, share in shares.items():
-        (line,) = [line for line in done.stderr.splitlines() if line.startswith(f"| {name} ")]
-        assert line.split("|")[2].strip() == f"{share:.2%}"
+    assert sorted(rows_of_table(done.stderr)[1:]) == sorted([name, f"{share:.2%}"] for name, share in shares.items())
     whole, network = map(float, re.findall(r"([0-9.]+) ms", done.stderr))
     assert 0 < network <= whole
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([photo.name, "m.png", "m_overlay.png"])

@@ -18,6 +18,7 @@ import yaml
 
 from tests.conftest import CAN_SEARCH, ROOT, TINY, run_command, runs_in, start_command, wait_for
 from tests.in_process import run_here
+from tests.printed import rows_of_table
 from train_segmentation import train
 
 SCRIPT = "train_segmentation.py"
@@ -38,7 +39,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def column(table: str, title: str) -> list[str]:
     """Return the cells below a title in the last table of a text that has it."""
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
+    rows = rows_of_table(table)
     start = max(i for i, row in enumerate(rows) if title in row)
     place = rows[start].index(title)
     return [row[place] for row in rows[start + 1 :]]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks import compiling, networks
-from tests.benchmarks.printed import rows_of_table
+from tests.printed import rows_of_table
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from benchmarks import contention, processes
-from tests.benchmarks.printed import rows_of_table
+from tests.printed import rows_of_table
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import epoch
-from tests.benchmarks.printed import rows_of_table
+from tests.printed import rows_of_table
 
 
 @pytest.fixture

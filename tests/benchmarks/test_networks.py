@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmarks import networks
 from benchmarks.calls import random_batch
-from tests.benchmarks.printed import rows_of_table
+from tests.printed import rows_of_table
 
 
 def test_a_row() -> None:

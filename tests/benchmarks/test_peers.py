@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import peers
-from tests.benchmarks.printed import rows_of_table
+from tests.printed import rows_of_table
 
 CLONE = """
 from torch import nn

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from benchmarks import processes
-from tests.benchmarks.printed import rows_of_table
+from tests.printed import rows_of_table
 
 
 def test_the_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from comparison.report import write_report
-from comparison.runs import read_runs
+from comparison.runs import Run, read_runs
 from data.labels import LabelSet
 from utils.run_folder import RunFolder
 from visualization.sample_pictures import Predicted, write_samples
@@ -51,6 +51,13 @@ def make_run(folder: Path, miou: float | None = 0.5, options: dict | None = None
     }
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
+
+
+def runs_in(folder: Path) -> list[Run]:
+    """Return the runs in a folder, in which there is nothing else."""
+    runs, skipped = read_runs([folder])
+    assert skipped == []
+    return runs
 
 
 def _class_of(node: dict[str, Any]) -> str:

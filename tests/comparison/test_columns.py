@@ -14,16 +14,12 @@ from comparison.groups import groups_of
 from comparison.rendering import rendered
 from comparison.report_data import gathered
 from comparison.rows import differing_keys, rows_of, sorted_by
-from comparison.runs import Run, read_runs
+from comparison.runs import Run
 from comparison.tables import tables_of
-from tests.comparison.folders import add_evaluation, change_summary, make_run
+from tests.comparison.folders import add_evaluation, change_summary, make_run, runs_in
 from utils.errors import UserError
 
 UNIONS = np.full((4, 3), 10)
-
-
-def runs_in(folder: Path) -> list[Run]:
-    return read_runs([folder])[0]
 
 
 @pytest.fixture

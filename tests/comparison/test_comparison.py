@@ -12,15 +12,10 @@ import pytest
 from comparison.groups import check_group_by, grouped, groups_of
 from comparison.rendering import rendered
 from comparison.rows import against, differing_keys, rows_of, sorted_by
-from comparison.runs import Run, read_runs
-from tests.comparison.folders import change_summary, make_run
+from comparison.runs import read_runs
+from tests.comparison.folders import change_summary, make_run, runs_in
+from tests.printed import rows_of_table
 from utils.errors import UserError
-
-
-def runs_in(folder: Path) -> list[Run]:
-    runs, skipped = read_runs([folder])
-    assert skipped == []
-    return runs
 
 
 def test_what_differs_is_a_column(tmp_path: Path) -> None:
@@ -165,16 +160,11 @@ def test_a_table_of_classes_is_divided_where_it_does_not_fit() -> None:
     ]
     above, below = rendered(rows, "table", "differences", signed=True, width=46).split("\n\n")
     assert max(map(len, [*above.splitlines(), *below.splitlines()])) <= 46
-    assert [cell.strip() for cell in above.splitlines()[1].split("|")[1:-1]] == [
-        "class",
-        "base",
-        "first run",
-        "second run",
-    ]
-    assert [cell.strip() for cell in below.splitlines()[3].split("|")[1:-1]] == ["sky", "0.5000", "+0.2000"]
+    assert rows_of_table(above)[0] == ["class", "base", "first run", "second run"]
+    assert rows_of_table(below)[1] == ["sky", "0.5000", "+0.2000"]
     assert above.startswith("+differences") and len(above.splitlines()) == len(below.splitlines()) == 6
     narrow = rendered(rows, "table", signed=True, width=5).split("\n\n")
-    assert [part.splitlines()[1].split("|")[3].strip() for part in narrow] == ["first run", "second run", "third run"]
+    assert [rows_of_table(part)[0][2] for part in narrow] == ["first run", "second run", "third run"]
 
 
 def test_only_runs_with_an_miou_count(tmp_path: Path) -> None:
@@ -220,7 +210,7 @@ def test_a_narrow_table_leaves_out_what_it_has_no_room_for(tmp_path: Path) -> No
     for width in (full - 1, full - 18, full - 50, 90, 60, 40):
         *drawn, told = rendered(rows, "table", width=width).splitlines()
         assert all(len(line) == len(drawn[0]) <= width for line in drawn)
-        head = [cell.strip() for cell in drawn[1].split("|")[1:-1]]
+        head = rows_of_table(drawn[1])[0]
         missing = [column for column in rows[0] if column not in head]
         assert head == [column for column in rows[0] if column in head] and head[0] == "name"
         assert told.startswith(f"columns that do not fit: {', '.join(missing)}; choose columns with columns=[...], ")

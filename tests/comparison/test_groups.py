@@ -20,17 +20,14 @@ from comparison.evaluations import command_to_measure
 from comparison.groups import Group, grouped, groups_of
 from comparison.report_data import gathered
 from comparison.rows import differing_keys
-from comparison.runs import Run, read_runs
+from comparison.runs import Run
 from comparison.tables import tables_of
 from config.quoting import items_of
-from tests.comparison.folders import LABELS, add_evaluation, change_summary, make_run
+from tests.comparison.folders import LABELS, add_evaluation, change_summary, make_run, runs_in
+from tests.printed import rows_of_table
 from utils.run_folder import RunFolder
 
 RATES = {0.1: (0.50, 0.53, 0.52), 0.2: (0.60, 0.61, 0.63)}
-
-
-def runs_in(folder: Path) -> list[Run]:
-    return read_runs([folder])[0]
 
 
 @pytest.fixture
@@ -53,8 +50,7 @@ def test_differences_between_groups(runs: list[Run]) -> None:
     difference = statistics.fmean(RATES[0.1]) - statistics.fmean(RATES[0.2])
     text = table(runs, group_by=["seed"])
     assert "mIoU: differences to ENet, lr 0.2" in text
-    (line,) = [line for line in text.splitlines() if f"{difference:+.4f}" in line]
-    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    (cells,) = [row for row in rows_of_table(text) if f"{difference:+.4f}" in row]
     assert cells[:4] == ["ENet, lr 0.1", "0.5167", f"{difference:+.4f}", f"{low:+.4f} to {high:+.4f} *"]
     assert cells[4].startswith("-0.1") and cells[4].endswith(" +")  # between photos as for every photo
     first, second = csv.DictReader(io.StringIO(table(runs, "csv", group_by=["seed"])))
@@ -79,7 +75,7 @@ def test_a_mean_that_lacks_runs_says_so_and_is_not_the_best(runs: list[Run]) -> 
         add_evaluation(run.path, "all", np.full((10, 3), share), np.full((10, 3), 100))
     choices: dict[str, Any] = {"group_by": ["seed"], "columns": ["optimizer.lr", "all/miou", "val/iou/sky"]}
     text = table(runs, **choices)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    rows = rows_of_table(text)
     assert ["ENet, lr 0.1", "3", "0.1", "0.4200 +- 0.0200", "0.9000 +- 0.0000"] in rows
     assert ["ENet, lr 0.2", "3", "0.2", "0.9000 (1 of 3)", "0.9000 +- 0.0000"] in rows
     assert "| 0.9000 (1 of 3) |" in table(runs, "markdown", **choices)
@@ -297,8 +293,7 @@ def matrix_of(run: Run) -> np.ndarray:
 def test_folds_together(folds: list[Run]) -> None:
     total = iou_of(sum(map(matrix_of, folds), np.zeros((3, 3), int)))
     text = table(folds, group_by=["data.fold"])
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
-    rows = {row[0]: row[1:] for row in cells if len(row) == 3}
+    rows = {row[0]: row[1:] for row in rows_of_table(text) if len(row) == 3}
     for name, pooled in (*zip(LABELS.names, total, strict=True), ("mIoU", np.mean(total))):
         key = "val/miou" if name == "mIoU" else f"val/iou/{name}"
         values = [run.best(key) for run in folds]

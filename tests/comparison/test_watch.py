@@ -9,26 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from comparison.runs import Run, read_runs
 from comparison.watch import drawn
-from tests.comparison.folders import add_metrics, change_summary, make_run
+from tests.comparison.folders import add_metrics, change_summary, make_run, runs_in
 from tests.conftest import ROOT, TINY, start_command
+from tests.printed import rows_of_table
 from utils.processes import this_process
 
 
 def cells(text: str) -> dict[str, list[str]]:
     """The rows of a table by their first cell."""
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    return {row[0]: row[1:] for row in rows}
+    return {row[0]: row[1:] for row in rows_of_table(text)}
 
 
 def aged(run: Path, seconds: float) -> None:
     for file in run.iterdir():
         os.utime(file, (time.time() - seconds,) * 2)
-
-
-def runs_of(folder: Path) -> list[Run]:
-    return read_runs([folder])[0]
 
 
 def test_what_is_shown_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,11 +35,11 @@ def test_what_is_shown_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     columns = {"train/loss": [0.75, 0.5], "val/miou": [0.25, 0.125], "images_per_second": [10, 12.34]}
     add_metrics(run, {"epoch": [1, 2], **columns, "seconds": [50, 70]})
     aged(run, 10)
-    name, status, *rest = ("mine", *cells(drawn(runs_of(tmp_path), "experiments", 10))["mine"])
+    name, status, *rest = ("mine", *cells(drawn(runs_in(tmp_path), "experiments", 10))["mine"])
     assert (name, status, rest[:-1]) == ("mine", "running", ["2/10", "0.5000", "0.2500", "12.3"])
     assert rest[-1] == "7 min 50 s"
     aged(run, 1000)
-    assert cells(drawn(runs_of(tmp_path), "x", 10))["mine"][0::5] == ["running?", "silent for 16 min"]
+    assert cells(drawn(runs_in(tmp_path), "x", 10))["mine"][0::5] == ["running?", "silent for 16 min"]
 
 
 def test_a_killed_run(tmp_path: Path) -> None:
@@ -52,8 +47,8 @@ def test_a_killed_run(tmp_path: Path) -> None:
     gone.wait()
     for name, process in (("dead", {**this_process(), "pid": gone.pid}), ("alive", this_process())):
         change_summary(make_run(tmp_path / name), name=name, status="running", process=process)
-    assert {run.path.name: run.status for run in runs_of(tmp_path)} == {"dead": "killed", "alive": "running"}
-    assert cells(drawn(runs_of(tmp_path), "x", 10))["dead"][0] == "killed"
+    assert {run.path.name: run.status for run in runs_in(tmp_path)} == {"dead": "killed", "alive": "running"}
+    assert cells(drawn(runs_in(tmp_path), "x", 10))["dead"][0] == "killed"
 
 
 def test_those_under_way_come_first_then_the_latest(tmp_path: Path) -> None:
@@ -67,7 +62,7 @@ def test_those_under_way_come_first_then_the_latest(tmp_path: Path) -> None:
         run = make_run(tmp_path / name)
         change_summary(run, name=name, status=status, ended=ended, started="2025-01-01T00:00:00+00:00")
     aged(tmp_path / "dead", 1e6)
-    runs = runs_of(tmp_path)
+    runs = runs_in(tmp_path)
     text = drawn(runs, "experiments", 10)
     assert list(cells(text)) == ["name", "new", "dead", "late", "early", "odd"] and "1 of 5 running" in text
     assert list(cells(drawn(runs, "experiments", 3))) == ["name", "new", "dead", "late"]
@@ -81,7 +76,7 @@ def test_damaged_metrics_do_not_stop_it(tmp_path: Path, metrics: str) -> None:
     run = make_run(tmp_path / "a", trainer__epochs="many")
     change_summary(run, status="running", name="mine", ended=5)
     (run / "metrics.csv").write_text(metrics)
-    assert cells(drawn(runs_of(tmp_path), "experiments", 10))["mine"][0] == "running"
+    assert cells(drawn(runs_in(tmp_path), "experiments", 10))["mine"][0] == "running"
 
 
 def test_a_run_that_is_under_way_is_followed_until_ctrl_c(tmp_path: Path) -> None:

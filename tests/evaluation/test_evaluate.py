@@ -26,6 +26,7 @@ from tests.conftest import run_command
 from tests.data.layouts import make_cityscapes, make_coco, make_folder, make_voc, photo, write
 from tests.evaluation.networks import evaluate_here, write_network
 from tests.in_process import assert_refused
+from tests.printed import rows_of_table
 
 
 def files_in(folder: Path) -> set[str]:
@@ -78,8 +79,7 @@ def test_the_figures_of_a_run_are_those_of_its_own_validation(tmp_path: Path, ru
         np.testing.assert_array_equal(confusion, counted(Predictor.from_checkpoint(run), samples)[:-1])
 
     assert f"val, 8 samples, epoch {found['epoch']}" in done.stderr
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stderr.splitlines() if "|" in line]
-    shown = {row[0]: row[1:] for row in cells}
+    shown = {row[0]: row[1:] for row in rows_of_table(done.stderr)}
     for i, name in enumerate(names):
         share, iou = confusion[i].sum() / confusion.sum(), found["classes"]["iou"][name]
         assert shown[name][:2] == [f"{share:.2%}", "-" if iou is None else f"{iou:.4f}"]

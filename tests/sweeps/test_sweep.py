@@ -10,6 +10,7 @@ from sweeps.resuming import merged_words, recorded_words
 from sweeps.sweep import check_same_config, is_finished, note_refused, summary
 from tests.conftest import CAN_SEARCH
 from tests.in_process import run_here
+from tests.printed import rows_of_table
 from train_segmentation import train
 from utils.errors import Occupied, UserError
 from utils.run_folder import RunFolder
@@ -137,7 +138,7 @@ def test_the_ending_shows_what_failed_and_how_to_go_on(tmp_path: Path) -> None:
     note_refused(tmp_path / "7", "was trained\nwith another config")
     text = summary(tmp_path, complete=True)
     assert "job 7: was trained with another config" in text
-    assert [line.split("|")[1].strip() for line in text.splitlines() if "|" in line] == ["job", "0", "1", "2", "3"]
+    assert [row[0] for row in rows_of_table(text)] == ["job", "0", "1", "2", "3"]
     assert "0.5000" in text and "jobs 1, 2 failed: out of memory\n" in text and "great length" not in text
     assert text.splitlines()[-1].endswith(f"--multirun sweep={tmp_path}")
     assert not is_finished(tmp_path)

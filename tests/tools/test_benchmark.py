@@ -20,6 +20,7 @@ from PIL import Image
 
 from tests.conftest import ROOT, run_command
 from tests.in_process import assert_refused, run_here
+from tests.printed import rows_of_table
 from tools import latency
 from tools.benchmark import benchmark as task
 from tools.latency import Case, Network, Result, load, prepared, timed, warm_up
@@ -43,7 +44,7 @@ def test_a_table_of_the_models_asked_for() -> None:
     """ENet has 0.35 to 0.37 M parameters and 2.02 G multiply-adds."""
     done = benchmark("model=[enet,fast_scnn]")
     assert done.returncode == 0, done.stderr
-    rows = {line.split("|")[1].strip(): line.split("|")[2:4] for line in done.stdout.splitlines() if "G |" in line}
+    rows = {row[0]: row[1:] for row in rows_of_table(done.stdout)[1:]}
     assert list(rows) == ["enet", "fast_scnn"]
     assert 350_000 <= int(rows["enet"][0].replace(",", "")) <= 370_000
     assert float(rows["enet"][1].split()[0]) == pytest.approx(2.02, rel=0.03)
@@ -241,8 +242,8 @@ def test_a_backend_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["model=enet", "image_size=[32,32]", "backends=[onnx,eager]", "device=cpu", "seconds=0.01"]
     done = benchmark_here(*words)
     assert done.returncode == 1
-    onnx, eager = (line.split("|")[1:-1] for line in done.stdout.splitlines() if "enet" in line)
-    assert [cell.strip() for cell in onnx[4:]] == ["onnx", "1", "-", "-", "-", "-"]
+    _, onnx, eager = rows_of_table(done.stdout)
+    assert onnx[4:] == ["onnx", "1", "-", "-", "-", "-"]
     assert float(eager[6]) > 0
     assert done.stderr.splitlines()[-2:] == [
         "error: 1 of 2 could not be timed:",

@@ -16,6 +16,7 @@ from torchvision import transforms
 from tests.conftest import ROOT, run_command
 from tests.in_process import assert_refused, run_here
 from tests.models.tester import settled
+from tests.printed import rows_of_table
 from tools.classify import central_square, classify
 
 CLASSES = 7
@@ -75,9 +76,9 @@ def test_a_table_by_the_real_command(place: Path) -> None:
     words += ["model=efficientnet_b0", f"labels={place}/labels.json"]
     done = run_command("-m", "tools.classify", *words, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
-    assert rows[0] == ["rank", "class", "probability"] and [row[0] for row in rows[1:]] == ["1", "2", "3", "4", "5"]
-    for row, (name, share) in zip(rows[1:], expected(place), strict=True):
+    head, *rows = rows_of_table(done.stdout)
+    assert head == ["rank", "class", "probability"] and [row[0] for row in rows] == ["1", "2", "3", "4", "5"]
+    for row, (name, share) in zip(rows, expected(place), strict=True):
         assert row[1] == name and float(row[2].removesuffix("%")) / 100 == pytest.approx(share, abs=2e-4)
 
 

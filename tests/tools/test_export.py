@@ -20,6 +20,7 @@ from inference.predictor import Predictor
 from tests.conftest import run_command
 from tests.in_process import assert_refused, run_here
 from tests.models.tester import build, settled
+from tests.printed import rows_of_table
 from tools.export import export
 from utils.errors import UserError
 
@@ -28,11 +29,6 @@ RNG = np.random.default_rng(0)
 
 def export_here(run: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess:
     return run_here(export, "export", f"checkpoint={run}", *words, cwd=cwd)
-
-
-def rows(done: subprocess.CompletedProcess) -> list[list[str]]:
-    """Return the cells of each row of the tables."""
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stderr.splitlines() if line[:1] == "|"]
 
 
 def foreign_file(path: Path) -> None:
@@ -103,7 +99,7 @@ def test_pixels_in_and_ids_out(tmp_path: Path, light: Path) -> None:
     """The comparison is printed, and the predictor runs such a file too."""
     done = export_here(light, "preprocessing=true", "output=new/m.onnx", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    table = rows(done)
+    table = rows_of_table(done.stderr)
     assert [row[:2] for row in table[1:]] == [["32x32", "1"], ["32x32", "2"], ["33x33", "1"], ["33x33", "2"]]
     for _, _, difference, deviation, equal, *_ in table[1:]:
         assert float(difference) < 1e-3 * float(deviation) and float(equal.rstrip("%")) >= 99.9
@@ -130,7 +126,7 @@ def test_metadata_without_this_program(exported: Path) -> None:
 def test_formats_of_torch(tmp_path: Path, light: Path, kind: str, name: str) -> None:
     done = export_here(light, f"format={kind}", f"output={name}", "preprocessing=true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert {row[4] for row in rows(done)[1:]} == {"100.000%"}
+    assert {row[4] for row in rows_of_table(done.stderr)[1:]} == {"100.000%"}
     assert ("one image of 32x32" in done.stderr) == (kind == "torchscript")
     with pytest.raises(UserError, match=r"an exported file, not a checkpoint; .* runs only .onnx files"):
         Predictor.from_checkpoint(tmp_path / name)
@@ -167,7 +163,7 @@ def test_eight_bits(tmp_path: Path, request: pytest.FixtureRequest, source: str)
     done = export_here(run, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (before,), (after,), (difference,) = (
-        [row for row in rows(done) if row[0] == name] for name in ("float32", "int8", "difference")
+        [row for row in rows_of_table(done.stderr) if row[0] == name] for name in ("float32", "int8", "difference")
     )
     assert "calibrating on 6 training samples" in done.stderr and "8 validation samples" in done.stderr
     assert float(difference[1]) == pytest.approx(float(after[1]) - float(before[1]), abs=2e-4)

@@ -24,6 +24,7 @@ from engine.training_step import TrainingStep
 from models.enet import ENet
 from tests.conftest import ROOT, TINY
 from tests.in_process import assert_refused, run_here
+from tests.printed import rows_of_table
 from tools.find_lr import endless_windows, find, show
 from utils.errors import UserError
 
@@ -36,8 +37,7 @@ def find_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:
 
 def printed(done: subprocess.CompletedProcess) -> dict[str, list[str]]:
     """The cells of each row of the table, by the first."""
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stderr.splitlines() if line[:1] == "|"]
-    return {row[0]: row[1:] for row in rows if len(row) == 3}
+    return {row[0]: row[1:] for row in rows_of_table(done.stderr) if len(row) == 3}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Tables that benchmarks print."""
+"""Tables that commands print."""
 
 from __future__ import annotations
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from comparison.evaluations import evaluated, evaluations, validation_of
-from comparison.runs import Run
+from comparison.runs import Run, number_or_none
 from utils.config_values import listed
 from utils.errors import UserError, did_you_mean
 
@@ -163,18 +164,15 @@ def selected(runs: Sequence[Run], where: str | Sequence[str] | None) -> list[Run
 
 
 def _meets(value: Any, sign: str, wanted: str) -> bool:
-    numbers = [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
+    number = number_or_none(value)
+    first = math.nan if number is None else number  # of which no comparison is true
     try:
-        numbers.append(float(wanted))
+        second = float(wanted)
     except ValueError:
-        numbers = []
-    if sign in ("=", "==", "!="):
-        equal = shown(value) == wanted or (len(numbers) == 2 and numbers[0] == numbers[1])
-        return equal == (sign != "!=")
-    if len(numbers) < 2:
-        return False
-    first, second = numbers
-    return {"<": first < second, "<=": first <= second, ">": first > second, ">=": first >= second}[sign]
+        second = math.nan
+    equal = shown(value) == wanted or first == second
+    order = {"<": first < second, "<=": first <= second, ">": first > second, ">=": first >= second}
+    return {"=": equal, "==": equal, "!=": not equal, **order}[sign]
 
 
 def shown(value: Any) -> str:

@@ -36,13 +36,14 @@ def gathered(
     """
     keys = differing_keys(runs)
     more = [name for name in columns or default_columns(runs, keys) if name not in (*OWN, *keys)]
-    runs = ranked(runs, keys, more, sort)
+    rows = [row | {"run": run} for row, run in zip(rows_of(runs, keys, [*OWN, *keys, *more]), runs, strict=True)]
+    rows = sorted_by(rows, sort or "val/miou")
+    runs = [row["run"] for row in rows]
     names = short_names(runs, keys)
     common = _common([run.config for run in runs])
     every, longest = thinning(runs), max(TEXTS // max(2 * len(runs), 1), 200)
     cells = 0
     entries = []
-    rows = rows_of(runs, keys, [*OWN, *keys, *more])
     for run, name, row, data_set in zip(runs, names, rows, data_sets_of(runs), strict=True):
         counts = confusion(run)
         cells += len(counts["classes"]) ** 2 if counts else 0
@@ -88,12 +89,6 @@ def gathered(
         **compared,
     }
     return without_nan(data), runs
-
-
-def ranked(runs: Sequence[Run], keys: Sequence[str], more: Sequence[str], sort: str | None) -> list[Run]:
-    """Return the runs sorted by a column, by default mIoU."""
-    rows = [{**row, "run": run} for row, run in zip(rows_of(runs, keys, [*OWN, *keys, *more]), runs, strict=True)]
-    return [row["run"] for row in sorted_by(rows, sort or "val/miou")]
 
 
 def add_pictures(data: Data, runs: Sequence[Run], budget: int) -> None:

@@ -90,11 +90,18 @@ class Run:
     @cached_property
     def rows(self) -> list[dict[str, float]]:
         """The rows of metrics.csv without empty cells; [] if it cannot be read."""
+        return self._undamaged_rows or []
+
+    @cached_property
+    def _undamaged_rows(self) -> list[dict[str, float]] | None:
+        path = self.path / "metrics.csv"
+        if not os.path.lexists(path):
+            return []
         try:
-            table = csv.DictReader(io.StringIO(read_text(self.path / "metrics.csv")))
+            table = csv.DictReader(io.StringIO(read_text(path)))
             return [{k: float(v) for k, v in row.items() if k and v} for row in table]
         except (UserError, ValueError, TypeError, csv.Error):
-            return []
+            return None
 
     def damage(self, metrics: bool) -> list[str]:
         """Return a message for each file that is damaged and therefore missing from a comparison.
@@ -105,17 +112,9 @@ class Run:
         reasons = []
         if not self.config and os.path.lexists(self.path / "config.yaml"):
             reasons.append("its config.yaml is damaged: compared without its settings")
-        if metrics and not self.rows and self._has_rows():
+        if metrics and self._undamaged_rows is None:
             reasons.append("its metrics.csv is damaged: compared without its curves")
         return [cleaned(f"{self.path}: {reason}") for reason in reasons]
-
-    def _has_rows(self) -> bool:
-        """Whether metrics.csv has more than its first line, or cannot be read."""
-        path = self.path / "metrics.csv"
-        try:
-            return os.path.lexists(path) and "\n" in read_text(path).rstrip("\n")
-        except UserError:
-            return True
 
     def row(self, which: str) -> dict[str, Any]:
         """Return the row of the `best` or `last` epoch in the summary; {} if there is none."""

@@ -90,12 +90,11 @@ def summary(folder: Path, complete: bool) -> str:
     lines = [""]
     if runs:
         rows = rows_of(runs, differing_keys(runs))
-        hidden = [key for key in ("model", "data") if len({row[key] for row in rows}) == 1]
-        for row, run in zip(rows, runs, strict=True):
-            row["name"] = run.path.name
-            for key in hidden:
-                del row[key]
-        rows = [{"job": row.pop("name"), **row} for row in rows]
+        hidden = {"name", *(key for key in ("model", "data") if len({row[key] for row in rows}) == 1)}
+        rows = [
+            {"job": run.path.name, **{key: value for key, value in row.items() if key not in hidden}}
+            for row, run in zip(rows, runs, strict=True)
+        ]
         lines.append(rendered(rows, "table", folder.name, width=terminal_width() or WITHOUT_TERMINAL))
     reasons: dict[str, list[str]] = {}
     for run in runs:

@@ -236,17 +236,14 @@ def as_text(entries: Sequence[Entry], form: str) -> str:
     by_name: dict[tuple[str, Path], dict[tuple[int, int], Entry]] = {}
     for entry in entries:
         by_name.setdefault((entry.name, entry.network.source), {})[entry.network.image_size] = entry
-    macs = [[f"{e[size].macs / 1e9:.2f} G" if size in e else "" for size in sizes] for e in by_name.values()]
-    parameters = [next(iter(e.values())).parameters for e in by_name.values()]
-    names = [name for name, _ in by_name]
-    if form == "table":
-        cells = zip(names, (f"{count:,}" for count in parameters), macs, strict=True)
-        return table([["model", *head], *([name, count, *columns] for name, count, columns in cells)])
+    cells = [["model", *head]]
     lines = [f"| `model=` | {' | '.join(head)} | source | published |", f"|---|{'--:|' * len(head)}---|---|"]
-    for (name, source), count, columns in zip(by_name, parameters, macs, strict=True):
-        remark, published = remarks(source)
-        lines.append(f"| `{name}` | {count / 1e6:.2f} M | {' | '.join(columns)} | {remark} | {published} |")
-    return "\n".join(lines)
+    for (name, source), by_size in by_name.items():
+        parameters = next(iter(by_size.values())).parameters
+        macs = [f"{by_size[size].macs / 1e9:.2f} G" if size in by_size else "" for size in sizes]
+        cells.append([name, f"{parameters:,}", *macs])
+        lines.append(f"| `{name}` | {parameters / 1e6:.2f} M | {' | '.join([*macs, *remarks(source)])} |")
+    return table(cells) if form == "table" else "\n".join(lines)
 
 
 def remarks(source: Path) -> tuple[str, str]:

@@ -22,11 +22,7 @@ LARGEST_OVERLAY = 4096
 
 
 def write_files(
-    outputs: Mapping[str, Path],
-    image: np.ndarray,
-    found: Prediction,
-    labels: LabelSet,
-    own_ids: bool = False,
+    outputs: Mapping[str, Path], image: np.ndarray, found: Prediction, labels: LabelSet, own_ids: bool = False
 ) -> None:
     """Write the files of a photo, each completely or not at all.
 

@@ -12,12 +12,7 @@ from config.nodes import build, build_dataset, training_split, validation_split
 from data.augmentation import try_augmentation
 from data.checking import checked_samples
 from data.cropping import RandomCrop
-from data.device_loading import (
-    AnyTrainingLoader,
-    AnyValidationLoader,
-    DeviceTrainingLoader,
-    DeviceValidationLoader,
-)
+from data.device_loading import AnyTrainingLoader, AnyValidationLoader, DeviceTrainingLoader, DeviceValidationLoader
 from data.loading import Share, TrainingLoader, ValidationLoader
 from data.samples import SegmentationDataset
 from data.sampling import rare_classes

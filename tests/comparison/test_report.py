@@ -77,11 +77,7 @@ def test_the_model_is_named_where_runs_of_one_name_differ_in_it(tmp_path: Path) 
         options = {"model": model, "data": "Synthetic", "loss": "ce_iou"}
         change_summary(make_run(tmp_path / "runs" / name, options=options, seed=seed), name="zoo")
     runs = data_of(tmp_path / "runs", group_by=["seed"])["runs"]
-    assert {run["run"]: run["group"] for run in runs} == {
-        "a": "ENet",
-        "b": "FastSCNN",
-        "c": "FastSCNN",
-    }
+    assert {run["run"]: run["group"] for run in runs} == {"a": "ENet", "b": "FastSCNN", "c": "FastSCNN"}
 
 
 def test_runs_alike_share_a_group(tmp_path: Path) -> None:

@@ -52,10 +52,7 @@ def as_trained(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in NETWORKS],
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in NETWORKS])
 def test_outputs_stay_the_same(name: str) -> None:
     build, left = NETWORKS[name]
     model = as_trained(build()).double()

@@ -39,11 +39,7 @@ def test_a_video_on_a_full_disk_keeps_the_one_before(tmp_path: Path) -> None:
     """OpenCV reports nothing; what it has written cannot be played."""
     (tmp_path / "x.mp4").write_text("before")
     message = r"x\.mp4: the video cannot be written; the disk may be full"
-    with (
-        pytest.raises(UserError, match=message),
-        largest_file(10_000),
-        VideoWriter(tmp_path / "x.mp4", 25.0) as video,
-    ):
+    with pytest.raises(UserError, match=message), largest_file(10_000), VideoWriter(tmp_path / "x.mp4", 25.0) as video:
         for _ in range(9):
             video.add(RNG.integers(0, 256, (64, 64, 3), np.uint8))
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x.mp4", "before")]

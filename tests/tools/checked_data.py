@@ -10,11 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.layouts import (
-    blocks,
-    photo,
-    write,
-)
+from tests.data.layouts import blocks, photo, write
 from tests.in_process import run_here
 from tools.check_data import check
 

@@ -264,13 +264,7 @@ def damaged_annotations(root: Path) -> None:
     [
         ("camvid", make_camvid, empty_split, "empty", "the split 'val' is empty"),
         ("voc", make_voc, empty_list, "unreadable", "val.txt: the list of the split is empty"),
-        (
-            "coco",
-            make_coco,
-            damaged_annotations,
-            "unreadable",
-            "val2017.json: line 1: not valid JSON",
-        ),
+        ("coco", make_coco, damaged_annotations, "unreadable", "val2017.json: line 1: not valid JSON"),
     ],
 )
 def test_what_a_training_would_refuse_is_wrong(

@@ -14,12 +14,7 @@ from PIL import Image
 from data.folder import Folder
 from data.statistics import inspect
 from losses import class_weights
-from tests.data.layouts import (
-    blocks,
-    make_folder,
-    photo,
-    write,
-)
+from tests.data.layouts import blocks, make_folder, photo, write
 from tests.in_process import assert_refused
 from tests.tools.checked_data import check_here, drawn_panels, findings, make_camvid, tables
 

@@ -81,6 +81,12 @@ def run_here(
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
+def succeeded(done: subprocess.CompletedProcess) -> subprocess.CompletedProcess:
+    """Return a command that has ended, after asserting that its exit code is 0."""
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def assert_refused(done: subprocess.CompletedProcess, *fragments: str) -> None:
     """Assert exit code 2 and a message of one or two lines that contains the fragments."""
     lines = [line for line in done.stderr.splitlines() if line.strip() and "img/s" not in line]

@@ -16,7 +16,7 @@ from evaluate import evaluate
 from infer import infer
 from tests.conftest import TINY, runs_in
 from tests.data.tiff_files import write_tiff
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tools.check_data import check
 from tools.export import export
 from train_segmentation import train
@@ -56,8 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bands")
     data = f"data.root={make_bands(folder / 'data')}"
     words = ("data=folder", data, *WORDS, "trainer.epochs=2", *TINY)
-    done = run_here(train, "train", *words, cwd=folder, reports=True)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(train, "train", *words, cwd=folder, reports=True))
     assert "photos of 5 channels are not RGB: ColorJitter left out" in done.stderr
     (found,) = runs_in(folder)
     return found
@@ -73,8 +72,7 @@ def test_the_checkpoint_carries_statistics_of_the_training_photos(run: Path) -> 
 
 def test_it_is_resumed_measured_and_used_without_further_words(run: Path, tmp_path: Path) -> None:
     data = run.parents[1] / "data"
-    done = run_here(evaluate, "evaluate", f"checkpoint={run}", f"output={tmp_path}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(evaluate, "evaluate", f"checkpoint={run}", f"output={tmp_path}", cwd=tmp_path))
     (first,) = tmp_path.glob("*.json")
     measured = json.loads(first.read_text())
     done = run_here(
@@ -96,8 +94,7 @@ def test_it_is_resumed_measured_and_used_without_further_words(run: Path, tmp_pa
             "overwrite=true",
             "format=[mask,side_by_side]",
         )
-        done = run_here(infer, "infer", f"checkpoint={run}", *places, *words, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        done = succeeded(run_here(infer, "infer", f"checkpoint={run}", *places, *words, cwd=tmp_path))
         assert len(list((tmp_path / "out").glob("?.png"))) == 6
     left = np.asarray(Image.open(tmp_path / "out" / "4_side_by_side.png").convert("RGB"))[:32, :32]
     assert left[:, :16, 0].mean() + 50 < left[:, 16:, 0].mean()  # red is the fifth band
@@ -107,13 +104,11 @@ def test_it_is_resumed_measured_and_used_without_further_words(run: Path, tmp_pa
 def test_it_is_exported(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     file = tmp_path / "model.onnx"
-    done = run_here(export, "export", f"checkpoint={run}", f"output={file}", "dynamic=false", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(export, "export", f"checkpoint={run}", f"output={file}", "dynamic=false", cwd=tmp_path))
     images = run.parents[1] / "data" / "images"
     for source, folder in ((file, "a"), (run, "b")):
         words = (f"checkpoint={source}", f"input={images}", f"output={tmp_path / folder}", "format=mask", "device=cpu")
-        done = run_here(infer, "infer", *words, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        done = succeeded(run_here(infer, "infer", *words, cwd=tmp_path))
     same = [
         (np.asarray(Image.open(path)) == np.asarray(Image.open(tmp_path / "b" / path.name))).mean()
         for path in (tmp_path / "a").iterdir()
@@ -161,8 +156,7 @@ def test_mistakes_in_training(run: Path, tmp_path: Path) -> None:
     train_on = ["data=folder", f"data.root={data}", *TINY]
 
     def refused(words: list[str], *fragments: str) -> None:
-        done = run_here(train, "train", *train_on, *words, cwd=tmp_path)
-        assert_refused(done, *fragments)
+        assert_refused(run_here(train, "train", *train_on, *words, cwd=tmp_path), *fragments)
         assert not list(tmp_path.glob("experiments/*"))
 
     refused([], "0.tif: it has 5 bands", "data.channels=5 data.value_range=[low,high]")
@@ -186,8 +180,7 @@ def test_a_network_for_rgb_only_is_refused() -> None:
 def test_a_folder_of_mixed_channels_is_named_file_by_file(tmp_path: Path) -> None:
     root = make_bands(tmp_path / "data", lambda index: bands(index, 4 if index % 3 == 1 else BANDS))
     words = ("data=folder", f"data.root={root}", *WORDS)
-    done = run_here(train, "train", *words, *TINY, cwd=tmp_path)
-    assert_refused(done, "1.tif: has 4 channels, expected 5")
+    assert_refused(run_here(train, "train", *words, *TINY, cwd=tmp_path), "1.tif: has 4 channels, expected 5")
     done = run_here(check, "check_data", *words, cwd=tmp_path)
     assert done.returncode == 1
     assert all(f"{index}.tif: has 4 channels" in done.stderr for index in (1, 4)), done.stderr

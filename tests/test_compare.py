@@ -18,7 +18,7 @@ import pytest
 from compare import compare
 from tests.comparison.folders import add_metrics, make_run
 from tests.conftest import ROOT, run_command
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tests.printed import rows_of_table
 from tests.terminal import shown_in
 
@@ -28,16 +28,14 @@ def test_a_run_and_its_copy(tmp_path: Path, finished_run: Path) -> None:
         shutil.copytree(finished_run, tmp_path / "experiments" / name)
     (tmp_path / "experiments" / "broken").mkdir()
     (tmp_path / "experiments" / "broken" / "summary.json").write_text("{")
-    done = run_command("compare.py", "format=json", "sort=val/miou", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_command("compare.py", "format=json", "sort=val/miou", cwd=tmp_path))
     assert "warning: skipped experiments/broken: its summary.json is damaged" in done.stderr
     summary = json.loads((finished_run / "summary.json").read_text())
     for row, name in zip(json.loads(done.stdout), ("one", "two"), strict=True):
         assert (row["name"], row["model"], row["data"]) == (name, "enet", "synthetic")
         assert row["mIoU"] == summary["best"]["val/miou"] and row["parameters"] == 359_984
         assert row["MACs"] > 1e6
-    table = run_command("compare.py", "runs=experiments/[ot]*", "baseline=experiments/two", cwd=tmp_path)
-    assert table.returncode == 0, table.stderr
+    table = succeeded(run_command("compare.py", "runs=experiments/[ot]*", "baseline=experiments/two", cwd=tmp_path))
     assert "| one  |" in table.stdout and "+0.0000" in table.stdout and "| sky " in table.stdout
 
 
@@ -56,8 +54,7 @@ def test_damaged_files_of_runs_are_reported(tmp_path: Path) -> None:
     done = run_here(compare, "compare", cwd=tmp_path)
     assert done.returncode == 0 and "experiments/good: its config.yaml is damaged: compared without" in done.stderr
     assert "metrics.csv" not in done.stderr
-    done = run_here(compare, "compare", "report=report.html", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(compare, "compare", "report=report.html", cwd=tmp_path))
     for name in ("note", "semicolons"):
         assert f"experiments/{name}: its metrics.csv is damaged: compared without its curves" in done.stderr
         assert f"experiments/{name}: its metrics.csv is damaged" in (tmp_path / "report.html").read_text()
@@ -77,8 +74,7 @@ def test_groups_have_the_column_n_anyway(tmp_path: Path) -> None:
 def test_a_report_is_written_beside_the_table(tmp_path: Path, finished_run: Path) -> None:
     shutil.copytree(finished_run, tmp_path / "experiments" / "one")
     (tmp_path / "it's (1), mine.html").write_text("an older one")
-    done = run_here(compare, "compare", "report=it's (1), mine.html", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(compare, "compare", "report=it's (1), mine.html", cwd=tmp_path))
     assert "| one  |" in done.stdout
     path = tmp_path / "it's (1), mine.html"
     assert f"wrote {path.name} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser" in done.stderr
@@ -129,8 +125,7 @@ def test_a_sweep_by_its_name_stands_for_its_runs_and_as_baseline_for_the_best(tm
         (make_run(sweep / str(job), miou, optimizer__lr=(job + 1) / 10) / "checkpoints").mkdir()
         (sweep / str(job) / "checkpoints" / "best.pt").touch()
     make_run(tmp_path / "experiments" / "2026-11-04_10-00-00-000001_other", 0.9)
-    done = run_here(compare, "compare", "runs=rates", "baseline=rates", "format=csv", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(compare, "compare", "runs=rates", "baseline=rates", "format=csv", cwd=tmp_path))
     rows = list(csv.DictReader(done.stdout.splitlines()))
     assert [row["name"] for row in rows] == [
         f"{sweep.name}/{job}" for job in range(3)

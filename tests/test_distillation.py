@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import TINY, runs_in
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from train_segmentation import train
 from utils.run_folder import RunFolder
 
@@ -32,21 +32,18 @@ def photos(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("option", ["logits", pytest.param("channel", marks=pytest.mark.slow)])
 def test_a_run_as_teacher(tmp_path: Path, finished_run: Path, option: str) -> None:
     words = (f"distill={option}", f"distill.teacher={finished_run}", "trainer.epochs=1", *TINY)
-    done = run_here(train, "train", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *words, cwd=tmp_path))
     (run,) = runs_in(tmp_path)
     (row,) = RunFolder(run).read_rows()
     assert row["train/distillation"] > 0 and "val/distillation" not in row
     assert RunFolder(run).read_summary()["options"]["distill"] == option
-    done = run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path))
     assert len(RunFolder(run).read_rows()) == 2
 
 
 def test_mistakes(tmp_path: Path, finished_run: Path, photos: Path) -> None:
     def refused(*words: str) -> None:
-        done = run_here(train, "train", *words[0].split(), *TINY, cwd=tmp_path)
-        assert_refused(done, *words[1:])
+        assert_refused(run_here(train, "train", *words[0].split(), *TINY, cwd=tmp_path), *words[1:])
         assert not list(tmp_path.glob("experiments/*"))
 
     refused("distill.teacher=enet_camvid", "distill.teacher", "distill=logits or distill=channel")

@@ -10,7 +10,7 @@ import yaml
 
 from tests.conftest import ROOT, runs_in
 from tests.data.layouts import make_camvid, make_cityscapes, make_cityscapes_pairs, make_coco, make_folder, make_voc
-from tests.in_process import run_here
+from tests.in_process import run_here, succeeded
 from train_segmentation import train
 
 SMALL = ("data.image_size=[32,32]", "data.batch_size=2", "data.limit=6", "trainer.epochs=1", "logger=none")
@@ -82,8 +82,7 @@ def test_recipes_run(tmp_path: Path, datasets: Path, names: tuple[str, ...], mor
 def test_own_data(tmp_path: Path) -> None:
     """A folder of a user's own, whose name is not a plain word."""
     root = make_folder(tmp_path / "my data (2)")
-    done = run_here(train, "train", "data=folder", f"data.root={root}", *SMALL, cwd=tmp_path, reports=True)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", "data=folder", f"data.root={root}", *SMALL, cwd=tmp_path, reports=True))
     (run,) = runs_in(tmp_path)
     assert json.loads((run / "summary.json").read_text())["overrides"][1] == f"data.root={root}"
     assert "val/iou/dog" in (run / "metrics.csv").read_text()

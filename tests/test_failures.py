@@ -23,7 +23,7 @@ from engine.checkpoint import load_checkpoint
 from evaluate import evaluate
 from infer import infer
 from tests.conftest import ROOT, TINY, runs_in, start_command, trained_an_epoch
-from tests.in_process import run_here
+from tests.in_process import run_here, succeeded
 from train_segmentation import train
 from utils.errors import UserError
 from utils.run_folder import RunFolder
@@ -45,8 +45,7 @@ def ended(process: subprocess.Popen, run: Path, code: int, status: str) -> str:
 def goes_on(run: Path, folder: Path) -> None:
     """Resume for one more epoch."""
     epochs = load_checkpoint(run / "checkpoints" / "last.pt")["epoch"] + 1
-    done = run_here(train, "train", f"resume={run}", f"trainer.epochs={epochs}", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", f"resume={run}", f"trainer.epochs={epochs}", cwd=folder))
     assert [row["epoch"] for row in RunFolder(run).read_rows()] == list(range(1, epochs + 1))
 
 

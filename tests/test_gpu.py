@@ -14,6 +14,7 @@ from losses.combinations import ce_iou
 from tests.conftest import TINY, run_command, runs_in
 from tests.engine.small import Net
 from tests.engine.test_waiting import batch
+from tests.in_process import succeeded
 from utils.run_folder import RunFolder
 
 pytestmark = [
@@ -26,8 +27,7 @@ WORDS = (*TINY, "trainer.device=cuda", "trainer.epochs=2")
 
 def train(folder: Path, *words: str) -> Path:
     folder.mkdir(exist_ok=True)
-    done = run_command(SCRIPT, *WORDS, *words, cwd=folder, fresh=True)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_command(SCRIPT, *WORDS, *words, cwd=folder, fresh=True))
     return runs_in(folder)[-1]
 
 
@@ -62,8 +62,7 @@ def test_deterministic_runs_are_equal(tmp_path: Path) -> None:
 def test_resume_restores_the_random_numbers_of_the_gpu(tmp_path: Path) -> None:
     whole = model_of(train(tmp_path / "whole", "trainer.epochs=3", "trainer.deterministic=true", "scheduler=constant"))
     run = train(tmp_path / "part", "trainer.deterministic=true", "scheduler=constant")
-    done = run_command(SCRIPT, f"resume={run}", "trainer.epochs=3", cwd=tmp_path, fresh=True)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_command(SCRIPT, f"resume={run}", "trainer.epochs=3", cwd=tmp_path, fresh=True))
     assert all(torch.equal(value, whole[name]) for name, value in model_of(run).items())
 
 
@@ -71,8 +70,7 @@ def test_one_process_of_torchrun(tmp_path: Path) -> None:
     launcher = Path(torch.distributed.__file__).parent / "run.py"
     script = str(Path(__file__).parent.parent / SCRIPT)
     words = ("--standalone", "--nproc_per_node=1", script, *WORDS, "trainer.sync_batchnorm=true")
-    done = run_command(str(launcher), *words, cwd=tmp_path, fresh=True)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_command(str(launcher), *words, cwd=tmp_path, fresh=True))
     assert RunFolder(runs_in(tmp_path)[0]).read_summary()["status"] == "finished"
 
 

@@ -12,7 +12,7 @@ import torch
 
 from engine.checkpoint import load_checkpoint
 from tests.conftest import runs_in, start_command
-from tests.in_process import run_here
+from tests.in_process import run_here, succeeded
 from train_segmentation import train
 from utils.run_folder import RunFolder
 
@@ -84,7 +84,6 @@ def test_a_run_that_is_killed_again_and_again(tmp_path: Path, left_alone: Path, 
     for _ in range(times - 1):
         kill_after(chance.uniform(0, 0.6), f"resume={run}", cwd=tmp_path)
     (tmp_path / "go").touch()
-    done = run_here(train, "train", f"resume={run}", HELD, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", f"resume={run}", HELD, cwd=tmp_path))
     for one, other in zip(end_of(left_alone), end_of(run), strict=True):
         assert_equal(one, other)

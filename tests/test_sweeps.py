@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from tests.conftest import CAN_SEARCH, ROOT, TINY, run_command, runs_in, start_command, wait_for
-from tests.in_process import run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tests.printed import rows_of_table
 from train_segmentation import train
 
@@ -62,7 +62,7 @@ def test_a_sweep_leaves_a_folder_a_job_and_survives_a_failing_one(tmp_path: Path
 
 def test_a_typo_in_a_sweep_leaves_no_folder(tmp_path: Path) -> None:
     done = run_here(train, "train", "--multirun", "seed=0,1", "modle=enet", cwd=tmp_path)
-    assert done.returncode == 2 and "did you mean 'model'" in done.stderr
+    assert_refused(done, "did you mean 'model'")
     assert runs_in(tmp_path) == []
 
 
@@ -77,8 +77,7 @@ def test_a_sweep_that_was_killed_runs_only_what_is_missing(tmp_path: Path) -> No
     first = {path: path.stat().st_mtime_ns for path in (sweep / "0").rglob("*") if path.name != "train.log"}
 
     (tmp_path / "go").touch()
-    done = run_here(train, "train", "--multirun", f"sweep={sweep}", held, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(train, "train", "--multirun", f"sweep={sweep}", held, cwd=tmp_path))
     kept = {path: path.stat().st_mtime_ns for path in first if path.is_file()}
     assert kept == {path: first[path] for path in kept} and len(kept) > 5
     assert [s["status"] for s in summaries(sweep)] == ["finished"] * 3
@@ -87,8 +86,7 @@ def test_a_sweep_that_was_killed_runs_only_what_is_missing(tmp_path: Path) -> No
     # Each job is seeded anew, and the killed one has forgotten nothing: as if each had run by itself.
     for seed in (1, 2):
         words = [f"seed={seed}", "trainer.epochs=2", f"name=alone{seed}", *TINY]
-        alone = run_here(train, "train", *words, cwd=tmp_path)
-        assert alone.returncode == 0, alone.stderr
+        succeeded(run_here(train, "train", *words, cwd=tmp_path))
         (run,) = tmp_path.glob(f"experiments/*_alone{seed}")
         expected, found = weights(run), weights(sweep / str(seed))
         assert expected.keys() == found.keys()
@@ -142,8 +140,7 @@ def test_launchers_isolate_failures_and_a_sweep_goes_on_with_another_one(
     assert "weights.pt" in (sweep / "1" / "train.log").read_text()
 
     shutil.copy(finished_run / "checkpoints" / "best.pt", broken)
-    done = run_command(SCRIPT, f"sweep={sweep}", "hydra/launcher=basic", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_command(SCRIPT, f"sweep={sweep}", "hydra/launcher=basic", cwd=tmp_path))
     assert [s["status"] for s in summaries(sweep)] == ["finished", "finished"]
     assert f"model.weights={broken}" in summaries(sweep)[0]["overrides"]
 
@@ -157,8 +154,7 @@ def test_optuna_seeks_the_highest_metric_and_its_study_goes_on(tmp_path: Path) -
         *("trainer.epochs=1", *TINY),
     ]
     for trials in (1, 2):
-        done = run_here(train, "train", *words, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        succeeded(run_here(train, "train", *words, cwd=tmp_path))
         sweeps = runs_in(tmp_path)
         found = yaml.safe_load((sweeps[-1] / "optimization_results.yaml").read_text())
         reached = [s["best"]["val/miou"] for sweep in sweeps for s in summaries(sweep)]
@@ -173,8 +169,7 @@ def test_a_search_prunes_jobs_in_other_processes(tmp_path: Path) -> None:
     words += ["hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2", "hydra.sweeper.startup_trials=1"]
     words += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "trainer.monitor=val/loss", "trainer.epochs=3"]
     words += ["hydra.sweeper.warmup_epochs=2"]
-    done = run_command(SCRIPT, "--multirun", *words, *TINY, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_command(SCRIPT, "--multirun", *words, *TINY, cwd=tmp_path))
     (sweep,) = runs_in(tmp_path)
     assert [s["status"] for s in summaries(sweep)] == column(done.stdout, "status")
     assert column(done.stdout, "status") == ["finished", "finished", "pruned"]
@@ -190,14 +185,12 @@ def test_a_search_prunes_jobs_in_other_processes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_search_tries_the_same_values_when_it_goes_on(tmp_path: Path) -> None:
     words = ["hydra/sweeper=optuna", "optimizer.lr=tag(log,interval(1e-4,1e-1))", "hydra.sweeper.n_trials=3"]
-    first = run_command(SCRIPT, "--multirun", *words, "trainer.epochs=1", *TINY, cwd=tmp_path)
-    assert first.returncode == 0, first.stderr
+    first = succeeded(run_command(SCRIPT, "--multirun", *words, "trainer.epochs=1", *TINY, cwd=tmp_path))
     (sweep,) = runs_in(tmp_path)
     before = summaries(sweep)
     (sweep / "2" / "summary.json").unlink()
     (sweep / "2" / "checkpoints" / "last.pt").unlink()
-    again = run_command(SCRIPT, "--multirun", f"sweep={sweep}", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+    again = succeeded(run_command(SCRIPT, "--multirun", f"sweep={sweep}", cwd=tmp_path))
     after = summaries(sweep)
     assert after[:2] == before[:2] and after[2]["best"]["val/miou"] == before[2]["best"]["val/miou"]
     assert column(again.stdout, "optimizer.lr") == column(first.stdout, "optimizer.lr")

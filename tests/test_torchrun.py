@@ -13,6 +13,7 @@ from torch.distributed import run as torchrun
 
 from engine.checkpoint import load_checkpoint
 from tests.conftest import ROOT, TINY, run_command, runs_in, start_command, trained_an_epoch
+from tests.in_process import succeeded
 from tests.test_kill import assert_equal, end_of
 from utils.run_folder import RunFolder
 
@@ -121,6 +122,5 @@ def test_a_process_that_is_killed_ends_all(tmp_path: Path) -> None:
     assert RunFolder(run).read_summary()["status"] == "failed", errors
     # What is left is whole, and one process can go on with it.
     epochs = load_checkpoint(run / "checkpoints" / "last.pt")["epoch"] + 1
-    done = run_command("train_segmentation.py", f"resume={run}", f"trainer.epochs={epochs}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_command("train_segmentation.py", f"resume={run}", f"trainer.epochs={epochs}", cwd=tmp_path))
     assert [row["epoch"] for row in RunFolder(run).read_rows()] == list(range(1, epochs + 1))

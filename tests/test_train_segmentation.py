@@ -18,7 +18,7 @@ from data.synthetic import Synthetic
 from engine.checkpoint import load_checkpoint
 from inference.predictor import Predictor
 from tests.conftest import TINY, run_command, runs_in, start_command, wait_for
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from train_segmentation import train
 
 SCRIPT = "train_segmentation.py"
@@ -129,8 +129,7 @@ def test_the_reported_metrics_are_those_of_the_best_checkpoint(finished_run: Pat
 
 def test_two_runs_of_one_config_are_equal(tmp_path: Path, finished_run: Path) -> None:
     """The other one without workers, in a process with another hash seed."""
-    done = run_command(SCRIPT, "trainer.epochs=2", *TINY, "data.num_workers=2", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_command(SCRIPT, "trainer.epochs=2", *TINY, "data.num_workers=2", cwd=tmp_path))
     (run,) = runs_in(tmp_path)
     first, second = weights(finished_run), weights(run)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -154,8 +153,7 @@ def test_resuming_a_finished_run(tmp_path: Path, finished_run: Path) -> None:
     refused = run_here(train, "train", f"resume={run}", "trainer.epochs=1", cwd=tmp_path)
     assert refused.returncode == 2 and "has trained for 2 epochs already" in refused.stderr
     words = ["model=enet", f"resume={run}", "trainer.epochs=3", "data.num_workers=1"]
-    more = run_here(train, "train", *words, cwd=tmp_path)
-    assert more.returncode == 0, more.stderr
+    more = succeeded(run_here(train, "train", *words, cwd=tmp_path))
     assert "resumed after epoch 2 of 3, step 4\n" in more.stderr
     resumed = json.loads((run / "summary.json").read_text())["resumed"]
     assert [words[-2:] for words in resumed] == [["trainer.epochs=3", "data.num_workers=1"]]
@@ -177,8 +175,7 @@ THREE_EPOCHS = ("trainer.epochs=3", *TINY)
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    done = run_here(train, "train", *THREE_EPOCHS, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *THREE_EPOCHS, cwd=folder))
     return runs_in(folder)[0]
 
 
@@ -200,8 +197,7 @@ def test_a_stopped_run_says_how_to_go_on_and_loses_nothing(
     assert process.returncode == code, errors
     assert f"python train_segmentation.py resume=experiments/{run.name}" in errors
     assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
-    done = run_here(train, "train", f"resume=experiments/{run.name}", held, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", f"resume=experiments/{run.name}", held, cwd=tmp_path))
     first, second = weights(uninterrupted), weights(run)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"

@@ -23,7 +23,7 @@ from cli.flags import check_flags, check_plain_words
 from config.current_run import output_folder, overrides
 from config.nodes import plain
 from config.quoting import as_typed, quote, quote_texts
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from utils.errors import UserError
 from utils.run_folder import RunFolder
 
@@ -133,8 +133,7 @@ def test_runs_with_commas_in_their_names(tmp_path: Path) -> None:
         (tmp_path / folder / "checkpoints").mkdir(parents=True)
     seen: list[Any] = []
     for runs in (names[0], f"['{folders[0]}', \"it's a,b\",plain]"):
-        done = run_here(lambda cfg: seen.append(plain(cfg)["runs"]), "compare", f"runs={runs}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        succeeded(run_here(lambda cfg: seen.append(plain(cfg)["runs"]), "compare", f"runs={runs}", cwd=tmp_path))
     assert seen == [[folders[0], folders[3]], folders[:3]]
 
 
@@ -183,12 +182,10 @@ def test_a_free_text_arrives_as_it_was_typed(tmp_path: Path, text: str) -> None:
         assert output_folder().name.endswith(f"_{name}")
         RunFolder(output_folder()).write_config(plain(cfg))
 
-    done = run_here(task, "train", f"notes={text}", f"name={name}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(task, "train", f"notes={text}", f"name={name}", cwd=tmp_path))
     assert (seen[0]["notes"], seen[0]["name"]) == (text, name)
     (run,) = (tmp_path / "experiments").iterdir()
-    done = run_here(lambda cfg: seen.append(plain(cfg)), "train", f"resume={run}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(lambda cfg: seen.append(plain(cfg)), "train", f"resume={run}", cwd=tmp_path))
     assert (seen[1]["notes"], seen[1]["name"]) == (text, name)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.in_process import run_here
+from tests.in_process import run_here, succeeded
 
 
 def comment(file: str, key: str) -> str:
@@ -29,8 +29,7 @@ def comment(file: str, key: str) -> str:
     ],
 )
 def test_a_key_has_its_comment(tmp_path: Path, config: str, words: list[str], file: str, key: str, line: str) -> None:
-    done = run_here(lambda cfg: None, config, *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(lambda cfg: None, config, *words, cwd=tmp_path))
     expected = comment(file, key)
     assert expected
     assert re.search(rf"^{re.escape(line)} +# {re.escape(expected)}$", done.stdout, re.M), done.stdout

@@ -16,7 +16,7 @@ from config.current_run import options_chosen
 from config.nodes import plain
 from engine.checkpoint import load_checkpoint
 from tests.conftest import runs_in
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tools.share import share
 from train_segmentation import train
 
@@ -30,8 +30,7 @@ def composed(*words: str, cwd: Path) -> list[tuple[dict[str, Any], dict[str, Any
 
 
 def test_it_ends_with_the_same_weights(tmp_path: Path, finished_run: Path) -> None:
-    done = run_here(train, "train", f"like={finished_run}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", f"like={finished_run}", cwd=tmp_path))
     (run,) = runs_in(tmp_path)
     assert run.name.endswith("_tiny") and (tmp_path / "experiments" / "latest").resolve() == run
     first, second = (load_checkpoint(folder / "checkpoints" / "last.pt") for folder in (finished_run, run))
@@ -67,8 +66,7 @@ def test_what_depends_on_the_image_size_follows_it(tmp_path: Path, finished_run:
 
 
 def test_a_shared_run_has_the_options(tmp_path: Path, finished_run: Path) -> None:
-    done = run_here(share, "share", f"run={finished_run}", "output=run.zip", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(share, "share", f"run={finished_run}", "output=run.zip", cwd=tmp_path))
     with zipfile.ZipFile(tmp_path / "run.zip") as packed:
         packed.extractall(tmp_path / "elsewhere")
     (shared,) = (tmp_path / "elsewhere").iterdir()

@@ -16,7 +16,7 @@ from data.samples import Sample
 from data.voc import VOC
 from tests.conftest import TINY, runs_in
 from tests.data.layouts import blocks, make_voc, photo, write
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from train_segmentation import train
 from utils.errors import UserError
 
@@ -217,8 +217,7 @@ WORDS = ("data=voc", "augmentation=crop", "trainer.epochs=1", *TINY)
 
 def test_a_run_with_crops(root: Path, tmp_path: Path) -> None:
     words = (f"data.root={root}", "data.crop_size=[48,40]", "data.cache=ram", "augmentation.max_class_share=0.75")
-    done = run_here(train, "train", *WORDS, *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *WORDS, *words, cwd=tmp_path))
     assert len(runs_in(tmp_path)) == 1
 
 

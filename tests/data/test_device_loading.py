@@ -16,7 +16,7 @@ from data.samples import SegmentationDataset
 from data.synthetic import Synthetic
 from tests.conftest import TINY, runs_in
 from tests.data.test_device_augmentation import shipped
-from tests.in_process import run_here
+from tests.in_process import run_here, succeeded
 from train_segmentation import train
 from utils.errors import UserError
 from utils.run_folder import RunFolder
@@ -96,8 +96,7 @@ def test_an_epoch_continues_where_it_was_left() -> None:
 
 
 def test_a_run(tmp_path: Path) -> None:
-    done = run_here(train, "train", *TINY, "data.cache=device", "trainer.epochs=1", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *TINY, "data.cache=device", "trainer.epochs=1", cwd=tmp_path))
     assert RunFolder(runs_in(tmp_path)[0]).read_summary()["status"] == "finished"
 
 

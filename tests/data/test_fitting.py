@@ -33,7 +33,7 @@ from tests.conftest import TINY, runs_in
 from tests.data.alignment import drift, scene
 from tests.data.layouts import make_voc, photo
 from tests.data.test_alignment import LABELS, Threshold
-from tests.in_process import run_here
+from tests.in_process import run_here, succeeded
 from train_segmentation import train
 
 INPUT = (128, 128)
@@ -177,11 +177,9 @@ def test_pictures_show_image_and_truth_alike() -> None:
 def test_a_run_is_measured_as_it_was_validated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGMENTATION_DATA", str(tmp_path))
     words = ("data=voc", f"data.root={make_voc(tmp_path / 'voc')}", "data.fit=pad", "trainer.epochs=1")
-    done = run_here(train, "train", *words, *TINY, "trainer.ema=false", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *words, *TINY, "trainer.ema=false", cwd=tmp_path))
     (run,) = runs_in(tmp_path)
-    done = run_here(evaluate, "evaluate", f"checkpoint={run}", "device=cpu", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(evaluate, "evaluate", f"checkpoint={run}", "device=cpu", cwd=tmp_path))
     with (run / "metrics.csv").open() as file:
         (row,) = csv.DictReader(file)
     (results,) = (run / "evaluation").glob("val*.json")

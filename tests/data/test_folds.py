@@ -18,7 +18,7 @@ from data.voc import VOC
 from evaluate import evaluate
 from tests.conftest import TINY, runs_in
 from tests.data.layouts import blocks, make_folder, make_voc, photo, write
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from train_segmentation import train
 from utils.errors import UserError
 
@@ -179,16 +179,13 @@ def folder_of_towns(root: Path) -> Path:
 def test_a_run_validates_on_its_fold(tmp_path: Path) -> None:
     root = folder_of_towns(tmp_path / "towns")
     words = (*WORDS, f"data.root={root}", "data.train_split=all", "data.folds=2", "data.group_by='^[^_]+'")
-    done = run_here(train, "train", *words, "data.fold=1", cwd=tmp_path, reports=True)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(train, "train", *words, "data.fold=1", cwd=tmp_path, reports=True))
     (run,) = runs_in(tmp_path)
-    done = run_here(evaluate, "evaluate", f"checkpoint={run}", "device=cpu", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(evaluate, "evaluate", f"checkpoint={run}", "device=cpu", cwd=tmp_path))
     (scores,) = (run / "evaluation").glob("fold*.csv")
     assert sorted(re.findall(r"[a-z]+_\d", scores.read_text())) == ["bonn_1", "jena_1", "jena_2"]
     words = ("data=folder", f"data.root={root}", "split=all")
-    done = run_here(evaluate, "evaluate", f"checkpoint={run}", *words, "device=cpu", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(evaluate, "evaluate", f"checkpoint={run}", *words, "device=cpu", cwd=tmp_path))
     assert (run / "evaluation" / "all.json").exists()  # all of the run's own photos
     elsewhere = folder_of_towns(tmp_path / "elsewhere" / "towns")
     done = run_here(evaluate, "evaluate", f"checkpoint={run}", f"data.root={elsewhere}", "device=cpu", cwd=tmp_path)
@@ -221,8 +218,7 @@ def test_a_run_whose_files_have_changed_is_not_resumed(tmp_path: Path) -> None:
     """With another file the folds are others."""
     root = folder_of_towns(tmp_path / "towns")
     words = (*WORDS, f"data.root={root}", "data.train_split=all", "data.folds=2")
-    done = run_here(train, "train", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(train, "train", *words, cwd=tmp_path))
     (run,) = runs_in(tmp_path)
     for folder, suffix in (("images", "jpg"), ("masks", "png")):
         (root / folder / f"ulm_1.{suffix}").rename(root / folder / f"bonn_9.{suffix}")
@@ -233,8 +229,7 @@ def test_a_run_whose_files_have_changed_is_not_resumed(tmp_path: Path) -> None:
 def test_validation_samples_that_are_trained_on_are_reported(tmp_path: Path) -> None:
     root = folder_of_towns(tmp_path / "towns")
     words = (*WORDS, f"data.root={root}", "data.train_split=all", "data.val_split=val")
-    done = run_here(train, "train", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(train, "train", *words, cwd=tmp_path))
     assert "(data.val_split=val), whose scores say nothing" in done.stderr
 
 
@@ -242,8 +237,7 @@ def test_a_mask_that_was_damaged_since_is_named(tmp_path: Path) -> None:
     """The classes are counted again, in all masks."""
     root = folder_of_towns(tmp_path / "towns")
     words = (*WORDS, f"data.root={root}", "data.train_split=all", "data.folds=2")
-    done = run_here(train, "train", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(train, "train", *words, cwd=tmp_path))
     (run,) = runs_in(tmp_path)
     (root / "masks" / "ulm_1.png").write_bytes(b"no picture")
     done = run_here(evaluate, "evaluate", f"checkpoint={run}", f"data.root={root}", "device=cpu", cwd=tmp_path)

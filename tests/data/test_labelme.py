@@ -15,7 +15,7 @@ from PIL import Image
 
 from data.folder import Folder
 from tests.data.layouts import write_labels, write_outlines
-from tests.in_process import run_here
+from tests.in_process import run_here, succeeded
 from tools.scan_labels import scan
 from utils.errors import UnknownId, Unreadable
 
@@ -63,8 +63,7 @@ class TestLabelme:
         write_outlines(tmp_path, [{"label": "road", "points": [[0, 0], [9, 0], [9, 9]]}])
         words = [f"root={tmp_path}", "images=.", "masks=.", "mask_suffix=.json", f"output={tmp_path / labels}"]
         for overwrite in ("false", "true"):
-            done = run_here(scan, "scan_labels", *words, f"overwrite={overwrite}", cwd=tmp_path)
-            assert done.returncode == 0, done.stderr
+            succeeded(run_here(scan, "scan_labels", *words, f"overwrite={overwrite}", cwd=tmp_path))
         options = {"images": ".", "masks": ".", "mask_suffix": ".json", "labels": str(tmp_path / labels)}
         dataset = Folder(str(tmp_path), "all", **options)  # type: ignore[arg-type]
         assert len(dataset) == 1 and not dataset.faults and dataset.labels.names == ("background", "road")

@@ -12,7 +12,7 @@ from data.loading import TrainingLoader
 from data.mixing import ClassMix, CopyPaste, CutMix, Mixing
 from data.samples import Sample, SegmentationDataset
 from tests.conftest import TINY, runs_in
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from train_segmentation import train
 from utils.errors import UserError
 
@@ -140,8 +140,7 @@ def test_what_cannot_be_mixed() -> None:
     ],
 )
 def test_a_run(tmp_path: Path, words: list[str]) -> None:
-    done = run_here(train, "train", *words, "trainer.epochs=1", "data.cache=ram", *TINY, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *words, "trainer.epochs=1", "data.cache=ram", *TINY, cwd=tmp_path))
     assert len(runs_in(tmp_path)) == 1
 
 

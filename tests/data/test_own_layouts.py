@@ -12,7 +12,7 @@ from data.folder import Folder
 from data.layout import Layout
 from tests.conftest import TINY, runs_in
 from tests.data.layouts import blocks, masks_of, photo, write, write_labels
-from tests.in_process import run_here
+from tests.in_process import run_here, succeeded
 from train_segmentation import train
 from utils.errors import NotThere, UserError
 
@@ -146,8 +146,7 @@ def test_a_run_on_masks_beside_images(tmp_path: Path) -> None:
     words = ["data=folder", f"data.root={tmp_path / 'set'}", "data.images=.", "data.masks=.", "data.mask_suffix=_mask"]
     tiny = [word for word in TINY if "image_size" not in word]
     words += ["data.image_size=32", "trainer.epochs=1", "name=it's (1)"]
-    done = run_here(train, "train", *words, *tiny, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(train, "train", *words, *tiny, cwd=tmp_path))
     (run,) = runs_in(tmp_path)
     assert "image_size:\n  - 32\n  - 32\n" in (run / "config.yaml").read_text()
     (command,) = [line for line in done.stderr.splitlines() if "python infer.py" in line]

@@ -19,7 +19,7 @@ from tests.conftest import TINY, runs_in
 from tests.data.layouts import make_voc
 from tests.data.test_loading import augmentation_of
 from tests.engine.small import SIZE, Halves
-from tests.in_process import run_here
+from tests.in_process import run_here, succeeded
 from train_segmentation import train
 
 PIXELS = np.array([[90, 10, 0, 0], [100, 0, 0, 0], [60, 30, 10, 0], [0, 0, 0, 0], [99, 0, 1, 0]])
@@ -122,6 +122,5 @@ def test_classes_are_counted_in_the_masks_as_they_are(
 def test_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGMENTATION_DATA", str(tmp_path))
     words = ("data=voc", f"data.root={make_voc(tmp_path / 'voc')}", "data.sampling=rare_class", "trainer.epochs=1")
-    done = run_here(train, "train", *words, *TINY, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *words, *TINY, cwd=tmp_path))
     assert len(runs_in(tmp_path)) == 1 and list((tmp_path / ".cache").glob("classes-*.npz"))

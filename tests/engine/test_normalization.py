@@ -28,7 +28,7 @@ from models.enet import ENet
 from models.separable_unet import SeparableUNet
 from tests.conftest import TINY, runs_in
 from tests.engine.small import Halves, fit
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tests.models.tester import loaded, pretrained
 from tools.export import export
 from train_segmentation import train
@@ -134,11 +134,9 @@ def test_a_run_begins_with_what_its_encoder_wants_and_keeps_it(tmp_path: Path) -
 
 def test_mean_and_std_of_the_config_replace_those_of_the_weights(tmp_path: Path) -> None:
     words = ("model=fast_scnn", "data.mean=[0.4,0.5,0.6]", "data.std=[0.2,0.25,0.3]", *TINY)
-    done = run_here(train, "train", *words, "trainer.epochs=1", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *words, "trainer.epochs=1", cwd=tmp_path))
     (run,) = runs_in(tmp_path)
-    done = run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path))
     checkpoint = load_checkpoint(run)
     assert checkpoint["normalization"] == {"mean": list(MEAN), "std": list(STD)}
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
@@ -178,8 +176,7 @@ def write_checkpoint(path: Path, name: str, network: type[nn.Module], normalizat
 def test_exported_files_prepare_images_as_their_checkpoint_says(tmp_path: Path) -> None:
     file = write_checkpoint(tmp_path / "c.pt", "models.separable_unet.SeparableUNet", SeparableUNet, GREY)
     words = [f"checkpoint={file}", "preprocessing=true", "dynamic=false", "output=m.onnx"]
-    done = run_here(export, "export", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(export, "export", *words, cwd=tmp_path))
     facts = {entry.key: entry.value for entry in onnx.load(tmp_path / "m.onnx").metadata_props}
     assert json.loads(facts["normalization"]) == {"mean": [0.5] * 3, "std": [0.5] * 3}
     _ids, logits = onnxruntime.InferenceSession(tmp_path / "m.onnx").run(None, {"images": PHOTO[None]})
@@ -205,8 +202,7 @@ def test_weights_of_a_checkpoint_in_infer(tmp_path: Path) -> None:
     labels = {i: {"class": name, "color": [i, i, i]} for i, name in enumerate("ab")}
     (tmp_path / "labels.json").write_text(json.dumps(labels))
     words = ["model=enet", f"weights={file}", "labels=labels.json", "image_size=[32,40]", "format=mask", "device=cpu"]
-    done = run_here(infer, "infer", *words, "input=a.png", "output=x.png", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(infer, "infer", *words, "input=a.png", "output=x.png", cwd=tmp_path))
     model = build_model(load_checkpoint(file)).eval()
     with torch.inference_mode():
         images = (PIXELS / 255 - mean) / std

@@ -25,7 +25,7 @@ from evaluation.names import (
 )
 from tests.data.layouts import make_folder, photo, write
 from tests.evaluation.networks import evaluate_here, write_network
-from tests.in_process import assert_refused
+from tests.in_process import assert_refused, succeeded
 
 ALL = {f"images/photo {i}.jpg" for i in range(10)}
 
@@ -52,8 +52,7 @@ def measured(folder: Path) -> dict[str, set[str]]:
 def test_a_folder_that_is_not_the_runs_is_measured_whole_and_beside(tmp_path: Path, network: Path) -> None:
     """Neither a share of it nor the run's limit, and in files of its own, also where two folders have one name."""
     for words in ([], ["data.root=a/photos"], ["data.root=b/photos"]):
-        done = evaluate_here("checkpoint=net.pt", *words, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        done = succeeded(evaluate_here("checkpoint=net.pt", *words, cwd=tmp_path))
         if words:
             root = words[0].partition("=")[2]
             line = f"{root} has no lists or folders for its splits, so all photos are measured (10); split=val measures"
@@ -112,8 +111,7 @@ def test_lists_and_folders_divide_other_data_too(tmp_path: Path, network: Path) 
     for root in ("a/photos", "b/photos"):
         done = evaluate_here("checkpoint=net.pt", f"data.root={root}", cwd=tmp_path)
         assert done.returncode == 0 and "share" not in done.stderr, done.stderr
-    done = evaluate_here("checkpoint=net.pt", "data.root=b/photos", "split=all", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(evaluate_here("checkpoint=net.pt", "data.root=b/photos", "split=all", cwd=tmp_path))
     sizes = {name.partition("_")[0] + str(len(s)) for name, s in measured(tmp_path / "net_evaluation").items()}
     assert sizes == {"val3", "val4", "all10"}
     done = evaluate_here("checkpoint=net.pt", "split=test", cwd=tmp_path)
@@ -123,8 +121,7 @@ def test_lists_and_folders_divide_other_data_too(tmp_path: Path, network: Path) 
 def test_one_photo_of_someone_elses_is_measured(tmp_path: Path, network: Path) -> None:
     """Though it could not be divided."""
     make_folder(tmp_path / "one", count=1)
-    done = evaluate_here("checkpoint=net.pt", "data.root=one", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(evaluate_here("checkpoint=net.pt", "data.root=one", cwd=tmp_path))
     assert list(measured(tmp_path / "net_evaluation").values()) == [{"images/photo 0.jpg"}]
 
 
@@ -158,8 +155,7 @@ def test_checkpoints_that_share_a_folder(tmp_path: Path, network: Path) -> None:
     for copy in ("b/net.pt", "net.pth"):
         shutil.copy(network, tmp_path / copy)
     for checkpoint in ("net.pt", "net.pth", "b/net.pt"):
-        done = evaluate_here(f"checkpoint={checkpoint}", "output=results", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        succeeded(evaluate_here(f"checkpoint={checkpoint}", "output=results", cwd=tmp_path))
     found = {json.loads(path.read_text())["checkpoint"] for path in (tmp_path / "results").glob("*.json")}
     assert found == {"net.pt", "net.pth", "b/net.pt"}
 

@@ -22,7 +22,7 @@ from infer import infer
 from inference.predictor import Predictor
 from tests.comparison.folders import make_run
 from tests.evaluation.networks import evaluate_here
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 
 
 @pytest.fixture
@@ -143,8 +143,7 @@ def test_what_is_measured_is_not_measured_again(tmp_path: Path, runs: Path) -> N
 
     def measured_again(*words: str) -> list[str]:
         before = {name: path.stat().st_mtime_ns for name, path in results.items() if path.exists()}
-        done = evaluate_here(*words, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        succeeded(evaluate_here(*words, cwd=tmp_path))
         return [name for name, path in results.items() if path.exists() and before.get(name) != path.stat().st_mtime_ns]
 
     assert measured_again("runs=runs/[ab]*") == []
@@ -161,15 +160,13 @@ def test_what_is_measured_is_not_measured_again(tmp_path: Path, runs: Path) -> N
 
 def test_the_best_run_of_a_sweep(tmp_path: Path, runs: Path) -> None:
     (runs / "multirun.yaml").touch()
-    done = evaluate_here("checkpoint=runs", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(evaluate_here("checkpoint=runs", cwd=tmp_path))
     assert "checkpoint=runs: runs/c is the best of its 4 runs by val/miou (0.7000)" in done.stderr
     assert (runs / "c" / "evaluation" / "val.json").exists()
 
 
 def test_an_ensemble_averages_probabilities(tmp_path: Path, runs: Path) -> None:
-    done = evaluate_here("checkpoint=[runs/a,runs/b]", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(evaluate_here("checkpoint=[runs/a,runs/b]", cwd=tmp_path))
     (path,) = (runs / "ensemble_evaluation").glob("val_ensemble2-*.json")
     found = json.loads(path.read_text())
     assert found["miou"] == pytest.approx(miou(tmp_path, Mean(runs)), abs=1e-5)
@@ -178,8 +175,7 @@ def test_an_ensemble_averages_probabilities(tmp_path: Path, runs: Path) -> None:
 
 def test_masks_of_an_ensemble(tmp_path: Path, runs: Path) -> None:
     words = ["checkpoint=[runs/a,runs/b]", "input=camvid/val/0.png", "output=mask.png", "format=mask", "device=cpu"]
-    done = run_here(infer, "infer", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(infer, "infer", *words, cwd=tmp_path))
     mask, image = (np.asarray(Image.open(tmp_path / path)) for path in ("mask.png", "camvid/val/0.png"))
     assert (mask == Mean(runs).predict(image)).mean() > 0.999
 
@@ -190,8 +186,7 @@ def test_networks_that_do_not_fit_together(tmp_path: Path, runs: Path) -> None:
     torch.save({**checkpoint, "image_size": [64, 64]}, path)
     words = "checkpoint=[runs/a,runs/b]"
     assert_refused(evaluate_here(words, cwd=tmp_path), "runs/a takes images of 32x48 and runs/b of 64x64")
-    done = evaluate_here(words, "data.image_size=[32,48]", "data.limit=1", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(evaluate_here(words, "data.image_size=[32,48]", "data.limit=1", cwd=tmp_path))
     infer_words = ["input=camvid/val/0.png", "output=mask.png", "format=mask", "device=cpu", "image_size=[32,48]"]
     assert run_here(infer, "infer", words, *infer_words, cwd=tmp_path).returncode == 0
     labels = LabelSet.from_dict(checkpoint["labels"])
@@ -236,8 +231,7 @@ def test_mistakes(tmp_path: Path, runs: Path) -> None:
 
 def test_runs_of_the_same_name_in_two_folders(tmp_path: Path, runs: Path) -> None:
     shutil.copytree(runs / "b", tmp_path / "other" / "a")
-    done = evaluate_here(f"runs=[{runs / 'a'},{tmp_path / 'other' / 'a'}]", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(evaluate_here(f"runs=[{runs / 'a'},{tmp_path / 'other' / 'a'}]", cwd=tmp_path))
     found = re.findall(r"\| +a +\| +val +\| +([\d.]+) ", done.stderr)
     expected = [miou(tmp_path, Predictor.from_checkpoint(path)) for path in (runs / "a", runs / "b")]
     assert sorted(map(float, found)) == pytest.approx(sorted(expected), abs=1e-4) and expected[0] != expected[1]

@@ -13,7 +13,7 @@ import torch
 
 from data.images import read_image
 from tests.evaluation.networks import evaluate_here
-from tests.in_process import assert_refused
+from tests.in_process import assert_refused, succeeded
 
 
 def spoil(checkpoint: Path, keys: dict[str, Any]) -> None:
@@ -79,8 +79,7 @@ def test_data_that_the_user_names_need_nothing_of_the_checkpoint(
 ) -> None:
     spoil(street, {"_target_": "os.system", "command": "touch ran"})
     words = ["checkpoint=street.pt", "data=camvid", "data.root=camvid", "data.image_size=[32,48]", "data.num_workers=0"]
-    done = evaluate_here(*words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(evaluate_here(*words, cwd=tmp_path))
     assert traces() == []
 
 

@@ -15,7 +15,7 @@ from config.validation import pretrained_keys
 from engine.checkpoint import load_checkpoint
 from models.efficientnet import EfficientNet
 from tests.conftest import ROOT, TINY, runs_in
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tools.find_lr import find
 from train_segmentation import train
 from utils.config_groups import options
@@ -55,13 +55,11 @@ def test_a_frozen_encoder_stays_as_it_was_loaded_also_after_resuming(tmp_path: P
     file = tmp_path / "b0.pth"
     torch.save(EfficientNet("efficientnet_b0").state_dict(), file)
     words = ["model=efficient_segnet", f"model.encoder_weights={file}", "model.freeze_encoder=true", "name=first"]
-    done = run_here(train, "train", *words, "trainer.epochs=1", *TINY, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *words, "trainer.epochs=1", *TINY, cwd=tmp_path))
     expected = torch.load(file)
     file.unlink()
     (run,) = runs_in(tmp_path)
-    done = run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path))
     state: dict[str, Any] = load_checkpoint(run / "checkpoints" / "last.pt")["model"]
     encoder = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
     assert len(encoder) > 300
@@ -91,11 +89,9 @@ def test_find_lr_starts_from_weights_too(tmp_path: Path) -> None:
 def test_the_learning_rate_of_the_encoder_after_resuming(tmp_path: Path) -> None:
     """Resumed, the groups of the optimizer are those of a run that was not interrupted."""
     words = ["model=espnet_s0", "optimizer.encoder_lr_factor=0.25", "trainer.decay_norms=false", "scheduler=poly"]
-    done = run_here(train, "train", *words, "trainer.epochs=1", *TINY, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *words, "trainer.epochs=1", *TINY, cwd=tmp_path))
     (run,) = runs_in(tmp_path)
-    done = run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", f"resume={run}", "trainer.epochs=2", cwd=tmp_path))
     checkpoint = load_checkpoint(run / "checkpoints" / "last.pt")
     groups = checkpoint["training"]["optimizer"]["param_groups"]
     assert [group["initial_lr"] / groups[0]["initial_lr"] for group in groups] == [1, 1, 0.25, 0.25]

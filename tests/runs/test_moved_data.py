@@ -14,7 +14,7 @@ from PIL import Image
 from evaluate import evaluate
 from runs.evaluated_data import run_node
 from tests.conftest import TINY, runs_in
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from train_segmentation import train
 
 WORDS = ["data=camvid", *(word for word in TINY if word != "data.limit=8")]
@@ -32,8 +32,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
             mask = np.repeat(rng.permutation(12).astype(np.uint8), 4)[None].repeat(40, 0)
             Image.fromarray(rng.integers(0, 256, (40, 48, 3), np.uint8)).save(folder / f"camvid/{split}/{i:03}.png")
             Image.fromarray(mask).save(folder / f"camvid/{split}annot/{i:03}.png")
-    done = run_here(train, "train", f"data.root={folder / 'camvid'}", "trainer.epochs=1", *WORDS, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", f"data.root={folder / 'camvid'}", "trainer.epochs=1", *WORDS, cwd=folder))
     runs_in(folder)[0].rename(folder / "run")
     return folder
 
@@ -51,8 +50,7 @@ def there(first: Path, tmp_path: Path) -> Path:
 
 def test_the_same_samples_elsewhere(there: Path) -> None:
     words = ["resume=run", "data.root=data/CamVid", "trainer.epochs=2"]
-    done = run_here(train, "train", *words, cwd=there)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *words, cwd=there))
     summary = json.loads((there / "run" / "summary.json").read_text())
     assert summary["last"]["epoch"] == 2 and summary["samples"]["train"]["samples"] == 4
     assert "root: data/CamVid" in (there / "run" / "config.yaml").read_text()
@@ -77,8 +75,7 @@ def test_other_samples_are_refused(there: Path, how: str, fragment: str) -> None
         Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save(root / "val" / "000.png")
     before = {path: path.read_bytes() for path in (there / "run").rglob("*") if path.is_file()}
     words = ["resume=run", "data.root=data/CamVid", "trainer.epochs=2"]
-    done = run_here(train, "train", *words, cwd=there)
-    assert_refused(done, "data.root=data/CamVid: ", fragment)
+    assert_refused(run_here(train, "train", *words, cwd=there), "data.root=data/CamVid: ", fragment)
     assert {path: path.read_bytes() for path in (there / "run").rglob("*") if path.is_file()} == before
 
 

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from config.current_run import output_folder
 from config.nodes import plain
 from tests.conftest import CAN_SEARCH, runs_in
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from utils.errors import Pruned, UserError
 from utils.run_folder import RunFolder
 
@@ -77,8 +77,7 @@ def test_it_finds_the_best_and_goes_on_where_it_was_stopped(tmp_path: Path) -> N
     (sweep,) = runs_in(tmp_path)
     before = rates(sweep)
     assert len(before) == 11
-    done = run_here(task, "train", "--multirun", f"sweep={sweep}", "hydra.sweeper.n_trials=13", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(task, "train", "--multirun", f"sweep={sweep}", "hydra.sweeper.n_trials=13", cwd=tmp_path))
     assert "all 13 jobs finished" in done.stdout
     drawn = rates(sweep)
     assert drawn[:11] == before and len(set(drawn)) == 13 and all(1e-4 <= rate <= 1e-1 for rate in drawn)
@@ -111,8 +110,7 @@ def test_a_search_with_the_same_seed_draws_the_same(tmp_path: Path) -> None:
 def test_the_direction_is_that_of_the_metric(tmp_path: Path, words: list[str], best: Any) -> None:
     monitor = "val/loss" if words and "loss" in words[0] else "val/miou"
     task = [*SEARCH, "seed=range(0,5)", "hydra.sweeper.n_trials=3", *words]
-    done = run_here(lambda cfg: finish(float(cfg.seed), monitor=monitor), "train", *task, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(lambda cfg: finish(float(cfg.seed), monitor=monitor), "train", *task, cwd=tmp_path))
     (sweep,) = runs_in(tmp_path)
     seeds = [yaml.safe_load((job / ".hydra" / "config.yaml").read_text())["seed"] for job in sweep.glob("[0-9]*")]
     assert yaml.safe_load((sweep / "optimization_results.yaml").read_text())["best_value"] == best(seeds)
@@ -172,8 +170,7 @@ def simulated(cfg: Any) -> None:
 def test_jobs_below_the_median_are_pruned(tmp_path: Path) -> None:
     words = [*SEARCH, "optimizer.lr=interval(0.001,0.1)", "hydra.sweeper.n_trials=7", "hydra.sweeper.sampler=random"]
     words += ["hydra.sweeper.pruner=median", "hydra.sweeper.startup_trials=3", "hydra.sweeper.warmup_epochs=2"]
-    done = run_here(simulated, "train", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(simulated, "train", *words, cwd=tmp_path))
     (sweep,) = runs_in(tmp_path)
     finished: list[float] = []
     for number, rate in enumerate(rates(sweep)):
@@ -194,8 +191,7 @@ def test_jobs_below_the_median_are_pruned(tmp_path: Path) -> None:
 def test_successive_halving(tmp_path: Path) -> None:
     words = [*SEARCH, "optimizer.lr=interval(0.001,0.1)", "hydra.sweeper.n_trials=7", "hydra.sweeper.sampler=random"]
     words += ["hydra.sweeper.pruner=halving", "hydra.sweeper.reduction_factor=2"]
-    done = run_here(simulated, "train", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(simulated, "train", *words, cwd=tmp_path))
     (sweep,) = runs_in(tmp_path)
     seen: list[float] = []
     for number, rate in enumerate(rates(sweep)):
@@ -306,8 +302,7 @@ def test_two_machines_that_ask_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     ],
 )
 def test_mistakes(tmp_path: Path, words: list[str], fragments: list[str]) -> None:
-    done = run_here(lambda cfg: finish(1.0), "train", *SEARCH, *words, cwd=tmp_path)
-    assert_refused(done, *fragments)
+    assert_refused(run_here(lambda cfg: finish(1.0), "train", *SEARCH, *words, cwd=tmp_path), *fragments)
     assert runs_in(tmp_path) == []
 
 

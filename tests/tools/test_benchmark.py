@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import ROOT, run_command
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tests.printed import rows_of_table
 from tools import latency
 from tools.benchmark import benchmark as task
@@ -42,8 +42,7 @@ def case_of(name: str, backend: Any = "eager", batch_size: int = 1, size: tuple[
 
 def test_a_table_of_the_models_asked_for() -> None:
     """ENet has 0.35 to 0.37 M parameters and 2.02 G multiply-adds."""
-    done = benchmark("model=[enet,fast_scnn]")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(benchmark("model=[enet,fast_scnn]"))
     rows = {row[0]: row[1:] for row in rows_of_table(done.stdout)[1:]}
     assert list(rows) == ["enet", "fast_scnn"]
     assert 350_000 <= int(rows["enet"][0].replace(",", "")) <= 370_000
@@ -54,16 +53,14 @@ def test_a_table_of_the_models_asked_for() -> None:
 def test_the_table_of_the_readme_is_true() -> None:
     readme, names = (ROOT / "README.md").read_text(), options("model")
     assert re.findall(r"^\| `(\w+)` \| [\d.]+ M \| [\d.]+ G \|", readme, re.M) == names
-    done = benchmark_here("format=markdown")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(benchmark_here("format=markdown"))
     rows = done.stdout.splitlines()
     assert len(rows) == 2 + len(names) and set(rows) <= set(readme.splitlines())
 
 
 def test_several_sizes() -> None:
     """Of a fully convolutional network with sizes that need no rounding, multiply-adds go with the pixels."""
-    done = benchmark_here("model=unet", "image_size=[[64,64],[128,192]]")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(benchmark_here("model=unet", "image_size=[[64,64],[128,192]]"))
     assert "MACs at 64x64 | MACs at 128x192" in done.stdout
     rows = json.loads(benchmark_here("model=unet", "image_size=[[64,64],[128,192]]", "format=json").stdout)
     assert [row["size"] for row in rows] == ["64x64", "128x192"]
@@ -109,8 +106,7 @@ def test_times_as_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     """Median and 95th percentile of what was measured; a row for each backend and batch."""
     found = [[3.0, 1.0, 2.0, *[2.0] * 96, 50.0], [1500.0, 1600.0, 9999.0]]
     monkeypatch.setattr("tools.benchmark.measure", lambda cases, seconds: [Result(t, 3 << 20) for t in found])
-    done = benchmark_here("model=enet", "backends=eager", "batch_size=[1,8]", "device=cpu", "format=csv")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(benchmark_here("model=enet", "backends=eager", "batch_size=[1,8]", "device=cpu", "format=csv"))
     one, eight = csv.DictReader(io.StringIO(done.stdout))
     assert (one["batch"], one["median ms"], one["p95 ms"], one["images/s"], one["peak MiB"]) == (
         *("1", "2.0", "2.0", "500.0", "3"),
@@ -123,8 +119,7 @@ def test_times_as_csv(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_real_times_and_memory(backend: str) -> None:
     """Memory is no less than the weights, the images and two of the largest maps, and of that order."""
     words = ["model=separable_unet", "image_size=[128,128]", "device=cpu", "threads=1", "seconds=0.1", "format=json"]
-    done = benchmark_here(*words, f"backends={backend}", "batch_size=[1,8]")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(benchmark_here(*words, f"backends={backend}", "batch_size=[1,8]"))
     one, eight = json.loads(done.stdout)
     assert [(row["backend"], row["batch"]) for row in (one, eight)] == [(backend, 1), (backend, 8)]
     assert 0 < one["median ms"] <= one["p95 ms"] and 0 < eight["median ms"] <= eight["p95 ms"]
@@ -163,8 +158,7 @@ def test_onnx_files_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     write_onnx(tmp_path / "any.onnx", ["n", 3, "h", "w"], onnx.TensorProto.FLOAT)
     write_onnx(tmp_path / "bytes.onnx", [1, 40, 60, 3], onnx.TensorProto.UINT8)
     words = ["model=[any.onnx,bytes.onnx,enet]", "image_size=[[32,32],[64,32]]", "device=cpu", "seconds=0.01"]
-    done = benchmark_here(*words, "backends=eager", "format=json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(benchmark_here(*words, "backends=eager", "format=json", cwd=tmp_path))
     rows = json.loads(done.stdout)
     assert [(row["model"], row["size"], row["backend"]) for row in rows] == [
         *(("any.onnx", "32x32", "onnx"), ("any.onnx", "64x32", "onnx"), ("bytes.onnx", "40x60", "onnx")),
@@ -178,8 +172,7 @@ def test_onnx_files_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert done.returncode == 1 and "bytes.onnx: takes only batches of 1, not 4; export it with" in done.stderr
     assert_refused(benchmark_here("model=any.onnx", cwd=tmp_path), "model=any.onnx: only the time of ONNX files")
     write_onnx(tmp_path / "text.onnx", [1, 3], onnx.TensorProto.FLOAT)
-    done = benchmark_here("model=text.onnx", "backends=onnx", cwd=tmp_path)
-    assert_refused(done, "text.onnx: does not take images")
+    assert_refused(benchmark_here("model=text.onnx", "backends=onnx", cwd=tmp_path), "text.onnx: does not take images")
     (tmp_path / "broken.onnx").write_text("no")
     done = benchmark_here("model=broken.onnx", "backends=onnx", cwd=tmp_path)
     assert_refused(done, "broken.onnx: not an ONNX file, or a damaged one")
@@ -281,8 +274,7 @@ def test_runs_and_their_picture(finished_run: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr("tools.benchmark.measure", measure)
     monkeypatch.setattr(figures, "draw_speed", draw)
     words = ["runs=runs", "backends=eager", "device=cpu", "plot=out (1).png", "format=json"]
-    done = benchmark_here(*words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(benchmark_here(*words, cwd=tmp_path))
     assert "skipped" in done.stderr and "third: no checkpoint" in done.stderr
     (case,) = timed_cases
     assert case.network.image_size == (32, 32) and case.network.num_classes == 9
@@ -355,7 +347,6 @@ def test_cuda_where_there_is_none() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_on_cuda() -> None:
-    done = benchmark_here("model=enet", "backends=eager", "device=cuda", "seconds=0.3", "format=json")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(benchmark_here("model=enet", "backends=eager", "device=cuda", "seconds=0.3", "format=json"))
     (row,) = json.loads(done.stdout)
     assert row["median ms"] > 0 and row["peak MiB"] > 4 * row["parameters"] / 2**20

@@ -28,7 +28,7 @@ from tests.data.layouts import (
     photo,
     write,
 )
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tests.tools.checked_data import Make, check_here, findings, make_camvid, tables
 from train_segmentation import train
 
@@ -80,8 +80,7 @@ def test_photos_that_lost_bytes_are_named(tmp_path: Path) -> None:
 def test_nothing_is_wrong(tmp_path: Path, option: str, make: Make | None, words: list[str], counts: str) -> None:
     if make is not None:
         words = [*words, f"data.root={make(tmp_path / 'a root')}"]
-    done = check_here(f"data={option}", *words, "pictures=0", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(check_here(f"data={option}", *words, "pictures=0", cwd=tmp_path))
     assert done.stderr.splitlines()[-1] == f"found no mistakes in {counts}"
     assert list(tables(done)) == re.findall(r"\w+(?= \()", counts)
     output = tmp_path / "outputs" / "check_data" / option
@@ -150,8 +149,7 @@ def test_every_planted_fault_is_found_and_nothing_else(tmp_path: Path) -> None:
 def test_only_the_splits_asked_for_are_walked(tmp_path: Path) -> None:
     words = ["data=folder", f"data.root={make_faulty(tmp_path / 'd')}", "pictures=0"]
     for splits in ("splits=[val]", "splits=val"):
-        done = check_here(*words, splits, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        done = succeeded(check_here(*words, splits, cwd=tmp_path))
         assert list(tables(done)) == ["val"] and done.stderr.endswith("\nfound no mistakes in val (4)\n")
     assert check_here(*words, "splits=[train]", "output=o", cwd=tmp_path).returncode == 1
     assert findings(tmp_path / "o").keys() == FAULTS.keys() - {"leak"}
@@ -199,8 +197,7 @@ def test_absent_classes_and_images_without_labels_are_no_faults(tmp_path: Path) 
     for i in range(5):
         write(root / "masks" / f"photo {i}.png", blocks(i, [0, 1, 255] if i != 3 else [255]))
     (root / "train.txt").write_text("".join(f"photo {i}\n" for i in range(4)))
-    done = check_here("data=folder", f"data.root={root}", "splits=[train]", "pictures=0", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(check_here("data=folder", f"data.root={root}", "splits=[train]", "pictures=0", cwd=tmp_path))
     assert "classes that do not occur in 'train': dog; 255 (or white) occurs in 4 masks and is ignored" in done.stderr
     assert "images without a labelled pixel: 1, such as images/photo 3.jpg\n" in done.stderr
     write(root / "masks" / "photo 4.png", np.full(SIZE, 255, np.uint8))
@@ -219,8 +216,7 @@ def test_leaks_of_voc(tmp_path: Path) -> None:
     lists = root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation"
     (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
     words = ["data=voc", f"data.root={root}", "pictures=0", "output=o"]
-    done = check_here(*words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(check_here(*words, cwd=tmp_path))
     assert done.stderr.endswith("found no mistakes in train (4), val (2), train_aug (6), trainval (6)\n")
     with (lists / "train_aug.txt").open("a") as file:
         file.write("2007_000005\n")

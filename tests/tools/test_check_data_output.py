@@ -15,7 +15,7 @@ from data.folder import Folder
 from data.statistics import inspect
 from losses import class_weights
 from tests.data.layouts import blocks, make_folder, photo, write
-from tests.in_process import assert_refused
+from tests.in_process import assert_refused, succeeded
 from tests.tools.checked_data import check_here, drawn_panels, findings, make_camvid, tables
 
 
@@ -32,8 +32,7 @@ def test_numbers_agree_with_numpy(tmp_path: Path) -> None:
         masks.append(blocks(i, ids[i], size))
         write(root / "images" / f"photo {i}.png", images[i])
         write(root / "masks" / f"photo {i}.png", masks[i])
-    done = check_here("data=folder", f"data.root={root}", "splits=train", "pictures=0", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(check_here("data=folder", f"data.root={root}", "splits=train", "pictures=0", cwd=tmp_path))
 
     counts = np.array([[(mask == raw).sum() for raw in (0, 1, 7)] for mask in masks])
     total = sum(mask.size for mask in masks)
@@ -131,8 +130,7 @@ def test_pictures_are_of_the_samples_that_are_looked_at(tmp_path: Path, monkeypa
 @pytest.mark.parametrize("output", ["d/train/0.png", "/proc/nowhere"])
 def test_an_output_that_cannot_be_written(tmp_path: Path, output: str) -> None:
     make_camvid(tmp_path / "d", count=1)
-    done = check_here("data=camvid", "data.root=d", "splits=val", f"output={output}", cwd=tmp_path)
-    assert_refused(done, output)
+    assert_refused(check_here("data=camvid", "data.root=d", "splits=val", f"output={output}", cwd=tmp_path), output)
 
 
 @pytest.mark.parametrize("name", [b"$x_$.png", b"caf\xe9.png"])

@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision import transforms
 
 from tests.conftest import ROOT, run_command
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tests.models.tester import settled
 from tests.printed import rows_of_table
 from tools.classify import central_square, classify
@@ -60,8 +60,7 @@ def expected(place: Path) -> list[tuple[str, float]]:
 
 
 def test_the_five_likeliest_classes(place: Path) -> None:
-    done = classify_here(place, "format=json")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(classify_here(place, "format=json"))
     (answer,) = json.loads(done.stdout)
     assert answer["input"] == "dog (1).jpg" and [line["rank"] for line in answer["top"]] == [1, 2, 3, 4, 5]
     wanted = expected(place)
@@ -74,8 +73,7 @@ def test_the_five_likeliest_classes(place: Path) -> None:
 def test_a_table_by_the_real_command(place: Path) -> None:
     words = [f"{key}={place / name}" for key, name in {"input": "dog (1).jpg", "weights": "b0.pth"}.items()]
     words += ["model=efficientnet_b0", f"labels={place}/labels.json"]
-    done = run_command("-m", "tools.classify", *words, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_command("-m", "tools.classify", *words, cwd=ROOT))
     head, *rows = rows_of_table(done.stdout)
     assert head == ["rank", "class", "probability"] and [row[0] for row in rows] == ["1", "2", "3", "4", "5"]
     for row, (name, share) in zip(rows, expected(place), strict=True):
@@ -97,8 +95,7 @@ def test_fewer_classes_than_five(place: Path, tmp_path: Path) -> None:
     state |= {key: state[key][:2] for key in ("_fc.weight", "_fc.bias")}
     torch.save(state, tmp_path / "two.pth")
     (tmp_path / "two.json").write_text('{"1": {"class": "cat"}, "0": {"class": "dog"}}')
-    done = classify_here(place, f"weights={tmp_path}/two.pth", f"labels={tmp_path}/two.json", "format=json")
-    assert done.returncode == 0, done.stderr
+    done = succeeded(classify_here(place, f"weights={tmp_path}/two.pth", f"labels={tmp_path}/two.json", "format=json"))
     top = json.loads(done.stdout)[0]["top"]
     assert sorted(line["class"] for line in top) == ["cat", "dog"]
     assert sum(line["probability"] for line in top) == pytest.approx(1)

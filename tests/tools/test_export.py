@@ -18,7 +18,7 @@ from evaluate import evaluate
 from infer import infer
 from inference.predictor import Predictor
 from tests.conftest import run_command
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tests.models.tester import build, settled
 from tests.printed import rows_of_table
 from tools.export import export
@@ -55,8 +55,7 @@ def test_evaluate_measures_the_file_as_the_checkpoint(light: Path, exported: Pat
     measured = []
     for name, checkpoint in (("run", light), ("file", exported)):
         words = [f"checkpoint={checkpoint}", "data.limit=4", f"output={name}"]
-        done = run_here(evaluate, "evaluate", *words, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        succeeded(run_here(evaluate, "evaluate", *words, cwd=tmp_path))
         (result,) = (tmp_path / name).glob("*.json")
         measured.append(json.loads(result.read_text()))
     run, file = measured
@@ -69,8 +68,7 @@ def test_evaluate_measures_the_file_as_the_checkpoint(light: Path, exported: Pat
 def exported(light: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network of `light` in an ONNX file, which tests must not change."""
     folder = tmp_path_factory.mktemp("exported")
-    done = export_here(light, "output=model.onnx", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    succeeded(export_here(light, "output=model.onnx", cwd=folder))
     return folder / "model.onnx"
 
 
@@ -78,8 +76,7 @@ def test_the_file_gives_the_masks_of_the_checkpoint(tmp_path: Path, light: Path,
     """Through the real commands, at the photo's own size."""
     photo = tmp_path / "a photo (1).png"
     Image.fromarray(RNG.integers(0, 256, (50, 70, 3), np.uint8)).save(photo)
-    done = run_command("infer.py", f"checkpoint={exported}", f"input={photo}", "output=m.png", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_command("infer.py", f"checkpoint={exported}", f"input={photo}", "output=m.png", cwd=tmp_path))
     expected = Predictor.from_checkpoint(light).predict(np.asarray(Image.open(photo)))
     mask = Image.open(tmp_path / "m.png")
     assert mask.mode == "P" and (np.asarray(mask) == expected).mean() >= 0.999
@@ -97,8 +94,7 @@ def test_views_and_windows(light: Path, exported: Path, settings: dict) -> None:
 @pytest.mark.slow
 def test_pixels_in_and_ids_out(tmp_path: Path, light: Path) -> None:
     """The comparison is printed, and the predictor runs such a file too."""
-    done = export_here(light, "preprocessing=true", "output=new/m.onnx", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(export_here(light, "preprocessing=true", "output=new/m.onnx", cwd=tmp_path))
     table = rows_of_table(done.stderr)
     assert [row[:2] for row in table[1:]] == [["32x32", "1"], ["32x32", "2"], ["33x33", "1"], ["33x33", "2"]]
     for _, _, difference, deviation, equal, *_ in table[1:]:
@@ -124,8 +120,7 @@ def test_metadata_without_this_program(exported: Path) -> None:
     [pytest.param("torch_export", "model.pt2", marks=pytest.mark.slow), ("torchscript", "model.ts.pt")],
 )
 def test_formats_of_torch(tmp_path: Path, light: Path, kind: str, name: str) -> None:
-    done = export_here(light, f"format={kind}", f"output={name}", "preprocessing=true", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(export_here(light, f"format={kind}", f"output={name}", "preprocessing=true", cwd=tmp_path))
     assert {row[4] for row in rows_of_table(done.stderr)[1:]} == {"100.000%"}
     assert ("one image of 32x32" in done.stderr) == (kind == "torchscript")
     with pytest.raises(UserError, match=r"an exported file, not a checkpoint; .* runs only .onnx files"):
@@ -160,8 +155,7 @@ def test_photos_of_ones_own(tmp_path: Path, light: Path) -> None:
 def test_eight_bits(tmp_path: Path, request: pytest.FixtureRequest, source: str) -> None:
     run = request.getfixturevalue(source)
     words = ["quantize=int8", "calibration=6", "output=small.onnx"]
-    done = export_here(run, *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(export_here(run, *words, cwd=tmp_path))
     (before,), (after,), (difference,) = (
         [row for row in rows_of_table(done.stderr) if row[0] == name] for name in ("float32", "int8", "difference")
     )

@@ -23,7 +23,7 @@ from engine.running_loss import NonFiniteLoss, RunningLoss
 from engine.training_step import TrainingStep
 from models.enet import ENet
 from tests.conftest import ROOT, TINY
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tests.printed import rows_of_table
 from tools.find_lr import endless_windows, find, show
 from utils.errors import UserError
@@ -72,8 +72,7 @@ def test_a_rate_is_suggested(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "range (1).png"
     words = [*WORDS, "optimizer.lr=0.5", "steps=50", "min_lr=1e-5", f"output={path}"]
     before = set(ROOT.glob("[!._]*"))  # tests that run at the same time may make caches
-    done = find_here(*words, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(find_here(*words, cwd=ROOT))
     assert set(ROOT.glob("[!._]*")) == before and list(tmp_path.rglob("*.*")) == [path]
     table = printed(done)
     assert "50 of 50 steps" in table and "+ENet, AdamW, data=synthetic-" in done.stderr
@@ -97,8 +96,7 @@ def test_rates_batches_and_losses(
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "find_lr.png").write_text("an older one")
     for _ in range(2):
-        done = find_here(*words, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        succeeded(find_here(*words, cwd=tmp_path))
     assert Image.open(tmp_path / "outputs" / "find_lr.png").size == (8, 8)  # in place of the older one
     assert steps_taken[:10] == steps_taken[10:] and losses_drawn[0] == losses_drawn[1]
     assert len(losses_drawn[0]) == 10 and len(set(losses_drawn[0])) == 10
@@ -130,8 +128,7 @@ def test_the_losses_are_those_of_the_real_network(tmp_path: Path, losses_drawn: 
 
 
 def test_each_repeat_is_reported_and_the_weights_of_classes_once(tmp_path: Path) -> None:
-    done = find_here("repeats=2", "steps=10", "loss.class_weights=enet", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(find_here("repeats=2", "steps=10", "loss.class_weights=enet", cwd=tmp_path))
     assert done.stderr.count("class weights: ") == 1
     lines = [line for line in done.stderr.splitlines() if line.startswith("run ")]
     assert lines == ["run 1 of 2 done", "run 2 of 2 done"]
@@ -151,8 +148,7 @@ def test_steps_without_a_labelled_pixel_are_left_out() -> None:
 
 
 def test_divergence_ends_the_test(tmp_path: Path, losses_drawn: list[list[float]]) -> None:
-    done = find_here("optimizer=sgd", "max_lr=1e12", "steps=40", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(find_here("optimizer=sgd", "max_lr=1e12", "steps=40", cwd=tmp_path))
     (losses,) = losses_drawn
     assert 10 < len(losses) < 40 and f"{len(losses)} of 40 steps: diverged" in printed(done)
     assert (tmp_path / "outputs" / "find_lr.png").is_file()
@@ -183,8 +179,7 @@ def test_a_loss_that_is_not_finite(
 
 
 def test_no_suggestion(tmp_path: Path) -> None:
-    done = find_here("min_lr=1e-12", "max_lr=1e-10", "steps=12", "optimizer=sgd", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(find_here("min_lr=1e-12", "max_lr=1e-10", "steps=12", "optimizer=sgd", cwd=tmp_path))
     assert list(printed(done)) == ["12 of 12 steps", "configured"]
     assert re.search(
         r"^warning: no suggestion: .* max_lr=1e-08, or more steps=24, or more repeats=4$", done.stderr, re.MULTILINE
@@ -229,8 +224,7 @@ def test_several_runs_are_averaged(
 ) -> None:
     words = ["steps=10", "min_lr=1e-4", "max_lr=0.1"]
     for more in ("repeats=1", "repeats=2", "repeats=1 seed=1"):
-        done = find_here(*words, *more.split(), cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        succeeded(find_here(*words, *more.split(), cwd=tmp_path))
     first, both, second = losses_drawn
     assert first != second and both == pytest.approx([(a + b) / 2 for a, b in zip(first, second, strict=True)])
     assert len(steps_taken) == 40

@@ -15,7 +15,7 @@ from data.loading import TrainingLoader
 from data.resized import ResizedSamples
 from data.synthetic import Synthetic
 from tests.conftest import ROOT
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tests.tools.checked_data import drawn_panels
 from tools.preview_augmentation import preview
 
@@ -26,8 +26,7 @@ def preview_here(*words: str, cwd: Path) -> subprocess.CompletedProcess:
 
 def test_a_picture_is_written(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "seen (1).png"
-    done = preview_here("index=3", "count=6", f"output={path}", cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(preview_here("index=3", "count=6", f"output={path}", cwd=ROOT))
     assert done.stderr == f"wrote {path}\n"
     pixels = np.asarray(Image.open(path).convert("RGB"))
     assert (pixels != 255).any(2).mean() > 0.4 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 1000

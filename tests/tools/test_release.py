@@ -12,15 +12,14 @@ import torch
 from data.synthetic import Synthetic
 from engine.checkpoint import load_checkpoint
 from inference.predictor import Predictor
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tools.release import release
 
 
 @pytest.fixture(scope="module")
 def file(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("released") / "it's (1).pt"
-    done = run_here(release, "release", f"checkpoint={finished_run}", f"output={path}", cwd=path.parent)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(release, "release", f"checkpoint={finished_run}", f"output={path}", cwd=path.parent))
     assert f"wrote {path}" in done.stderr
     (command,) = [line.partition("use it: ")[2] for line in done.stderr.splitlines() if "use it: " in line]
     assert f"checkpoint={path}" in shlex.split(command)
@@ -36,8 +35,7 @@ def test_the_file_predicts_what_the_run_predicts(finished_run: Path, file: Path)
 
 def test_the_last_epoch_can_be_released(finished_run: Path, tmp_path: Path) -> None:
     last = finished_run / "checkpoints" / "last.pt"
-    done = run_here(release, "release", f"checkpoint={last}", "output=last.pt", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(release, "release", f"checkpoint={last}", "output=last.pt", cwd=tmp_path))
     assert load_checkpoint(tmp_path / "last.pt")["epoch"] == load_checkpoint(last)["epoch"]
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from data.folder import Folder
 from tests.data.layouts import blocks, photo, write, write_outlines
 from tests.data.tiff_files import write_tiff
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tests.printed import rows_of_table
 from tools.scan_labels import scan
 from utils.errors import UnknownId
@@ -23,8 +23,7 @@ from utils.errors import UnknownId
 def scanned_beside_photos(root: Path, folder: str, suffix: str, output: Path) -> CompletedProcess[str]:
     """Scan masks that are in one folder with their photos."""
     words = [f"root={root}", f"images={folder}", f"masks={folder}", f"mask_suffix={suffix}", f"output={output}"]
-    done = run_here(scan, "scan_labels", *words, cwd=root)
-    assert done.returncode == 0, done.stderr
+    done = succeeded(run_here(scan, "scan_labels", *words, cwd=root))
     return done
 
 
@@ -38,8 +37,7 @@ class TestScan:
             mask[:4], mask[4:6, :8] = 7, 255
             mask[15, 15] = 3 * i
             write(tmp_path / "masks" / f"{i}.png", mask)
-        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        done = succeeded(run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path))
         labels = json.loads((tmp_path / "labels.json").read_text())
         assert list(labels) == ["0", "3", "7"]
         assert "25.000%" in done.stderr and f"{1 / 512:.3%}" in done.stderr
@@ -78,8 +76,7 @@ class TestScan:
                 mask = Image.open(tmp_path / "noise.jpg")
             (tmp_path / "masks").mkdir(exist_ok=True)
             mask.save(tmp_path / "masks" / f"{i}.png")
-        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        done = succeeded(run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path))
         found = [entry["color"] for entry in json.loads((tmp_path / "labels.json").read_text()).values()]
         noise = 3 if smoothed == "jpeg" else 0
         assert len(found) == len(colors)
@@ -119,8 +116,7 @@ class TestScan:
             picture.putpalette(colors[order].tobytes())
             (tmp_path / "masks").mkdir(exist_ok=True)
             picture.save(tmp_path / "masks" / f"{i}.png")
-        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        succeeded(run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path))
         labels = json.loads((tmp_path / "labels.json").read_text())
         assert sorted(entry["color"] for entry in labels.values()) == sorted(colors.tolist())
         dataset = Folder(str(tmp_path), "all")
@@ -147,8 +143,7 @@ class TestScan:
         (tmp_path / "masks").mkdir()
         write_tiff(tmp_path / "masks" / "0.tif", mask, photometric=1, extra=[0, 0])
         write(tmp_path / "images" / "0.jpg", photo(0, (16, 16)))
-        done = run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        succeeded(run_here(scan, "scan_labels", f"root={tmp_path}", cwd=tmp_path))
         found = [entry["color"] for entry in json.loads((tmp_path / "labels.json").read_text()).values()]
         assert found == [[0, 0, 0], [200, 0, 1]]
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from infer import infer
 from inference.predictor import Predictor
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tools.share import share
 
 
@@ -25,8 +25,7 @@ def test_it_is_used_from_an_empty_folder(tmp_path: Path, finished_run: Path) -> 
     copy, elsewhere = tmp_path / "runs" / name, tmp_path / "elsewhere"
     shutil.copytree(finished_run, copy)
     (copy / "code.diff").write_text("--- a\n")
-    done = run_here(share, "share", f"run={copy}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(share, "share", f"run={copy}", cwd=tmp_path))
     shutil.rmtree(copy)
     elsewhere.mkdir()
     with zipfile.ZipFile(tmp_path / f"{name}.zip") as packed:
@@ -52,13 +51,11 @@ def test_it_is_used_from_an_empty_folder(tmp_path: Path, finished_run: Path) -> 
     photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     Image.fromarray(photo).save(elsewhere / "photo.png")
     words = [word for word in commands[0] if word.startswith("checkpoint=")]
-    done = run_here(infer, "infer", *words, "input=photo.png", cwd=elsewhere)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(infer, "infer", *words, "input=photo.png", cwd=elsewhere))
     expected = Predictor.from_checkpoint(finished_run).predict(photo)
     assert np.array_equal(np.asarray(Image.open(elsewhere / "photo_mask.png")), expected)
     seen: list[int] = []
-    done = run_here(lambda cfg: seen.append(cfg.trainer.epochs), "train", commands[2][2], cwd=elsewhere)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(lambda cfg: seen.append(cfg.trainer.epochs), "train", commands[2][2], cwd=elsewhere))
     assert seen == [yaml.safe_load((finished_run / "config.yaml").read_text())["trainer"]["epochs"]]
 
 

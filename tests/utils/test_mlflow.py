@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import runs_in
-from tests.in_process import assert_refused, run_here
+from tests.in_process import assert_refused, run_here, succeeded
 from tests.utils.logged_values import (
     CONFIG,
     HYPERPARAMETERS,
@@ -140,11 +140,9 @@ def test_without_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package
 
 def test_a_run_that_goes_on_in_mlflow(tmp_path: Path, store: str) -> None:
     words = ("logger=mlflow", f"logger.tracking_uri={store}", "trainer.epochs=1", "trainer.log_every=1")
-    done = run_here(train, "train", *words, "notes=first", *WORDS, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", *words, "notes=first", *WORDS, cwd=tmp_path))
     (run_folder,) = runs_in(tmp_path)
-    done = run_here(train, "train", f"resume={run_folder}", "trainer.epochs=2", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    succeeded(run_here(train, "train", f"resume={run_folder}", "trainer.epochs=2", cwd=tmp_path))
     client, run = only_run(store)
     rows, told = RunFolder(run_folder).read_rows(), metrics(client, run)
     for name in set(rows[0]) - {"epoch", "step"}:

@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from comparison.columns import GROUPS, MEASURES, default_columns, is_score, samples_of, shown, value_of
+from comparison.columns import GROUPS, MEASURES, default_columns, is_score, shown, value_of
+from comparison.data_sets import samples_of
 from comparison.figures import confusion
 from comparison.labels import short_names
 from comparison.rows import Row, rows_of

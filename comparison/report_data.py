@@ -7,8 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from comparison.columns import OWN, data_sets_of, default_columns, higher_is_better, is_score
+from comparison.columns import OWN, default_columns, higher_is_better, is_score
 from comparison.curves import curves, thinning
+from comparison.data_sets import data_sets_of
 from comparison.figures import confusion, pictures
 from comparison.labels import LONGEST_NAME, short_names, shortened, text_or_none
 from comparison.report_groups import groups_data

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from comparison.columns import by_data_set, metric_of
+from comparison.columns import metric_of
+from comparison.data_sets import by_data_set
 from comparison.differences import compared
 from comparison.groups import Group, groups_of, unfinished_note
 from comparison.labels import LONGEST_NAME, shortened

@@ -54,7 +54,7 @@ def rows_of(runs: Sequence[Run], keys: Sequence[str], columns: Sequence[str] | N
     return [{column: value_of(run, column) for column in chosen} for run in runs]
 
 
-def against(baseline: Run, runs: Sequence[Run], names: Sequence[str] | None = None) -> list[Row]:
+def against(baseline: Run, runs: Sequence[Run], names: Sequence[str]) -> list[Row]:
     """Return one row per class: the baseline's IoU at its best epoch, and the difference of each other run to it.
 
     Raises:
@@ -63,7 +63,7 @@ def against(baseline: Run, runs: Sequence[Run], names: Sequence[str] | None = No
     found = [key for key in baseline.row("best") if key.startswith("val/iou/")]
     if not found:
         raise UserError(f"baseline={baseline.path}: it has no validated epoch")
-    named = list(zip(runs, names or [run.name for run in runs], strict=True))
+    named = list(zip(runs, names, strict=True))
     own = next((name for run, name in named if run is baseline), baseline.name)
     rows = []
     for key, title in [*((key, key.removeprefix("val/iou/")) for key in found), ("val/miou", "mIoU")]:

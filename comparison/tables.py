@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from comparison.columns import METRICS, by_data_set, metric_of, title_of
+from comparison.columns import METRICS, metric_of, title_of
+from comparison.data_sets import by_data_set
 from comparison.differences import Comparison, Difference, compared, difference_rows, unmeasured_notes
 from comparison.groups import (
     FOLD,

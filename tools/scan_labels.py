@@ -151,7 +151,7 @@ def shared_palette(palettes: list[list[Color]]) -> list[Color] | None:
     return None if renumbered or (len(greys) == len(longest) and greys != sorted(greys)) else longest
 
 
-def values_in(path: Path, palettes_in_colors: bool = False) -> tuple[Counter[Any], Counter[Any]]:
+def values_in(path: Path, palettes_in_colors: bool) -> tuple[Counter[Any], Counter[Any]]:
     """Return the pixels of each id (int), colour (tuple) or label (str) in a mask, and those inside areas of it.
 
     For labels, outlines are counted, none of them as inside.

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comparison.columns import checked_columns, data_sets_of, higher_is_better, selected, value_of
+from comparison.columns import checked_columns, higher_is_better, selected, value_of
+from comparison.data_sets import data_sets_of
 from comparison.evaluations import counts_of, evaluated, evaluations
 from comparison.groups import groups_of
 from comparison.rendering import rendered

@@ -100,14 +100,14 @@ def test_differences_to_a_baseline(tmp_path: Path) -> None:
     make_run(tmp_path / "a", 0.5)
     make_run(tmp_path / "b", 0.625)
     base, other = runs_in(tmp_path)
-    sky, pole, mean = against(base, [base, other])
+    sky, pole, mean = against(base, [base, other], ["a", "b"])
     assert sky == {"class": "sky", "a": 0.9, "b": 0.0}
     assert pole == {"class": "pole", "a": None, "b": None}
     assert mean == {"class": "mIoU", "a": 0.5, "b": 0.125}
     assert "+0.1250" in rendered([sky, mean], "table", signed=True)
     make_run(tmp_path / "c", None)
     with pytest.raises(UserError, match="no validated epoch"):
-        against(runs_in(tmp_path)[2], [base])
+        against(runs_in(tmp_path)[2], [base], ["a"])
 
 
 def test_nothing_that_is_damaged_stops_it(tmp_path: Path) -> None:

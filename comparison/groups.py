@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from comparison.columns import GROUPS, MEASURES, default_columns, is_score, shown, value_of
 from comparison.data_sets import samples_of
 from comparison.figures import confusion
-from comparison.labels import short_names
 from comparison.rows import Row, rows_of
+from comparison.run_names import short_names
 from comparison.runs import Run
 from utils.errors import UserError, did_you_mean
 from utils.text import plural

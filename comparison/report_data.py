@@ -11,9 +11,9 @@ from comparison.columns import OWN, default_columns, higher_is_better, is_score
 from comparison.curves import curves, thinning
 from comparison.data_sets import data_sets_of
 from comparison.figures import confusion, pictures
-from comparison.labels import LONGEST_NAME, short_names, shortened, text_or_none
 from comparison.report_groups import groups_data
 from comparison.rows import differing_keys, rows_of, sorted_by
+from comparison.run_names import LONGEST_NAME, short_names, shortened, text_or_none
 from comparison.runs import Run, number_or_none
 from utils.files import without_nan
 

@@ -9,7 +9,7 @@ from comparison.columns import metric_of
 from comparison.data_sets import by_data_set
 from comparison.differences import compared
 from comparison.groups import Group, groups_of, unfinished_note
-from comparison.labels import LONGEST_NAME, shortened
+from comparison.run_names import LONGEST_NAME, shortened
 from comparison.runs import Run
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from comparison.groups import (
     unfinished_in,
     unfinished_note,
 )
-from comparison.labels import short_names
 from comparison.rendering import is_part_of_cell, rendered
 from comparison.rows import Row, against, differing_keys, rows_of, sorted_by
+from comparison.run_names import short_names
 from comparison.runs import Run
 from utils.errors import UserError, did_you_mean
 from utils.tables import WITHOUT_TERMINAL, terminal_width

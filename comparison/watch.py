@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from comparison.labels import short_names
 from comparison.rows import differing_keys
+from comparison.run_names import short_names
 from comparison.runs import Run, number_or_none
 from utils.interruption import StopRequest, Terminated
 from utils.tables import duration, number, table

@@ -129,8 +129,8 @@ def entries_of_runs(given: str | Sequence[str]) -> list[Entry]:
     Raises:
         UserError: there are none.
     """
-    from comparison.labels import short_names
     from comparison.rows import differing_keys
+    from comparison.run_names import short_names
     from comparison.runs import Run, required_runs
 
     by_size: dict[tuple[int, int], list[Run]] = {}

@@ -57,13 +57,7 @@ function redraw() {
   drawings.forEach((draw) => draw());
 }
 
-function show(run, on) {
-  if (!on) shown.delete(run.index);
-  else if (shown.size < MOST) shown.add(run.index);
-  redraw();
-}
-
-function showAll(some, on) {
+function show(some, on) {
   for (const run of some) {
     if (!on) shown.delete(run.index);
     else if (shown.size < MOST) shown.add(run.index);

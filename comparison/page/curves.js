@@ -123,7 +123,7 @@ function drawLegend() {
     const members = groups[unit.place]?.label === unit.label && grouping() ? groups[unit.place].members : unit.members;
     const on = members.some((run) => shown.has(run.index));
     return element("button", {
-      type: "button", "aria-pressed": String(on), "data-place": index, title: members.map((run) => run.folder).join("\n"), onclick: () => showAll(members, !on),
+      type: "button", "aria-pressed": String(on), "data-place": index, title: members.map((run) => run.folder).join("\n"), onclick: () => show(members, !on),
     }, swatch(unit), unit.label);
   }));
   if (focused !== undefined) byId("legend").querySelector(`[data-place="${focused}"]`)?.focus();

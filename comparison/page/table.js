@@ -30,7 +30,7 @@ let sortColumn = null;
 let ascending = true;
 
 function nameCell(run) {
-  const box = element("input", { type: "checkbox", onchange: (event) => show(run, event.target.checked) });
+  const box = element("input", { type: "checkbox", onchange: (event) => show([run], event.target.checked) });
   box.checked = shown.has(run.index);
   box.dataset.run = run.index;
   const folder = element("span", { class: "folder", title: run.folder }, run.run);
@@ -42,7 +42,7 @@ const unfolded = new Set();
 /** The name of a group, with a button that unfolds its runs. */
 function groupNameCell(group) {
   const on = group.members.filter((run) => shown.has(run.index)).length;
-  const box = element("input", { type: "checkbox", onchange: (event) => showAll(group.members, event.target.checked) });
+  const box = element("input", { type: "checkbox", onchange: (event) => show(group.members, event.target.checked) });
   box.checked = on > 0;
   box.indeterminate = on > 0 && on < group.members.length;
   const open = unfolded.has(group.place);

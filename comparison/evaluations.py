@@ -29,7 +29,7 @@ def evaluations(run: Run) -> list[str]:
         paths = sorted((run.path / "evaluation").glob("*.json"))
     except OSError:
         return []
-    return [path.stem for path in paths if _content(path)]
+    return [path.stem for path in paths if _content(run, path.stem)]
 
 
 def evaluated(run: Run, name: str) -> float | None:
@@ -38,7 +38,7 @@ def evaluated(run: Run, name: str) -> float | None:
     It is also None if the run has had a better checkpoint since.
     """
     stem, _, metric = name.partition("/")
-    content = _content(run.path / "evaluation" / f"{stem}.json")
+    content = _content(run, stem)
     if not content or is_stale(run, stem):
         return None
     kind, _, label = metric.partition("/")
@@ -51,7 +51,7 @@ def evaluated(run: Run, name: str) -> float | None:
 
 def is_stale(run: Run, stem: str) -> bool:
     """Whether an evaluation measured another epoch than the best one."""
-    epoch = number_or_none(_content(run.path / "evaluation" / f"{stem}.json").get("epoch"))
+    epoch = number_or_none(_content(run, stem).get("epoch"))
     return None not in (epoch, run.best_epoch) and "_last" not in stem and epoch != run.best_epoch
 
 
@@ -61,9 +61,9 @@ def counts_of(run: Run, stem: str) -> Counts | None:
 
     from comparison.significance import Counts
 
-    path = run.path / "evaluation" / f"{stem}_counts.npz"
-    if not _content(path.with_name(f"{stem}.json")) or is_stale(run, stem):
+    if not _content(run, stem) or is_stale(run, stem):
         return None
+    path = run.path / "evaluation" / f"{stem}_counts.npz"
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(info.file_size for info in archive.infolist()) > LARGEST_COUNTS:
@@ -93,8 +93,9 @@ def command_to_measure(runs: Sequence[Run], stem: str) -> str:
     return shlex.join(["python", "evaluate.py", f"runs={given}", *split])
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _content(run: Run, stem: str) -> dict[str, Any]:
     """Return the content of an evaluation's JSON file; {} if it cannot be read."""
+    path = run.path / "evaluation" / f"{stem}.json"
     try:
         return _parsed(path, path.stat().st_mtime_ns)
     except OSError:

@@ -296,7 +296,7 @@ def test_folds_together(folds: list[Run]) -> None:
     rows = {row[0]: row[1:] for row in rows_of_table(text) if len(row) == 3}
     for name, pooled in (*zip(LABELS.names, total, strict=True), ("mIoU", np.mean(total))):
         key = "val/miou" if name == "mIoU" else f"val/iou/{name}"
-        values = [run.best(key) for run in folds]
+        values = [run.summary["best"][key] for run in folds]
         assert rows[name] == [f"{statistics.fmean(values):.4f} +- {statistics.stdev(values):.4f}", f"{pooled:.4f}"]
     (row,) = json.loads(table(folds, "json", group_by=["data.fold"]))
     assert row["n"] == 3 and row["pooled mIoU"] == pytest.approx(np.mean(total))

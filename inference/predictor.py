@@ -25,7 +25,7 @@ from inference.folding import fold_batch_norms
 from inference.views import Averaged, has_dropout
 from inference.windows import bands
 from utils.errors import UserError
-from utils.paths import user_path
+from utils.paths import is_onnx, user_path
 from utils.value_types import SMALLEST_SIDE, View
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class Predictor:
         Raises:
             UserError: as the class, `engine.checkpoint.load_checkpoint`, `build_model` and `OnnxModel`.
         """
-        if Path(path).suffix == ".onnx":
+        if is_onnx(path):
             network = OnnxModel(user_path(path, "checkpoint"), device)
             facts = network.facts
             predictor = cls(network, facts.labels, facts.image_size, network.normalization, **options)

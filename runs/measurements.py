@@ -34,7 +34,7 @@ from inference.predictor import Predictor
 from runs.evaluated_data import data_node, is_another, log_subset, run_node, usual_node, usual_split
 from utils.config_values import as_size
 from utils.errors import DataFault, UserError
-from utils.paths import is_file, user_path
+from utils.paths import is_file, is_onnx, user_path
 from utils.run_folder import RunFolder
 from utils.text import plural
 
@@ -99,7 +99,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     where = f" of {node['root']}" if is_another(node, own) and "root" in node else ""
     epochs = [checkpoint.get("epoch") for checkpoint in loaded]
     who = f"mean of {len(loaded)} networks" if len(loaded) > 1 else f"epoch {epochs[0]}"
-    if is_exported(checkpoints[0]) and len(loaded) == 1:
+    if is_onnx(checkpoints[0]) and len(loaded) == 1:
         who = Path(checkpoints[0]).name
     facts = {
         "split": split,
@@ -142,18 +142,13 @@ def _validated_on(checkpoint: str) -> str | None:
     return recorded and recorded["validation"]["sha256"]
 
 
-def is_exported(path: str) -> bool:
-    """Whether a path names an ONNX file."""
-    return path.endswith(".onnx")
-
-
 def read_network(path: str) -> dict[str, Any]:
     """Read a checkpoint, or describe an exported ONNX file in the same way, with its bytes in place of the weights.
 
     Raises:
         UserError: the file cannot be read.
     """
-    if not is_exported(path):
+    if not is_onnx(path):
         return load_checkpoint(path)
     file = user_path(path, "checkpoint")
     facts = OnnxModel(file).facts
@@ -167,7 +162,7 @@ def read_network(path: str) -> dict[str, Any]:
 
 
 def _predictor(path: str, loaded: dict[str, Any], device: torch.device, **options: Any) -> Predictor:
-    if is_exported(path):
+    if is_onnx(path):
         return Predictor.from_checkpoint(path, device, **options)
     return Predictor.from_loaded(loaded, device, **options)
 

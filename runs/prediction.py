@@ -24,7 +24,7 @@ from sweeps.checkpoints import chosen_checkpoints
 from utils.bundled_weights import DEFAULT
 from utils.config_values import as_size
 from utils.memory import keep_freed_memory
-from utils.paths import user_path
+from utils.paths import is_onnx, user_path
 
 log = logging.getLogger("infer")
 
@@ -66,7 +66,7 @@ def device_for(name: str, checkpoints: Sequence[str]) -> torch.device:
     Raises:
         UserError: the device is not available.
     """
-    exported = any(path.endswith(".onnx") for path in checkpoints)
+    exported = any(map(is_onnx, checkpoints))
     return onnx_model.choose_device(name) if exported else choose_device(name)
 
 

@@ -23,7 +23,7 @@ from utils.config_groups import CONF, option, options
 from utils.config_values import as_size, listed
 from utils.errors import UserError, partly_failed
 from utils.files import make_writable, without_nan
-from utils.paths import is_there, png_path
+from utils.paths import is_onnx, is_there, png_path
 from utils.text import plural
 from utils.value_types import Backend, BenchmarkColumn
 
@@ -60,7 +60,7 @@ def benchmark(cfg: DictConfig) -> None:
     plot = png_path(cfg.plot, "plot") if cfg.plot is not None else None
     wanted = cfg.models or ([] if cfg.runs is not None else options("model"))
     sources = [(name, source_of(name)) for name in listed(wanted)]  # reports a misspelt name before torch is imported
-    exported = [name for name, source in sources if source.suffix == ".onnx"]
+    exported = [name for name, source in sources if is_onnx(source)]
     if exported and not cfg.backends:
         raise UserError(f"model={exported[0]}: only the time of ONNX files is measured; pass backends=onnx")
     sizes = [cfg.image_size] if isinstance(cfg.image_size[0], int) else cfg.image_size
@@ -109,7 +109,7 @@ def entry_of(network: Network, name: str | None = None, accuracy: float | None =
 
     An ONNX file that takes one size is measured at that.
     """
-    if network.is_onnx:
+    if is_onnx(network.source):
         import torch
 
         from export.onnx_model import open_session, size_of
@@ -171,7 +171,7 @@ def cases_of(cfg: DictConfig, entries: Sequence[Entry]) -> tuple[list[Case], str
     cases = [
         Case(network, backend, batch_size, device, cfg.amp, threads)
         for network in dict.fromkeys(entry.network for entry in entries)
-        for backend in (in_onnx if network.is_onnx else listed(cfg.backends))
+        for backend in (in_onnx if is_onnx(network.source) else listed(cfg.backends))
         for batch_size in listed(cfg.batch_size)
     ]
     name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {plural(threads, 'thread')}"

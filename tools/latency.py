@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from config.nodes import build_network, option_node
 from utils.errors import UserError
+from utils.paths import is_onnx
 from utils.value_types import Backend
 
 if TYPE_CHECKING:
@@ -47,11 +48,6 @@ class Network:
     source: Path
     image_size: tuple[int, int]
     num_classes: int
-
-    @property
-    def is_onnx(self) -> bool:
-        """Whether the source is an ONNX file."""
-        return self.source.suffix == ".onnx"
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,7 @@ def measure(cases: Sequence[Case], seconds: float) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
 
         def prepare(i: int) -> None:
-            file = cases[i].network.source if cases[i].network.is_onnx else Path(folder, f"{i}.onnx")
+            file = cases[i].network.source if is_onnx(cases[i].network.source) else Path(folder, f"{i}.onnx")
             calls[i] = prepared(cases[i], file)
             warm_up(calls[i], cases[i].device, seconds)
             results[i].memory = peak_memory(cases[i], calls[i], file)
@@ -174,7 +170,7 @@ def prepared(case: Case, file: Path) -> Call:
     device = torch.device(case.device)
     if case.backend == "onnx" and (case.device != "cpu" or case.amp in ("fp16", "bf16")):
         raise UserError("ONNX Runtime is timed on the CPU in float32: pass device=cpu amp=off")
-    if case.network.is_onnx:
+    if is_onnx(case.network.source):
         return _session(file, case)
     model = load(case.network.source, case.network.num_classes)
     images = torch.rand(case.batch_size, in_channels_of(model), *case.network.image_size)

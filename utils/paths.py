@@ -64,6 +64,11 @@ def png_path(given: str | Path, key: str) -> Path:
     return path
 
 
+def is_onnx(path: str | Path) -> bool:
+    """Whether a path names an ONNX file."""
+    return Path(path).suffix == ".onnx"
+
+
 def is_file(path: str | Path) -> bool:
     """Whether a path is a file. Raises the same errors as `user_path`."""
     mode = _mode(path, _shortened(str(path)))

@@ -38,6 +38,11 @@ class Result(NamedTuple):
         return f"{self.network}_camvid"
 
     @property
+    def on_trainval(self) -> bool:
+        """Whether it was trained on `train` and `val`, which leaves no split to measure it on."""
+        return self.experiment.endswith("_trainval")
+
+    @property
     def masks(self) -> Path:
         """File of the masks that `benchmarks.result_pictures` draws."""
         return RESULTS / self.experiment / MASKS

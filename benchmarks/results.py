@@ -50,6 +50,11 @@ Read this page to know how well the networks segment CamVid, how that was measur
 - The whole photo is predicted at 360x480, at a single scale, without flips.
 - ms per image: forward pass of one photo, one thread.
 """
+TRAINVAL = """## Trained on train and val
+
+Trained further on `train` and `val` together, as the published networks below. No split is left to measure them on: use
+them for other photos and for `test`, and the rows above to compare recipes.
+"""
 HEADS = """## Pascal VOC, a subset
 
 The two heads of EfficientDet-D0, side by side: the extra top-down pathway, and the level P2 of the BiFPN. Both with
@@ -72,6 +77,8 @@ def results_page(
         published: results of papers.
         trials: short trainings by which a network was chosen.
     """
+    trainval = [result for result in results if result.on_trainval]
+    results = [result for result in results if not result.on_trainval]
     pilots = [f"{trial['network']} {100 * trial['last']['val/miou']:.1f}" for trial in trials]
     head = ["recipe", "mIoU", "void as errors", "class accuracy", "boundary IoU", "calibration error"]
     quality = [
@@ -115,13 +122,14 @@ def results_page(
             markdown_table([head, *quality]) + "\n",
             f"IoU of each class:\n\n{markdown_table([['recipe', *classes], *per_class])}\n",
             f"## Cost\n\n{markdown_table([costs, *cost])}\n",
+            *trainval_section(trainval),
             "## Published\n\nCompare like with like: training split, pre-training and measured split differ.\n",
             markdown_table([["network", "mIoU", "on", "trained on", "pretrained", "source"], *others]) + "\n",
             *heads_section(heads),
             f"## Pictures\n\nEight photos of val, and the masks of {shown}.\n\n![Photos and masks](results.jpg)\n",
             "## Repeat it\n",
             "```",
-            *(f"python train_segmentation.py experiment={result.experiment} data.root=<path>" for result in results),
+            *(f"python train_segmentation.py experiment={r.experiment} data.root=<path>" for r in results + trainval),
             "python -m tools.release checkpoint=experiments/<run>/checkpoints/last.pt output=<name>.pt",
             "python evaluate.py checkpoint=<name>.pt data.root=<path>",
             "```\n",
@@ -130,6 +138,22 @@ def results_page(
             "This page is written by `python -m benchmarks.results` from the files in `results/`.\n",
         ]
     )
+
+
+def trainval_section(results: list[Result]) -> list[str]:
+    """Return the section about networks trained on `train` and `val`; without results, nothing."""
+    rows = [
+        [
+            f"`{result.experiment}`",
+            f"{result.runs[0]['training_samples']}",
+            f"{epochs(result.runs[0])}",
+            f"{result.mean('seconds') / 3600:.1f}",
+            _machine(result.runs[0]),
+        ]
+        for result in results
+    ]
+    table = markdown_table([["recipe", "photos", "epochs", "training hours", "machine"], *rows])
+    return [f"{TRAINVAL}\n{table}\n"] if rows else []
 
 
 def heads_section(results: list[Result]) -> list[str]:
@@ -163,8 +187,8 @@ def heads_section(results: list[Result]) -> list[str]:
 def card(result: Result) -> str:
     """Return the card of a network in `weights/`."""
     run = result.runs[0]
-    name, measured = result.bundled, run["evaluation"]
-    rows = [[label, f"{100 * iou:.1f}"] for label, iou in measured["iou"].items()]
+    name = result.bundled
+    splits = "splits `train` and `val`" if result.on_trainval else "split `train`"
     return (
         "\n".join(
             [
@@ -172,15 +196,11 @@ def card(result: Result) -> str:
                 f"{run['parameters'] / 1e6:.2f} M parameters, for street scenes, 11 classes, 360x480.\n",
                 f"- Trained by {_trained(run)}, seed {run['seed']},"
                 f" {epochs(run)} epochs; the weights are the moving average after the last one, as float16.",
-                f"- Data: CamVid, split `train`, {run['training_samples']} photos. Licence of the data: CC BY-NC 4.0,"
+                f"- Data: CamVid, {splits}, {run['training_samples']} photos. Licence of the data: CC BY-NC 4.0,"
                 " not for commercial use.",
                 f"- Machine: {_machine(run)}, {run['seconds'] / 3600:.1f} hours.",
                 f"- Seeds trained: {len(result.runs)}.\n",
-                f"## Metrics on CamVid {measured['split']} ({measured['samples']} photos)\n",
-                f"mIoU {100 * measured['miou']:.1f}, class-average accuracy {100 * measured['class_accuracy']:.1f},"
-                f" boundary IoU {100 * measured['boundary_iou']:.1f}, calibration error"
-                f" {100 * measured['calibration_error']:.1f} (percent; void ignored).\n",
-                markdown_table([["class", "IoU"], *rows]) + "\n",
+                *([] if result.on_trainval else _metrics(run["evaluation"])),
                 "## Use\n",
                 f"```\npython infer.py checkpoint={name} input=street.jpg",
                 f"python evaluate.py checkpoint={name} data.root=<path of CamVid>",
@@ -193,6 +213,18 @@ def card(result: Result) -> str:
     )
 
 
+def _metrics(measured: dict[str, Any]) -> list[str]:
+    """Return the section of a card about an evaluation."""
+    rows = [[label, f"{100 * iou:.1f}"] for label, iou in measured["iou"].items()]
+    return [
+        f"## Metrics on CamVid {measured['split']} ({measured['samples']} photos)\n",
+        f"mIoU {100 * measured['miou']:.1f}, class-average accuracy {100 * measured['class_accuracy']:.1f},"
+        f" boundary IoU {100 * measured['boundary_iou']:.1f}, calibration error"
+        f" {100 * measured['calibration_error']:.1f} (percent; void ignored).\n",
+        markdown_table([["class", "IoU"], *rows]) + "\n",
+    ]
+
+
 def with_weights_table(readme: str, results: list[Result]) -> str:
     """Return the README with a new table of the networks in `weights/`, between its two marks."""
     rows = [
@@ -200,7 +232,7 @@ def with_weights_table(readme: str, results: list[Result]) -> str:
             f"`{result.bundled}`",
             f"{result.mean('parameters') / 1e6:.2f} M",
             f"{result.speed['eager']:.0f} ms",
-            f"{result.percent('evaluation', 'miou')} %",
+            "trained on it, too" if result.on_trainval else f"{result.percent('evaluation', 'miou')} %",
         ]
         for result in results
         if result.bundled in bundled_names()

@@ -65,6 +65,23 @@ def test_a_page_has_means_over_seeds_and_the_best_network_first(stored: Path) ->
     assert row(page, "`camvid_small`", "0.36 M")[2:8] == ["1.31 G", "82", "40", "2", "90", "1.5"]
 
 
+def test_a_network_trained_on_val_has_no_score_on_val(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (stored / "camvid_small_trainval").mkdir()
+    on_both = run(0, 0.99) | {"training_samples": 468, "seconds": 3600}
+    (stored / "camvid_small_trainval" / "seed0.json").write_text(json.dumps(on_both))
+    (stored / "camvid_small_trainval" / "speed.json").write_text(json.dumps([{"backend": "eager", "median ms": 81}]))
+    found = results.read_results()
+    page = results.results_page(found, [], [], [])
+    assert row(page, "`camvid_small_trainval`")[1:4] == ["468", "90", "1.0"]
+    assert page.count("| `camvid_small_trainval`") == 1 and "99" not in page
+    card = results.card(next(result for result in found if result.on_trainval))
+    assert "splits `train` and `val`, 468 photos" in card and "mIoU" not in card
+    monkeypatch.setattr(results, "bundled_names", lambda: ["small_trainval_camvid"])
+    begin, end = results.MARKS
+    table = results.with_weights_table(f"{begin}\n{end}\n", found)
+    assert row(table, "`small_trainval_camvid`")[3] == "trained on it, too"
+
+
 def test_a_page_compares_heads(stored: Path) -> None:
     for seed, (name, miou) in enumerate({"a": 0.31, "b": 0.33}.items()):
         (stored / f"voc_{name}").mkdir()

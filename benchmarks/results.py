@@ -52,8 +52,8 @@ Read this page to know how well the networks segment CamVid, how that was measur
 """
 TRAINVAL = """## Trained on train and val
 
-Trained further on `train` and `val` together, as the published networks below. No split is left to measure them on: use
-them for other photos and for `test`, and the rows above to compare recipes.
+Trained further on `train` and `val` together, as some of the published networks below. No split is left to measure them
+on here: use them for other photos and for `test`, and the rows above to compare recipes.
 """
 HEADS = """## Pascal VOC, a subset
 

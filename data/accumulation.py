@@ -5,12 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from data.loading import TrainingBatch
-
-if TYPE_CHECKING:
-    from data.device_loading import AnyTrainingLoader
+from data.loading import TrainingBatch, TrainingLoader
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class Window:
     images_done: int = 0
 
 
-def windows(loader: AnyTrainingLoader, size: int, epoch: int, start: int = 0) -> Iterator[Window]:
+def windows(loader: TrainingLoader, size: int, epoch: int, start: int = 0) -> Iterator[Window]:
     """Yield the windows of an epoch, each of `size` micro-batches; the last may have fewer.
 
     Args:

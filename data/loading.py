@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -158,13 +158,19 @@ class TrainingLoader(DataLoader[TrainingBatch]):
     ) -> None:
         self.order = EpochBatches(len(samples), batch_size, seed, share, probabilities)
         self.image_size = image_size
-        self.watched = WatchedSamples(_TrainingSamples(samples, augmentation, image_size, seed), samples, num_workers)
-        super().__init__(
-            self.watched,
-            batch_sampler=self.order,
-            collate_fn=_collate_training,
-            **worker_options(num_workers, pin_memory),
-        )
+        self.watched = WatchedSamples(self.items(samples, augmentation, seed), samples, num_workers)
+        options = worker_options(num_workers, pin_memory)
+        super().__init__(self.watched, batch_sampler=self.order, collate_fn=self.collate, **options)
+
+    def items(self, samples: SegmentationDataset, augmentation: Augmentation, seed: int) -> Dataset:
+        """Return what is loaded for a batch, indexed by `Key`; the seed is that of the run."""
+        return _TrainingSamples(samples, augmentation, self.image_size, seed)
+
+    @staticmethod
+    def collate(samples: list[tuple[Any, ...]]) -> Any:
+        """Return a batch of items."""
+        images, masks, names = zip(*samples, strict=True)
+        return TrainingBatch(_stack(images), torch.stack(masks), list(names))
 
 
 class ValidationLoader(DataLoader[ValidationBatch]):
@@ -176,6 +182,7 @@ class ValidationLoader(DataLoader[ValidationBatch]):
     Attributes:
         samples: how many there are, for all processes.
         labels: of the samples.
+        order: the indices of each batch of this process.
         fit: how photos were brought to the size of the images.
         watched: knows which worker reads which sample.
     """
@@ -191,10 +198,11 @@ class ValidationLoader(DataLoader[ValidationBatch]):
         fit: Fit = "stretch",
     ) -> None:
         self.fit, self.samples, self.labels = fit, len(samples), samples.labels
+        self.order = in_order(len(samples), batch_size, share)
         self.watched = WatchedSamples(samples, samples, num_workers)
         super().__init__(
             self.watched,
-            batch_sampler=in_order(len(samples), batch_size, share),
+            batch_sampler=self.order,
             collate_fn=functools.partial(_collate_validation, fit),
             **worker_options(num_workers, pin_memory),
         )
@@ -208,11 +216,6 @@ def as_tensor(pixels: np.ndarray) -> Tensor:
 def _stack(images: Iterable[Tensor]) -> Tensor:
     """Stack images (H, W, C) to (N, C, H, W), in the layout `channels_last`."""
     return torch.stack(list(images)).permute(0, 3, 1, 2)
-
-
-def _collate_training(samples: list[tuple[Tensor, Tensor, str]]) -> TrainingBatch:
-    images, masks, names = zip(*samples, strict=True)
-    return TrainingBatch(_stack(images), torch.stack(masks), list(names))
 
 
 def _collate_validation(fit: Fit, samples: list[Sample]) -> ValidationBatch:

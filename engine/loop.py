@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from data.accumulation import windows
-from data.device_loading import AnyTrainingLoader, AnyValidationLoader
+from data.loading import TrainingLoader, ValidationLoader
 from engine import distributed
 from engine.checkpoint import load_weights
 from engine.evaluator import evaluate
@@ -52,8 +52,8 @@ class TrainingLoop:
         self,
         trainer: Trainer,
         components: Components,
-        train: AnyTrainingLoader,
-        validation: AnyValidationLoader,
+        train: TrainingLoader,
+        validation: ValidationLoader,
         record: RunRecord,
     ) -> None:
         self.options = trainer.options

@@ -9,8 +9,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import nn
 
-from data.device_loading import AnyTrainingLoader, AnyValidationLoader
 from data.labels import LabelSet
+from data.loading import TrainingLoader, ValidationLoader
 from data.workers import end_workers_on_error, explain_dead_workers
 from engine import distributed
 from engine.device import autocast_dtype, choose_device
@@ -83,7 +83,7 @@ class Trainer:
             return list(without_decay_of_norms(model))
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
-    def steps_per_epoch(self, train: AnyTrainingLoader) -> int:
+    def steps_per_epoch(self, train: TrainingLoader) -> int:
         """Return the number of optimiser steps in an epoch of this loader."""
         return math.ceil(len(train) / self.options.accumulation_steps)
 
@@ -107,8 +107,8 @@ class Trainer:
     def fit(
         self,
         components: Components,
-        train: AnyTrainingLoader,
-        validation: AnyValidationLoader,
+        train: TrainingLoader,
+        validation: ValidationLoader,
         record: RunRecord,
         resume_from: dict[str, Any] | None = None,
     ) -> TrainingLoop:

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from config.nodes import build, build_network, plain, pretrained_options
 from config.validation import DISTILL_KEYS, OPTIMIZER_KEYS
 from data.checking import check_fits
-from data.device_loading import AnyTrainingLoader, AnyValidationLoader
+from data.loading import TrainingLoader, ValidationLoader
 from data.samples import SegmentationDataset
 from data.statistics import channel_statistics, count_pixels
 from engine import distributed
@@ -57,8 +57,8 @@ class Training:
     trainer: Trainer
     components: Components
     splits: Splits
-    train: AnyTrainingLoader
-    validation: AnyValidationLoader
+    train: TrainingLoader
+    validation: ValidationLoader
     logger: Logger
     metric_columns: list[str]
     parameters: int

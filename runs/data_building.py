@@ -12,7 +12,7 @@ from config.nodes import build, build_dataset, training_split, validation_split
 from data.augmentation import try_augmentation
 from data.checking import checked_samples
 from data.cropping import RandomCrop
-from data.device_loading import AnyTrainingLoader, AnyValidationLoader, DeviceTrainingLoader, DeviceValidationLoader
+from data.device_loading import DeviceTrainingLoader, DeviceValidationLoader
 from data.loading import Share, TrainingLoader, ValidationLoader
 from data.samples import SegmentationDataset
 from data.sampling import rare_classes
@@ -79,7 +79,7 @@ def input_samples(cfg: DictConfig, dataset: SegmentationDataset, split: str, mas
     )
 
 
-def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyTrainingLoader, AnyValidationLoader]:
+def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[TrainingLoader, ValidationLoader]:
     """Build the loaders of training and validation batches."""
     train, options = training_loader(cfg, splits.train, device), loader_options(cfg, device)
     if cfg.data.cache == "device":
@@ -89,7 +89,7 @@ def loaders(cfg: DictConfig, splits: Splits, device: torch.device) -> tuple[AnyT
     return train, ValidationLoader(splits.validation, fit=cfg.data.fit, **options)
 
 
-def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch.device) -> AnyTrainingLoader:
+def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch.device) -> TrainingLoader:
     """Build the loader of training batches."""
     keep = cfg.data.cache == "device"
     if not samples.bands.is_rgb and (keep or cfg.data.augment_on == "device"):

@@ -22,7 +22,7 @@ from utils.paths import png_path
 
 if TYPE_CHECKING:
     from data.accumulation import Window
-    from data.device_loading import AnyTrainingLoader
+    from data.loading import TrainingLoader
     from engine.training_step import TrainingStep
 
 log = logging.getLogger("find_lr")
@@ -108,7 +108,7 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Wind
     return losses
 
 
-def endless_windows(batches: AnyTrainingLoader, size: int) -> Iterator[Window]:
+def endless_windows(batches: TrainingLoader, size: int) -> Iterator[Window]:
     """Yield the windows of micro-batches of optimiser steps, epoch after epoch, without those that have no labelled
     pixel and therefore no loss.
 

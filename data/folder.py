@@ -87,9 +87,9 @@ class Folder(PairedFiles):
         # 255 may be a class that was forgotten, unless the file says what to ignore.
         self.labels_file = path if named.ignored == (IGNORE_INDEX,) else None
         table = lookup_table(named.train_ids, ignored=named.ignored)
-        part = layout.of_split(split)
-        found, truths, faults = _of_split(split, layout, part, path, val_share)
-        pairs, more = match(place, found, truths, (part or layout).folders)
+        own = layout.of_split(split) or layout
+        found, truths, faults = _of_split(split, layout, own, path, val_share)
+        pairs, more = match(place, found, truths, own.folders)
         super().__init__(place, pairs, named.labels, table, named.colors, [*faults, *more], bands)
         names, ids = named.labels.names, named.labels.ids or range(len(named.labels))
         self._tolerance, self._ids = color_tolerance, dict(zip(names, ids, strict=True))
@@ -107,23 +107,23 @@ class Folder(PairedFiles):
 
 
 def _of_split(
-    split: str, layout: Layout, part: Layout | None, labels: Path, val_share: float
+    split: str, layout: Layout, own: Layout, labels: Path, val_share: float
 ) -> tuple[Files, Files, list[DataFault]]:
     """Return the images and masks of a split by the stems of the images, and the faults of its list.
 
     Args:
-        part: folders of the split inside those of `layout`.
+        own: folders of the split, or `layout` if it has none.
 
     Raises:
         UserError: there is no such split, or a list cannot be read.
     """
-    root, own = layout.root, named_as(split, layout.root, ".txt")
-    images, masks = (part or layout).files(labels)
-    reader = LineReader(root, images, masks, layout.folders, (part or layout).folders)
-    if own is not None:
-        return listed_files(root / own, reader, (part or layout).images)
+    root, list_name = layout.root, named_as(split, layout.root, ".txt")
+    images, masks = own.files(labels)
+    reader = LineReader(root, images, masks, layout.folders, own.folders)
+    if list_name is not None:
+        return listed_files(root / list_name, reader, own.images)
     masks = reader.by_image
-    if part or split == ALL:
+    if own is not layout or split == ALL:
         return images, masks, []
     if not layout.is_by_share(split):
         folders = dict.fromkeys(inside(folder, split) for folder in layout.folders)

@@ -187,6 +187,13 @@ def test_lists_inside_the_folder_of_their_split(tmp_path: Path) -> None:
     assert [image for image, _ in pairs(root)] == ["images/train/1.png", "images/train/2.png"]
 
 
+@pytest.mark.parametrize("line", ["images/images/1.png", "{root}/images/images/1.png", "images/1 masks/images/1.png"])
+def test_a_folder_of_images_in_another_of_this_name(tmp_path: Path, line: str) -> None:
+    root = make(tmp_path, *(f"{kind}/{name}.png" for name in ("1", "images/1") for kind in ("images", "masks")))
+    (root / "train.txt").write_text(line.format(root=root))
+    assert pairs(root) == [("images/images/1.png", "masks/images/1.png")]
+
+
 def test_a_list_of_windows_in_utf_16(tmp_path: Path) -> None:
     root = make(tmp_path, "images/größe.png", "masks/größe.png")
     (root / "train.txt").write_text("images/größe.png\r\n", encoding="utf-16")

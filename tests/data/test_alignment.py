@@ -51,7 +51,7 @@ def test_augmentation_on_a_device_does_so_too(name: str) -> None:
     augmentation = DeviceAugmentation(augmentation_of(name, SIZE), SIZE)
 
     def augment(image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        drawn = torch.from_numpy(augmentation.draw(seed))[None]
+        drawn = torch.from_numpy(augmentation.draw(seed, (image.shape[0], image.shape[1])))[None]
         images, masks = augmentation(
             torch.from_numpy(image).permute(2, 0, 1)[None], torch.from_numpy(mask)[None], drawn
         )

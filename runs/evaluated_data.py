@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from config.validation import Origin, check_group
 from data.fingerprint import fingerprint
 from data.folder import ALL, Folder
 from data.layout import Layout
+from data.samples import SegmentationDataset
 from evaluation.names import is_same_place
 from utils.errors import UserError
 from utils.paths import user_path
@@ -150,6 +152,29 @@ def log_subset(
         log.info("split=%s: the photos that the run was trained on are among these %d", ALL, in_split)
     if samples < in_split and "data.limit" not in map(key_of, overrides()):
         log.info("data.limit=%d: the first %d of %s, as in the run", samples, samples, plural(in_split, "sample"))
+
+
+def warn_of_training_photos(
+    dataset: SegmentationDataset, node: dict[str, Any], split: str, runs_data: Iterable[dict[str, Any]]
+) -> None:
+    """Log a warning if a network was trained on photos of the split.
+
+    Args:
+        runs_data: the nodes `data` of the networks' runs.
+    """
+    published = bool(dataset.parts)  # their photos are the same wherever they lie
+    trained_on = {
+        own.get("train_split", "")
+        for own in runs_data
+        if not own.get("folds") and own.get("_target_") == node["_target_"] and (published or not is_another(node, own))
+    }
+    for trained in sorted(trained_on):
+        if {*dataset.parts.get(split, (split,))} & {*dataset.parts.get(trained, (trained,))}:
+            log.warning(
+                "split=%s: the network was trained on photos of it (data.train_split=%s); its scores say nothing about"
+                " other photos",
+                *(split, trained),
+            )
 
 
 def _by_share(node: dict[str, Any], split: str) -> bool:

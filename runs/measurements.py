@@ -31,7 +31,15 @@ from evaluation.names import (
 from export.onnx_model import OnnxModel
 from inference.ensemble import ensemble_of
 from inference.predictor import Predictor
-from runs.evaluated_data import data_node, is_another, log_subset, run_node, usual_node, usual_split
+from runs.evaluated_data import (
+    data_node,
+    is_another,
+    log_subset,
+    run_node,
+    usual_node,
+    usual_split,
+    warn_of_training_photos,
+)
 from utils.config_values import as_size
 from utils.errors import DataFault, UserError
 from utils.paths import is_file, is_onnx, user_path
@@ -76,7 +84,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     """Plan the measurement of a checkpoint, or of an ensemble of several.
 
     Args:
-        announce: log a line if only a part of the data is measured.
+        announce: log what is particular about the data: only a part of them is measured, or was trained on.
 
     Raises:
         UserError: a checkpoint cannot be read or does not fit the data, or a key is wrong.
@@ -92,6 +100,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     count = min(len(dataset), node["limit"] or len(dataset))
     if announce:
         log_subset(cfg, node, own, split, count, len(dataset))
+        warn_of_training_photos(dataset, node, split, [run_node(checkpoint) for checkpoint in loaded])
 
     options = prediction_options(cfg)
     tta, window = options["tta"], options["window"]

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data.camvid import LABELS as CAMVID_LABELS
 from data.camvid import CamVid
 from data.cityscapes import Cityscapes
 from data.cityscapes_labels import label_set
@@ -23,7 +24,7 @@ from data.voc import LABELS as VOC_LABELS
 from evaluation.names import checkpoint_part
 from inference.predictor import Predictor
 from tests.conftest import run_command
-from tests.data.layouts import make_cityscapes, make_coco, make_folder, make_voc, photo, write
+from tests.data.layouts import make_camvid, make_cityscapes, make_coco, make_folder, make_voc, photo, write
 from tests.evaluation.networks import evaluate_here, write_network
 from tests.in_process import assert_refused, succeeded
 from tests.printed import rows_of_table
@@ -48,6 +49,22 @@ def counted(predictor: Predictor, samples: list[tuple[np.ndarray, np.ndarray]]) 
     for image, mask in samples:
         np.add.at(counts, (np.minimum(mask, classes), predictor.predict(image)), 1)
     return counts
+
+
+@pytest.mark.parametrize("root", ["camvid", "moved"])
+def test_photos_that_a_network_was_trained_on_are_warned_of(tmp_path: Path, root: str) -> None:
+    """Those of a published data set, wherever it lies."""
+    data = {"_target_": "data.camvid.CamVid", "root": str(make_camvid(tmp_path / "camvid"))}
+    (tmp_path / "moved").symlink_to("camvid")
+    warned = []
+    for trained_on in ("train", "train_dev", "trainval"):
+        data["train_split"] = trained_on
+        write_network(tmp_path / "net.pt", CAMVID_LABELS, data, [photo(0), photo(1)])
+        for split in ("train", "val"):
+            done = succeeded(evaluate_here("checkpoint=net.pt", f"data.root={root}", f"split={split}", cwd=tmp_path))
+            if f"split={split}: the network was trained on photos of it (data.train_split={trained_on})" in done.stderr:
+                warned.append((trained_on, split))
+    assert warned == [("train", "train"), ("train_dev", "train"), ("trainval", "train"), ("trainval", "val")]
 
 
 def test_the_figures_of_a_run_are_those_of_its_own_validation(tmp_path: Path, run: Path, finished_run: Path) -> None:

@@ -147,7 +147,7 @@ def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: st
     return found
 
 
-def core(stem: str) -> str:
+def bare(stem: str) -> str:
     """Return a stem without the words that tell images from masks: `a/1` for `a/1_mask` and `a/IMG_1`."""
     folder, slash, name = normalize("NFC", stem).casefold().rpartition("/")
     return folder + slash + (AFFIXES.sub("", name) or name)
@@ -156,15 +156,15 @@ def core(stem: str) -> str:
 def aligned(images: Files, masks: Files) -> Files:
     """Return the masks by the stems of their images, which may differ by a word such as `_mask`.
 
-    Files of the same stem are pairs. Of the others, an image and a mask are a pair if their stems have the same `core`
+    Files of the same stem are pairs. Of the others, an image and a mask are a pair if they have the same `bare` stem,
     and no other image or mask has it.
     """
     alone: Files = {}
     free: Files = {}
     for stem in images.keys() - masks.keys():
-        alone.setdefault(core(stem), []).append(stem)
+        alone.setdefault(bare(stem), []).append(stem)
     for stem in masks.keys() - images.keys():
-        free.setdefault(core(stem), []).append(stem)
+        free.setdefault(bare(stem), []).append(stem)
     renamed = {
         stems[0]: alone[key][0] for key, stems in free.items() if len(stems) == 1 and len(alone.get(key, ())) == 1
     }
@@ -214,12 +214,12 @@ def near_misses(
     there: Files = {}
     if is_folder(root / folder):
         for path in files_below(root / folder):
-            there.setdefault(posixpath.basename(core(os.path.splitext(path)[0])), []).append(path)  # noqa: PTH122 - as above
+            there.setdefault(posixpath.basename(bare(os.path.splitext(path)[0])), []).append(path)  # noqa: PTH122 - as above
     others = f"; without a partner there: {enumeration(alone, 1)}" if alone else ""
     hints = {}
     for stem in stems:
         near = [
-            posixpath.join(folder, path).removeprefix("./") for path in there.get(posixpath.basename(core(stem)), [])
+            posixpath.join(folder, path).removeprefix("./") for path in there.get(posixpath.basename(bare(stem)), [])
         ]
         useless = [path for path in near if not path.lower().endswith(suffixes)]
         is_photo = useless and suffixes == IMAGE_SUFFIXES

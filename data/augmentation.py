@@ -74,15 +74,16 @@ class Augmentation:
     def sample(self, samples: SegmentationDataset, index: int, seed: int) -> Sample:
         """Return an augmented sample of a set."""
         image, mask, name = samples[index]
-        return Sample(*self(image, mask, seed), name)
+        image, mask = self(image, mask, seed)
+        return Sample(image, mask, name)
 
     def check(self, samples: SegmentationDataset) -> None:
         """Raise UserError if an option does not fit the samples."""
 
 
-def left_out(augmentation: object, bands: Bands) -> list[str]:
+def left_out(augmentation: Augmentation, bands: Bands) -> list[str]:
     """Return the names of the transforms that leave images of these bands as they are."""
-    if bands.channels == 3 or not isinstance(augmentation, Augmentation):
+    if bands.channels == 3:
         return []
     return [type(leaf).__name__ for leaf in _leaves(augmentation.transforms) if isinstance(leaf, A.ImageOnlyTransform)]
 
@@ -109,30 +110,36 @@ def check_augmented(
         )
 
 
-def try_augmentation(augmentation: Augmentation, samples: SegmentationDataset, size: tuple[int, int]) -> None:
-    """Augment the first sample several times, before training.
+def try_augmentation(augmentation: object, samples: SegmentationDataset, size: tuple[int, int] | None = None) -> None:
+    """Check an augmentation, and augment the first sample several times, before training.
 
     Args:
-        size: (H, W) that samples are expected to have afterwards.
+        size: (H, W) that samples are expected to have afterwards; None for any.
 
     Raises:
-        UserError: as for `check_augmented`; the augmentation fails, or the mask gets ids that belong to no class.
+        UserError: as for `Augmentation.check` and `check_augmented`; it is of another class or fails, or the mask gets
+            ids that belong to no class.
     """
+    if not isinstance(augmentation, Augmentation):
+        raise UserError(
+            f"augmentation: {type(augmentation).__name__} is not an Augmentation; inherit from"
+            " data.augmentation.Augmentation, and override __call__"
+        )
+    augmentation.check(samples)
     names = left_out(augmentation, samples.bands)
     if names:
         log.info("photos of %s are not RGB: %s left out", plural(samples.bands.channels, "channel"), ", ".join(names))
-    image, mask, name = samples[0]
-    known = {*range(len(samples.labels)), IGNORE_INDEX}
+    name, known = samples.name(0), {*range(len(samples.labels)), IGNORE_INDEX}
     for draw in range(DRAWS):
         try:
-            found, found_mask = augmentation(image.copy(), mask.copy(), sample_seed(0, draw, 0))
+            image, mask, _ = augmentation.sample(samples, 0, sample_seed(0, draw, 0))
         except UserError:
             raise
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"augmentation: fails on {name}: {type(error).__name__}: {reason}") from error
-        check_augmented(found, found_mask, name, size, samples.bands)
-        strange = set(np.unique(found_mask).tolist()) - known
+        check_augmented(image, mask, name, size, samples.bands)
+        strange = set(np.unique(mask).tolist()) - known
         if strange:
             raise UserError(f"augmentation: the mask of {name} gets the id {min(strange)}, which belongs to no class")
 

@@ -102,7 +102,6 @@ def training_loader(cfg: DictConfig, samples: SegmentationDataset, device: torch
     size = as_size(cfg.data.image_size)
     if isinstance(augmentation, RandomCrop):
         size = augmentation.crop_size
-    augmentation.check(samples)
     try_augmentation(augmentation, samples, size)
     probabilities = None
     if cfg.data.sampling == "rare_class":

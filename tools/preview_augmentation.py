@@ -23,7 +23,7 @@ log = logging.getLogger("preview_augmentation")
 def preview(cfg: DictConfig) -> None:
     """Write a sheet of one sample with its augmentation in each epoch."""
     # Slow to import, so only here, where the config is known to be right.
-    from data.augmentation import check_augmented, sample_seed
+    from data.augmentation import check_augmented, sample_seed, try_augmentation
     from data.cropping import RandomCrop
     from data.resized import ResizedSamples
     from visualization.figures import draw_sheet
@@ -35,7 +35,7 @@ def preview(cfg: DictConfig) -> None:
     samples = ResizedSamples(dataset, size, masks=True, limit=cfg.data.limit, fit=cfg.data.fit)
     if cfg.index >= len(samples):
         raise UserError(f"index={cfg.index}: the split has {plural(len(samples), 'sample')}, counted from 0")
-    augmentation.check(samples)
+    try_augmentation(augmentation, samples, size)
     make_writable(path.parent)
     panels = []
     for epoch in range(cfg.count):

@@ -220,6 +220,17 @@ def test_what_is_no_transform_is_refused() -> None:
         Augmentation([lambda image, mask: (image, mask)])
 
 
+class Own(Augmentation):
+    """As users write it."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> Any:
+        return self.function(image, mask)
+
+
 @pytest.mark.parametrize(
     ("augmentation", "message"),
     [
@@ -232,9 +243,10 @@ def test_what_is_no_transform_is_refused() -> None:
         (Augmentation([A.Lambda(mask=lambda m, **_: m + 200, p=1)]), r"gets the id 2\d\d, which belongs to no class"),
         (Augmentation([A.RandomCrop(16, 16, fill_mask=255)]), r"came out as \(16, 16\).*end the list"),
         (Augmentation([A.CenterCrop(400, 400)]), "fails on train/00000: .*[Cc]rop size"),
-        (lambda image, mask, seed: (torch.from_numpy(image), mask), r"an image torch.uint8 \(40, 56, 3\)"),
-        (lambda image, mask, seed: image, "fails on train/00000: ValueError"),
-        (lambda image, mask, seed: (image, None), "a mask NoneType"),
+        (Own(lambda image, mask: (torch.from_numpy(image), mask)), r"an image torch.uint8 \(40, 56, 3\)"),
+        (Own(lambda image, mask: image), "fails on train/00000: ValueError"),
+        (Own(lambda image, mask: (image, None)), "a mask NoneType"),
+        (lambda image, mask, seed: (image, mask), "function is not an Augmentation; inherit from data.augmentation"),
     ],
 )
 def test_an_augmentation_is_tried_before_training(augmentation: Any, message: str) -> None:

@@ -126,15 +126,12 @@ def _of_split(
     if own is not layout or split == ALL:
         return images, masks, []
     if not layout.is_by_share(split):
-        folders = dict.fromkeys(inside(folder, split) for folder in layout.folders)
+        folders = dict.fromkeys(f"{inside(folder, split)}/" for folder in layout.folders)
+        by_folds = "\nTo validate on a part of 'train', pass data.folds=5 data.fold=0"
+        advice = by_folds if same_split(split) == "val" else ""
         raise NotThere(
-            f"there is no split '{split}' in {root}: neither {split}.txt nor"
-            f" {' and '.join(f'{folder}/' for folder in folders)}; the split '{ALL}' is every photo"
-            + (
-                "\nTo validate on a part of 'train', pass data.folds=5 data.fold=0"
-                if same_split(split) == "val"
-                else ""
-            )
+            f"there is no split '{split}' in {root}: neither {split}.txt nor {' and '.join(folders)}; the split"
+            f" '{ALL}' is every photo{advice}"
         )
     if same_split(split) == "train":  # once for train and val
         inner = sorted({stem.partition("/")[0] for stem in images if "/" in stem})
@@ -148,20 +145,17 @@ def _of_split(
             hint = f"data.{same_split(Path(path).stem)}_split={path.removesuffix('.txt')} reads it"
             other = "only .txt files with one photo per line are"
             log.warning("%s is not read as a list: %s", root / path, hint if path.endswith(".txt") else other)
-    chosen = _share_of(split, {*images, *masks}, _listed_elsewhere(reader, labels), root, val_share)
+    chosen = _share_of(split, reader, labels, val_share)
     return {k: v for k, v in images.items() if k in chosen}, {k: v for k, v in masks.items() if k in chosen}, []
 
 
-def _share_of(split: str, stems: set[str], elsewhere: dict[str, set[str]], root: Path, val_share: float) -> set[str]:
-    """Return the stems of `train` or `val` where a share of the files divides them.
-
-    Args:
-        stems: stems of all files.
-        elsewhere: stems that the lists of other splits name, by the name of the list.
+def _share_of(split: str, reader: LineReader, labels: Path, val_share: float) -> set[str]:
+    """Return the stems of `train` or `val` where a share of the files divides what no list names.
 
     Raises:
         UserError: too few are left.
     """
+    root, stems, elsewhere = reader.root, {*reader.images, *reader.by_image}, _listed_elsewhere(reader, labels)
     if elsewhere and stems <= set().union(*elsewhere.values()):
         raise UserError(
             f"{root}: no photo is left for '{split}', because {' and '.join(sorted(elsewhere))} list all of them; list"

@@ -194,15 +194,10 @@ def _read(annotations: Path) -> tuple[list[dict[str, Any]], list[Any], list[tupl
         for value, count in Counter(entry[field] for entry in content[key]).most_common(1):
             if count > 1:
                 raise UserError(f"{annotations}: {count} {key} have the {field} {reprlib.repr(value)}; {REMEDY}")
-    photos, categories = (
-        sorted(content[key], key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
-        for key in ("images", "categories")
-    )
-    return (
-        photos,
-        content["annotations"],
-        [(entry["id"], one_line(normalize("NFC", entry["name"].strip()))) for entry in categories],
-    )
+    for key in ("images", "categories"):
+        content[key].sort(key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
+    categories = [(entry["id"], one_line(normalize("NFC", entry["name"].strip()))) for entry in content["categories"]]
+    return content["images"], content["annotations"], categories
 
 
 def _as_number(value: Any) -> Any:

@@ -214,13 +214,12 @@ def near_misses(
     there: Files = {}
     if is_folder(root / folder):
         for path in files_below(root / folder):
-            there.setdefault(posixpath.basename(bare(os.path.splitext(path)[0])), []).append(path)  # noqa: PTH122 - as above
+            name = posixpath.basename(bare(os.path.splitext(path)[0]))  # noqa: PTH122 - as above
+            there.setdefault(name, []).append(posixpath.join(folder, path).removeprefix("./"))
     others = f"; without a partner there: {enumeration(alone, 1)}" if alone else ""
     hints = {}
     for stem in stems:
-        near = [
-            posixpath.join(folder, path).removeprefix("./") for path in there.get(posixpath.basename(bare(stem)), [])
-        ]
+        near = there.get(posixpath.basename(bare(stem)), [])
         useless = [path for path in near if not path.lower().endswith(suffixes)]
         is_photo = useless and suffixes == IMAGE_SUFFIXES
         needed = package_for(os.path.splitext(useless[0])[1].lower()) if is_photo else ""  # noqa: PTH122 - as above

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cli.earlier_run import like_words, resume_words
 from cli.explain import own_files
-from cli.flags import check_flags, check_plain_words
+from cli.flags import check_flags, check_plain_words, has_flag
 from config.overrides import key_of, parsed
 from config.quoting import LISTS, as_typed, is_list, items_of, quote, quote_texts
 from config.validation import GROUPS, OPTIMIZER_KEYS, pretrained_keys
@@ -138,8 +138,7 @@ def repeated_keys(words: list[str]) -> list[str]:
 
 def is_sweep(words: list[str]) -> bool:
     """Whether these words start or resume a sweep."""
-    flags = {"-m", *("--multirun"[:length] for length in range(4, 11))}  # argparse accepts abbreviations
-    return bool(flags & set(words)) or any(key_of(word) == "sweep" for word in words)
+    return has_flag(words, "multirun") or any(key_of(word) == "sweep" for word in words)
 
 
 def with_plugin_defaults(words: list[str]) -> list[str]:

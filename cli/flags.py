@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from argparse import Action
+from collections.abc import Iterable
+from functools import cache
 from typing import cast
 
 from hydra import compose, initialize_config_dir
@@ -48,7 +50,7 @@ def check_flags(words: list[str], config_name: str) -> None:
         if not equals and _is_plain(following):
             word, value = f"{word} {following}", following
         keys = _keys_for(flag.lstrip("-").replace("-", "_"), config_name)
-        letters = get_args_parser()._option_string_actions.get(flag[:2])
+        letters = _flags().get(flag[:2])
         if not keys and letters is not None and letters.nargs == 0 and not flag.startswith("--"):
             raise UserError(f"{word}: there is no such flag; write each by itself: {flag[:2]} -{word[2:]}")
         if not keys:
@@ -86,10 +88,21 @@ def _is_plain(word: str) -> bool:
     return word != "" and "=" not in word and word[0] not in "-~+"
 
 
+def has_flag(words: Iterable[str], name: str) -> bool:
+    """Whether one of the words is this flag of Hydra, such as `multirun`, in full or abbreviated."""
+    flags = (_flag_of_hydra(word) for word in words if word.startswith("-") and word != "--")
+    return any(flag is not None and flag.dest == name for flag in flags)
+
+
+@cache
+def _flags() -> dict[str, Action]:
+    """Return Hydra's flags by their spellings."""
+    return get_args_parser()._option_string_actions
+
+
 def _flag_of_hydra(word: str) -> Action | None:
     """Return the Hydra flag that a word names: in full, abbreviated, or joined with its value as in `-cjob`."""
-    flags = get_args_parser()._option_string_actions
-    name = word.partition("=")[0]
+    flags, name = _flags(), word.partition("=")[0]
     if name in flags:
         return flags[name]
     if name.startswith("--"):

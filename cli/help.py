@@ -6,9 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
-from utils.config_groups import CONF
+from utils.config_groups import CONF, files_of, read_conf
 
 COMMENTED = re.compile(r"(\w+):.*?\s#\s*(.+)")
 KEY = re.compile(r"( {2})?(\w+):")
@@ -16,11 +14,6 @@ ONLY_INCLUDED = re.compile(r"\b_\w+, ")
 """Options that others include, such as data/_loader.yaml; they begin the list of their group."""
 COLUMN = 36
 """Column of the comments, unless a line is longer."""
-
-
-def asks_for_help(words: Sequence[str]) -> bool:
-    """Whether Hydra prints help for these words; argparse accepts abbreviations."""
-    return bool({"-h", *("--help"[:length] for length in range(4, 7))} & set(words))
 
 
 def explained(text: str, config_name: str, words: Sequence[str]) -> str:
@@ -34,8 +27,8 @@ def explained(text: str, config_name: str, words: Sequence[str]) -> str:
     """
     comments = comments_of(CONF / f"{config_name}.yaml")
     for group, option in chosen_options(config_name, words).items():
-        for name, comment in _comments_of_option(group, option).items():
-            comments[f"{group}.{name}"] = comment
+        for file in reversed(files_of(group, option)):
+            comments |= {f"{group}.{name}": comment for name, comment in comments_of(file).items()}
     lines: list[str] = []
     group, is_config = "", False
     for line in text.split("\n"):
@@ -53,7 +46,7 @@ def explained(text: str, config_name: str, words: Sequence[str]) -> str:
 
 def chosen_options(config_name: str, words: Sequence[str]) -> dict[str, str]:
     """Return the option of each group: from the words, or the default."""
-    defaults = yaml.safe_load((CONF / f"{config_name}.yaml").read_text(encoding="utf-8")).get("defaults", [])
+    defaults = read_conf(CONF / f"{config_name}.yaml").get("defaults", [])
     chosen = {group: option for entry in defaults if isinstance(entry, dict) for group, option in entry.items()}
     chosen |= {group.lstrip("+"): option for group, _, option in (word.partition("=") for word in words)}
     return {group: str(option) for group, option in chosen.items() if (CONF / group / f"{option}.yaml").is_file()}
@@ -63,13 +56,3 @@ def comments_of(file: Path) -> dict[str, str]:
     """Return the comment behind each top-level key of a YAML file."""
     lines = file.read_text(encoding="utf-8").splitlines()
     return {found[1]: found[2] for line in lines if (found := COMMENTED.match(line))}
-
-
-def _comments_of_option(group: str, option: str) -> dict[str, str]:
-    """Return the comments of an option's file and of the files of the group that it includes."""
-    file = CONF / group / f"{option}.yaml"
-    comments: dict[str, str] = {}
-    for entry in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("defaults", []):
-        if isinstance(entry, str) and entry != "_self_" and (CONF / group / f"{entry}.yaml").is_file():
-            comments |= _comments_of_option(group, entry)
-    return comments | comments_of(file)

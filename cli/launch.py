@@ -22,7 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 from cli import command_line
 from cli.endings import ENDINGS, as_user_error
 from cli.explain import explain
-from cli.help import asks_for_help, explained
+from cli.flags import has_flag
+from cli.help import explained
 from cli.start import check, leave_report_to_first_process, refuse
 from config.current_run import in_sweep, options_chosen, output_folder, overrides
 from config.nodes import data_advice, plain
@@ -92,7 +93,7 @@ def _compose_and_run(task: Task, config_name: str) -> bool:
             print(f"warning: {cleaned(message)}", file=sys.stderr)
         decorate = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
         run = decorate(GuardedTask(task, config_name))
-        if asks_for_help(words):
+        if has_flag(words, "help"):
             _help(run, config_name, words)
         else:
             run()

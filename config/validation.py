@@ -8,12 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from config.schema import TYPED_AS, Loader, ParameterGroups, Teacher
 from engine.options import TrainerOptions
-from utils.config_groups import CONF
+from utils.config_groups import CONF, files_of, read_conf
 from utils.config_values import flattened
 from utils.errors import UserError, did_you_mean
 from utils.signatures import UnknownTarget, names_in, signature_of
@@ -67,30 +66,23 @@ class Origin(NamedTuple):
         if any(key == typed or key.startswith((f"{typed}.", f"{typed}[")) for typed in self.typed):
             return "(on the command line)"
         group, _, inside = key.partition(".")
-        names = [str(self.choices.get(group)), *_inherited(CONF / group / f"{self.choices.get(group)}.yaml")]
-        files = [*((f"{group}/{name}.yaml", inside) for name in names), ("train.yaml", key)]
+        files = [(file, inside) for file in files_of(group, str(self.choices.get(group)))]
+        files.append((CONF / "train.yaml", key))
         if self.choices.get("experiment"):
-            files.insert(0, (f"experiment/{self.choices['experiment']}.yaml", key))
+            files.insert(0, (CONF / "experiment" / f"{self.choices['experiment']}.yaml", key))
         for file, path in files:
-            if path and _has_key(CONF / file, path):
-                return f"(in conf/{file})"
+            if _has_key(file, path):
+                return f"(in conf/{file.relative_to(CONF).as_posix()})"
         below = any(typed.startswith(f"{key}.") for typed in self.typed)
         return "(on the command line)" if below else "(in the config)"
 
-
-def _inherited(file: Path) -> list[str]:
-    """Return the options of the same group in an option's `defaults`."""
-    return [name for name in _read(file).get("defaults", []) if isinstance(name, str) and name != "_self_"]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Read a YAML file of conf/; {} if there is none, or it holds no keys."""
-    node = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-    return node if isinstance(node, dict) else {}
+    def mistake(self, key: str, value: Any, reason: str) -> UserError:
+        """Return the error about the value of a key, with the place that it comes from."""
+        return UserError(f"{key}={shown(value)} {self.place(key)}: {reason}")
 
 
 def _has_key(file: Path, path: str) -> bool:
-    node: Any = _read(file)
+    node: Any = read_conf(file)
     for part in path.partition("[")[0].split("."):
         if not isinstance(node, dict) or part not in node:
             return False

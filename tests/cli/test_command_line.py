@@ -14,6 +14,7 @@ from cli.command_line import (
     check_plugins,
     flags_first,
     hydra_words,
+    is_sweep,
     repeated_keys,
     swept_groups,
     value_of,
@@ -93,32 +94,20 @@ def test_only_paths_and_free_texts_are_quoted() -> None:
 @pytest.mark.parametrize(
     ("word", "value"),
     [
-        *(
-            (f"{key}={text}", text)
-            for key in ("data.images", "masks", "data.val_split", "trainer.monitor")
-            for text in TRICKY[:-1]
-        ),
+        *((f"{key}={text}", text) for key in ("data.images", "data.val_split", "masks") for text in TRICKY[:-1]),
         *((f"root={text}", text) for text in ("größe [1], (2)", "null.d", "1e3", "true")),
-        *(
-            ("data.mask_suffix=_маска", "_маска"),
-            ("mask_suffix=null", None),
-            ("split=1", "1"),
-            ("sort=val/iou/猫", "val/iou/猫"),
-        ),
-        *(
-            ("logger.project=größe", "größe"),
-            ("data.group_by='^[^_]+'", "^[^_]+"),
-            ("data.group_by=^[^_]{1,2}", "^[^_]{1,2}"),
-        ),
-        *(("splits=[train,训练]", ["train", "训练"]), ("columns=[val/iou/it's, 'a,b']", ["val/iou/it's", "a,b"])),
-        *(
-            ("columns=val/iou/猫", "val/iou/猫"),
-            ("models=runs/größe (1)", "runs/größe (1)"),
-            ("models=[enet,runs/it's, 'runs/a,b']", ["enet", "runs/it's", "runs/a,b"]),
-            ("hydra.sweeper.study_name=größe", "größe"),
-            ("augmentation.classes=[]", []),
-            ("logger.tags=[lr 1e-3 (warm)]", ["lr 1e-3 (warm)"]),
-        ),
+        *((f"{key}=größe (1)", "größe (1)") for key in ("logger.project", "hydra.sweeper.study_name", "models")),
+        *((f"{key}=val/iou/猫", "val/iou/猫") for key in ("columns", "sort", "trainer.monitor")),
+        ("data.mask_suffix=_маска", "_маска"),
+        ("mask_suffix=null", None),
+        ("split=1", "1"),
+        ("data.group_by='^[^_]+'", "^[^_]+"),
+        ("data.group_by=^[^_]{1,2}", "^[^_]{1,2}"),
+        ("splits=[train,训练]", ["train", "训练"]),
+        ("columns=[val/iou/it's, 'a,b']", ["val/iou/it's", "a,b"]),
+        ("models=[enet,runs/it's, 'runs/a,b']", ["enet", "runs/it's", "runs/a,b"]),
+        ("augmentation.classes=[]", []),
+        ("logger.tags=[lr 1e-3 (warm)]", ["lr 1e-3 (warm)"]),
     ],
 )
 def test_texts_arrive_as_they_were_typed(word: str, value: object) -> None:
@@ -202,14 +191,9 @@ def test_free_texts_in_a_sweep(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "fragment"),
     [
-        *(("", "1 to 100 characters"), ("a/b", "without /"), ("..", "begin"), ("a" * 101, "1 to 100 characters")),
-        *(
-            ("李" * 90, "200 bytes"),
-            ("a\x1b[1m", "control"),
-            ("a\nb", "control"),
-            ("\udcff", "UTF-8"),
-            ("\\${x}", "${"),
-        ),
+        *(("", "1 to 100 characters"), ("a" * 101, "1 to 100 characters"), ("李" * 90, "200 bytes")),
+        *(("a/b", "without /"), ("..", "begin"), ("\\${x}", "${")),
+        *(("a\x1b[1m", "control"), ("a\nb", "control"), ("\udcff", "UTF-8")),
     ],
 )
 def test_a_name_that_no_folder_can_have(tmp_path: Path, name: str, fragment: str) -> None:
@@ -220,6 +204,15 @@ def test_a_name_that_no_folder_can_have(tmp_path: Path, name: str, fragment: str
 
 def test_notes_that_are_not_utf_8(tmp_path: Path) -> None:
     assert_refused(run_here(lambda cfg: None, "train", "notes=\udcff", cwd=tmp_path), "notes=", "UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("-m", True), ("--m", True), ("--multi seed=1", True), ("sweep=a", True), ("-- seed=1", False), ("-cjob", False)],
+)
+def test_what_starts_a_sweep(words: str, expected: bool) -> None:
+    """As argparse reads abbreviations."""
+    assert is_sweep(words.split()) == expected
 
 
 def test_flags_come_first_and_the_rest_keeps_its_order() -> None:

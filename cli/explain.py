@@ -74,7 +74,7 @@ def _wrong_key(error: OmegaConfBaseException) -> str:
     target = str(error.parent_node.get("_target_", ""))
     with suppress(UnknownTarget):
         signature = signature_of(target)
-        if signature is not None and name in {parameter.name for parameter in signature.parameters}:
+        if signature is not None and name in signature.parameters:
             return f"{key}: not in the config, but {target.rpartition('.')[2]} takes it; pass +{key}=<value>"
     having = _options_with(prefix, name) if prefix in GROUPS else []
     if having:

@@ -6,7 +6,7 @@ import functools
 import os
 import shlex
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,12 +25,17 @@ FOLD, OTHER_FOLDS = "fold", "other_folds"
 """The splits of a cross-validation; as in data/folds.py, which takes long to import."""
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """Return the resolved config in plain containers."""
-    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
+Node = DictConfig | dict[str, Any]
 
 
-def build(node: DictConfig | dict[str, Any], path: str, **supplied: Any) -> Any:
+def plain(node: Node) -> dict[str, Any]:
+    """Return a config or one of its nodes resolved, in plain containers; as it is if it is one."""
+    if isinstance(node, dict):
+        return node
+    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, enum_to_str=True))
+
+
+def build(node: Node, path: str, **supplied: Any) -> Any:
     """Call a node's `_target_` with its arguments and the supplied ones. Nodes inside it are built first.
 
     Strings are literal. Of Hydra's other keys only `_partial_` is supported, and only in nodes inside.
@@ -41,7 +46,7 @@ def build(node: DictConfig | dict[str, Any], path: str, **supplied: Any) -> Any:
     Raises:
         UserError: the target raises an exception.
     """
-    values = plain(node) if isinstance(node, DictConfig) else node
+    values = plain(node)
     arguments = {k: _built(v, f"{path}.{k}") for k, v in values.items() if k not in ("_target_", "_partial_")}
     target = str(values["_target_"])
     try:
@@ -66,27 +71,28 @@ def _built(value: Any, path: str) -> Any:
     return {key: _built(item, f"{path}.{key}") for key, item in value.items()}
 
 
-def build_network(
-    node: DictConfig | dict[str, Any], num_classes: int, path: str = "model", in_channels: int = 3
-) -> Any:
+def build_network(node: Node, num_classes: int, path: str = "model", in_channels: int = 3) -> Any:
     """Build the network of a `model` node, without pretrained weights; arguments and errors as for `build`.
 
     Raises:
         UserError: as for `build`, or the network has no argument `in_channels` and needs it.
     """
-    values = plain(node) if isinstance(node, DictConfig) else node
-    keys = pretrained_keys(str(values["_target_"]))
-    own = {k: v for k, v in values.items() if k not in keys}
-    supplied = {"num_classes": num_classes} | ({} if in_channels == 3 else {"in_channels": in_channels})
-    signature = signature_of(str(values["_target_"])) if in_channels != 3 else None
-    if signature and not signature.open and "in_channels" not in {p.name for p in signature.parameters}:
-        raise UserError(
-            f"{path}: {values['_target_']} takes images of 3 channels, and the data have {in_channels}; give it an"
-            " argument in_channels, or choose another network"
-        )
-    model = build(own, path, **supplied)
-    if hasattr(model, "__dict__"):  # anything may be built; `try_model` reports anything but a network
-        vars(model).update(supplied)  # networks of libraries do not store them
+    values = plain(node)
+    target = str(values["_target_"])
+    supplied = {"num_classes": num_classes}
+    if in_channels != 3:
+        supplied["in_channels"] = in_channels
+        signature = signature_of(target)
+        if signature and not signature.open and "in_channels" not in signature.parameters:
+            raise UserError(
+                f"{path}: {target} takes images of 3 channels, and the data have {in_channels}; give it an argument"
+                " in_channels, or choose another network"
+            )
+    keys = pretrained_keys(target)
+    model = build({key: value for key, value in values.items() if key not in keys}, path, **supplied)
+    for name, value in supplied.items():  # networks of libraries do not store them
+        with suppress(AttributeError):  # anything may be built; `try_model` reports what is not a network
+            setattr(model, name, value)
     return model
 
 
@@ -103,12 +109,12 @@ def option_node(group: str, name: str) -> dict[str, Any]:
         return plain(compose(f"{group}/{name}"))[group]
 
 
-def build_dataset(node: DictConfig | dict[str, Any], split: str) -> Any:
+def build_dataset(node: Node, split: str) -> Any:
     """Build the data set of a `data` node, without the keys that are the loader's.
 
     With `folds`, the splits `fold` and `other_folds` are parts of `train_split`.
     """
-    values = plain(node) if isinstance(node, DictConfig) else node
+    values = plain(node)
     own = {key: value for key, value in values.items() if key not in LOADER_KEYS}
     if not values["folds"] or split not in (FOLD, OTHER_FOLDS):
         return build(own, "data", split=split)

@@ -171,7 +171,7 @@ def _locate(location: tuple[int | str, ...], values: Config) -> tuple[list[str],
 def pretrained_keys(target: str | None = None) -> set[str]:
     """Return the keys of `model` that go to `load_pretrained`, not to the network `target`."""
     signatures = [signature_of(name) if name else None for name in (PRETRAINED, target)]
-    loader, own = ({p.name for p in found.parameters} if found else set() for found in signatures)
+    loader, own = (set(found.parameters if found else ()) for found in signatures)
     return loader - own - {"model", *SUPPLIED["model"]}
 
 
@@ -254,7 +254,7 @@ def check_target(node: Config, path: str, known: set[str], origin: Origin) -> No
     missing = [package for package in OPTIONAL.get(target, ()) if find_spec(package) is None]
     if missing:
         raise UserError(f"{path}: {target} needs {' and '.join(missing)}; pip install -r requirements-loggers.txt")
-    parameters = {p.name: p for p in signature.parameters} if signature else {}
+    parameters = signature.parameters if signature else {}
     supplied = SUPPLIED.get(path, set())
     for name, value in node.items():
         key = f"{path}.{name}"
@@ -269,10 +269,10 @@ def check_target(node: Config, path: str, known: set[str], origin: Origin) -> No
         if name in parameters and not children:
             wrong = wrong_value(parameters[name].annotation, value)
             if wrong:
-                raise UserError(f"{key}={shown(value)} {origin.place(key)}: {wrong}")
-    for parameter in parameters.values():
-        if parameter.required and parameter.name not in node and parameter.name not in known:
-            raise UserError(f"{path}.{parameter.name}: {target} needs it {origin.place(path)}")
+                raise origin.mistake(key, value, wrong)
+    for name, parameter in parameters.items():
+        if parameter.required and name not in node and name not in known:
+            raise UserError(f"{path}.{name}: {target} needs it {origin.place(path)}")
 
 
 def _nodes(value: Any, key: str) -> Iterator[tuple[str, Config]]:

@@ -11,17 +11,16 @@ from typing import Any, NamedTuple
 
 
 class Parameter(NamedTuple):
-    """A parameter of a class or function: name, source text of the annotation, whether it is required."""
+    """A parameter of a class or function: source text of the annotation, and whether it is required."""
 
-    name: str
     annotation: str | None
     required: bool
 
 
 class Signature(NamedTuple):
-    """Parameters without `self`; `open` means that there is a `**kwargs`."""
+    """Parameters by name, without `self`; `open` means that there is a `**kwargs`."""
 
-    parameters: tuple[Parameter, ...]
+    parameters: dict[str, Parameter]
     open: bool
 
 
@@ -120,6 +119,6 @@ def _parameters(function: ast.FunctionDef, skip: int = 0) -> Signature:
     parameters = [(a, i < required) for i, a in enumerate(positional)][skip:]
     parameters += [(a, d is None) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
     return Signature(
-        tuple(Parameter(a.arg, ast.unparse(a.annotation) if a.annotation else None, r) for a, r in parameters),
+        {a.arg: Parameter(ast.unparse(a.annotation) if a.annotation else None, r) for a, r in parameters},
         arguments.kwarg is not None,
     )

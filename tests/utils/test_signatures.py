@@ -27,8 +27,8 @@ def test_agrees_with_the_imported_signature(target: str) -> None:
     expected = inspect.signature(getattr(import_module(module), name))
     found = signature_of(target)
     assert found is not None
-    assert [p.name for p in found.parameters] == list(expected.parameters)
-    assert [p.required for p in found.parameters] == [p.default is p.empty for p in expected.parameters.values()]
+    required = {name: parameter.default is parameter.empty for name, parameter in expected.parameters.items()}
+    assert [(name, p.required) for name, p in found.parameters.items()] == list(required.items())
 
 
 def test_imports_nothing_that_it_reads() -> None:

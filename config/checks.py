@@ -68,31 +68,27 @@ def check_config(name: str, config: Config, origin: Origin) -> None:
 def _check_crop(config: Config, origin: Origin) -> None:
     data, cropped = config["data"], "crop_size" in config["augmentation"]
     if not cropped and data.get("crop_size") not in (None, data["image_size"]):
-        raise UserError(f"data.crop_size={data['crop_size']} {origin.place('data.crop_size')}: needs augmentation=crop")
+        raise origin.mistake("data.crop_size", data["crop_size"], "needs augmentation=crop")
 
 
 def _check_train(config: Config, origin: Origin) -> None:
     distill = config["distill"]
     if "_target_" not in distill and distill.get("teacher") is not None:
-        place = origin.place("distill.teacher")
-        raise UserError(f"distill.teacher={distill['teacher']} {place}: needs distill=logits or distill=channel")
+        raise origin.mistake("distill.teacher", distill["teacher"], "needs distill=logits or distill=channel")
     values = flattened(config)
     for key, value in values.items():
         if not is_utf_8(str(value)):  # loggers and YAML refuse them
-            raise UserError(f"{key}={shown(value)} {origin.place(key)}: must be valid UTF-8; rename it, or pass a link")
+            raise origin.mistake(key, value, "must be valid UTF-8; rename it, or pass a link")
     for key, needed in NEEDED.items():
         if key in origin.typed and needed not in origin.typed and values.get(needed) is False:
-            raise UserError(f"{key}={values.get(key)} {origin.place(key)}: needs {needed}=true")
+            raise origin.mistake(key, values.get(key), f"needs {needed}=true")
     if "data.val_split" in origin.typed and values.get("data.folds"):
-        place = origin.place("data.val_split")
-        raise UserError(
-            f"data.val_split={values.get('data.val_split')} {place}: data.folds validates on data.train_split"
-        )
+        reason = "data.folds validates on data.train_split"
+        raise origin.mistake("data.val_split", values.get("data.val_split"), reason)
     warmup, epochs = values.get("scheduler.warmup_epochs"), values.get("trainer.epochs")
     typed = "scheduler.warmup_epochs" in origin.typed  # values that are not numbers are reported by check_group
     if typed and isinstance(warmup, int | float) and isinstance(epochs, int) and warmup > epochs:
-        place = origin.place("scheduler.warmup_epochs")
-        raise UserError(f"scheduler.warmup_epochs={warmup} {place}: longer than the training, trainer.epochs={epochs}")
+        raise origin.mistake("scheduler.warmup_epochs", warmup, f"longer than the training, trainer.epochs={epochs}")
 
 
 def _check_infer(config: Config, origin: Origin) -> None:

@@ -204,34 +204,29 @@ def check_group(group: str, node: Config, origin: Origin) -> None:
         _check_normalization(other, node.get("channels", 3), origin)
         temperature = other["sampling_temperature"]
         if other["sampling"] == "uniform" and temperature != USUAL_TEMPERATURE:
-            place = origin.place("data.sampling_temperature")
-            raise UserError(f"data.sampling_temperature={temperature} {place}: needs data.sampling=rare_class")
+            raise origin.mistake("data.sampling_temperature", temperature, "needs data.sampling=rare_class")
     if group == "model":
         check_target({"_target_": PRETRAINED, **other}, group, {"model"} | SUPPLIED[group], origin)
     rate = node.get("lr") if group == "optimizer" else None
     if isinstance(rate, int | float) and rate <= 0:  # optimizers accept 0
-        raise UserError(f"optimizer.lr={rate} {origin.place('optimizer.lr')}: must be greater than 0")
+        raise origin.mistake("optimizer.lr", rate, "must be greater than 0")
 
 
 def _check_folds(loader: Config, origin: Origin) -> None:
     folds, fold = loader["folds"], loader["fold"]
     for key in ("fold", "group_by", "fold_seed"):
         if folds is None and loader[key]:
-            place = origin.place(f"data.{key}")
-            raise UserError(f"data.{key}={shown(loader[key])} {place}: needs data.folds=<number of folds>")
+            raise origin.mistake(f"data.{key}", loader[key], "needs data.folds=<number of folds>")
     if folds is not None and fold >= folds:
-        raise UserError(f"data.fold={fold} {origin.place('data.fold')}: data.folds={folds} has folds 0 to {folds - 1}")
+        raise origin.mistake("data.fold", fold, f"data.folds={folds} has folds 0 to {folds - 1}")
 
 
 def _check_normalization(loader: Config, channels: int, origin: Origin) -> None:
     for key, partner in (("mean", "std"), ("std", "mean")):
         values = loader.get(key)
         if values is not None and (loader.get(partner) is None or len(values) != channels):
-            place = origin.place(f"data.{key}")
-            raise UserError(
-                f"data.{key}={shown(values)} {place}: pass data.mean and data.std with"
-                f" {plural(channels, 'number')} each, one per channel, for values from 0 to 1"
-            )
+            each = f"{plural(channels, 'number')} each, one per channel, for values from 0 to 1"
+            raise origin.mistake(f"data.{key}", values, f"pass data.mean and data.std with {each}")
 
 
 def check_target(node: Config, path: str, known: set[str], origin: Origin) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from hydra.core.override_parser.types import Quote, QuotedString
+
 from config.overrides import parsed
 from utils.trusted import literal
 
@@ -101,9 +103,7 @@ def _item(text: str) -> str:
 
 def quote(value: str, interpolate: bool = False) -> str:
     """Return a value as a quoted string of Hydra's grammar; with `interpolate`, OmegaConf resolves its `${...}`."""
-    text = value if interpolate else literal(value)
-    # In quotes, a backslash is special only before a quote, and so at the end.
-    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
+    return QuotedString(value if interpolate else literal(value), Quote.single).with_quotes()
 
 
 def as_typed(word: str) -> str:

@@ -11,40 +11,28 @@ RATIO = 0.02
 OUTSIDE = 254
 
 
-class BoundaryIoU:
-    """Count the pixels close to the outline of their class, over a split.
+def boundary_counts(prediction: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+    """Count the pixels of a sample that are close to the outline of their class.
 
-    Attributes:
-        counts: int64 (3, C): close in truth and prediction, close in the truth, close in the prediction.
+    Args:
+        prediction, truth: masks uint8 (H, W), with 255 for ignored pixels of the truth.
+
+    Returns:
+        int64 (3, C): close in truth and prediction, close in the truth, close in the prediction.
     """
-
-    def __init__(self, classes: int) -> None:
-        self.counts = np.zeros((3, classes), np.int64)
-
-    def add(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Add a sample, masks uint8 (H, W) with 255 for ignored pixels of the truth; return its counts int64 (3, C)."""
-        classes = self.counts.shape[1]
-        valid = truth != 255
-        near_truth = near_outlines(truth) & valid
-        near_predicted = near_outlines(np.where(valid, prediction, 255)) & valid
-        both = near_truth & near_predicted & (truth == prediction)
-        counts = np.stack(
-            [
-                np.bincount(truth[both], minlength=classes)[:classes],
-                np.bincount(truth[near_truth], minlength=classes)[:classes],
-                np.bincount(prediction[near_predicted], minlength=classes)[:classes],
-            ]
-        )
-        self.counts += counts
-        return counts
-
-    def iou(self) -> np.ndarray:
-        """Return the IoU of each class, float64 (C,); NaN if it is neither present nor predicted."""
-        return boundary_iou(self.counts)
+    valid = truth != 255
+    near_truth = near_outlines(truth) & valid
+    near_predicted = near_outlines(np.where(valid, prediction, 255)) & valid
+    both = near_truth & near_predicted & (truth == prediction)
+    counted = (truth[both], truth[near_truth], prediction[near_predicted])
+    return np.stack([np.bincount(ids, minlength=classes)[:classes] for ids in counted])
 
 
 def boundary_iou(counts: np.ndarray) -> np.ndarray:
-    """Return the IoU of each class, float64 (C,), from the counts of a `BoundaryIoU`."""
+    """Return the IoU of each class, float64 (C,), from the `boundary_counts` of one sample or a sum over samples.
+
+    It is NaN for a class that is neither present nor predicted.
+    """
     union = counts[1] + counts[2] - counts[0]
     with np.errstate(invalid="ignore"):
         return counts[0] / union

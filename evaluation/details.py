@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from engine.metrics import add_to_confusion, scores
-from evaluation.boundary import BoundaryIoU, boundary_iou
-from evaluation.calibration import Calibration
+from evaluation.boundary import boundary_counts, boundary_iou
+from evaluation.calibration import BINS, calibration_counts
 
 
 class SampleScores(NamedTuple):
@@ -35,12 +35,15 @@ class Details:
     """Collect scores per sample, boundary IoU and calibration. Memory grows by a few numbers per sample and class.
 
     Attributes:
+        calibration: `calibration_counts` of all samples, float64 (3, BINS).
+        boundary: `boundary_counts` of all samples, int64 (3, C).
         intersections, unions: pixels of each sample and class; int64 (C,) each. Their sums over samples give the
             IoU of the split.
     """
 
     def __init__(self, classes: int) -> None:
-        self.calibration, self.boundaries = Calibration(), BoundaryIoU(classes)
+        self.calibration = torch.zeros(3, BINS, dtype=torch.float64)
+        self.boundary = np.zeros((3, classes), np.int64)
         self.samples: list[SampleScores] = []
         self.intersections: list[np.ndarray] = []
         self.unions: list[np.ndarray] = []
@@ -53,17 +56,19 @@ class Details:
             truth: uint8 (H, W), 255 for ignored pixels.
             logits: float (C, H, W).
         """
-        classes = self.boundaries.counts.shape[1]
-        before = self.calibration.counts.clone()
-        self.calibration.add(logits, truth)
-        pixels, _, confidence = (self.calibration.counts - before).sum(1).tolist()
+        classes = self.boundary.shape[1]
+        calibration = calibration_counts(logits, truth)
+        self.calibration += calibration
+        pixels, _, confidence = calibration.sum(1).tolist()
+        boundary = boundary_counts(prediction.byte().cpu().numpy(), truth.cpu().numpy(), classes)
+        self.boundary += boundary
         confusion = torch.zeros(classes, classes, dtype=torch.int64, device=prediction.device)
         add_to_confusion(confusion, prediction, truth)
         found = scores(confusion)
         counts = confusion.cpu().numpy()
         self.intersections.append(counts.diagonal().copy())
         self.unions.append(counts.sum(0) + counts.sum(1) - counts.diagonal())
-        near = boundary_iou(self.boundaries.add(prediction.byte().cpu().numpy(), truth.cpu().numpy()))
+        near = boundary_iou(boundary)
         mean = float(np.nanmean(near)) if not np.isnan(near).all() else float("nan")
         share = confidence / pixels if pixels else float("nan")
         self.samples.append(SampleScores(index, found.miou, found.pixel_accuracy, mean, share))

@@ -12,7 +12,7 @@ from data.loading import ValidationLoader
 from data.samples import SegmentationDataset
 from data.workers import explain_dead_workers, worker_count
 from engine.device import autocast_dtype
-from engine.evaluator import Evaluation, evaluate
+from engine.evaluator import evaluate
 from engine.logits import likeliest
 from engine.metrics import add_to_confusion
 from engine.out_of_memory import explain_out_of_memory
@@ -74,38 +74,26 @@ def measure(
             after_batch(1)
         confusion, ignored = counts[:-1], counts[-1]
     else:
-        found = _by_batches(predictor, samples, node, amp, note, after_batch)
-        confusion, ignored = found.confusion, found.ignored
+        size, device = as_size(node["image_size"]), predictor.device
+        loader = ValidationLoader(
+            samples,
+            batch_size=node["batch_size"],
+            num_workers=worker_count(node["num_workers"], device),
+            pin_memory=device.type == "cuda",
+            fit=node["fit"],
+        )
+        with explain_out_of_memory(node["batch_size"], size, device), explain_dead_workers([loader.watched]):
+            confusion, ignored, _ = evaluate(
+                predictor.model,
+                None,
+                loader,
+                num_classes=classes,
+                device=device,
+                normalization=predictor.normalization,
+                autocast=autocast_dtype(amp if amp in ("off", "fp16", "bf16") else "auto", device),
+                channels_last=predictor.channels_last,
+                after_batch=after_batch,
+                after_sample=note,
+            )
     results = benchmark.results(confusion.numpy(), ignored.numpy()) if benchmark else {}
     return Measured(confusion, results, details)
-
-
-def _by_batches(
-    predictor: Predictor,
-    samples: SegmentationDataset,
-    node: dict[str, Any],
-    amp: str | None,
-    note: Callable[[int, Tensor, Tensor, Tensor], None],
-    after_batch: Callable[[int], object],
-) -> Evaluation:
-    size, device = as_size(node["image_size"]), predictor.device
-    loader = ValidationLoader(
-        samples,
-        batch_size=node["batch_size"],
-        num_workers=worker_count(node["num_workers"], device),
-        pin_memory=device.type == "cuda",
-        fit=node["fit"],
-    )
-    with explain_out_of_memory(node["batch_size"], size, device), explain_dead_workers([loader.watched]):
-        return evaluate(
-            predictor.model,
-            None,
-            loader,
-            num_classes=len(samples.labels),
-            device=device,
-            normalization=predictor.normalization,
-            autocast=autocast_dtype(amp if amp in ("off", "fp16", "bf16") else "auto", device),
-            channels_last=predictor.channels_last,
-            after_batch=after_batch,
-            after_sample=note,
-        )

@@ -46,7 +46,7 @@ def file_stem(
     parts = [split, checkpoint, data, *different, *tta]
     if window:
         parts += [f"window{window[0]}x{window[1]}", f"overlap{overlap:g}" if overlap != USUAL_OVERLAP else None]
-    return _shortened("_".join(_printable(part) for part in parts if part), LONGEST)
+    return _shortened("_".join(_printable(part) for part in parts if part))
 
 
 def different_parts(node: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
@@ -139,11 +139,9 @@ def _printable(text: str) -> str:
     return plain if plain == text else f"{plain}-{_checksum(text)}"
 
 
-def _shortened(text: str, longest: int) -> str:
-    """Cut a text to this many bytes, ending in a checksum of the whole."""
-    if len(text.encode()) <= longest:
-        return text
-    return f"{_cut(text, longest - 9)}-{_checksum(text)}"
+def _shortened(text: str) -> str:
+    """Cut a text to `LONGEST` bytes, ending in a checksum of the whole."""
+    return text if len(text.encode()) <= LONGEST else f"{_cut(text, LONGEST - 9)}-{_checksum(text)}"
 
 
 def _cut(text: str, longest: int) -> str:

@@ -10,9 +10,9 @@ from data.samples import SegmentationDataset
 from data.statistics import evenly_spread
 from engine.checkpoint import load_checkpoint
 from engine.metrics import scores
+from evaluation.results import table_of_classes
 from inference.predictor import Predictor
 from utils.run_folder import RunFolder
-from utils.tables import class_table
 from visualization.figures import draw_confusion, draw_curves, draw_predictions
 from visualization.sample_pictures import Predicted, write_samples
 
@@ -33,15 +33,8 @@ def report(run: RunFolder, validation: SegmentationDataset, length: int, device:
     best = load_checkpoint(run.best)
     predictor = Predictor.from_loaded(best, device)
     confusion, found = best["confusion"], scores(best["confusion"])
-    share = confusion.sum(1).double() / confusion.sum()
-    columns = {"IoU": found.iou, "Dice": found.dice, "accuracy": found.accuracy}
-    table = class_table(
-        predictor.labels.names,
-        {k: v.tolist() for k, v in columns.items()},
-        share.tolist(),
-        f"validation, epoch {best['epoch']} (best)",
-    )
-    log.info("\n%s", table)
+    title = f"validation, epoch {best['epoch']} (best)"
+    log.info("\n%s", table_of_classes(predictor.labels.names, confusion, title))
     draw_curves(run.read_rows(), monitor, best["epoch"], run.figures / "curves.png")
     title = f"epoch {best['epoch']}: mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}"
     draw_confusion(confusion.numpy(), predictor.labels, title, run.figures / "confusion_matrix.png")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from data.samples import SegmentationDataset
 from engine.metrics import scores
+from evaluation.boundary import boundary_iou
+from evaluation.calibration import calibration_error
 from evaluation.details import Details, SampleScores
 from evaluation.measuring import Measured
 from inference.predictor import Predictor
@@ -29,41 +33,46 @@ WORST = 16
 def as_dict(names: tuple[str, ...], measured: Measured) -> dict[str, Any]:
     """Return all metrics, as in the JSON file."""
     found, details = scores(measured.confusion), measured.details
-    near = details.boundaries.iou().tolist()
-    known = [value for value in near if not math.isnan(value)]
-    by_class = {"iou": found.iou, "dice": found.dice, "accuracy": found.accuracy}
-    calibration = details.calibration
+    near = torch.from_numpy(boundary_iou(details.boundary))
+    by_class = {"iou": found.iou, "dice": found.dice, "accuracy": found.accuracy, "boundary_iou": near}
+    pixels, right, confidence = details.calibration
     return {
         "miou": found.miou,
         "dice": found.mean_dice,
         "pixel_accuracy": found.pixel_accuracy,
         "class_accuracy": found.mean_accuracy,
         "frequency_weighted_iou": found.frequency_weighted_iou,
-        "boundary_iou": sum(known) / len(known) if known else math.nan,
-        "calibration_error": calibration.error,
+        "boundary_iou": near.nanmean().item(),
+        "calibration_error": calibration_error(details.calibration),
         "benchmark": measured.benchmark,
-        "classes": {key: dict(zip(names, values.tolist(), strict=True)) for key, values in by_class.items()}
-        | {"boundary_iou": dict(zip(names, near, strict=True))},
+        "classes": {key: dict(zip(names, values.tolist(), strict=True)) for key, values in by_class.items()},
         "calibration": {
-            "pixels": [int(count) for count in calibration.counts[0].tolist()],
-            "confidence": calibration.confidence(),
-            "accuracy": calibration.accuracy(),
+            "pixels": pixels.long().tolist(),
+            "confidence": (confidence / pixels).tolist(),  # NaN where a bin is empty
+            "accuracy": (right / pixels).tolist(),
         },
         "confusion": measured.confusion.tolist(),
     }
 
 
+def table_of_classes(
+    names: Sequence[str], confusion: Tensor, title: str, more: Mapping[str, Sequence[float]] | None = None
+) -> str:
+    """Draw a table of the metrics of each class, from a confusion matrix int64 (C, C).
+
+    Args:
+        more: further columns.
+    """
+    found = scores(confusion)
+    columns = {"IoU": found.iou.tolist(), "Dice": found.dice.tolist(), "accuracy": found.accuracy.tolist()}
+    shares = (confusion.sum(1).double() / confusion.sum().clamp(min=1)).tolist()
+    return class_table(names, columns | dict(more or {}), shares, title)
+
+
 def show(names: tuple[str, ...], measured: Measured, title: str) -> None:
     """Print a table of the classes, and one of the other metrics."""
-    found = scores(measured.confusion)
-    columns = {
-        "IoU": found.iou.tolist(),
-        "Dice": found.dice.tolist(),
-        "accuracy": found.accuracy.tolist(),
-        "boundary IoU": measured.details.boundaries.iou().tolist(),
-    }
-    share = (measured.confusion.sum(1).double() / measured.confusion.sum().clamp(min=1)).tolist()
-    log.info("%s", class_table(names, columns, share, title))
+    near = boundary_iou(measured.details.boundary).tolist()
+    log.info("%s", table_of_classes(names, measured.confusion, title, {"boundary IoU": near}))
     rest = {k: v for k, v in as_dict(names, measured).items() if isinstance(v, float)} | measured.benchmark
     log.info("%s", table([["metric", "value"], *([name, number(value)] for name, value in rest.items())]))
 
@@ -96,8 +105,8 @@ def write_results(
     write_csv(listed, _table(ranked, dataset))
     written = [folder / f"{stem}.json", listed, counted, confusion]
     counts = measured.details.calibration
-    if counts.counts[0].sum() > 0:  # nothing to draw if all pixels are ignored
-        draw_calibration(counts.counts.numpy(), counts.error, f"{stem}: calibration", calibration)
+    if counts[0].sum() > 0:  # nothing to draw if all pixels are ignored
+        draw_calibration(counts.numpy(), calibration_error(counts), f"{stem}: calibration", calibration)
         draw_predictions([_drawn(sample, dataset, predictor) for sample in ranked[:WORST]], labels, worst)
         written += [calibration, worst]
     # Written last, since it marks the measurement as complete.

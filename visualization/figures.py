@@ -40,8 +40,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], monitor: str, best_epoch: i
     losses.set_title("Losses")
     for name in ("val/miou", "val/dice", "val/pixel_accuracy"):
         _plot(metrics, rows, name)
-    metrics.set_title("Validation metrics")
-    metrics.set_ylim(0, 1)
+    metrics.set(title="Validation metrics", ylim=(0, 1))
     _plot(rate, rows, "lr", color="C7")
     rate.set_title("Learning rate at the end of the epoch")
     for axes in (losses, metrics, rate):
@@ -123,7 +122,7 @@ def draw_calibration(counts: np.ndarray, error: float, title: str, path: Path) -
     """Draw a reliability diagram: accuracy over confidence, and the share of pixels in each bin.
 
     Args:
-        counts: (3, bins), from `evaluation.calibration.Calibration`.
+        counts: (3, bins), from `evaluation.calibration.calibration_counts`.
         error: expected calibration error.
     """
     pixels, right, confidence = counts
@@ -137,14 +136,11 @@ def draw_calibration(counts: np.ndarray, error: float, title: str, path: Path) -
     mean = confidence[there] / pixels[there]
     above.plot(mean, accuracy, "o", color="black", markersize=4, label="at the mean confidence of the bin")
     above.plot([0, 1], [0, 1], "--", color="C7", label="perfect calibration")
-    above.set_ylim(0, 1)
-    above.set_ylabel("accuracy")
+    above.set(ylim=(0, 1), ylabel="accuracy")
     above.set_title(drawn_title(f"{title}, expected calibration error {error:.4f}", 6))
     above.legend(loc="upper left")
     below.bar(middles[there], 100 * pixels[there] / pixels.sum(), width * 0.92, color="C7")
-    below.set_xlim(0, 1)
-    below.set_xlabel("confidence")
-    below.set_ylabel("% of the pixels")
+    below.set(xlim=(0, 1), xlabel="confidence", ylabel="% of the pixels")
     _save(figure, path)
 
 
@@ -196,11 +192,9 @@ def draw_range_test(
     low, start = min(losses), max(smoothed[: int(np.argmin(smoothed)) + 1])
     high = min(max(losses), start + max(start - low, 0.1 * start))
     margin = 0.05 * (high - low or 1)
-    axes.set(ylim=(low - margin, high + margin), xscale="log")
-    axes.xaxis.set_major_formatter("{x:g}")  # the default format needs math text, which is switched off in fonts.py
-    axes.set_xlabel("learning rate")
-    axes.set_ylabel("training loss")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss", ylim=(low - margin, high + margin))
     axes.set_title(drawn_text(title))
+    axes.xaxis.set_major_formatter("{x:g}")  # the default format needs math text, which is switched off in fonts.py
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
     _save(figure, path)
@@ -227,8 +221,7 @@ def draw_speed(runs: Sequence[tuple[str, float, Mapping[str, float]]], title: st
         axes.xaxis.set_major_formatter("{x:g}")  # the default format needs math text, which is switched off in fonts.py
         axes.xaxis.set_minor_formatter("")
     axes.margins(x=0.2, y=0.12)
-    axes.set_xlabel("milliseconds of a forward pass (median)")
-    axes.set_ylabel("val/miou at the best epoch")
+    axes.set(xlabel="milliseconds of a forward pass (median)", ylabel="val/miou at the best epoch")
     axes.set_title(drawn_text(title))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=len(backends), fontsize=9, frameon=False)

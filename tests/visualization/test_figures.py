@@ -1,7 +1,5 @@
 """Figures and legends of names, photos and disks of all kinds."""
 
-import logging
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,6 +30,8 @@ COLORS = ((0, 0, 0), (200, 0, 0), (0, 0, 200))
 CHINESE = LabelSet(("background", "猫", "狗"), COLORS)
 PLAIN = LabelSet(("background", "cat", "dog"), COLORS)
 NUMBERED = LabelSet(("background", "class 1", "class 2"), COLORS)
+NO_WARNINGS = pytest.mark.filterwarnings("error")
+"""Such as those of matplotlib of each missing glyph."""
 
 
 @pytest.fixture(autouse=True)
@@ -90,15 +90,14 @@ def every_figure(labels: LabelSet, folder: Path, name: str = "a") -> None:
     side_by_side(one.image, one.truth, labels).save(folder / "side_by_side.png")
 
 
+@NO_WARNINGS
 def test_names_that_no_font_has_are_numbers_and_one_warning_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = tmp_path / "expected"
     for folder in (tmp_path / "found", expected):
         folder.mkdir()
-    with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
-        warnings.simplefilter("error")  # matplotlib's, of each missing glyph
-        every_figure(CHINESE, tmp_path / "found")
+    every_figure(CHINESE, tmp_path / "found")
     (record,) = caplog.records
     assert "numbers instead of 2 class names, such as 猫" in record.getMessage()
     labels, one = NUMBERED, sample()
@@ -109,22 +108,20 @@ def test_names_that_no_font_has_are_numbers_and_one_warning_says_so(
     )
 
 
+@NO_WARNINGS
 def test_names_of_files_that_no_font_has_leave_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
-        warnings.simplefilter("error")
-        every_figure(PLAIN, tmp_path, "照片/\x1b[2J\udcff\n猫.jpg")
+    every_figure(PLAIN, tmp_path, "照片/\x1b[2J\udcff\n猫.jpg")
     assert caplog.records == []
 
 
+@NO_WARNINGS
 def test_an_installed_font_that_has_the_names_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also one without Latin letters or digits, that was installed after matplotlib made its list."""
     path = make_font(tmp_path / "squares.ttf", "猫狗")
     monkeypatch.setattr(visualization.fonts, "findSystemFonts", lambda: [str(path)])
-    with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
-        warnings.simplefilter("error")
-        every_figure(CHINESE, tmp_path, "猫 a.jpg")
+    every_figure(CHINESE, tmp_path, "猫 a.jpg")
     assert caplog.records == []
     assert visualization.fonts.drawn_class_names(CHINESE.names) == ["background", "猫", "狗"]
     assert visualization.fonts.drawn_text("猫 a.jpg") == "猫 a.jpg"

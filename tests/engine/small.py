@@ -1,5 +1,9 @@
 """A training that takes a second: a small network on noise."""
 
+import itertools
+import math
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from engine.schedules import poly
 from engine.trainer import Trainer
 from engine.training_step import Components
 from losses.combinations import ce_iou
+from models.encoders import Encoder
 from utils.loggers import NoLogger
 from utils.run_folder import RunFolder
 
@@ -64,6 +69,67 @@ class Net(nn.Module):
         return self.layers(x)
 
 
+class Features(Encoder):
+    """A convolution with batch norm and dropout."""
+
+    channels, strides = (8,), (1,)
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(dropout))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [self.layers(images)]
+
+    def load_weights(self, weights: str) -> None:
+        raise NotImplementedError
+
+
+class Encoded(nn.Module):
+    """A network with an encoder, of any float type."""
+
+    def __init__(self, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.encoder, self.classifier = Features(dropout), nn.Conv2d(8, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.encoder(images.to(self.classifier.weight.dtype))[0])
+
+
+def at_step(
+    step: int, act: Callable[[Tensor], Tensor], network: Callable[[], nn.Module] = Net
+) -> Callable[[], nn.Module]:
+    """Return what makes a network whose logits go through `act` in one step of the training, counted from 1."""
+
+    def make() -> nn.Module:
+        model, steps = network(), itertools.count(1)
+
+        def hook(module: nn.Module, _: Any, logits: Tensor) -> Tensor:
+            return act(logits) if module.training and next(steps) == step else logits
+
+        model.register_forward_hook(hook)
+        return model
+
+    return make
+
+
+def interrupted(logits: Tensor) -> Tensor:
+    """Get a Ctrl-C."""
+    signal.raise_signal(signal.SIGINT)
+    return logits
+
+
+def exploding(logits: Tensor) -> Tensor:
+    """Return infinite logits."""
+    return logits * math.inf
+
+
+def with_infinite_gradient(logits: Tensor) -> Tensor:
+    """Let the gradient explode, as if float16 could not hold it."""
+    logits.register_hook(exploding)
+    return logits
+
+
 class Notes:
     """A logger that keeps everything in memory."""
 
@@ -88,7 +154,7 @@ class Notes:
 
 def fit(
     folder: Path,
-    network: type[nn.Module] = Net,
+    network: Callable[[], nn.Module] = Net,
     resume: bool = False,
     logger: Any = None,
     pictures: Pictures | None = None,
@@ -116,15 +182,14 @@ def fit(
     return trainer.fit(components, train, validation, record, checkpoint)
 
 
-def same_state(a: Path, b: Path) -> bool:
-    """Return whether two runs ended with bitwise equal weights and optimizer state."""
-    first, second = (load_checkpoint(p / "checkpoints" / "last.pt") for p in (a, b))
-    moments = [[t for s in c["training"]["optimizer"]["state"].values() for t in s.values()] for c in (first, second)]
-    return all(torch.equal(first["model"][n], second["model"][n]) for n in first["model"]) and all(
-        torch.equal(x, y) for x, y in zip(*moments, strict=True)
-    )
-
-
-def without_clocks(folder: Path) -> list[dict[str, float]]:
-    rows = RunFolder(folder).read_rows()
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+def same_run(a: Path, b: Path) -> bool:
+    """Return whether two runs have equal metrics, and ended with bitwise equal weights and optimizer state."""
+    ends, rows = [], []
+    for folder in (a, b):
+        last = load_checkpoint(folder / "checkpoints" / "last.pt")
+        training = last["training"]
+        moments = [tensor for state in training["optimizer"]["state"].values() for tensor in state.values()]
+        ends.append([*last["model"].values(), *(training["average"] or {}).values(), *moments])
+        clocks = ("seconds", "images_per_second")
+        rows.append([{k: v for k, v in row.items() if k not in clocks} for row in RunFolder(folder).read_rows()])
+    return rows[0] == rows[1] and all(torch.equal(x, y) for x, y in zip(*ends, strict=True))

@@ -133,6 +133,8 @@ def test_reading_a_checkpoint_runs_no_code_of_it(tmp_path: Path, checkpoint: dic
         "models...enet.ENet",
         "modelsx.enet.ENet",
         "models.ENet",
+        f"models.{'x' * 300}.ENet",  # no file has such a name
+        "models.enet\0.ENet",
         "",
         None,
         3,
@@ -258,13 +260,6 @@ def test_values_of_other_types(tmp_path: Path, checkpoint: dict, change: dict, e
 def test_a_model_of_odd_arguments(checkpoint: dict, value: Any) -> None:
     checkpoint["config"]["model"] = {"_target_": "models.espnet.ESPNet", "alpha2": value}
     with pytest.raises(UserError, match="the checkpoint"):
-        build_model(checkpoint)
-
-
-@pytest.mark.parametrize("target", [f"models.{'x' * 300}.ENet", "models.enet\0.ENet"])
-def test_targets_that_no_file_can_have(checkpoint: dict, target: str) -> None:
-    checkpoint["config"]["model"]["_target_"] = target
-    with pytest.raises(UserError, match="not a model of this project"):
         build_model(checkpoint)
 
 

@@ -1,6 +1,7 @@
 """Several real processes do what one does with as many micro-batches."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,18 +16,31 @@ from engine.distributed import backends
 from engine.normalization import IMAGENET
 from engine.randomness import seed_everything
 from tests.conftest import ROOT, start_command
-from tests.engine import frozen_and_distilled_job
-from tests.engine.processes_job import ACCUMULATION, BATCH_SIZE, TRAINING, VALIDATION, WEIGHTS, PartlyVoid, Precise
+from tests.engine.processes_job import (
+    ACCUMULATION,
+    BATCH_SIZE,
+    TRAINING,
+    VALIDATION,
+    WEIGHTS,
+    PartlyVoid,
+    Precise,
+    of_an_encoder_and_a_teacher,
+    of_unequal_batches,
+)
 from utils.run_folder import RunFolder
 
 
-def run_together(processes: int, *words: str) -> None:
-    """Run a command in several processes, in the environment that torchrun would give them."""
+def run_together(processes: int, train: Callable[..., dict], folder: Path) -> list[dict]:
+    """Return what a function of processes_job.py returns in each of several processes, started as torchrun would.
+
+    The run goes to `run/` in the folder.
+    """
+    (folder / "run").mkdir()
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # of torchrun, where they meet
     count = str(processes)
     started = [
         start_command(
-            *words,
+            *("-m", "tests.engine.processes_job", train.__name__, str(folder)),
             cwd=ROOT,
             TORCHELASTIC_RUN_ID="0",
             TORCHELASTIC_USE_AGENT_STORE="True",
@@ -42,13 +56,13 @@ def run_together(processes: int, *words: str) -> None:
     for process in started:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
+    return [torch.load(folder / f"{rank}.pt") for rank in range(processes)]
 
 
 @pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.slow), 3])
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
     folder = tmp_path_factory.mktemp(f"{request.param}_processes")
-    run_together(request.param, "-m", "tests.engine.processes_job", str(folder))
-    return folder, [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
+    return folder / "run", run_together(request.param, of_unequal_batches, folder)
 
 
 def objective(model: Precise, indices: list[int], total_weight: float, batches: int) -> torch.Tensor:
@@ -103,7 +117,7 @@ def test_gradients_are_those_of_as_many_micro_batches(results: tuple[Path, list[
     assert len(expected) == 2 * math.ceil(7 / (ACCUMULATION * processes)) and void_batches == 4
     for result in results[1]:
         for found, own in zip(result["gradients"], expected, strict=True):
-            for a, b in zip(found, own, strict=True):
+            for a, b in zip(found.values(), own, strict=True):
                 assert (a - b).abs().max() < 1e-5 * b.abs().max() + 1e-9  # the loss is computed in float32
     for name, value in model.named_parameters():
         assert torch.allclose(results[1][0]["weights"][name], value, rtol=1e-5, atol=1e-7)
@@ -147,12 +161,9 @@ def test_one_folder_and_one_memory(results: tuple[Path, list[dict]]) -> None:
 
 def test_a_frozen_encoder_and_a_teacher(tmp_path: Path) -> None:
     """Two processes take the steps of one with two micro-batches each: without the encoder first, then with it."""
-    (tmp_path / "run").mkdir()
-    run_together(2, "-m", "tests.engine.frozen_and_distilled_job", str(tmp_path))
     (tmp_path / "alone").mkdir()
-    expected = frozen_and_distilled_job.train(tmp_path / "alone", accumulation_steps=2)
-    for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt")
+    expected = of_an_encoder_and_a_teacher(tmp_path / "alone", accumulation_steps=2)
+    for found in run_together(2, of_an_encoder_and_a_teacher, tmp_path):
         assert len(found["gradients"]) == len(expected["gradients"]) == 6
         for step, (gradients, those) in enumerate(zip(found["gradients"], expected["gradients"], strict=True)):
             assert any(name.startswith("encoder") for name in gradients) == (step >= 3)

@@ -1,6 +1,7 @@
 import gc
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.loading import ValidationBatch
-from engine.evaluator import evaluate
+from engine.evaluator import Evaluation, evaluate
 from engine.normalization import Normalization
 from inference.predictor import Predictor
 from losses.combinations import ce_iou
+from losses.weighted_sum import WeightedSum
 from tests.conftest import ROOT
 
 CLASSES = 3
@@ -51,12 +53,15 @@ def batched(data: list[tuple[Tensor, Tensor]], size: int) -> Iterator[Validation
         yield ValidationBatch(torch.stack([x for x, _ in part]), [m for _, m in part], ["" for _ in part])
 
 
+def evaluated(model: nn.Module, loss: WeightedSum, batches: Iterable[ValidationBatch], **options: Any) -> Evaluation:
+    cpu = torch.device("cpu")
+    return evaluate(model, loss, batches, num_classes=CLASSES, device=cpu, normalization=Normalization(), **options)
+
+
 def test_agrees_with_a_plain_computation() -> None:
     model, data = Net().train(), samples(5)
     data[2][1].fill_(255)  # a sample without a labelled pixel has no loss
-    found = evaluate(
-        model, LOSS, batched(data, 2), num_classes=CLASSES, device=torch.device("cpu"), normalization=Normalization()
-    )
+    found = evaluated(model, LOSS, batched(data, 2))
     assert model.training  # left as it was
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     conv, truth, predicted, pixel_losses, ious = model.layers[1], [], [], [], []
@@ -91,9 +96,7 @@ def test_void_samples_change_no_loss(option: str) -> None:
     void = [(image, torch.full_like(mask, 255)) for image, mask in samples(2)]
 
     def losses(*pairs: tuple[Tensor, Tensor]) -> dict[str, float]:
-        cpu = torch.device("cpu")
-        batches = batched(list(pairs), 2)
-        return evaluate(model, loss, batches, num_classes=CLASSES, device=cpu, normalization=Normalization()).losses
+        return evaluated(model, loss, batched(list(pairs), 2)).losses
 
     expected = losses(*data)
     assert losses(void[0], *data, void[1]) == pytest.approx(expected, rel=1e-6) and expected["loss"] != 0
@@ -102,17 +105,7 @@ def test_void_samples_change_no_loss(option: str) -> None:
 
 def test_batch_size_changes_nothing() -> None:
     model, data = Net().eval(), samples(7)
-    results = [
-        evaluate(
-            model,
-            LOSS,
-            batched(data, n),
-            num_classes=CLASSES,
-            device=torch.device("cpu"),
-            normalization=Normalization(),
-        )
-        for n in (1, 3, 7)
-    ]
+    results = [evaluated(model, LOSS, batched(data, n)) for n in (1, 3, 7)]
     for other in results[1:]:
         assert torch.equal(other.confusion, results[0].confusion)
         assert other.losses == pytest.approx(results[0].losses, rel=1e-6)
@@ -132,15 +125,7 @@ def test_memory_does_not_grow_with_the_number_of_images() -> None:
         for _ in range(30):
             yield from batched([(torch.zeros(3, 16, 20, dtype=torch.uint8), torch.zeros(16, 20, dtype=torch.uint8))], 1)
 
-    evaluate(
-        Net(),
-        LOSS,
-        endless(),
-        num_classes=CLASSES,
-        device=torch.device("cpu"),
-        normalization=Normalization(),
-        after_batch=after_batch,
-    )
+    evaluated(Net(), LOSS, endless(), after_batch=after_batch)
     assert len(steps) == 30 and alive[0] == alive[1]
 
 
@@ -153,9 +138,7 @@ def test_the_predictor_agrees_with_the_evaluator() -> None:
     mask = Predictor(model, labels, (16, 20), Normalization()).predict(image)
     assert mask.shape == (16, 20) and mask.dtype == np.uint8
     batch = ValidationBatch(torch.from_numpy(image.transpose(2, 0, 1)[None].copy()), [torch.from_numpy(mask)], ["a"])
-    found = evaluate(
-        model, LOSS, [batch], num_classes=CLASSES, device=torch.device("cpu"), normalization=Normalization()
-    )
+    found = evaluated(model, LOSS, [batch])
     assert found.confusion.diagonal().sum() == 16 * 20
     large = Predictor(model, labels, (32, 40), Normalization()).predict(image)
     assert large.shape == (16, 20)  # whatever the network works at

@@ -16,7 +16,8 @@ STEPS_PER_EPOCH, EPOCHS = 4, 5
 TOTAL = STEPS_PER_EPOCH * EPOCHS
 
 Schedule = Callable[..., LambdaLR]
-ALL = pytest.mark.parametrize("schedule", [schedules.poly, schedules.cosine, schedules.exponential, schedules.constant])
+WARMED_UP = ("poly", "cosine", "exponential", "constant")
+ALL = pytest.mark.parametrize("schedule", [getattr(schedules, name) for name in WARMED_UP])
 
 
 def start(schedule: Schedule, total: int = TOTAL, per_epoch: int = STEPS_PER_EPOCH, **options: Any) -> LambdaLR:
@@ -74,17 +75,11 @@ def test_one_cycle_is_that_of_pytorch(total: int, rise: float) -> None:
     assert found == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("rise", [0.0, 1.0, -1.0])
-def test_a_rise_out_of_range_is_refused(rise: float) -> None:
-    with pytest.raises(ValueError, match="rise"):
-        start(schedules.one_cycle, rise=rise)
-
-
 @pytest.mark.parametrize("gamma", [0.975, 0.5])
-@pytest.mark.parametrize("warmup", [0, 1, 2])
-def test_exponential(gamma: float, warmup: int) -> None:
+@pytest.mark.parametrize("warmup", [0, 0.5, 2])
+def test_exponential(gamma: float, warmup: float) -> None:
     found = all_rates(schedules.exponential, gamma=gamma, warmup_epochs=warmup)
-    first = warmup * STEPS_PER_EPOCH
+    first = round(warmup * STEPS_PER_EPOCH)
     assert found[first:] == pytest.approx([LR * gamma ** (s / STEPS_PER_EPOCH) for s in range(TOTAL - first)])
 
 
@@ -150,38 +145,17 @@ def test_every_group_keeps_its_own_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "options"),
+    ("name", "option", "values"),
     [
-        (schedules.poly, {"power": 0.0}),
-        (schedules.exponential, {"gamma": -1.0}),
-        (schedules.constant, {"warmup_epochs": -1}),
+        ("poly", "power", (0, -1, math.nan, math.inf, 1e20)),
+        ("exponential", "gamma", (0, -1, 1.5, math.nan)),
+        ("cosine", "final", (-0.1, 1.5, math.nan)),
+        ("one_cycle", "rise", (-1, 0, 1, 2, math.nan)),
+        *(("one_cycle", option, (-1, 2, math.nan)) for option in ("start", "final")),
+        *((name, "warmup_epochs", (-1, math.nan, math.inf, 1e20)) for name in WARMED_UP),
     ],
 )
-def test_nonsense_is_refused(schedule: Callable[..., LambdaLR], options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
-        schedule(SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), 10, 5, **options)
-
-
-def test_exponential_after_a_warm_up_of_half_an_epoch() -> None:
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = schedules.exponential(optimizer, total_steps=25, steps_per_epoch=5, gamma=0.5, warmup_epochs=0.5)
-    for _ in range(7):  # a warm-up of 2 steps, then one epoch
-        optimizer.step()
-        scheduler.step()
-    assert scheduler.get_last_lr()[0] == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "fragment"),
-    [
-        *(("poly", {"power": value}, "power=") for value in (0, -1, math.nan, math.inf, 1e20)),
-        *(("exponential", {"gamma": value}, "gamma=") for value in (0, -1, 1.5, math.nan)),
-        *(("cosine", {"final": value}, "final=") for value in (-0.1, 1.5, math.nan)),
-        *(("one_cycle", {key: value}, f"{key}=") for key in ("rise", "start", "final") for value in (-1, 2, math.nan)),
-        *(("constant", {"warmup_epochs": value}, "warmup_epochs") for value in (-1, math.nan, math.inf, 1e20)),
-        *((name, {"warmup_epochs": -1}, "warmup_epochs=") for name in ("poly", "cosine", "exponential")),
-    ],
-)
-def test_numbers_out_of_range_are_refused(name: str, options: dict[str, float], fragment: str) -> None:
-    with pytest.raises(ValueError, match=fragment):
-        start(getattr(schedules, name), total=20, per_epoch=10, **options)
+def test_numbers_out_of_range_are_refused(name: str, option: str, values: tuple[float, ...]) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match=f"{option}="):
+            start(getattr(schedules, name), **{option: value})

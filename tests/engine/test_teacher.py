@@ -1,6 +1,5 @@
 """Training with a teacher: gradients against autograd, and what is kept and reported."""
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from engine.schedules import constant
 from engine.training_step import Components, TrainingStep
 from losses.combinations import cross_entropy
 from losses.distillation import LogitDistillation
-from tests.engine.small import Net, fit, same_state, without_clocks
+from tests.engine.small import Net, at_step, fit, interrupted, same_run
 from tests.losses.test_weighted_sum import CLASSES, SIZE, Float64Net
 from utils.interruption import Interrupted
 from utils.run_folder import RunFolder
@@ -79,18 +78,8 @@ def test_a_run_that_is_resumed_has_the_same_bits(tmp_path: Path) -> None:
     def distillation() -> Distillation:
         return Distillation(teacher_of(Net), LogitDistillation(), 1.0)
 
-    class Stopping(Net):
-        calls = 0
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            self.calls += self.training
-            if self.training and self.calls == 8:  # within the second epoch
-                signal.raise_signal(signal.SIGINT)
-            return super().forward(x)
-
     fit(tmp_path / "whole", distillation=distillation())
-    with pytest.raises(Interrupted):
-        fit(tmp_path / "stopped", network=Stopping, distillation=distillation())
+    with pytest.raises(Interrupted):  # within the second epoch
+        fit(tmp_path / "stopped", network=at_step(8, interrupted), distillation=distillation())
     fit(tmp_path / "stopped", resume=True, distillation=distillation())
-    assert same_state(tmp_path / "whole", tmp_path / "stopped")
-    assert without_clocks(tmp_path / "whole") == without_clocks(tmp_path / "stopped")
+    assert same_run(tmp_path / "whole", tmp_path / "stopped")

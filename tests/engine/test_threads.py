@@ -44,14 +44,10 @@ def test_a_job_of_a_sweep_does_not_get_the_threads_of_the_job_before(monkeypatch
         assert torch.get_num_threads() == expected
 
 
-def test_what_is_typed_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_typed_and_the_environment_count_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "idle_cores", lambda: 0.0)
     set_threads(3)
     assert torch.get_num_threads() == 3
-
-
-def test_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "idle_cores", lambda: 0.0)
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     set_threads("auto")
     assert torch.get_num_threads() == 4

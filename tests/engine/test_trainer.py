@@ -16,7 +16,7 @@ from engine.metrics import scores
 from engine.running_loss import NonFiniteLoss
 from engine.schedules import constant
 from engine.trainer import Trainer
-from tests.engine.small import SIZE, Halves, Net, Notes, fit, same_state, without_clocks
+from tests.engine.small import SIZE, Halves, Net, Notes, at_step, exploding, fit, same_run, with_infinite_gradient
 from utils.errors import UserError
 from utils.run_folder import RunFolder
 
@@ -38,8 +38,7 @@ def test_it_learns_and_keeps_the_best(tmp_path: Path) -> None:
 def test_two_runs_are_equal_to_the_last_bit(tmp_path: Path) -> None:
     fit(tmp_path / "a")
     fit(tmp_path / "b")
-    assert same_state(tmp_path / "a", tmp_path / "b")
-    assert without_clocks(tmp_path / "a") == without_clocks(tmp_path / "b")
+    assert same_run(tmp_path / "a", tmp_path / "b")
 
 
 def test_validation_is_periodic_and_last(tmp_path: Path) -> None:
@@ -65,15 +64,8 @@ def test_losses_are_lower_is_better(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_names_the_samples(tmp_path: Path) -> None:
-    class Exploding(Net):
-        calls = 0
-
-        def forward(self, x: Tensor) -> Tensor:
-            self.calls += 1
-            return super().forward(x) * (math.inf if self.training and self.calls == 3 else 1)
-
     with pytest.raises(NonFiniteLoss, match=r"not finite .*\n.*") as error:
-        fit(tmp_path, network=Exploding, log_every=2)
+        fit(tmp_path, network=at_step(3, exploding), log_every=2)
     loader = TrainingLoader(Halves(10), Augmentation(), image_size=SIZE, batch_size=2, seed=0, num_workers=0)
     names = [batch.names for batch in loader][2]
     assert f"in the batch of: {', '.join(names)}" in str(error.value)
@@ -138,19 +130,7 @@ def test_mixed_precision_learns_in_float32_weights(tmp_path: Path, amp: str) -> 
 
 
 def test_a_step_that_the_scaler_skips_does_not_advance_the_schedule(tmp_path: Path) -> None:
-    class Overflowing(Net):
-        """Logits that are finite, with a gradient that float16 cannot hold, in the first step."""
-
-        calls = 0
-
-        def forward(self, x: Tensor) -> Tensor:
-            self.calls += self.training
-            logits = super().forward(x)
-            if self.training and self.calls == 1:
-                logits.register_hook(lambda grad: grad * math.inf)
-            return logits
-
-    loop = fit(tmp_path, network=Overflowing, epochs=1, amp="fp16")
+    loop = fit(tmp_path, network=at_step(1, with_infinite_gradient), epochs=1, amp="fp16")
     assert loop.progress.step == 5
     assert loop.step.scheduler.last_epoch == 4
     assert all(p.isfinite().all() for p in loop.model.parameters())
@@ -220,24 +200,13 @@ def test_a_network_that_cannot_be_compiled_trains_as_it_is(
     monkeypatch.setattr(torch, "compile", lambda model: refuse)
     fit(tmp_path / "compiled", epochs=1, compile=True)
     assert "trainer.compile: falls back to eager mode: Net could not be compiled: no compiler found" in caplog.text
-    assert same_state(tmp_path / "plain", tmp_path / "compiled")
+    assert same_run(tmp_path / "plain", tmp_path / "compiled")
 
 
 @pytest.mark.parametrize("options", [{}, {"checkpoint_minutes": 1e-9}])
 def test_weights_that_are_spoilt_do_not_replace_good_ones(tmp_path: Path, options: dict) -> None:
     """A finite loss with a gradient that is not, in the last step of the first epoch."""
-
-    class Exploding(Net):
-        calls = 0
-
-        def forward(self, x: Tensor) -> Tensor:
-            logits = super().forward(x)
-            self.calls += self.training
-            if self.training and self.calls == 5:
-                logits.register_hook(lambda grad: grad * math.inf)
-            return logits
-
     with pytest.raises(NonFiniteLoss, match="a weight is NaN or infinite after step 5"):
-        fit(tmp_path, network=Exploding, **options)
+        fit(tmp_path, network=at_step(5, with_infinite_gradient), **options)
     weights = load_checkpoint(RunFolder(tmp_path).last)["model"]
     assert all(value.isfinite().all() for value in weights.values())

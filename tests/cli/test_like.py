@@ -19,6 +19,14 @@ from tests.conftest import runs_in
 from tests.in_process import assert_refused, run_here, succeeded
 from tools.share import share
 from train_segmentation import train
+from utils.run_folder import RunFolder
+
+
+def run_like(folder: Path, run: Path, changes: dict[str, Any], summary: dict[str, Any]) -> None:
+    """Write a run folder with the config of another run, with changes, and values of a summary."""
+    folder.mkdir(exist_ok=True)
+    RunFolder(folder).write_config(yaml.safe_load((run / "config.yaml").read_text()) | changes)
+    RunFolder(folder).update_summary(**summary)
 
 
 def composed(*words: str, cwd: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -80,13 +88,11 @@ def test_a_shared_run_has_the_options(tmp_path: Path, finished_run: Path) -> Non
 
 def test_a_sweep_stands_for_its_best_run(tmp_path: Path, finished_run: Path) -> None:
     sweep = tmp_path / "experiments" / "2026-11-03_10-00-00-000001_seeds_sweep"
+    summary = json.loads((finished_run / "summary.json").read_text())
     for job, miou in enumerate((0.2, 0.4, 0.3)):
         shutil.copytree(finished_run, sweep / str(job))
-        config = yaml.safe_load((finished_run / "config.yaml").read_text()) | {"seed": 10 + job}
-        (sweep / str(job) / "config.yaml").write_text(yaml.safe_dump(config))
-        summary = json.loads((finished_run / "summary.json").read_text())
-        summary["best"]["val/miou"] = miou
-        (sweep / str(job) / "summary.json").write_text(json.dumps(summary))
+        best = summary["best"] | {"val/miou": miou}
+        run_like(sweep / str(job), finished_run, {"seed": 10 + job}, {"best": best})
     seen: list[int] = []
     done = run_here(lambda cfg: seen.append(cfg.seed), "train", "like=seeds", cwd=tmp_path)
     assert seen == [11], done.stderr
@@ -110,10 +116,7 @@ def test_a_sweep_like_a_run_goes_on(tmp_path: Path, finished_run: Path) -> None:
 
 
 def test_threads_that_the_machine_does_not_have(tmp_path: Path, finished_run: Path) -> None:
-    run = tmp_path / "experiments" / "2026-01-01_00-00-00-000000_mine"
-    run.mkdir(parents=True)
-    (run / "config.yaml").write_text((finished_run / "config.yaml").read_text())
-    (run / "summary.json").write_text(json.dumps({"environment": {"threads": 10_000}}))
+    run_like(tmp_path / "mine", finished_run, {}, {"environment": {"threads": 10_000}})
     ((config, _),) = composed("like=mine", cwd=tmp_path)
     assert config["trainer"]["threads"] == "auto"
 
@@ -134,17 +137,12 @@ def test_mistakes(tmp_path: Path, finished_run: Path, words: list[str], fragment
 
 
 def test_a_config_that_would_run_code_is_refused(tmp_path: Path, finished_run: Path) -> None:
-    config = yaml.safe_load((finished_run / "config.yaml").read_text())
-    config["model"]["_target_"] = "os.system"
-    (tmp_path / "evil").mkdir()
-    (tmp_path / "evil" / "config.yaml").write_text(yaml.safe_dump(config))
+    run_like(tmp_path / "evil", finished_run, {"model": {"_target_": "os.system"}}, {})
     assert_refused(run_here(lambda cfg: None, "train", "like=evil", cwd=tmp_path), "os.system", "beside like=")
 
 
 def test_options_are_not_interpolated(tmp_path: Path, finished_run: Path) -> None:
-    (tmp_path / "odd").mkdir()
-    (tmp_path / "odd" / "config.yaml").write_text((finished_run / "config.yaml").read_text())
-    (tmp_path / "odd" / "summary.json").write_text(json.dumps({"options": {"model": "${oc.env:HOME}"}}))
+    run_like(tmp_path / "odd", finished_run, {}, {"options": {"model": "${oc.env:HOME}"}})
     ((_, options),) = composed("like=odd", cwd=tmp_path)
     assert options["model"] == "${oc.env:HOME}"
 

@@ -27,7 +27,6 @@ from engine.training_step import Components
 from losses.weighted_sum import WeightedSum
 from utils.errors import UserError, did_you_mean
 from utils.memory import keep_freed_memory, look_for_garbage_as_usual
-from utils.run_folder import columns_of
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +95,16 @@ class Trainer:
         Raises:
             UserError: `monitor` is not one of them.
         """
-        columns = columns_of(loss.names, labels.names, (DISTILLATION_COLUMN,) if distils else ())
+        losses = ["loss", *loss.names]
+        columns = [
+            *("epoch", "step", "lr"),
+            *(f"train/{name}" for name in losses),
+            *([f"train/{DISTILLATION_COLUMN}"] if distils else []),
+            *(f"val/{name}" for name in losses),
+            *("val/miou", "val/dice", "val/pixel_accuracy"),
+            *(f"val/iou/{name}" for name in labels.names),
+            *("images_per_second", "seconds"),
+        ]
         monitor = self.options.monitor
         choices = [column for column in columns if column.startswith("val/")]
         if monitor not in choices:

@@ -13,6 +13,7 @@ from config.checks import differences
 from sweeps.resuming import SWEEP_MAY_CHANGE
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
+from utils.processes import current_status
 from utils.run_folder import RunFolder
 from utils.safe_reading import read_yaml
 from utils.text import plural
@@ -117,9 +118,9 @@ def summary(folder: Path, complete: bool) -> str:
 
 
 def status_of(job: Path) -> str:
-    """Return the status of a job; `damaged` if its summary.json is."""
+    """Return the `current_status` of a job; `missing` without a summary.json, `damaged` if that is."""
     try:
-        return RunFolder(job).status()
+        return current_status(RunFolder(job).read_summary(), "missing")
     except UserError:
         return "damaged"
 

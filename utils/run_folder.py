@@ -19,7 +19,7 @@ from utils.errors import LostProcess, Pruned, UserError
 from utils.files import atomic_write, json_text, make_folder, write_csv, write_json, write_text
 from utils.interruption import Interrupted
 from utils.paths import is_file, is_folder
-from utils.processes import current_status, this_process
+from utils.processes import this_process
 from utils.safe_reading import FileSchema, check_schema, read_json, read_text
 from utils.text import plural, shown
 
@@ -55,25 +55,6 @@ class StoredSummary(FileSchema):
     resumed: list[list[str]] = []
     samples: StoredSamples | None = None
     environment: dict[str, Any] | None = None
-
-
-def columns_of(terms: Sequence[str], classes: Sequence[str], only_train: Sequence[str] = ()) -> list[str]:
-    """Return the columns of metrics.csv, in their order.
-
-    Args:
-        terms: terms of the loss.
-        classes: classes of the data set.
-        only_train: further terms, which have no value in validation.
-    """
-    losses = ["loss", *terms]
-    return [
-        *("epoch", "step", "lr"),
-        *(f"train/{name}" for name in (*losses, *only_train)),
-        *(f"val/{name}" for name in losses),
-        *("val/miou", "val/dice", "val/pixel_accuracy"),
-        *(f"val/iou/{name}" for name in classes),
-        *("images_per_second", "seconds"),
-    ]
 
 
 def run_of(checkpoint: Path) -> Path | None:
@@ -185,13 +166,6 @@ class RunFolder:
         summary = read_json(path, NEW_SUMMARY)
         check_schema(StoredSummary, summary, path, NEW_SUMMARY)
         return summary
-
-    def status(self) -> str:
-        """Return the status in summary.json; `missing` if there is none, `killed` if its running process is gone.
-
-        Raises the same errors as `read_summary`.
-        """
-        return current_status(self.read_summary(), "missing")
 
     def usable_threads(self) -> int | None:
         """Return the number of threads in summary.json; None if there is none, or more than this machine has cores.

@@ -157,5 +157,6 @@ def test_every_group_keeps_its_own_rate() -> None:
 )
 def test_numbers_out_of_range_are_refused(name: str, option: str, values: tuple[float, ...]) -> None:
     for value in values:
+        options: dict[str, Any] = {option: value}
         with pytest.raises(ValueError, match=f"{option}="):
-            start(getattr(schedules, name), **{option: value})
+            start(getattr(schedules, name), **options)

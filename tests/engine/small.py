@@ -130,26 +130,21 @@ def with_infinite_gradient(logits: Tensor) -> Tensor:
     return logits
 
 
-class Notes:
+class Notes(NoLogger):
     """A logger that keeps everything in memory."""
-
-    def __init__(self) -> None:
-        self.values: list[tuple[int, dict[str, float]]] = []
-        self.images: list[tuple[int, np.ndarray]] = []
 
     pictures = True
 
-    def begin(self, *described: Any) -> None:
-        pass
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: list[tuple[int, dict[str, float]]] = []
+        self.images: list[tuple[int, np.ndarray]] = []
 
     def log(self, values: Any, step: int) -> None:
         self.values.append((step, dict(values)))
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         self.images.append((step, image))
-
-    def close(self, status: str) -> None:
-        pass
 
 
 def fit(

@@ -138,11 +138,7 @@ def validation_split(node: Mapping[str, Any]) -> str:
 
 def prediction_options(cfg: DictConfig) -> dict[str, Any]:
     """Return the options of `Predictor` that evaluate.py and infer.py share."""
-    return {
-        "tta": listed(cfg.tta),
-        "window": as_size(cfg.window) if cfg.window else None,
-        "overlap": cfg.overlap,
-    }
+    return {"tta": listed(cfg.tta), "window": as_size(cfg.window) if cfg.window else None, "overlap": cfg.overlap}
 
 
 def usual_root(name: str) -> str:

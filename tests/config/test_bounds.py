@@ -233,10 +233,7 @@ def test_what_the_command_line_says(tmp_path: Path) -> None:
         ("model.num_classes=3", "model.num_classes: the program sets it; leave it out"),
         ("trainer.threads=100000", "trainer.threads=100000 (on the command line): must be 'auto' or at most 1,024"),
         ("trainer.device=cuda:1", "or 'mps'; to choose a GPU, set the environment variable CUDA_VISIBLE_DEVICES=1"),
-        (
-            "trainer.checkpoint_minutes=true",
-            "minutes=true (on the command line): must be a number\n",
-        ),
+        ("trainer.checkpoint_minutes=true", "minutes=true (on the command line): must be a number\n"),
     ):
         assert_refused(run_here(lambda cfg: None, "train", word, cwd=tmp_path), fragment)
     done = run_here(lambda cfg: None, "preview_augmentation", "data.image_size=null", cwd=tmp_path)

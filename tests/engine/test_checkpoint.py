@@ -224,20 +224,11 @@ def test_a_network_that_takes_encoder_weights_itself_gets_none(monkeypatch: pyte
         ({"model": {3: torch.zeros(1)}}, "model.3.[key]: must be a string, not 3"),
         ({"labels": {"names": ["a"]}}, "labels.colors: the key is missing"),
         ({"labels": {"names": "abc", "colors": []}}, "labels.names: must be a list, not 'abc'"),
-        (
-            {"labels": {"names": ["a"], "colors": [[0, 0, 300]]}},
-            "labels.colors.0.2: must be at most 255",
-        ),
+        ({"labels": {"names": ["a"], "colors": [[0, 0, 300]]}}, "labels.colors.0.2: must be at most 255"),
         ({"labels": {"names": ["a", "a"], "colors": [[0, 0, 0]] * 2}}, "labels: class names repeat"),
         ({"labels": {"names": ["a", "b"], "colors": [[0, 0, 0]]}}, "labels: 2 class names but 1 colour;"),
-        (
-            {"normalization": {"mean": [0.5] * 3, "std": [0.5, 0.0, 0.5]}},
-            "normalization.std.1: must be greater than 0",
-        ),
-        (
-            {"normalization": {"mean": [math.nan] * 3, "std": [0.5] * 3}},
-            "normalization.mean.0: must be finite",
-        ),
+        ({"normalization": {"mean": [0.5] * 3, "std": [0.5, 0.0, 0.5]}}, "normalization.std.1: must be greater than 0"),
+        ({"normalization": {"mean": [math.nan] * 3, "std": [0.5] * 3}}, "normalization.mean.0: must be finite"),
         ({"image_size": [64]}, "image_size: must have at least 2 values"),
         ({"image_size": [64.5, 64]}, "image_size.0: must be an integer, not 64.5"),
         ({"image_size": [0, 64]}, "image_size.0: must be at least 1"),

@@ -42,10 +42,7 @@ class Network(nn.Module):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            lambda x, t: {"out": x},
-            r"Network returns a dict in training mode; expected logits, .* \(N, 3, H, W\)",
-        ),
+        (lambda x, t: {"out": x}, r"Network returns a dict in training mode; expected logits, .* \(N, 3, H, W\)"),
         (lambda x, t: [x, x], "returns a list in training mode"),
         (lambda x, t: None, "returns nothing in training mode"),
         (lambda x, t: (x, {"aux": x}), "returns a dict in training mode"),
@@ -171,10 +168,7 @@ def test_optimizers_that_are_refused(make: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (
-            lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o),
-            "a ReduceLROnPlateau was built; .*LambdaLR",
-        ),
+        (lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o), "a ReduceLROnPlateau was built; .*LambdaLR"),
         (lambda o: None, "a NoneType was built"),
         (lambda o: LambdaLR(o, lambda step: 1 - step / 5), "the learning rate of step 7 is -0.0"),
         (lambda o: LambdaLR(o, lambda step: float("nan") if step == 3 else 1.0), "of step 4 is nan"),
@@ -202,11 +196,7 @@ NO_OPTIONS = ("~model.dropout", "~model.encoder_dropout")
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [
-        ((GREY,), "uint8 (32, 32)"),
-        (LBFGS, "closure"),
-        ((*LRASPP, *NO_OPTIONS), "returns a OrderedDict in"),
-    ],
+    [((GREY,), "uint8 (32, 32)"), (LBFGS, "closure"), ((*LRASPP, *NO_OPTIONS), "returns a OrderedDict in")],
 )
 def test_training_leaves_no_folder_behind(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
     done = run_here(train, "train", "augmentation=none", "loss.class_weights=null", *TINY, *words, cwd=tmp_path)

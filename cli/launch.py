@@ -85,8 +85,7 @@ def _compose_and_run(task: Task, config_name: str) -> bool:
         sweeps = command_line.is_sweep(words)
         if torchrun.launched() and (config_name != "train" or sweeps):
             raise UserError("torchrun is for one run of train_segmentation.py: start this without it")
-        flags = [word for word in words if word.startswith("-")]
-        if config_name != "train" and (command_line.is_sweep(flags) or "hydra.mode=MULTIRUN" in words):
+        if config_name != "train" and (has_flag(words, "multirun") or "hydra.mode=MULTIRUN" in words):
             raise UserError("--multirun is for train_segmentation.py: start this once for each value")
         sys.argv[1:] = command_line.hydra_words(words, config_name)
         for message in command_line.repeated_keys(words) if torchrun.rank() == 0 else ():

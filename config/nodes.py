@@ -24,12 +24,11 @@ from utils.trusted import locate
 FOLD, OTHER_FOLDS = "fold", "other_folds"
 """The splits of a cross-validation; as in data/folds.py, which takes long to import."""
 
-
 Node = DictConfig | dict[str, Any]
 
 
 def plain(node: Node) -> dict[str, Any]:
-    """Return a config or one of its nodes resolved, in plain containers; as it is if it is one."""
+    """Return a config or one of its nodes, resolved and in plain containers; if it is plain, unchanged."""
     if isinstance(node, dict):
         return node
     return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, enum_to_str=True))

@@ -211,7 +211,7 @@ def _jitter(images: Tensor, numbers: list[Tensor]) -> Tensor:
     for place in order:
         changed = images
         for kind, (change, factor) in enumerate(zip(JITTER, factors, strict=True)):
-            changed = torch.where(place == kind, change(images, factor), changed)
+            changed = torch.where(place == kind, change(images, factor).clamp(0, 255), changed)
         images = changed
     return images
 
@@ -219,19 +219,6 @@ def _jitter(images: Tensor, numbers: list[Tensor]) -> Tensor:
 def _gray(images: Tensor) -> Tensor:
     red, green, blue = images.split(1, dim=1)
     return GRAY[0] * red + GRAY[1] * green + GRAY[2] * blue
-
-
-def _brightness(images: Tensor, factor: Tensor) -> Tensor:
-    return (images * factor).clamp(0, 255)
-
-
-def _contrast(images: Tensor, factor: Tensor) -> Tensor:
-    mean = _gray(images).mean((1, 2, 3), keepdim=True)
-    return (images * factor + mean * (1 - factor)).clamp(0, 255)
-
-
-def _saturation(images: Tensor, factor: Tensor) -> Tensor:
-    return (images * factor + _gray(images) * (1 - factor)).clamp(0, 255)
 
 
 def _hue(images: Tensor, turn: Tensor) -> Tensor:
@@ -250,7 +237,12 @@ def _hue(images: Tensor, turn: Tensor) -> Tensor:
     return value - (value - least) * torch.minimum(k, 4 - k).clamp(0, 1)
 
 
-JITTER = (_brightness, _contrast, _saturation, _hue)
+JITTER: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+    torch.mul,  # brightness
+    lambda images, factor: images * factor + _gray(images).mean((1, 2, 3), keepdim=True) * (1 - factor),  # contrast
+    lambda images, factor: images * factor + _gray(images) * (1 - factor),  # saturation
+    _hue,
+)
 
 
 def _jitter_numbers(params: dict[str, Any]) -> list[float]:

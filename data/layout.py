@@ -105,7 +105,7 @@ class Layout:
                     whole |= {inside(posixpath.dirname(part.images), stem): paths for stem, paths in found.items()}
             return images, masks
         ending, suffix = os.path.splitext(self.mask_suffix or "")  # noqa: PTH122 - not a path
-        if ending.startswith("."):
+        if ending.startswith(".") and not suffix:  # only a suffix, such as .json
             ending, suffix = "", ending
         truths = files_by_stem(self.root, self.masks, (suffix.lower(),) if suffix else MASK_SUFFIXES, ending)
         truths = _without(truths, lambda path: posixpath.basename(path) in (LABELS, labels.name))

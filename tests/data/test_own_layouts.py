@@ -25,6 +25,8 @@ from utils.errors import NotThere, UserError
         ("{}.png", "{}_label.png", {"images": ".", "masks": ".", "mask_suffix": "_label.png"}),
         ("set/{}.jpg", "set/{}.png", {"images": "set", "masks": "set", "mask_suffix": ".png"}),
         ("images/{}.png", "masks/{}_L.png", {"mask_suffix": "_L"}),
+        ("images/{}.jpg", "masks/{}.jpg.png", {"mask_suffix": ".jpg.png"}),
+        ("set/{}.jpg", "set/{}.jpg.png", {"images": "set", "masks": "set", "mask_suffix": ".jpg.png"}),
     ],
 )
 def test_other_folders_and_names(tmp_path: Path, image: str, mask: str, options: dict[str, str]) -> None:

@@ -138,7 +138,8 @@ def stored_size(path: str | Path, turned: bool = False) -> tuple[int, int]:
     try:
         refuse_special(path)
         with Image.open(path) as picture:
-            sideways = turned and "exif" in picture.info and picture.getexif().get(ORIENTATION, 1) >= 5
+            # The tag of a PNG may follow its pixels, where Pillow looks only after it has decoded them.
+            sideways = turned and orientation(read_bytes(path)) >= 5
             return (picture.width, picture.height) if sideways else (picture.height, picture.width)
     except UnidentifiedImageError as error:
         facts = tiff.read_facts(read_bytes(path))  # Pillow does not know TIFFs of several 16-bit bands

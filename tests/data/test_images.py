@@ -288,6 +288,20 @@ def test_masks_are_turned_as_photos_are(tmp_path: Path, suffix: str, orientation
     np.testing.assert_array_equal(read_mask(tmp_path / f"a{suffix}", box=Box(2, 3, 8, 9)), expected[2:10, 3:12])
 
 
+def test_masks_are_turned_by_a_tag_behind_their_pixels(tmp_path: Path) -> None:
+    ids = RNG.integers(0, 5, (20, 30), np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(ids).save(tmp_path / "a.png", exif=exif)
+    encoded = (tmp_path / "a.png").read_bytes()
+    start = encoded.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(encoded[start : start + 4], "big")
+    pixels, last = encoded[end:-12], encoded[-12:]
+    (tmp_path / "a.png").write_bytes(encoded[:start] + pixels + encoded[start:end] + last)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), np.rot90(ids, -1))
+    assert stored_size(tmp_path / "a.png", turned=True) == (30, 20)
+
+
 def test_masks_of_any_size_are_read_without_a_word(tmp_path: Path) -> None:
     """Pillow warns from 89 million pixels on, and refuses twice as many."""
     Image.new("1", (20_000, 10_000)).save(tmp_path / "a.png")

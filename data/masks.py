@@ -25,6 +25,7 @@ from utils.paths import read_bytes
 ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B")  # of Pillow's: pictures with one number per pixel
 COLOR_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "LA", "La", "PA")
 MASK_FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".j2k", ".avif", ".heic", ".heif")
 LOSSY = "whose compression changes class ids; save the masks as PNG, from their source"
 _SCALES = {2: 85, 4: 17}  # bits -> what Pillow multiplies grey values by
 

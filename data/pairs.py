@@ -16,7 +16,7 @@ import numpy as np
 from data.bands import RGB, Bands
 from data.images import IMAGE_SUFFIXES, decode_image, package_for, read_encoded, stored_size
 from data.labels import Color, LabelSet, to_train_ids
-from data.masks import LOSSY, read_mask
+from data.masks import LOSSY, LOSSY_SUFFIXES, read_mask
 from data.packed_strings import PackedStrings
 from data.parts import Box, decode_part
 from data.samples import Sample, SegmentationDataset
@@ -227,10 +227,10 @@ def near_misses(
             hints[stem] = others
         elif not useless:
             hints[stem] = f"; found {' and '.join(near[:3])} instead"
-        elif useless[0].lower().endswith(IMAGE_SUFFIXES):
-            hints[stem] = f"; found {useless[0]}, {LOSSY}"
         elif needed:
             hints[stem] = f"; found {useless[0]}: {needed}, or save it as JPEG or PNG"
+        elif useless[0].lower().endswith(LOSSY_SUFFIXES):
+            hints[stem] = f"; found {useless[0]}, {LOSSY}"
         else:
             hints[stem] = f"; found {useless[0]}, which is none of {', '.join(suffixes)}"
     return hints

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from data.images import IMAGE_SUFFIXES
-from data.masks import LOSSY
+from data.masks import LOSSY, LOSSY_SUFFIXES
 from data.pairs import MASK_SUFFIXES, Files, aligned, near_misses, read_list
 from utils.errors import DataFault, MissingPair, UserError
 from utils.paths import is_file, is_folder, is_hidden
@@ -148,7 +148,7 @@ def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[File
         folder: folder of the images, below the root; messages name what is there instead.
 
     Raises:
-        UserError: the list cannot be read.
+        UserError: the list cannot be read, or is empty.
     """
     images: Files = {}
     masks: Files = {}
@@ -163,7 +163,8 @@ def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[File
             continue
         unfit = [mask for mask in pair.masks if not mask.lower().endswith((*MASK_SUFFIXES, ".json"))]
         if unfit:
-            reason = LOSSY if unfit[0].lower().endswith(IMAGE_SUFFIXES) else "which is not a picture of class ids"
+            is_lossy = unfit[0].lower().endswith(LOSSY_SUFFIXES)
+            reason = LOSSY if is_lossy else f"which is none of {', '.join(MASK_SUFFIXES)}"
             faults.append(MissingPair(f"{list_file} lists the mask {unfit[0]}, {reason}"))
         elif masks.get(pair.stem, pair.masks) != pair.masks:
             faults.append(MissingPair(f"{list_file} lists two masks for {pair.stem}; remove one of the lines"))
@@ -182,6 +183,8 @@ def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[File
                     f"but there is no mask {mask}" if mask else "for which there is no mask; list it in the same line"
                 )
             faults.append(MissingPair(f"{list_file} lists {line}, {reason}"))
+    if not images and not masks and not faults:
+        raise UserError(f"{list_file}: the list of the split is empty")
     return images, masks, faults
 
 
@@ -194,7 +197,7 @@ def unread_lists(root: Path) -> list[str]:
     folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not is_hidden(entry.name))
     places = [*(f"{folder}/" for folder in folders), "ImageSets/Segmentation/"]
     lists = [f"{place}{name}.txt" for place in places for name in names]
-    lists += [f"{name}{suffix}" for name in names for suffix in (".csv", ".tsv", ".lst", ".list")]
+    lists += [f"{name}{suffix}" for name in names for suffix in (".csv", ".tsv", ".json", ".lst", ".list")]
     return [path for path in lists if is_file(root / path)]
 
 

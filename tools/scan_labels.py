@@ -129,11 +129,10 @@ def check_command(cfg: DictConfig, labels: Path | None, tolerance: int) -> str:
 
 def without_masks(layout: Layout) -> str:
     """Return advice for the case that no mask was found."""
-    from data.images import IMAGE_SUFFIXES
-    from data.masks import LOSSY
+    from data.masks import LOSSY, LOSSY_SUFFIXES
     from utils.paths import files_below
 
-    others = [path for path in files_below(layout.root / layout.masks) if str(path).lower().endswith(IMAGE_SUFFIXES)]
+    others = [path for path in files_below(layout.root / layout.masks) if str(path).lower().endswith(LOSSY_SUFFIXES)]
     if others and layout.masks != layout.images:
         return f"found {others[0]}, {LOSSY}"
     return "pass masks=<folder>, and mask_suffix=<how their names end>"

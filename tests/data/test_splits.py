@@ -212,17 +212,26 @@ def test_a_list_of_windows_in_utf_16(tmp_path: Path) -> None:
             "but there is no such file; found images/1.png instead; a line is an image, or an image and its mask",
         ),
         ("images/1.png masks/1.jpg", "train.txt lists the mask masks/1.jpg, whose compression changes class ids"),
-        ("images/1.png masks/1.npy", "train.txt lists the mask masks/1.npy, which is not a picture of class ids"),
+        ("images/1.png masks/1.npy", "train.txt lists the mask masks/1.npy, which is none of .png, .bmp"),
+        ("images/1.png masks/1.pgm", "train.txt lists the mask masks/1.pgm, which is none of .png, .bmp"),
         ("1 masks/2.png\n1", "train.txt lists two masks for 1; remove one of the lines"),
         ("x" * 5000, "but there is no such file"),
     ],
 )
 def test_lines_that_name_nothing(tmp_path: Path, line: str, words: str) -> None:
     root = make(tmp_path, *(f"{kind}/{i}.png" for i in (1, 2) for kind in ("images", "masks")))
-    make(root, "masks/1.jpg", "masks/1.npy")
+    make(root, "masks/1.jpg", "masks/1.npy", "masks/1.pgm")
     (root / "train.txt").write_text(line)
     (fault,) = faults(root)
     assert words in fault
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# none yet\n"])
+def test_empty_lists_are_named(tmp_path: Path, text: str) -> None:
+    root = numbered(tmp_path, 4)
+    (root / "train.txt").write_text(text)
+    with pytest.raises(UserError, match=r"train\.txt: the list of the split is empty"):
+        Folder(str(root), "train")
 
 
 def test_what_lists_of_other_splits_name_by_paths_is_not_shared(tmp_path: Path) -> None:
@@ -245,8 +254,8 @@ def test_names_composed_and_decomposed(tmp_path: Path) -> None:
 def test_lists_that_are_not_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """All photos are divided by their names, which may put those of a list for validation into the training."""
     root = numbered(tmp_path, 4)
-    lists = ("splits/train.txt", "ImageSets/Segmentation/valid.txt", "val.csv", ".hidden/train.txt", "images/notes.txt")
-    for path in lists:
+    lists = ("splits/train.txt", "ImageSets/Segmentation/valid.txt", "val.csv", "val.json")
+    for path in (*lists, ".hidden/train.txt", "images/notes.txt"):
         make(root, path)
     Folder(str(root), "train"), Folder(str(root), "val")
     assert [record.getMessage() for record in caplog.records] == [
@@ -254,6 +263,7 @@ def test_lists_that_are_not_read_are_named(tmp_path: Path, caplog: pytest.LogCap
         f"{root}/ImageSets/Segmentation/valid.txt is not read as a list:"
         " data.val_split=ImageSets/Segmentation/valid reads it",
         f"{root}/val.csv is not read as a list: only .txt files with one photo per line are",
+        f"{root}/val.json is not read as a list: only .txt files with one photo per line are",
     ]
     (root / "splits" / "train.txt").write_text("001\n")
     assert pairs(root, "splits/train") == [("images/001.png", "masks/001.png")]

@@ -64,6 +64,7 @@ def _listed(folder: Path, list_file: str, masks: str) -> tuple[Pairs, list[DataF
 
     A line is a name (`2007_000032`, also with its suffix), or the paths of photo and mask below the folder
     (`/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png`), as in the lists of DeepLab for `train_aug`.
+    Paths may have backslashes, as on Windows.
 
     Args:
         folder: `VOC2012/`; the other two are relative to it.
@@ -78,7 +79,7 @@ def _listed(folder: Path, list_file: str, masks: str) -> tuple[Pairs, list[DataF
     pairs: Pairs = []
     faults: list[DataFault] = []
     for line in dict.fromkeys(lines):
-        image, *rest = line.split()
+        image, *rest = line.replace("\\", "/").split()
         name = Path(image).name.removesuffix(".jpg")
         mask = rest[0].lstrip("/") if rest and "/" in rest[0] else f"{masks}/{name}.png"
         pair = f"JPEGImages/{name}.jpg", mask

@@ -59,6 +59,7 @@ def test_the_colour_map_is_the_published_one() -> None:
     [
         "/JPEGImages/{}.jpg /SegmentationClassAug/{}.png",
         "JPEGImages/{}.jpg SegmentationClassAug/{}.png",
+        "JPEGImages\\{}.jpg SegmentationClassAug\\{}.png",
         "{}.jpg",
         "{}  1",
     ],

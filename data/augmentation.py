@@ -177,6 +177,8 @@ def _check_transform(transform: A.BasicTransform) -> None:
         )
     if name in TO_FLOATS:
         raise UserError(f"augmentation: {name}: {STAYS}")
+    if isinstance(transform, A.Morphological):
+        raise UserError(f"augmentation: {name} would let classes of a mask grow or shrink by their ids; leave it out")
     for key in ("fill_mask", "mask_drop_value"):
         fill = getattr(transform, key, None)  # None leaves the mask alone
         fills = fill is not None and getattr(transform, "pad_if_needed", True)  # a crop that never pads never fills

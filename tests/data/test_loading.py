@@ -189,6 +189,13 @@ def test_transforms_that_would_invent_a_class_are_refused() -> None:
     Augmentation([A.CoarseDropout(p=1.0)])  # by default it leaves the mask alone
 
 
+@pytest.mark.parametrize("operation", ["dilation", "erosion"])
+def test_morphology_of_ids_is_refused(operation: str) -> None:
+    """It would make 255, which is ignored, a class at its edges, or the other way round."""
+    with pytest.raises(UserError, match="Morphological would let classes of a mask grow or shrink by their ids; leave"):
+        Augmentation([A.OneOf([A.Morphological(operation=operation), A.NoOp()])])
+
+
 def test_a_transform_of_another_size_is_refused() -> None:
     dataset = Synthetic(size=SIZE, split="train", train_length=4)
     augmentation = Augmentation([A.RandomCrop(16, 16, fill_mask=255)])

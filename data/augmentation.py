@@ -24,10 +24,10 @@ from utils.text import plural
 
 log = logging.getLogger(__name__)
 
-TO_FLOATS = ("Normalize", "ToFloat", "ToTensorV2", "ToTensor3D")
+OF_FLOATS = ("Normalize", "ToFloat", "FromFloat", "ToTensorV2", "ToTensor3D")
 STAYS = (
-    "images must stay uint8 (H, W, 3); leave out Normalize, ToFloat and ToTensorV2: training does that itself, as the"
-    " network's weights need it"
+    "images must stay uint8 (H, W, 3); leave out Normalize, ToFloat, FromFloat and ToTensorV2: training does that"
+    " itself, as the network's weights need it"
 )
 DRAWS = 8  # in `try_augmentation`
 NEAREST = {cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT}
@@ -175,7 +175,7 @@ def _check_transform(transform: A.BasicTransform) -> None:
         raise UserError(
             f"augmentation: {name} is not a transform of albumentations, which moves image and mask together"
         )
-    if name in TO_FLOATS:
+    if name in OF_FLOATS:
         raise UserError(f"augmentation: {name}: {STAYS}")
     if isinstance(transform, A.Morphological):
         raise UserError(f"augmentation: {name} would let classes of a mask grow or shrink by their ids; leave it out")

@@ -215,8 +215,8 @@ def test_an_error_in_a_worker_keeps_its_message(camvid: Path) -> None:
     assert str(error.value) == f"{camvid / 'train' / '001.jpg'}: not an image that can be read"
 
 
-@pytest.mark.parametrize("kind", [A.Normalize, A.ToFloat, A.pytorch.ToTensorV2])
-def test_transforms_to_floats_are_refused(kind: Any) -> None:
+@pytest.mark.parametrize("kind", [A.Normalize, A.ToFloat, A.FromFloat, A.pytorch.ToTensorV2])
+def test_transforms_from_and_to_floats_are_refused(kind: Any) -> None:
     transform = kind()
     with pytest.raises(UserError, match=f"{kind.__name__}: images must stay uint8 .*training does that itself"):
         Augmentation([A.OneOf([transform, A.NoOp()], p=0.01)])

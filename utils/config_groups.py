@@ -31,8 +31,13 @@ def option(group: str, name: str) -> Path:
 
 
 def files_of(group: str, name: str) -> list[Path]:
-    """Return the file of a group's option, and then the files of the group that its `defaults` include."""
+    """Return the file of a group's option, and then the files of the group that its `defaults` include.
+
+    Options of plugins have no file in conf/.
+    """
     file = CONF / group / f"{name}.yaml"
+    if not file.is_file():
+        return []
     included = [entry for entry in read_conf(file).get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     return [file, *(path for entry in included for path in files_of(group, entry))]
 

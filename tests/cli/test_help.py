@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.help import explained
 from tests.conftest import ROOT
 from tests.in_process import run_here, succeeded
 
@@ -45,3 +46,8 @@ def test_options_that_are_only_included_are_not_listed(tmp_path: Path) -> None:
     printed = run_here(lambda _: None, "train", "--help", cwd=tmp_path).stdout
     assert "\ndata: camvid, cityscapes," in printed and "\nexperiment: camvid_" in printed
     assert "_loader" not in printed
+
+
+def test_an_option_that_includes_one_of_a_plugin() -> None:
+    words = ["--help", "hydra/launcher=slurm_gpu"]
+    assert explained("no key", "train", words) == "no key"

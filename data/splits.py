@@ -114,8 +114,10 @@ class LineReader:
 
     def _below(self, path: str) -> str:
         """Return a path relative to the root, which may begin with `../`."""
-        path = path.replace("\\", "/").removeprefix(f"{self.root}/").removeprefix("./")
-        return os.path.relpath(self._resolved(path), self.real) if path.startswith("/") else path
+        path = path.replace("\\", "/")
+        if path.startswith("/"):
+            return os.path.relpath(self._resolved(path), self.real)
+        return path.removeprefix(f"{self.root}/").removeprefix("./")
 
     def _resolved(self, path: str) -> str:
         """Return an absolute path without links in its folders, except in those below the root."""
@@ -124,7 +126,7 @@ class LineReader:
         folder, _, name = path.rpartition("/")
         above, below = folder, name
         while above:
-            if self._real_folder(above) == self.real:
+            if normalize("NFC", self._real_folder(above)) == normalize("NFC", self.real):
                 return f"{self.real}/{below}"
             above, _, last = above.rpartition("/")
             below = f"{last}/{below}"

@@ -152,6 +152,22 @@ def test_absolute_paths_through_links(tmp_path: Path) -> None:
         assert pairs(link) == [second]
 
 
+@pytest.mark.parametrize("place", ["{root}//images/1.png", "{root}/./images/1.png", "{root}/images//1.png"])
+def test_absolute_paths_with_a_needless_part(tmp_path: Path, place: str) -> None:
+    """As programs write them that join a root with a slash at its end."""
+    root = make(tmp_path, "images/1.png", "masks/1.png")
+    (root / "train.txt").write_text(place.format(root=root))
+    assert pairs(root) == [("images/1.png", "masks/1.png")]
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_absolute_paths_below_a_composed_or_decomposed_root(tmp_path: Path, forms: tuple[str, str]) -> None:
+    there, listed = (tmp_path / normalize(form, "größe") for form in forms)
+    root = make(there, "images/1.png", "masks/1.png")
+    (root / "train.txt").write_text(f"{listed}/images/1.png", encoding="utf-8")
+    assert pairs(root) == [("images/1.png", "masks/1.png")]
+
+
 def test_absolute_paths_outside_the_root(tmp_path: Path) -> None:
     make(tmp_path / "disk" / "set", "images/1.png", "masks/1.png")
     other = make(tmp_path / "more" / "other", "images/1.png", "masks/1.png", "images/2.png", "masks/2.png")

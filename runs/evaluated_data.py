@@ -164,7 +164,7 @@ def warn_of_training_photos(
     """
     published = bool(dataset.parts)  # their photos are the same wherever they lie
     trained_on = {
-        own.get("train_split", "")
+        str(own.get("train_split"))  # an ensemble may have a checkpoint that holds anything
         for own in runs_data
         if not own.get("folds") and own.get("_target_") == node["_target_"] and (published or not is_another(node, own))
     }

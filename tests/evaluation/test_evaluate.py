@@ -23,6 +23,7 @@ from data.synthetic import Synthetic
 from data.voc import LABELS as VOC_LABELS
 from evaluation.names import checkpoint_part
 from inference.predictor import Predictor
+from runs.evaluated_data import warn_of_training_photos
 from tests.conftest import run_command
 from tests.data.layouts import make_camvid, make_cityscapes, make_coco, make_folder, make_voc, photo, write
 from tests.evaluation.networks import evaluate_here, write_network
@@ -371,3 +372,11 @@ def test_a_split_in_a_folder_of_its_own(tmp_path: Path) -> None:
     data = {"_target_": "data.folder.Folder", "root": "own", "labels": None, "val_share": 0.2}
     write_network(tmp_path / "net.pt", Folder(str(tmp_path / "own"), "train").labels, data, [photo(0)])
     succeeded(evaluate_here("checkpoint=net.pt", "split=by night/rain", cwd=tmp_path))
+
+
+def test_splits_that_checkpoints_name_may_be_anything(caplog: pytest.LogCaptureFixture) -> None:
+    node = {"_target_": "data.synthetic.Synthetic"}
+    samples = Synthetic((32, 32), "val", val_length=1)
+    runs_data = [node | {"train_split": split} for split in (None, ["val"], "val")]
+    warn_of_training_photos(samples, node, "val", runs_data)
+    assert "(data.train_split=val)" in caplog.text

@@ -129,7 +129,8 @@ def try_augmentation(augmentation: object, samples: SegmentationDataset, size: t
     names = left_out(augmentation, samples.bands)
     if names:
         log.info("photos of %s are not RGB: %s left out", plural(samples.bands.channels, "channel"), ", ".join(names))
-    name, known = samples.name(0), {*range(len(samples.labels)), IGNORE_INDEX}
+    _, _, name = samples[0]  # so that a fault of the sample is not reported as one of the augmentation
+    known = {*range(len(samples.labels)), IGNORE_INDEX}
     for draw in range(DRAWS):
         try:
             image, mask, _ = augmentation.sample(samples, 0, sample_seed(0, draw, 0))

@@ -1,6 +1,7 @@
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import albumentations as A
 import albumentations.pytorch
@@ -261,6 +262,12 @@ def test_an_augmentation_is_tried_before_training(augmentation: Any, message: st
     with pytest.raises(UserError, match=message):
         try_augmentation(augmentation, samples, SIZE)
     try_augmentation(augmentation_of(), samples, SIZE)
+
+
+def test_a_fault_of_a_sample_is_not_one_of_the_augmentation() -> None:
+    samples = Synthetic(size=SIZE, split="train", train_length=1)
+    with mock.patch.object(Synthetic, "__getitem__", side_effect=KeyError("photo")), pytest.raises(KeyError):
+        try_augmentation(augmentation_of(), samples, SIZE)
 
 
 @pytest.mark.parametrize(

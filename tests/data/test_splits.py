@@ -4,6 +4,7 @@ import json
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 from unicodedata import normalize
 
 import pytest
@@ -161,7 +162,7 @@ def test_absolute_paths_with_a_needless_part(tmp_path: Path, place: str) -> None
 
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
-def test_absolute_paths_below_a_composed_or_decomposed_root(tmp_path: Path, forms: tuple[str, str]) -> None:
+def test_absolute_paths_below_a_composed_or_decomposed_root(tmp_path: Path, forms: tuple[Any, Any]) -> None:
     there, listed = (tmp_path / normalize(form, "größe") for form in forms)
     root = make(there, "images/1.png", "masks/1.png")
     (root / "train.txt").write_text(f"{listed}/images/1.png", encoding="utf-8")

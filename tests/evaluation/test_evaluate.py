@@ -375,7 +375,7 @@ def test_a_split_in_a_folder_of_its_own(tmp_path: Path) -> None:
 
 
 def test_splits_that_checkpoints_name_may_be_anything(caplog: pytest.LogCaptureFixture) -> None:
-    node = {"_target_": "data.synthetic.Synthetic"}
+    node: dict[str, Any] = {"_target_": "data.synthetic.Synthetic"}
     samples = Synthetic((32, 32), "val", val_length=1)
     runs_data = [node | {"train_split": split} for split in (None, ["val"], "val")]
     warn_of_training_photos(samples, node, "val", runs_data)

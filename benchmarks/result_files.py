@@ -57,7 +57,7 @@ class Result(NamedTuple):
 
 
 def read_results(data: str = "camvid") -> list[Result]:
-    """Return the results on a data set, by mIoU, highest first."""
+    """Return the results on a data set, by mIoU, highest first, and at the end those trained on what measures it."""
     found = []
     for folder in sorted(RESULTS.glob(f"{data}_*")):
         runs = [json.loads(path.read_text()) for path in sorted(folder.glob("seed*.json"))]
@@ -65,7 +65,7 @@ def read_results(data: str = "camvid") -> list[Result]:
         rows = json.loads(speed.read_text()) if speed.exists() else []
         times = {row["backend"]: row["median ms"] for row in rows}
         found.append(Result(folder.name, runs, times, remarks.read_text() if remarks.exists() else ""))
-    return sorted(found, key=lambda result: -result.mean("evaluation", "miou"))
+    return sorted(found, key=lambda result: (result.on_trainval, -result.mean("evaluation", "miou")))
 
 
 def mean_and_spread(values: Sequence[float]) -> str:

@@ -71,6 +71,7 @@ def test_a_network_trained_on_val_has_no_score_on_val(stored: Path, monkeypatch:
     (stored / "camvid_small_trainval" / "seed0.json").write_text(json.dumps(on_both))
     (stored / "camvid_small_trainval" / "speed.json").write_text(json.dumps([{"backend": "eager", "median ms": 81}]))
     found = results.read_results()
+    assert [result.on_trainval for result in found] == [False, False, True]
     page = results.results_page(found, [], [], [])
     assert row(page, "`camvid_small_trainval`")[1:4] == ["468", "90", "1.0"]
     assert page.count("| `camvid_small_trainval`") == 1 and "99" not in page

@@ -96,7 +96,7 @@ def results_page(
             f"`{result.experiment}`",
             f"{result.mean('parameters') / 1e6:.2f} M",
             f"{result.mean('macs') / 1e9:.2f} G",
-            *(f"{result.speed[kind]:.0f}" if kind in result.speed else "" for kind in ("eager", "onnx")),
+            *(_milliseconds(result, backend) for backend in ("eager", "onnx")),
             f"{len(result.runs)}",
             f"{epochs(result.runs[0])}",
             f"{result.mean('seconds') / 3600:.1f}",
@@ -231,7 +231,7 @@ def with_weights_table(readme: str, results: list[Result]) -> str:
         [
             f"`{result.bundled}`",
             f"{result.mean('parameters') / 1e6:.2f} M",
-            f"{result.speed['eager']:.0f} ms",
+            _milliseconds(result, "eager"),
             "trained on it, too" if result.on_trainval else f"{result.percent('evaluation', 'miou')} %",
         ]
         for result in results
@@ -239,7 +239,7 @@ def with_weights_table(readme: str, results: list[Result]) -> str:
     ]
     before, _, rest = readme.partition(f"{MARKS[0]}\n")
     _, _, after = rest.partition(MARKS[1])
-    table = markdown_table([["checkpoint", "parameters", "time per photo, one core", "mIoU on CamVid val"], *rows])
+    table = markdown_table([["checkpoint", "parameters", "ms per photo, one core", "mIoU on CamVid val"], *rows])
     return f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}"
 
 
@@ -252,6 +252,11 @@ def _trained(run: dict[str, Any]) -> str:
         after = continuation["after_epoch"]
         commands.append(f"after epoch {after} `python train_segmentation.py resume=experiments/<run> {words}`")
     return ", then ".join(commands)
+
+
+def _milliseconds(result: Result, backend: str) -> str:
+    """Return the time per image; '' if it was not measured."""
+    return f"{result.speed[backend]:.0f}" if backend in result.speed else ""
 
 
 def _machine(run: dict[str, Any]) -> str:

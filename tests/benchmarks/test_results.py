@@ -69,7 +69,6 @@ def test_a_network_trained_on_val_has_no_score_on_val(stored: Path, monkeypatch:
     (stored / "camvid_small_trainval").mkdir()
     on_both = run(0, 0.99) | {"training_samples": 468, "seconds": 3600}
     (stored / "camvid_small_trainval" / "seed0.json").write_text(json.dumps(on_both))
-    (stored / "camvid_small_trainval" / "speed.json").write_text(json.dumps([{"backend": "eager", "median ms": 81}]))
     found = results.read_results()
     assert [result.on_trainval for result in found] == [False, False, True]
     page = results.results_page(found, [], [], [])
@@ -80,7 +79,7 @@ def test_a_network_trained_on_val_has_no_score_on_val(stored: Path, monkeypatch:
     monkeypatch.setattr(results, "bundled_names", lambda: ["small_trainval_camvid"])
     begin, end = results.MARKS
     table = results.with_weights_table(f"{begin}\n{end}\n", found)
-    assert row(table, "`small_trainval_camvid`")[3] == "trained on it, too"
+    assert row(table, "`small_trainval_camvid`")[2:] == ["", "trained on it, too"]
 
 
 def test_a_page_compares_heads(stored: Path) -> None:
@@ -100,7 +99,7 @@ def test_a_new_table_takes_the_place_of_that_in_the_readme(stored: Path, monkeyp
     begin, end = results.MARKS
     text = results.with_weights_table(f"before\n{begin}\nold\n{end}\nafter\n", results.read_results())
     assert text.startswith(f"before\n{begin}\n|") and text.endswith(f"|\n{end}\nafter\n") and "old" not in text
-    assert row(text, "`small_camvid`") == ["`small_camvid`", "0.36 M", "82 ms", "62.0 ± 2.8 %"]
+    assert row(text, "`small_camvid`") == ["`small_camvid`", "0.36 M", "82", "62.0 ± 2.8 %"]
     assert "large_camvid" not in text
 
 

@@ -50,10 +50,8 @@ Read this page to know how well the networks segment CamVid, how that was measur
 - The whole photo is predicted at 360x480, at a single scale, without flips.
 - ms per image: forward pass of one photo, one thread.
 """
-TRAINVAL = """## Trained on train and val
-
-Trained further on `train` and `val` together, as some of the published networks below. No split is left to measure them
-on here: use them for other photos and for `test`, and the rows above to compare recipes.
+TRAINVAL = """{recipes}: trained further on `train` and `val` together, as some of the published networks below.
+No split is left to measure it on here: use it for other photos and for `test`, and the other recipes for comparisons.
 """
 HEADS = """## Pascal VOC, a subset
 
@@ -102,7 +100,7 @@ def results_page(
             f"{result.mean('seconds') / 3600:.1f}",
             _machine(result.runs[0]),
         ]
-        for result in results
+        for result in results + trainval
     ]
     classes = list(results[0].runs[0]["evaluation"]["iou"])
     per_class = [
@@ -122,7 +120,7 @@ def results_page(
             markdown_table([head, *quality]) + "\n",
             f"IoU of each class:\n\n{markdown_table([['recipe', *classes], *per_class])}\n",
             f"## Cost\n\n{markdown_table([costs, *cost])}\n",
-            *trainval_section(trainval),
+            *([TRAINVAL.format(recipes=", ".join(f"`{r.experiment}`" for r in trainval))] if trainval else []),
             "## Published\n\nCompare like with like: training split, pre-training and measured split differ.\n",
             markdown_table([["network", "mIoU", "on", "trained on", "pretrained", "source"], *others]) + "\n",
             *heads_section(heads),
@@ -138,22 +136,6 @@ def results_page(
             "This page is written by `python -m benchmarks.results` from the files in `results/`.\n",
         ]
     )
-
-
-def trainval_section(results: list[Result]) -> list[str]:
-    """Return the section about networks trained on `train` and `val`; without results, nothing."""
-    rows = [
-        [
-            f"`{result.experiment}`",
-            f"{result.runs[0]['training_samples']}",
-            f"{epochs(result.runs[0])}",
-            f"{result.mean('seconds') / 3600:.1f}",
-            _machine(result.runs[0]),
-        ]
-        for result in results
-    ]
-    table = markdown_table([["recipe", "photos", "epochs", "training hours", "machine"], *rows])
-    return [f"{TRAINVAL}\n{table}\n"] if rows else []
 
 
 def heads_section(results: list[Result]) -> list[str]:

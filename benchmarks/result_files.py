@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,8 +95,8 @@ def epochs(run: dict[str, Any]) -> int:
 def keep(run: Path, evaluation: Path, name: str) -> None:
     """Store in `results/` what the pages need of a run and of the evaluation of its final weights.
 
-    If the run started from the weights of this recipe in `weights/`, the stored run that gave them becomes its
-    `earlier`, and the seconds of both are added.
+    If the run started from this recipe's weights, those of `weights/` or a file of the same name, the stored run that
+    gave them becomes its `earlier`, and the seconds of both are added.
     """
     summary, measured = (json.loads(path.read_text()) for path in (run / "summary.json", evaluation))
     stored = {key: summary[key] for key in OF_RUN}
@@ -107,7 +108,8 @@ def keep(run: Path, evaluation: Path, name: str) -> None:
     stored["evaluation"] = {key: measured[key] for key in OF_EVALUATION}
     stored["evaluation"]["iou"] = measured["classes"]["iou"]
     path = RESULTS / name / f"seed{summary['seed']}.json"
-    if f"model.weights={Result(name, [], {}).bundled}" in stored["overrides"]:
+    bundled = Result(name, [], {}).bundled
+    if {f"model.weights={bundled}", f"model.weights={bundled}.pt"} & set(stored["overrides"]):
         earlier = json.loads(path.read_text())
         stored["seconds"] += earlier["seconds"]
         steps = {key: earlier[key] for key in ("overrides", "continuations", "earlier") if key in earlier}
@@ -117,8 +119,9 @@ def keep(run: Path, evaluation: Path, name: str) -> None:
 
 
 def _portable(words: list[str]) -> list[str]:
-    """Return overrides without those that name a path of the machine."""
-    return [word for word in words if not word.startswith(("data.root=", "resume="))]
+    """Return overrides without paths of the machine."""
+    kept = [word for word in words if not word.startswith(("data.root=", "resume="))]
+    return [re.sub("^model.weights=.*/", "model.weights=", word) for word in kept]
 
 
 def _at(value: Any, keys: tuple[str, ...]) -> float:

@@ -144,13 +144,14 @@ def test_a_card_says_how_a_training_was_continued(stored: Path) -> None:
     )
 
 
-def test_a_training_that_starts_from_the_weights_of_its_recipe_is_added_to_theirs(stored: Path) -> None:
+@pytest.mark.parametrize("given", ["further_camvid", "/home/me/further_camvid.pt"])
+def test_a_training_that_starts_from_the_weights_of_its_recipe_is_added_to_theirs(stored: Path, given: str) -> None:
     folder = stored.parent / "further"
     folder.mkdir(exist_ok=True)
     before = run(0, 0.5) | {"seconds": 7200, "continuations": [{"after_epoch": 30, "words": ["trainer.epochs=90"]}]}
-    (stored / "camvid_further").mkdir()
+    (stored / "camvid_further").mkdir(exist_ok=True)
     (stored / "camvid_further" / "seed0.json").write_text(json.dumps(before))
-    words = ["experiment=camvid_small", "model.weights=further_camvid", "trainer.epochs=20"]
+    words = ["experiment=camvid_small", f"model.weights={given}", "trainer.epochs=20"]
     summary = run(0, 0.6) | {"overrides": words, "seconds": 1800}
     summary["samples"] = {"train": {"samples": summary.pop("training_samples")}}
     measured = summary.pop("evaluation") | {"epoch": 20}
@@ -162,7 +163,7 @@ def test_a_training_that_starts_from_the_weights_of_its_recipe_is_added_to_their
     text = results.card(next(result for result in found if result.experiment == "camvid_further"))
     assert (
         "`python train_segmentation.py resume=experiments/<run> trainer.epochs=90`, then `python train_segmentation.py"
-        " experiment=camvid_small model.weights=further_camvid trainer.epochs=20`, seed 0, 110 epochs" in text
+        f" experiment=camvid_small model.weights={Path(given).name} trainer.epochs=20`, seed 0, 110 epochs" in text
     )
     assert ", 2.5 hours.\n" in text
     page = results.results_page(found, [], [], [])

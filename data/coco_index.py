@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from unicodedata import normalize
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from data import coco_outlines
 from data.cache_files import kept_arrays
@@ -40,8 +40,12 @@ def _id(value: Any) -> Id:
     raise ValueError("must be a whole number or a string")
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 _AnyId = Annotated[Any, AfterValidator(_id)]
-_Side = Annotated[int, Field(gt=0, lt=2**31)]
+_Side = Annotated[int, Field(gt=0, lt=2**31), BeforeValidator(_whole)]  # some exports write 48.0
 
 
 class _Photo(FileSchema):
@@ -151,7 +155,7 @@ def make_index(annotations: Path) -> Index:
             column, place = _whose(entry, columns, places)
             photo = photos[place]
             what = f"{what} of {cleaned(photo['file_name'])}"
-            crowd = entry.get("iscrowd") or 0
+            crowd = _as_number(entry.get("iscrowd")) or 0
             if crowd not in (0, 1):
                 raise NothingToPaint("with an iscrowd other than 0 and 1")
             outline = checked_outline(entry.get("segmentation"), photo["height"], photo["width"])
@@ -190,10 +194,15 @@ def _read(annotations: Path) -> tuple[list[dict[str, Any]], list[Any], list[tupl
     check_schema(_Annotations, content, annotations, REMEDY)
     for entry in (*content["images"], *content["categories"]):
         entry["id"] = _as_number(entry["id"])
+    for photo in content["images"]:
+        photo["height"], photo["width"] = int(photo["height"]), int(photo["width"])
     for key, field in (("images", "id"), ("images", "file_name"), ("categories", "id")):
         for value, count in Counter(entry[field] for entry in content[key]).most_common(1):
             if count > 1:
                 raise UserError(f"{annotations}: {count} {key} have the {field} {reprlib.repr(value)}; {REMEDY}")
+    for category in content["categories"]:
+        if not category["name"].strip():
+            raise UserError(f"{annotations}: the category {one_line(str(category['id']))} has no name; {REMEDY}")
     for key in ("images", "categories"):
         content[key].sort(key=lambda entry: (isinstance(entry["id"], str), entry["id"]))
     categories = [(entry["id"], one_line(normalize("NFC", entry["name"].strip()))) for entry in content["categories"]]

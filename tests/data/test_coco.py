@@ -359,6 +359,21 @@ def test_what_cannot_be_used_is_left_out_with_one_warning(tmp_path: Path, caplog
     )
 
 
+def test_sides_written_as_floats_are_whole(tmp_path: Path) -> None:
+    make_coco(tmp_path)
+    expected = [COCO(str(tmp_path), "train")[i].mask for i in range(3)]
+
+    def edit(content: Any) -> None:
+        for entry in content["images"]:
+            entry |= {"height": float(entry["height"]), "width": float(entry["width"])}
+
+    change(tmp_path, "train", edit)
+    dataset = COCO(str(tmp_path), "train")
+    assert dataset.faults == [] and dataset.size(0) == SIZE
+    for i in range(3):
+        np.testing.assert_array_equal(dataset[i].mask, expected[i])
+
+
 def test_no_iscrowd_is_none_and_no_area_is_that_of_the_outline(tmp_path: Path) -> None:
     make_coco(tmp_path)
     expected = COCO(str(tmp_path), "train")[0].mask
@@ -368,6 +383,8 @@ def test_no_iscrowd_is_none_and_no_area_is_that_of_the_outline(tmp_path: Path) -
             del entry["iscrowd"]
             entry["area"] = area
         content["annotations"][0]["iscrowd"] = None
+        content["annotations"][3]["iscrowd"] = "1"
+        content["annotations"][4]["iscrowd"] = "0"
         del content["annotations"][3]["area"]
 
     change(tmp_path, "train", edit)
@@ -426,6 +443,7 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str, message
         ("images", 1, {"id": [1]}, r"id: .* not list"),
         ("images", 1, {"id": 1, "file_name": 5}, r"file_name: must be a string, not 5"),
         ("images", 1, {"id": 1, "file_name": "a", "height": math.nan}, r"height: must be .* not nan"),
+        ("images", 1, {"id": 1, "file_name": "a", "height": 4.5}, r"height: must be an integer, not 4\.5"),
         ("images", 1, {"id": 1, "file_name": "a", "height": -4}, r"height: must be greater than 0, not -4"),
         ("images", 1, {"id": 1, "file_name": "a", "height": 4, "width": 2**40}, r"width: must be less than"),
         ("images", 1, {"id": 3, "file_name": "a", "height": 4, "width": 4}, "2 images have the id 3"),
@@ -436,6 +454,7 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str, message
         ("categories", 0, 5, r"categories\.0: must be a table of keys and values, not 5"),
         ("categories", 0, {"id": 1}, r"categories\.0\.name: the key is missing"),
         ("categories", 0, {"id": True, "name": "person"}, r"categories\.0\.id: .* not True"),
+        ("categories", 0, {"id": 7, "name": " "}, r"the category 7 has no name"),
         ("categories", 1, {"id": 1, "name": "dog"}, r"2 categories have the id 1"),
     ],
 )

@@ -52,6 +52,16 @@ def test_the_first_frame_of_a_gif(tmp_path: Path) -> None:
     assert stored_size(tmp_path / "animated.gif") == (16, 16)
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+def test_a_mask_of_several_frames_is_refused(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.fromarray(np.full((4, 6), value, np.uint8)) for value in (0, 1, 1)]
+    frames[2].putpixel((2, 2), 0)
+    path = tmp_path / f"a{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+    with pytest.raises(Unreadable, match=r"3 frames, of which one must be the mask; save that alone as PNG"):
+        read_mask(path)
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".jp2", ".ppm"])
 def test_halves_of_other_formats_are_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"

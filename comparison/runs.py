@@ -25,7 +25,7 @@ from utils.text import cleaned
 
 log = logging.getLogger(__name__)
 
-BEGUN = ("config.yaml", ".hydra", "train.log")  # what a run writes before its summary
+BEGUN = (".hydra", "train.log", "config.yaml")  # what a run writes before its summary, in this order
 
 
 @dataclass(frozen=True)
@@ -232,12 +232,13 @@ def _runs_in(folder: Path, skipped: list[str], sweeps_too: bool = True) -> list[
     is_sweep = _is_there(folder / SWEEP_RECORD)
     if not sweeps_too and not is_sweep and not all(child.name.isdecimal() for child in children):
         return []
+    begun = BEGUN[:2] if is_sweep else BEGUN  # in a sweep, a config alone was put there by the user
     found = []
     for child in children:
         try:
             if _is_there(child / "summary.json"):
                 found.append(child)
-            elif any(_is_there(child / name) for name in BEGUN) or (is_sweep and child.name.isdecimal()):
+            elif any(_is_there(child / name) for name in begun) or (is_sweep and child.name.isdecimal()):
                 found.append(child)  # reading it reports what is missing
             elif sweeps_too:
                 found += _runs_in(child, skipped, sweeps_too=False)

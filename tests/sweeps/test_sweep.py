@@ -167,6 +167,16 @@ def test_a_whole_sweep_ends_with_how_to_compare_it(tmp_path: Path) -> None:
     assert not is_finished(tmp_path) and "--multirun sweep=" in summary(tmp_path, complete=True)
 
 
+def test_a_folder_with_only_a_config_is_no_job(tmp_path: Path) -> None:
+    for name in ("0", "old"):
+        (a_sweep(tmp_path) / name).mkdir()
+        RunFolder(tmp_path / name).write_config({"seed": 0})
+    RunFolder(tmp_path / "0").update_summary(status="finished")
+    assert is_finished(tmp_path)
+    (tmp_path / "old" / "train.log").touch()  # as a job writes first
+    assert not is_finished(tmp_path)
+
+
 def test_jobs_may_be_called_otherwise_and_damaged_ones_are_not_finished(tmp_path: Path) -> None:
     assert not is_finished(tmp_path)  # nothing was done
     (tmp_path / "seed=0").mkdir()

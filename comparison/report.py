@@ -22,11 +22,7 @@ LEAST = 500_000  # bytes for pictures, however large the rest is
 
 
 def check_place(path: Path) -> None:
-    """Check that a report can be written, before any work is done.
-
-    Raises:
-        UserError: not an .html file, or not writable.
-    """
+    """Raise UserError, before any work is done, unless a report can be written to this .html file."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"report={path}: must end in .html, such as report=report.html")
     if is_folder(path):

@@ -71,11 +71,7 @@ def _built(value: Any, path: str) -> Any:
 
 
 def build_network(node: Node, num_classes: int, path: str = "model", in_channels: int = 3) -> Any:
-    """Build the network of a `model` node, without pretrained weights; arguments and errors as for `build`.
-
-    Raises:
-        UserError: as for `build`, or the network has no argument `in_channels` and needs it.
-    """
+    """Build the network of a `model` node, without pretrained weights; arguments and errors as for `build`."""
     values = plain(node)
     target = str(values["_target_"])
     supplied = {"num_classes": num_classes}

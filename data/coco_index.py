@@ -91,11 +91,7 @@ class Index(NamedTuple):
 
 
 def load_index(annotations: Path) -> Index:
-    """Return the index of an annotation file; that of a large one is kept on disk.
-
-    Raises:
-        UserError: the file cannot be read, or is not in COCO's format.
-    """
+    """Return the index of an annotation file, kept on disk for a large one; raise UserError for one of another form."""
     try:
         state = annotations.stat()
     except OSError as error:

@@ -63,11 +63,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def read_encoded(path: str | Path) -> bytes:
-    """Return the bytes of a photo's file.
-
-    Raises:
-        Unreadable: it is missing, empty or truncated.
-    """
+    """Return the bytes of a photo's file; raise Unreadable if it is missing, empty or truncated."""
     encoded = read_bytes(path)
     if not encoded:
         raise Unreadable(f"{path}: the file is empty (0 bytes)")
@@ -90,11 +86,7 @@ def decode_image(encoded: bytes, path: str | Path) -> np.ndarray:
 
 
 def decode(encoded: bytes, path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray | None:
-    """Decode a photo with OpenCV; None if it cannot.
-
-    Raises:
-        Unreadable: it is larger than OpenCV's limit.
-    """
+    """Decode a photo with OpenCV, None if it cannot; raise Unreadable for more pixels than OpenCV's limit."""
     try:
         with quiet():
             return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)

@@ -32,11 +32,7 @@ def same_split(name: str) -> str:
 
 
 def named_as(split: str, folder: Path, suffix: str = "") -> str | None:
-    """Return the name of a split's folder inside a folder, or of its file with a suffix; None if there is none.
-
-    Raises:
-        UserError: two are there, or the folder cannot be read.
-    """
+    """Return the name of a split's folder in a folder, or of its file with a suffix; None if none, UserError if two."""
     above, _, split = split.rpartition("/")
     folder /= above
     try:

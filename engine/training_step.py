@@ -46,11 +46,7 @@ class Components:
 
 
 def encoder_to_freeze(model: nn.Module, options: TrainerOptions) -> Encoder | None:
-    """Return the encoder to freeze in the first epochs; None if there is none.
-
-    Raises:
-        UserError: the network has no encoder, or one that is frozen for all epochs.
-    """
+    """Return the encoder to freeze in the first epochs, or None; raise UserError without one, or if always frozen."""
     if not options.freeze_encoder_epochs:
         return None
     option = f"trainer.freeze_encoder_epochs={options.freeze_encoder_epochs}"

@@ -147,11 +147,7 @@ def pixels(path: Path) -> int:
 
 
 def refuse_collisions(photos: Sequence[Photo]) -> None:
-    """Check that all outputs differ, replace no photo, and can be written.
-
-    Raises:
-        UserError: names the file.
-    """
+    """Raise UserError for the first output that two images share, that replaces a photo, or that cannot be written."""
     written = [path for photo in photos for path in photo.outputs.values()]
     places = [os.path.realpath(path) for path in written]  # Path raises for a link that leads to itself
     count = Counter(places)

@@ -66,11 +66,7 @@ class Training:
 
 
 def build_training(cfg: DictConfig, run: OpenRun) -> Training:
-    """Build all that a training needs, with the weights of the checkpoint if the run is resumed.
-
-    Raises:
-        UserError: an object cannot be built, does not work, or does not fit the checkpoint.
-    """
+    """Build and try all that a training needs, with the weights of the checkpoint if the run is resumed."""
     logger = NoLogger()  # of all processes but the first
     if distributed.rank() == 0:
         logger = build(cfg.logger, "logger", folder=str(run.folder.path), first_step=run.step)
@@ -144,11 +140,7 @@ def build_loss(cfg: DictConfig, train_samples: SegmentationDataset) -> WeightedS
 
 
 def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationDataset) -> Distillation | None:
-    """Build the teacher and the term that compares the network with it; None with `distill=none`.
-
-    Raises:
-        UserError: there is no such checkpoint, or it is of a network for other classes or channels.
-    """
+    """Build the teacher, which must fit the classes and channels of the data, and its term; None if `distill=none`."""
     node = plain(cfg.distill)
     if "_target_" not in node:
         return None

@@ -152,11 +152,7 @@ def _validated_on(checkpoint: str) -> str | None:
 
 
 def read_network(path: str) -> dict[str, Any]:
-    """Read a checkpoint, or describe an exported ONNX file in the same way, with its bytes in place of the weights.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
+    """Read a checkpoint, or describe an exported ONNX file in the same way, with its bytes in place of the weights."""
     if not is_onnx(path):
         return load_checkpoint(path)
     file = user_path(path, "checkpoint")
@@ -177,11 +173,7 @@ def _predictor(path: str, loaded: dict[str, Any], device: torch.device, **option
 
 
 def _check_held_out(split: str, nodes: Sequence[dict[str, Any]]) -> None:
-    """Check that no network of an ensemble was trained on the photos to measure.
-
-    Raises:
-        UserError: the split is a fold, and the networks have different ones.
-    """
+    """Raise UserError if the split is a fold and the networks of an ensemble have different ones."""
     folds = {json.dumps([node.get(key) for key in ("folds", "fold", "fold_seed", "group_by")]) for node in nodes}
     if split in (FOLD, OTHER_FOLDS) and len(folds) > 1:
         raise UserError(
@@ -191,11 +183,7 @@ def _check_held_out(split: str, nodes: Sequence[dict[str, Any]]) -> None:
 
 
 def samples_of(planned: Measurement, cache: Literal["none", "ram", "disk"]) -> SegmentationDataset:
-    """Return the samples to measure, after a check of their files.
-
-    Raises:
-        UserError: a file is damaged, or there is no room for the cache.
-    """
+    """Return the samples to measure, after a check of their files; raise UserError if the cache has no room."""
     node = planned.node
     size = None if planned.facts["window"] else as_size(node["image_size"])
     options: dict[str, Any] = {"masks": False, "limit": node["limit"], "fit": node["fit"], "cache": cache}
@@ -211,11 +199,7 @@ def usual_cache(planned: Measurement) -> Literal["none", "disk"]:
 
 
 def predictor_for(planned: Measurement, cfg: DictConfig, device: torch.device) -> Predictor:
-    """Return the network, or the ensemble, that is measured.
-
-    Raises:
-        UserError: the networks do not fit together, or do not accept an option.
-    """
+    """Return the network or ensemble to measure; raise UserError if networks or options do not fit together."""
     loaded = [read_network(path) for path in planned.checkpoints]
     # Read again, since a run that is still training may have written a better checkpoint.
     planned.facts["weights"] = weights_digest(checkpoint["model"] for checkpoint in loaded)

@@ -95,11 +95,7 @@ def search(sweeper: OptunaSearch, words: list[str]) -> None:
 
 
 def check_comparable(keys: list[str], monitor: str) -> None:
-    """Check that the metric means the same in all jobs of a search over some keys.
-
-    Raises:
-        UserError: jobs would validate on different samples, or be compared by different losses or metrics.
-    """
+    """Raise UserError for a key whose values would give jobs other samples to validate on, another loss or metric."""
     for key in keys:
         if key in INCOMPARABLE or (key.partition(".")[0] == "loss" and not higher_is_better(monitor)):
             hint = "" if key in INCOMPARABLE else ", or trainer.monitor=val/miou"
@@ -107,11 +103,7 @@ def check_comparable(keys: list[str], monitor: str) -> None:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Check the keys of conf/hydra/sweeper/optuna.yaml.
-
-    Raises:
-        UserError: names the first invalid value.
-    """
+    """Raise UserError for the first invalid value among the keys of conf/hydra/sweeper/optuna.yaml."""
     choices = {
         "direction": (None, "maximize", "minimize"),
         "sampler": ("tpe", "random"),

@@ -29,11 +29,7 @@ _made: list[Path] = []  # by `make_writable`, still empty
 
 
 def make_writable(folder: Path) -> None:
-    """Make a folder and check that files can be written there, before the hours that compute them.
-
-    Raises:
-        UserError: no file can be written there.
-    """
+    """Make a folder; raise UserError if no file can be written there, before the hours that compute it."""
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         _made.extend(path.absolute() for path in reversed(missing))
@@ -45,22 +41,14 @@ def make_writable(folder: Path) -> None:
 
 
 def prepare_output(path: Path, overwrite: bool) -> None:
-    """Check that a file can be written and, unless `overwrite`, that it does not exist. Makes its folder.
-
-    Raises:
-        UserError: it cannot, or it exists.
-    """
+    """Make the folder of a file; raise UserError if the file cannot be written, or exists without `overwrite`."""
     if is_there(path) and not overwrite:
         raise UserError(f"{path} exists already; overwrite=true replaces it, output= writes elsewhere")
     make_writable(path.parent)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, unless they exist.
-
-    Raises:
-        UserError: it cannot be made.
-    """
+    """Make a folder and its parents, unless they exist; raise UserError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -76,11 +64,7 @@ def remove_empty_folders() -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to write, and rename it to `path` when all of it is on disk. Readers never see half a file.
-
-    Raises:
-        UserError: as for `atomic_path`.
-    """
+    """Open a file that becomes `path` when all of it is on disk: readers never see half. Errors as of `atomic_path`."""
     # By rank, so that a process that was killed leaves no file that the next one does not replace.
     with atomic_path(path, torchrun.rank()) as temporary, temporary.open("wb") as file:
         yield file
@@ -155,11 +139,7 @@ def _temporary(path: Path, number: int) -> Path:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process, until it ends in whatever way. Without effect on file systems without locks.
-
-    Raises:
-        Occupied: another process has locked it.
-    """
+    """Lock a folder until this process ends, if its file system has locks; raise Occupied if another process did."""
     with ExitStack() as stack:
         try:
             # Not flock: the workers that this process forks would keep its lock.

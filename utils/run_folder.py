@@ -155,11 +155,7 @@ class RunFolder:
         return row
 
     def read_summary(self) -> dict[str, Any]:
-        """Read summary.json; {} if it does not exist.
-
-        Raises:
-            UserError: it is not valid JSON, or a value has another type.
-        """
+        """Read summary.json, {} if it does not exist; raise UserError for invalid JSON or a value of another type."""
         path = self.path / "summary.json"
         if not path.exists():
             return {}

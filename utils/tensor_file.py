@@ -58,14 +58,11 @@ def read_tensor_file(file: Path, what: str) -> Any:
 
 
 def check_tensors(tensors: Mapping[str, Any], file: object) -> None:
-    """Check that tensors are dense and finite.
+    """Raise UserError for the first tensor that is not dense and finite.
 
     Args:
         tensors: tensors by name; other values are ignored.
         file: where they come from, for the message.
-
-    Raises:
-        UserError: names the first tensor that is not.
     """
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):

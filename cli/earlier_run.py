@@ -116,14 +116,11 @@ def _command_of(run: Path) -> str:
 
 
 def config_of_run(run: Path, typed: list[str], key: str) -> dict[str, Any]:
-    """Read the config.yaml of a run folder, which may come from anywhere.
+    """Read the config.yaml of a run folder, from anywhere; raise UserError if it is damaged or names strange targets.
 
     Args:
         typed: the words of the command line.
         key: the key that names the folder, for messages.
-
-    Raises:
-        UserError: it is damaged, or names a `_target_` that is not trusted.
     """
     path = run / "config.yaml"
     config = read_yaml(path)

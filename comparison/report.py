@@ -39,9 +39,6 @@ def write_report(path: Path, runs: Sequence[Run], skipped: Sequence[str], source
         skipped: why other folders are not in the report.
         source: the folder or pattern that the runs come from.
         choices: `sort`, `columns`, `group_by` and `baseline`, as for `comparison.tables.tables_of`.
-
-    Raises:
-        UserError: it cannot be written, or a choice is invalid.
     """
     data, ordered = gathered(runs, skipped, source, **choices)
     add_pictures(data, ordered, max(SIZE - len(page(data)), LEAST))

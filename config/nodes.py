@@ -37,13 +37,11 @@ def plain(node: Node) -> dict[str, Any]:
 def build(node: Node, path: str, **supplied: Any) -> Any:
     """Call a node's `_target_` with its arguments and the supplied ones. Nodes inside it are built first.
 
-    Strings are literal. Of Hydra's other keys only `_partial_` is supported, and only in nodes inside.
+    Strings are literal. Of Hydra's other keys only `_partial_` is supported, and only in nodes inside. Exceptions of
+    the target become UserErrors.
 
     Args:
         path: the node's key, for messages.
-
-    Raises:
-        UserError: the target raises an exception.
     """
     values = plain(node)
     arguments = {k: _built(v, f"{path}.{k}") for k, v in values.items() if k not in ("_target_", "_partial_")}

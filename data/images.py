@@ -119,13 +119,10 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def stored_size(path: str | Path, turned: bool = False) -> tuple[int, int]:
-    """Return height and width of a picture without decoding it.
+    """Return height and width of a picture without decoding it; raise Unreadable if it is no picture.
 
     Args:
         turned: as its EXIF orientation turns it, rather than as stored.
-
-    Raises:
-        Unreadable: the file is missing or not a picture.
     """
     try:
         refuse_special(path)

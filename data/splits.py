@@ -140,13 +140,10 @@ class LineReader:
 
 
 def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[Files, Files, list[DataFault]]:
-    """Return the images and masks that a list names, and faults for lines that name none.
+    """Return the images and masks that a list names, and faults for other lines; raise UserError for an empty list.
 
     Args:
         folder: folder of the images, below the root; messages name what is there instead.
-
-    Raises:
-        UserError: the list cannot be read, or is empty.
     """
     images: Files = {}
     masks: Files = {}

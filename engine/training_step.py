@@ -203,13 +203,10 @@ class TrainingStep:
         return norm
 
     def check_finite(self, steps: int) -> None:
-        """Check losses and weights before they are saved over good ones. Waits for the device.
+        """Raise NonFiniteLoss for a NaN or infinite loss or weight, before it is saved. Waits for the device.
 
         Args:
             steps: done so far, for the message.
-
-        Raises:
-            NonFiniteLoss: a loss since the last check, or a weight, is NaN or infinite.
         """
         self.running.read()
         norms = torch._foreach_norm([parameter.detach() for parameter in self.model.parameters()])

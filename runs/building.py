@@ -161,13 +161,10 @@ def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationD
 
 
 def build_optimizer(cfg: DictConfig, model: nn.Module, parameters: list[Any]) -> Optimizer:
-    """Build the optimizer, after a trial step of a second instance.
+    """Build the optimizer, after a trial step of another; raise UserError if it fails or has no `encoder_lr_factor`.
 
     Args:
         parameters: the parameters of the model to train, or groups of them.
-
-    Raises:
-        UserError: the optimizer fails, or the network or the optimizer cannot have `encoder_lr_factor`.
     """
     factor = cfg.optimizer.get("encoder_lr_factor", 1.0)
     if factor != 1:

@@ -81,13 +81,10 @@ class Measurement(NamedTuple):
 
 
 def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) -> Measurement:
-    """Plan the measurement of a checkpoint, or of an ensemble of several.
+    """Plan the measurement of a checkpoint, or of an ensemble of several; raise UserError if they do not fit the data.
 
     Args:
         announce: log what is particular about the data: only a part of them is measured, or was trained on.
-
-    Raises:
-        UserError: a checkpoint cannot be read or does not fit the data, or a key is wrong.
     """
     loaded = [read_network(path) for path in checkpoints]
     first, own = loaded[0], run_node(loaded[0])

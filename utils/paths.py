@@ -115,10 +115,7 @@ def files_below(folder: str | Path) -> list[str]:
     """Return the paths of all files in a folder and its subfolders, relative to it, with `/`, sorted.
 
     Hidden files and folders and `SYSTEM_FOLDERS` are skipped. Links are followed. Each real folder is visited once, by
-    its own path before links to it, so that cyclic links end.
-
-    Raises:
-        UserError: a folder cannot be read.
+    its own path before links to it, so that cyclic links end. A folder that cannot be read is a UserError.
     """
     files: list[str] = []
     folders, links = deque([("", os.path.realpath(folder))]), deque[tuple[str, str]]()

@@ -62,14 +62,11 @@ class PlainLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignor
 
 
 def read_text(path: Path, remedy: str = FROM_A_COPY, largest: float = LARGEST) -> str:
-    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark.
+    """Return the text of a file in UTF-8, or UTF-16 with a byte order mark; raise UserError for any other.
 
     Args:
         remedy: end of messages: what the user can do.
         largest: maximum size of the file in bytes.
-
-    Raises:
-        UserError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
         refuse_special(path)

@@ -73,7 +73,11 @@ class Work(NamedTuple):
 
 
 def module_at(clone: Path | None, file: str, option: str, url: str) -> Any:
-    """Import a file of a user's clone, which may import others of its folder; raise Skipped if it does not exist."""
+    """Import a file of a user's clone. It may import other files of its folder.
+
+    Raises:
+        Skipped: the clone or the file does not exist.
+    """
     if clone is None or not (clone / file).is_file():
         where = "no clone given" if clone is None else f"there is no {clone / file}"
         raise Skipped(f"{where}; git clone {url} and pass {option}=<path>")

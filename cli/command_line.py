@@ -149,7 +149,11 @@ def with_plugin_defaults(words: list[str]) -> list[str]:
 
 
 def check_plugins(words: list[str]) -> None:
-    """Raise UserError if the chosen launcher or sweeper is missing, or Hydra's Optuna sweeper is installed as well."""
+    """Check that the launcher and sweeper that the words choose are installed.
+
+    Raises:
+        UserError: one is missing, or the Optuna sweeper of Hydra is installed as well.
+    """
     for word in words:
         package = PLUGINS.get(word)
         if package and not _is_installed(package):
@@ -176,7 +180,11 @@ def _sweep_words(words: list[str], folder: Path) -> list[str]:
 
 
 def check_options(words: list[str]) -> None:
-    """Raise UserError for a word such as `model=<list or file>` that names no option of its group, or removes it."""
+    """Check that words such as `model=enet` name an option of a group.
+
+    Raises:
+        UserError: a word names a list, a number, or a file outside conf/, or removes the group.
+    """
     for word in words:
         group = key_of(word)
         if not group.isidentifier() or group == "hydra" or not (CONF / group).is_dir():
@@ -192,7 +200,11 @@ def check_options(words: list[str]) -> None:
 
 
 def check_repetitions(words: list[str]) -> None:
-    """Raise UserError if a word of a sweep has a value twice."""
+    """Check that no word of a sweep has a value twice.
+
+    Raises:
+        UserError: one does; names the value.
+    """
     for word in words:
         found = parsed(word)
         values = [(isinstance(value, bool), value) for value in found.values] if found else []  # 1 is equal to true

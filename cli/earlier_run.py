@@ -89,7 +89,11 @@ def _interpolated(value: Any, key: str, sizes: dict[str, tuple[Any, str]]) -> An
 
 
 def _run_folder(given: str, key: str) -> Path:
-    """Return the folder of a run that the user names; raise UserError if it is not a run folder."""
+    """Return the folder of a run that the user names.
+
+    Raises:
+        UserError: it is not a run folder.
+    """
     run = user_path(given, key)
     if not is_file(run / "config.yaml"):
         if is_file(run / "0" / "config.yaml"):
@@ -116,11 +120,14 @@ def _command_of(run: Path) -> str:
 
 
 def config_of_run(run: Path, typed: list[str], key: str) -> dict[str, Any]:
-    """Read the config.yaml of a run folder, from anywhere; raise UserError if it is damaged or names strange targets.
+    """Read the config.yaml of a run folder, which may come from anywhere.
 
     Args:
         typed: the words of the command line.
         key: the key that names the folder, for messages.
+
+    Raises:
+        UserError: it is damaged, or names a `_target_` that is not trusted.
     """
     path = run / "config.yaml"
     config = read_yaml(path)
@@ -134,9 +141,12 @@ def config_of_run(run: Path, typed: list[str], key: str) -> dict[str, Any]:
 
 
 def choices_of_run(run: Path) -> dict[str, Any]:
-    """Return the option of each group that a run was started with; raise UserError if the record is damaged.
+    """Return the option of each group that a run was started with.
 
     A shared run has no record by Hydra; its options are then those in summary.json, or {} if that is gone too.
+
+    Raises:
+        UserError: the record is damaged.
     """
     path = run / ".hydra" / "hydra.yaml"
     if not path.is_file():

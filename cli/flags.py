@@ -37,7 +37,11 @@ MAIN = {
 
 
 def check_flags(words: list[str], config_name: str) -> None:
-    """Raise UserError for a flag that is not Hydra's; it names the key to set instead."""
+    """Check that the flags among the words are Hydra's.
+
+    Raises:
+        UserError: one is not; names the key to set instead.
+    """
     for place, word in enumerate(words):
         flag, equals, value = word.partition("=")
         if not flag.startswith("-") or _flag_of_hydra(word) is not None:
@@ -55,7 +59,11 @@ def check_flags(words: list[str], config_name: str) -> None:
 
 
 def check_plain_words(words: list[str], config_name: str) -> None:
-    """Raise UserError for a word without a key; it names the key that it most likely belongs to."""
+    """Check that no word lacks its key.
+
+    Raises:
+        UserError: one does; names the key that it most likely belongs to.
+    """
     for place, word in enumerate(words):
         before = words[place - 1] if place else ""
         if not _is_plain(word) or _takes_next_word(before):

@@ -144,7 +144,11 @@ class GuardedTask:
 
 
 def _end(raised: BaseException, cfg: DictConfig) -> None:
-    """Report what ended a task, and record it in the run folder; exit at a signal, which ends a whole sweep."""
+    """Report what ended a task, and record it in the run folder.
+
+    Raises:
+        SystemExit: at a signal, which ends a whole sweep.
+    """
     error = as_user_error(raised)
     ending, is_job = next(ending for ending in ENDINGS if isinstance(error, ending.error)), in_sweep()
     if not is_job:

@@ -108,7 +108,11 @@ def _terminate_jobs() -> None:
 
 
 def check(cfg: DictConfig, config_name: str) -> None:
-    """Raise UserError for the first mistake in a config, Hydra's node aside."""
+    """Check all of a config except Hydra's node.
+
+    Raises:
+        UserError: names the first mistake and where it is.
+    """
     job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     settings = cfg.hydra if "hydra" in cfg else HydraConfig.get()
     choices = dict(settings.runtime.choices)

@@ -57,7 +57,11 @@ def value_of(run: Run, column: str) -> Any:
 
 
 def checked_columns(runs: Sequence[Run], columns: Sequence[str], option: str) -> list[str]:
-    """Return the names of columns, `mIoU` for `val/miou`; raise UserError if no run has one of them."""
+    """Return the names of columns, `mIoU` for `val/miou`.
+
+    Raises:
+        UserError: no run has one of them.
+    """
     known = {*OWN, *METRICS, *GROUPS, *(key for run in runs for key in (*run.config, *run.row("best")))}
     for column in columns:
         if column in known or any(value_of(run, column) is not None for run in runs):
@@ -104,7 +108,11 @@ def higher_is_better(column: str) -> bool:
 
 
 def selected(runs: Sequence[Run], where: str | Sequence[str] | None) -> list[Run]:
-    """Return the runs that meet all conditions, such as `optimizer.lr>0.001`; raise UserError if none can or do."""
+    """Return the runs that meet all conditions, such as `data=folder` and `optimizer.lr>0.001`.
+
+    Raises:
+        UserError: a condition has another form, or no run has its key, or none meets them.
+    """
     conditions = listed(where)
     kept = list(runs)
     for condition in conditions:

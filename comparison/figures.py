@@ -77,7 +77,11 @@ def pictures(run: Run) -> tuple[list[Picture], list[dict[str, Any]]]:
 
 
 def _data_url(folder: Path, name: str) -> str:
-    """Return a picture in a folder as a data URL; raise ValueError unless it is a complete, small PNG or JPEG."""
+    """Return a picture in a folder as a data URL.
+
+    Raises:
+        ValueError: not a complete, small PNG or JPEG in this folder.
+    """
     path = folder / name
     if path.name != name or not path.is_file() or path.stat().st_size > LARGEST:
         raise ValueError(name)

@@ -26,7 +26,11 @@ class Group(NamedTuple):
 
 
 def check_group_by(runs: Sequence[Run], group_by: Sequence[str]) -> None:
-    """Raise UserError if no run has one of the keys to group by."""
+    """Check that runs can be grouped by some keys.
+
+    Raises:
+        UserError: no run has a key.
+    """
     for key in group_by:
         if key not in GROUPS and not any(key in run.config for run in runs):
             known = {*GROUPS, *(other for run in runs for other in run.config)}

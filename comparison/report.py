@@ -22,7 +22,11 @@ LEAST = 500_000  # bytes for pictures, however large the rest is
 
 
 def check_place(path: Path) -> None:
-    """Raise UserError, before any work is done, unless a report can be written to this .html file."""
+    """Check that a report can be written, before any work is done.
+
+    Raises:
+        UserError: not an .html file, or not writable.
+    """
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"report={path}: must end in .html, such as report=report.html")
     if is_folder(path):
@@ -39,6 +43,9 @@ def write_report(path: Path, runs: Sequence[Run], skipped: Sequence[str], source
         skipped: why other folders are not in the report.
         source: the folder or pattern that the runs come from.
         choices: `sort`, `columns`, `group_by` and `baseline`, as for `comparison.tables.tables_of`.
+
+    Raises:
+        UserError: it cannot be written, or a choice is invalid.
     """
     data, ordered = gathered(runs, skipped, source, **choices)
     add_pictures(data, ordered, max(SIZE - len(page(data)), LEAST))

@@ -161,7 +161,11 @@ def found_runs(runs: str | Sequence[str]) -> tuple[list[Run], list[str]]:
 
 
 def required_runs(runs: str | Sequence[str]) -> tuple[list[Run], list[str]]:
-    """Return the same as `found_runs`, and log why folders were skipped; raise UserError if there is no run."""
+    """Return the same as `found_runs`, and log why folders were skipped.
+
+    Raises:
+        UserError: there is no run, or as for `found_runs`.
+    """
     found, skipped = found_runs(runs)
     given = ", ".join(listed(runs))
     if not found and skipped == [f"{given}: {NEVER_STARTED}"]:

@@ -54,13 +54,16 @@ def tables_of(
     columns: Sequence[str] | None = None,
     sort: str | None = None,
 ) -> str:
-    """Return the tables as text; raise UserError if there is no such column or key.
+    """Return the tables as text.
 
     Args:
         baseline: a run; its data set gets a table of differences to it.
         group_by: keys; runs that differ only in them become one row.
         columns: as for `comparison.rows.rows_of`.
         sort: a column of the tables.
+
+    Raises:
+        UserError: there is no such column or key.
     """
     check_group_by(runs, group_by)
     by_data = by_data_set(runs)

@@ -37,7 +37,7 @@ CLASSIFIERS = (*(f"efficientnet_b{i}" for i in range(8)), *(f"efficientnet_lite{
 
 
 def check_config(name: str, config: Config, origin: Origin) -> None:
-    """Raise UserError for the first mistake in the config of an entry point.
+    """Check the config of an entry point.
 
     Keys of `data` that evaluate.py and tools.export add to the checkpoint's are checked later.
 
@@ -45,6 +45,9 @@ def check_config(name: str, config: Config, origin: Origin) -> None:
         name: name of the file in conf/.
         config: resolved, in plain containers.
         origin: where its values come from.
+
+    Raises:
+        UserError: names the first mistake and where it is.
     """
     for key, value in flattened(config).items():
         if value == "???" or (isinstance(value, list) and "???" in value):

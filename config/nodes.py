@@ -37,11 +37,13 @@ def plain(node: Node) -> dict[str, Any]:
 def build(node: Node, path: str, **supplied: Any) -> Any:
     """Call a node's `_target_` with its arguments and the supplied ones. Nodes inside it are built first.
 
-    Strings are literal. Of Hydra's other keys only `_partial_` is supported, and only in nodes inside. Exceptions of
-    the target become UserErrors.
+    Strings are literal. Of Hydra's other keys only `_partial_` is supported, and only in nodes inside.
 
     Args:
         path: the node's key, for messages.
+
+    Raises:
+        UserError: the target raises an exception.
     """
     values = plain(node)
     arguments = {k: _built(v, f"{path}.{k}") for k, v in values.items() if k not in ("_target_", "_partial_")}
@@ -69,7 +71,11 @@ def _built(value: Any, path: str) -> Any:
 
 
 def build_network(node: Node, num_classes: int, path: str = "model", in_channels: int = 3) -> Any:
-    """Build the network of a `model` node, without pretrained weights; arguments and errors as for `build`."""
+    """Build the network of a `model` node, without pretrained weights; arguments and errors as for `build`.
+
+    Raises:
+        UserError: as for `build`, or the network has no argument `in_channels` and needs it.
+    """
     values = plain(node)
     target = str(values["_target_"])
     supplied = {"num_classes": num_classes}

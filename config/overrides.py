@@ -45,7 +45,11 @@ def _values(value: Any) -> Iterator[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value in plain containers; raise TypeError for other types."""
+    """Return a value in plain containers.
+
+    Raises:
+        TypeError: it has another type.
+    """
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list):

@@ -125,10 +125,13 @@ def key_hint(key: str, siblings: Iterable[str], config: Config) -> str:
 
 
 def check_keys(schema: type[BaseModel], values: Config, origin: Origin, prefix: str = "") -> None:
-    """Raise UserError for the first mistake in values that must have exactly the keys of a schema, and its types.
+    """Check that values have exactly the keys of a schema, and its types.
 
     Args:
         prefix: path of the values in the config, for messages: "data." or nothing.
+
+    Raises:
+        UserError: names the first mistake and where it is.
     """
     try:
         schema.model_validate(values)
@@ -173,7 +176,11 @@ def pretrained_keys(target: str | None = None) -> set[str]:
 
 
 def check_group(group: str, node: Config, origin: Origin) -> None:
-    """Raise UserError for the first mistake in a group's node: in its `_target_`, arguments or other keys."""
+    """Check the node of a group: the arguments of its `_target_`, and the keys that every option of the group has.
+
+    Raises:
+        UserError: names the first mistake and where it is.
+    """
     if "_target_" not in node:
         raise UserError(f"{group}: there is no _target_ {origin.place(group)}")
     shared = SHARED.get(group)
@@ -223,11 +230,14 @@ def _check_normalization(loader: Config, channels: int, origin: Origin) -> None:
 
 
 def check_target(node: Config, path: str, known: set[str], origin: Origin) -> None:
-    """Raise UserError for the first argument of a node, or node inside it, that the signature of `_target_` refuses.
+    """Check a node's arguments, and the nodes inside it, against the signature of its `_target_`.
 
     Args:
         path: the node's key.
         known: names that are not required in the node: arguments that the program passes, and keys that it removes.
+
+    Raises:
+        UserError: names the first mistake and where it is.
     """
     target = str(node["_target_"])
     try:

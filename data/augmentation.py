@@ -91,11 +91,14 @@ def left_out(augmentation: Augmentation, bands: Bands) -> list[str]:
 def check_augmented(
     image: object, mask: object, name: str, size: tuple[int, int] | None = None, bands: Bands = RGB
 ) -> None:
-    """Raise UserError unless an augmentation returned an image as the bands say and a mask uint8 (H, W).
+    """Check the result of an augmentation.
 
     Args:
         size: (H, W) that it is expected to have; None for any.
         bands: channels and values of the sample.
+
+    Raises:
+        UserError: it is not an image as the bands say and a mask uint8 (H, W) of that size.
     """
     remedy = STAYS if bands.is_rgb else f"images must keep {bands.channels} channels of {np.dtype(bands.dtype)}"
     check_pixels(image, mask, f"augmentation: {name} came out with", remedy, bands)

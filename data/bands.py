@@ -143,7 +143,11 @@ def described(pixels: object) -> str:
 
 
 def checked_bands(channels: int, value_range: Sequence[float] | None, preview: Sequence[int] | None) -> Bands:
-    """Return the bands of `data.channels`, `data.value_range` and `data.preview_bands`; raise UserError if wrong."""
+    """Return bands after a check of the keys `data.channels`, `data.value_range` and `data.preview_bands`.
+
+    Raises:
+        UserError: a value is out of range.
+    """
     if type(channels) is not int or not 1 <= channels <= MOST_CHANNELS:
         raise UserError(f"data.channels={shown(channels)}: must be 1 to {MOST_CHANNELS}")
     if value_range is not None and not _is_range(value_range):

@@ -68,7 +68,11 @@ def checked_samples(
 
 
 def check_files(dataset: SegmentationDataset, split: str) -> None:
-    """Raise UserError if a split is empty, or a file has no partner, is missing or empty; contents are not read."""
+    """Check that a split has samples, and that their files are there; contents are not read.
+
+    Raises:
+        UserError: the split is empty; a file has no partner, is missing or empty.
+    """
     if dataset.faults:
         raise dataset.faults[0]
     if len(dataset) == 0:
@@ -86,11 +90,14 @@ def check_fits(
     network: str = "the network",
     remedy: str = "choose data with the classes and channels that it was trained for",
 ) -> None:
-    """Raise UserError unless a data set has the channels and classes of a network.
+    """Check that a data set has the channels and classes of a network.
 
     Args:
         network: what messages call the network.
         remedy: end of the messages.
+
+    Raises:
+        UserError: it has not.
     """
     if channels != dataset.bands.channels:
         raise UserError(

@@ -91,7 +91,11 @@ class Index(NamedTuple):
 
 
 def load_index(annotations: Path) -> Index:
-    """Return the index of an annotation file, kept on disk for a large one; raise UserError for one of another form."""
+    """Return the index of an annotation file; that of a large one is kept on disk.
+
+    Raises:
+        UserError: the file cannot be read, or is not in COCO's format.
+    """
     try:
         state = annotations.stat()
     except OSError as error:

@@ -146,7 +146,11 @@ class RandomCrop(Augmentation):
         return any(side > length for side, length in zip(self._sides(scale), size, strict=True))
 
     def check(self, samples: SegmentationDataset) -> None:
-        """Raise UserError for a photo that is too small without padding; with it, warn if every crop is padded."""
+        """Check that no crop can be larger than a scaled photo, or, with padding, warn if all are.
+
+        Raises:
+            UserError: names the first photo that is too small.
+        """
         smallest, largest = self.scale_range
         if self.pad:
             some = range(min(len(samples), PHOTOS_LOOKED_AT))

@@ -97,7 +97,7 @@ class DeviceValidationLoader(ValidationLoader):
 def loaded(
     samples: SegmentationDataset, image_size: tuple[int, int], device: torch.device
 ) -> tuple[Tensor, list[Tensor]]:
-    """Load all samples of a split into the memory of a device; raise UserError if they do not fit.
+    """Load all samples of a split into the memory of a device.
 
     Args:
         samples: as `data.checking.checked_samples` returns them.
@@ -105,6 +105,9 @@ def loaded(
 
     Returns:
         Images uint8 (N, 3, H, W), in the layout `channels_last`, and masks uint8 (h, w).
+
+    Raises:
+        UserError: they do not fit.
     """
     height, width = image_size
     pixels = sum(rows * columns for rows, columns in (samples.size(i) for i in range(len(samples))))

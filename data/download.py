@@ -42,11 +42,13 @@ TIMEOUT = 60.0
 def fetch_archive(url: str, md5: str, folder: Path, is_there: Callable[[], bool]) -> None:
     """Download an archive into a folder, unpack it there and delete it, unless its content is there already.
 
-    Of several processes that call this at once, one does it, and the others wait. Errors as for `download` and
-    `extract`.
+    Of several processes that call this at once, one does it, and the others wait.
 
     Args:
         is_there: whether its content is in the folder.
+
+    Raises:
+        UserError: as for `download` and `extract`.
     """
     if is_there():
         return
@@ -89,9 +91,12 @@ def download(url: str, file: Path, md5: str) -> None:
 
 
 def extract(archive: Path, folder: Path) -> None:
-    """Unpack an archive into a folder, completely or not at all; raise UserError if it cannot be written.
+    """Unpack an archive into a folder, completely or not at all.
 
     Existing folders keep their other files; existing files are replaced.
+
+    Raises:
+        UserError: the folder cannot be written.
     """
     log.info("extracting %s", archive)
     try:

@@ -150,7 +150,11 @@ def _of_split(
 
 
 def _share_of(split: str, reader: LineReader, labels: Path, val_share: float) -> set[str]:
-    """Return the stems of `train` or `val` where a share divides what no list names; raise UserError for too few."""
+    """Return the stems of `train` or `val` where a share of the files divides what no list names.
+
+    Raises:
+        UserError: too few are left.
+    """
     root, stems, elsewhere = reader.root, {*reader.images, *reader.by_image}, _listed_elsewhere(reader, labels)
     if elsewhere and stems <= set().union(*elsewhere.values()):
         raise UserError(

@@ -60,7 +60,10 @@ def groups_of(dataset: SegmentationDataset, pattern: str) -> list[str]:
     """Return the group of each sample: the text that a regular expression finds in its name.
 
     The name is the file's, without folder and suffix, or the whole path below the root if the pattern has a `/`. With
-    parentheses in the pattern, the group is the text in the first pair. A name without it is a UserError.
+    parentheses in the pattern, the group is the text in the first pair.
+
+    Raises:
+        UserError: the pattern finds nothing in a name.
     """
     compiled, groups = re.compile(pattern), []
     for index in range(len(dataset)):

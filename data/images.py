@@ -63,7 +63,11 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def read_encoded(path: str | Path) -> bytes:
-    """Return the bytes of a photo's file; raise Unreadable if it is missing, empty or truncated."""
+    """Return the bytes of a photo's file.
+
+    Raises:
+        Unreadable: it is missing, empty or truncated.
+    """
     encoded = read_bytes(path)
     if not encoded:
         raise Unreadable(f"{path}: the file is empty (0 bytes)")
@@ -86,7 +90,11 @@ def decode_image(encoded: bytes, path: str | Path) -> np.ndarray:
 
 
 def decode(encoded: bytes, path: str | Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray | None:
-    """Decode a photo with OpenCV, None if it cannot; raise Unreadable for more pixels than OpenCV's limit."""
+    """Decode a photo with OpenCV; None if it cannot.
+
+    Raises:
+        Unreadable: it is larger than OpenCV's limit.
+    """
     try:
         with quiet():
             return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
@@ -119,10 +127,13 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def stored_size(path: str | Path, turned: bool = False) -> tuple[int, int]:
-    """Return height and width of a picture without decoding it; raise Unreadable if it is no picture.
+    """Return height and width of a picture without decoding it.
 
     Args:
         turned: as its EXIF orientation turns it, rather than as stored.
+
+    Raises:
+        Unreadable: the file is missing or not a picture.
     """
     try:
         refuse_special(path)

@@ -47,12 +47,15 @@ class NamedIds(NamedTuple):
 
 
 def read_labels(path: Path) -> NamedIds:
-    """Read a labels file; raise UserError if it is missing or of another form.
+    """Read a labels file.
 
     Args:
         path: a JSON file {"0": {"class": "background", "color": [0, 0, 0]}, ...}, possibly with "ignore": [<id or
             colour>, ...]; a `labelmap.txt` from CVAT; or a `_classes.csv` from Roboflow, which has no colours. Ids
             with the same name and colour are merged into one class.
+
+    Raises:
+        UserError: it is missing or of another form.
     """
     if not is_there(path):
         draft = f"python -m tools.scan_labels {shlex.quote(f'root={path.parent}')} writes a draft"

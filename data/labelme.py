@@ -113,7 +113,11 @@ def _paint(canvas: Image.Image, shape: Mapping[str, Any], value: int) -> None:
 
 
 def _decoded(mask: str, size: tuple[int, int]) -> Image.Image:
-    """Return the mask of a shape, a PNG in base64 that fills the box of its points: 0 or 255; or raise ValueError."""
+    """Return the mask of a shape, a PNG in base64 that fills the box of its points: 0 or 255.
+
+    Raises:
+        ValueError: it is damaged, or of another size (width, height).
+    """
     try:
         picture = Image.open(io.BytesIO(base64.b64decode(mask)), formats=["PNG"])
         if picture.size == size:

@@ -104,12 +104,15 @@ def lookup_table(train_ids: Mapping[int, int], ignored: tuple[int, ...] = ()) ->
 
 
 def to_train_ids(raw: np.ndarray, table: np.ndarray, path: str, remedy: str = "") -> np.ndarray:
-    """Convert raw ids (H, W), uint8 or uint16, to train ids, uint8 (H, W); raise UnknownId for those of no class.
+    """Convert raw ids (H, W), uint8 or uint16, to train ids, uint8 (H, W).
 
     Args:
         table: result of `lookup_table`.
         path: path of the mask, for messages.
         remedy: end of the message: what the user can do.
+
+    Raises:
+        UnknownId: the mask has ids that the table does not know.
     """
     if raw.dtype == np.uint8:
         table = table[:256]

@@ -50,10 +50,13 @@ class Layout:
         return self.images, self.masks
 
     def check(self, prefix: str = "data.") -> None:
-        """Raise UserError unless the folders are there and masks can be told from images.
+        """Check that the folders are there, and that masks can be told from images.
 
         Args:
             prefix: prefix of the keys in messages.
+
+        Raises:
+            UserError: they are not.
         """
         for folder in self.folders:
             if not is_folder(self.root / folder) and not self.usual_splits():

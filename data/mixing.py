@@ -82,6 +82,9 @@ class CopyPaste(Mixing):
 
     Args:
         classes: names of the classes, at least one.
+
+    Raises:
+        UserError: there are no classes.
     """
 
     def __init__(self, transforms: Sequence[A.BasicTransform] = (), *, classes: list[str], p: float = 0.5) -> None:

@@ -132,7 +132,10 @@ def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...], ending: st
 
     A stem is the path below the folder without `ending` and the suffix: `a/b` of `a/b_left.png` if the ending is
     `_left`. Stems are in Unicode's composed form (NFC), because macOS decomposes the names of files. `match` reports
-    stems with several files. A folder that cannot be read is a UserError.
+    stems with several files.
+
+    Raises:
+        UserError: a folder cannot be read.
     """
     found: Files = {}
     ending = normalize("NFC", ending)

@@ -30,10 +30,13 @@ class Sample(NamedTuple):
 
 
 def check_pixels(image: object, mask: object, place: str, remedy: str, bands: Bands = RGB) -> None:
-    """Raise UserError unless an image fits the bands and its mask is uint8 (H, W) of the same size.
+    """Check the form of an image and its mask.
 
     Args:
         place, remedy: beginning and end of the message.
+
+    Raises:
+        UserError: they are not an image that fits the bands and a mask uint8 (H, W) of the same size.
     """
     if not bands.fits(image):
         raise UserError(f"{place} an image {described(image)}; {remedy}")

@@ -32,7 +32,11 @@ def same_split(name: str) -> str:
 
 
 def named_as(split: str, folder: Path, suffix: str = "") -> str | None:
-    """Return the name of a split's folder in a folder, or of its file with a suffix; None if none, UserError if two."""
+    """Return the name of a split's folder inside a folder, or of its file with a suffix; None if there is none.
+
+    Raises:
+        UserError: two are there, or the folder cannot be read.
+    """
     above, _, split = split.rpartition("/")
     folder /= above
     try:
@@ -140,10 +144,13 @@ class LineReader:
 
 
 def listed_files(list_file: Path, reader: LineReader, folder: str) -> tuple[Files, Files, list[DataFault]]:
-    """Return the images and masks that a list names, and faults for other lines; raise UserError for an empty list.
+    """Return the images and masks that a list names, and faults for lines that name none.
 
     Args:
         folder: folder of the images, below the root; messages name what is there instead.
+
+    Raises:
+        UserError: the list cannot be read, or is empty.
     """
     images: Files = {}
     masks: Files = {}

@@ -39,7 +39,11 @@ def count_pixels(dataset: SegmentationDataset) -> np.ndarray:
 
 
 def class_counts(dataset: SegmentationDataset) -> np.ndarray:
-    """Return the pixels of each class in each mask, int64 (N, C), without ignored pixels; they are kept on disk."""
+    """Return the pixels of each class in each mask, int64 (N, C), without ignored pixels; they are kept on disk.
+
+    Raises:
+        DataFault: a mask is damaged.
+    """
     name = f"classes-{cache_key(dataset)}"
     return kept_arrays(name, lambda: {"counts": _counted(dataset, range(len(dataset)))})["counts"]
 

@@ -69,7 +69,11 @@ def download_sbd(root: Path) -> None:
 
 
 def _converted(path: Path) -> bytes:
-    """Return the mask in a .mat file of SBD as a palette PNG; raise UserError if it is missing or damaged."""
+    """Return the mask in a .mat file of SBD as a palette PNG.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
     try:
         content = loadmat(path, mat_dtype=True)
         picture = Image.fromarray(content["GTcls"][0]["Segmentation"][0].astype(np.uint8))

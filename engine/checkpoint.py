@@ -87,7 +87,11 @@ class Stored(FileSchema):
 
 
 def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint atomically: a kill or a full disk (UserError) at any moment leaves the previous one intact."""
+    """Write a checkpoint atomically: a kill or a full disk at any moment leaves the previous one intact.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     with atomic_write(path) as file:
         try:
             torch.save({"version": VERSION, **checkpoint}, file)
@@ -136,7 +140,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def best_of(run: Path) -> Path:
-    """Return the best checkpoint of a run folder, or the last before any validation; raise UserError if it has none."""
+    """Return the best checkpoint of a run folder, or the last one if no validation has run yet.
+
+    Raises:
+        UserError: it is not a run folder, or has no checkpoint.
+    """
     best, last = run / "checkpoints" / "best.pt", run / "checkpoints" / "last.pt"
     if is_folder(run / "0" / "checkpoints"):
         raise UserError(f"{run}: the folder of a sweep; name one of its runs, as in {run / '0'}")
@@ -195,10 +203,13 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: object = 
 
 
 def check_weights(model: nn.Module, weights: dict[str, Tensor], source: object) -> None:
-    """Raise UserError for the first tensor whose name, shape or kind of number does not fit a network.
+    """Check that weights fit a network exactly.
 
     Args:
         source: where they come from, for messages.
+
+    Raises:
+        UserError: names, shapes or kinds of numbers differ; the first tensor is named.
     """
     own = model.state_dict()
     for name in [*own, *weights]:

@@ -111,7 +111,11 @@ def broadcast_buffers(model: nn.Module) -> None:
 
 @contextmanager
 def explain_lost_process() -> Iterator[None]:
-    """Raise LostProcess in place of the error of gloo or nccl when another process cannot be reached."""
+    """Report that another process has ended, instead of an error of this one.
+
+    Raises:
+        LostProcess: in place of the error of gloo or nccl when a process cannot be reached.
+    """
     try:
         yield
     except RuntimeError as error:

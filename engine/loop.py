@@ -72,10 +72,13 @@ class TrainingLoop:
         self._load = load_so_far() if trainer.adapts_threads else None
 
     def run(self, resume_from: dict[str, Any] | None = None) -> None:
-        """Train until all epochs are done or the metric stops improving; raise Pruned if the record ends it.
+        """Train until all epochs are done or the metric stops improving.
 
         Args:
             resume_from: contents of a `last.pt`.
+
+        Raises:
+            Pruned: the record ends the training.
         """
         if resume_from is not None:
             self._restore(resume_from)

@@ -21,11 +21,14 @@ class OutOfMemory(UserError):
 def explain_out_of_memory(
     batch_size: int, image_size: tuple[int, int], device: torch.device, accumulation_steps: int | None = None
 ) -> Iterator[None]:
-    """Raise OutOfMemory, which says what needs less, in place of PyTorch's error when memory runs out.
+    """If memory runs out, report which settings need less.
 
     Args:
         image_size: (H, W) of the batches.
         accumulation_steps: `trainer.accumulation_steps`; None outside training.
+
+    Raises:
+        OutOfMemory: in place of the error of PyTorch.
     """
     try:
         yield

@@ -87,10 +87,13 @@ class Trainer:
         return math.ceil(len(train) / self.options.accumulation_steps)
 
     def metric_columns(self, loss: WeightedSum, labels: LabelSet, distils: bool = False) -> list[str]:
-        """Return the columns of metrics.csv, in their order; raise UserError if `monitor` is not one of them.
+        """Return the columns of metrics.csv, in their order.
 
         Args:
             distils: whether there is a teacher.
+
+        Raises:
+            UserError: `monitor` is not one of them.
         """
         losses = ["loss", *loss.names]
         columns = [

@@ -110,10 +110,13 @@ def training_state(progress: Progress, step: TrainingStep) -> dict[str, Any]:
 
 
 def check_training_state(checkpoint: dict[str, Any], file: object) -> None:
-    """Raise UserError for the first value of a checkpoint's state with a wrong type, and for wrong random states.
+    """Check the types of the state in a checkpoint, and its random states.
 
     Args:
         file: where the checkpoint comes from, for messages.
+
+    Raises:
+        UserError: the first wrong value is named.
     """
     state = checkpoint.get("training")
     if state is None or checkpoint.get("epoch") is None:

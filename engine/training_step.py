@@ -46,7 +46,11 @@ class Components:
 
 
 def encoder_to_freeze(model: nn.Module, options: TrainerOptions) -> Encoder | None:
-    """Return the encoder to freeze in the first epochs, or None; raise UserError without one, or if always frozen."""
+    """Return the encoder to freeze in the first epochs; None if there is none.
+
+    Raises:
+        UserError: the network has no encoder, or one that is frozen for all epochs.
+    """
     if not options.freeze_encoder_epochs:
         return None
     option = f"trainer.freeze_encoder_epochs={options.freeze_encoder_epochs}"
@@ -203,10 +207,13 @@ class TrainingStep:
         return norm
 
     def check_finite(self, steps: int) -> None:
-        """Raise NonFiniteLoss for a NaN or infinite loss or weight, before it is saved. Waits for the device.
+        """Check losses and weights before they are saved over good ones. Waits for the device.
 
         Args:
             steps: done so far, for the message.
+
+        Raises:
+            NonFiniteLoss: a loss since the last check, or a weight, is NaN or infinite.
         """
         self.running.read()
         norms = torch._foreach_norm([parameter.detach() for parameter in self.model.parameters()])

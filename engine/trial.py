@@ -166,7 +166,11 @@ def try_scheduler(scheduler: Any, optimizer: Optimizer, total_steps: int) -> Non
 
 
 def _called(call: Callable[[], Any], place: str) -> Any:
-    """Make a call, and turn any exception into a UserError."""
+    """Make a call, and report any exception as an error that the user can fix.
+
+    Raises:
+        UserError: the call raised an exception.
+    """
     try:
         return call()
     except UserError:

@@ -91,6 +91,9 @@ def write_results(
         stem: start of the file names and titles.
         facts: description of the measurement, for the JSON file.
         predictor: predicts the worst samples again, to draw them.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     found, labels = scores(measured.confusion), dataset.labels
     names = ("confusion_matrix.png", "calibration.png", "worst.png", "samples.csv", "counts.npz")

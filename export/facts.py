@@ -70,7 +70,11 @@ class Facts:
 
     @classmethod
     def from_texts(cls, texts: dict[str, str], file: object) -> Facts:
-        """Restore what `to_texts` returned; raise UserError for a text that is missing, wrong or of a newer version."""
+        """Restore what `to_texts` returned.
+
+        Raises:
+            UserError: a text is missing, of a wrong type, or of a newer version; `file` is named.
+        """
         keys = [field.name for field in fields(cls)]
         missing = [key for key in ("format_version", *keys) if key not in texts]
         if missing or not (texts["format_version"].isascii() and texts["format_version"].isdecimal()):

@@ -75,7 +75,11 @@ class OnnxModel(nn.Module):
 
 
 def size_of(session: Any, path: Path) -> tuple[int, int] | None:
-    """Return the height and width that an ONNX file takes, None for any; raise UserError if it does not take images."""
+    """Return the height and width that an ONNX file takes; None if it takes any.
+
+    Raises:
+        UserError: it does not take images, bytes (N, H, W, channels) or float32 (N, channels, H, W).
+    """
     given = session.get_inputs()
     kinds = {"tensor(uint8)": slice(1, 3), "tensor(float)": slice(2, 4)}
     if len(given) != 1 or given[0].type not in kinds or len(given[0].shape) != 4:
@@ -85,7 +89,11 @@ def size_of(session: Any, path: Path) -> tuple[int, int] | None:
 
 
 def random_images(session: Any, path: Path, batch_size: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Return random images by the name of an ONNX file's input; raise UserError if it takes another size or batch."""
+    """Return random images of a height and width under the name of the input of an ONNX file.
+
+    Raises:
+        UserError: as for `size_of`, or the file takes another size or batch.
+    """
     fixed, given, rng = size_of(session, path), session.get_inputs()[0], np.random.default_rng(0)
     batch = given.shape[0] if isinstance(given.shape[0], int) else batch_size
     if fixed not in (None, size) or batch != batch_size:
@@ -96,7 +104,11 @@ def random_images(session: Any, path: Path, batch_size: int, size: tuple[int, in
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of a name, but not `mps`; `auto` is CUDA if this ONNX Runtime supports it, else the CPU."""
+    """Return the device of a name; `auto` is CUDA if this ONNX Runtime supports it, else the CPU.
+
+    Raises:
+        UserError: it is Apple's MPS, which ONNX Runtime does not support.
+    """
     if name == "mps":
         raise UserError("device=mps: ONNX Runtime runs .onnx files on cpu or cuda")
     if name != "auto":
@@ -110,7 +122,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def open_session(path: Path, device: torch.device, threads: int) -> Any:
-    """Open an ONNX Runtime session; errors as for `OnnxModel`, except that files of other programs are accepted."""
+    """Open an ONNX Runtime session.
+
+    Raises:
+        UserError: as for `OnnxModel`, except that files of other programs are accepted.
+    """
     try:
         import onnxruntime
     except ImportError as error:

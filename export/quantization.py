@@ -20,8 +20,10 @@ def quantize_onnx(content: bytes, images: Iterable[np.ndarray]) -> Any:
     """Quantise an ONNX file statically, calibrated on its inputs; return an onnx.ModelProto in the QDQ format.
 
     Weights have a range per channel. Activations are unsigned, which the fast instructions (VNNI) need, and range from
-    the smallest to the largest value seen: clipping was no better for ENet and ESPNet S0. A missing package is a
-    UserError.
+    the smallest to the largest value seen: clipping was no better for ENet and ESPNet S0.
+
+    Raises:
+        UserError: a package is missing.
     """
     try:
         import onnx

@@ -22,11 +22,14 @@ QUOTED = re.compile(r"""^(['"])(.+)\1$""")
 
 
 def found_below(folder: Path, output: Path | None = None, key: str = "input") -> list[Path]:
-    """Return the images in a folder and its subfolders, except those below `output`; raise UserError without any.
+    """Return the images in a folder, searched recursively, except those in `output` and below it.
 
     Args:
         output: folder to write to, which may hold the results of an earlier run; ignored if the folder itself is in it.
         key: the option that named the folder, for messages.
+
+    Raises:
+        UserError: there are none.
     """
     files = [folder / name for name in files_below(folder)]
     if output is not None and not folder.resolve().is_relative_to(output.resolve()):

@@ -41,6 +41,9 @@ def segment(
     Args:
         own_ids: as for `inference.pictures.write_files`.
         after_photo: called with each mask, uint8 (H, W), and with None for an unreadable photo.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     together = predictor.in_threads and len(photos) > 1 and torch.get_num_threads() >= AT_ONCE
     broken, warnings = [], Warnings()

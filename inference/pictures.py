@@ -24,13 +24,16 @@ LARGEST_OVERLAY = 4096
 def write_files(
     outputs: Mapping[str, Path], image: np.ndarray, found: Prediction, labels: LabelSet, own_ids: bool = False
 ) -> None:
-    """Write the files of a photo, each completely or not at all; raise UserError if one cannot be written.
+    """Write the files of a photo, each completely or not at all.
 
     Args:
         outputs: format -> file.
         image: uint8 (H, W, 3), RGB.
         found: the prediction, with uncertainty and probabilities if a format needs them.
         own_ids: write the data set's own ids to the mask instead of class indices.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     mask, uncertainty, probabilities = found
     for kind, path in outputs.items():

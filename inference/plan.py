@@ -147,7 +147,11 @@ def pixels(path: Path) -> int:
 
 
 def refuse_collisions(photos: Sequence[Photo]) -> None:
-    """Raise UserError for the first output that two images share, that replaces a photo, or that cannot be written."""
+    """Check that all outputs differ, replace no photo, and can be written.
+
+    Raises:
+        UserError: names the file.
+    """
     written = [path for photo in photos for path in photo.outputs.values()]
     places = [os.path.realpath(path) for path in written]  # Path raises for a link that leads to itself
     count = Counter(places)

@@ -258,7 +258,11 @@ def _only_size(model: nn.Module) -> tuple[int, int] | None:
 def _check_options(
     model: nn.Module, tta: Sequence[View], samples: int, window: tuple[int, int] | None, overlap: float
 ) -> None:
-    """Check the options of a `Predictor`, which lists the errors."""
+    """Check the options of a `Predictor`.
+
+    Raises:
+        UserError: as for `Predictor`.
+    """
     known = get_args(View)
     strange = [tta] if isinstance(tta, str) else [view for view in tta if view not in known]
     if strange:

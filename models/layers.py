@@ -17,20 +17,32 @@ from utils.value_types import SMALLEST_SIDE
 
 
 def check_num_classes(num_classes: int) -> None:
-    """Raise ValueError for fewer than one class."""
+    """Check the number of classes of a network.
+
+    Raises:
+        ValueError: fewer than one class.
+    """
     if num_classes < 1:
         raise ValueError(f"num_classes={num_classes}: a network needs 1 class or more")
 
 
 def check_share(**shares: float) -> None:
-    """Raise ValueError for an option, such as a probability of dropout, that is not from 0 to below 1."""
+    """Check options that are shares, as probabilities of dropout.
+
+    Raises:
+        ValueError: one is negative, 1 or more, or NaN.
+    """
     for name, value in shares.items():
         if not 0 <= value < 1:
             raise ValueError(f"{name}={value}: must be at least 0 and less than 1")
 
 
 def check_images(images: Tensor, in_channels: int = 3) -> None:
-    """Raise ValueError unless a batch is (N, in_channels, H, W) with H and W from 32; it says how to convert images."""
+    """Check the shape of a batch of images.
+
+    Raises:
+        ValueError: the shape is not (N, in_channels, H, W) with H and W from 32; says how to convert them.
+    """
     if images.ndim != 4:
         raise ValueError(
             f"images of shape {tuple(images.shape)}: expected (N, {in_channels}, H, W); images[None] is a batch of 1"
@@ -94,7 +106,11 @@ Interpolation = Literal["bilinear", "nearest"]
 
 
 def check_interpolation(interpolation: str) -> None:
-    """Raise ValueError unless an upsampling method is `bilinear` or `nearest`."""
+    """Check the name of an upsampling method.
+
+    Raises:
+        ValueError: neither `bilinear` nor `nearest`.
+    """
     if interpolation not in ("bilinear", "nearest"):
         raise ValueError(f"interpolation={interpolation}: must be bilinear or nearest")
 

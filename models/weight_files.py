@@ -73,10 +73,13 @@ def _statistics(checkpoint: Mapping[str, Any]) -> tuple[tuple[float, ...] | None
 
 
 def download_state_dict(url: str, key: str) -> dict[str, Tensor]:
-    """Download weights, or load them from PyTorch's cache; a UserError says where to put a file that fails.
+    """Download weights, or load them from PyTorch's cache.
 
     Args:
         key: the config key whose value is `imagenet`, for messages.
+
+    Raises:
+        UserError: the download fails or is damaged. The message says where to put the file instead.
     """
     name, folder = url.rpartition("/")[2], Path(torch.hub.get_dir(), "checkpoints")
     try:

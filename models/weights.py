@@ -66,10 +66,13 @@ OPTIONS = tuple(inspect.getfullargspec(load_pretrained).kwonlyargs)
 
 
 def encoder_of(model: nn.Module, option: str) -> Encoder:
-    """Return the encoder of a network; raise UserError if it has none.
+    """Return the encoder of a network.
 
     Args:
         option: the option that needs it, for the message.
+
+    Raises:
+        UserError: the network has none.
     """
     encoder = getattr(model, "encoder", None)
     if not isinstance(encoder, Encoder):

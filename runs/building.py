@@ -66,7 +66,11 @@ class Training:
 
 
 def build_training(cfg: DictConfig, run: OpenRun) -> Training:
-    """Build and try all that a training needs, with the weights of the checkpoint if the run is resumed."""
+    """Build all that a training needs, with the weights of the checkpoint if the run is resumed.
+
+    Raises:
+        UserError: an object cannot be built, does not work, or does not fit the checkpoint.
+    """
     logger = NoLogger()  # of all processes but the first
     if distributed.rank() == 0:
         logger = build(cfg.logger, "logger", folder=str(run.folder.path), first_step=run.step)
@@ -140,7 +144,11 @@ def build_loss(cfg: DictConfig, train_samples: SegmentationDataset) -> WeightedS
 
 
 def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationDataset) -> Distillation | None:
-    """Build the teacher, which must fit the classes and channels of the data, and its term; None if `distill=none`."""
+    """Build the teacher and the term that compares the network with it; None with `distill=none`.
+
+    Raises:
+        UserError: there is no such checkpoint, or it is of a network for other classes or channels.
+    """
     node = plain(cfg.distill)
     if "_target_" not in node:
         return None
@@ -161,10 +169,13 @@ def build_distillation(cfg: DictConfig, trainer: Trainer, dataset: SegmentationD
 
 
 def build_optimizer(cfg: DictConfig, model: nn.Module, parameters: list[Any]) -> Optimizer:
-    """Build the optimizer, after a trial step of another; raise UserError if it fails or has no `encoder_lr_factor`.
+    """Build the optimizer, after a trial step of a second instance.
 
     Args:
         parameters: the parameters of the model to train, or groups of them.
+
+    Raises:
+        UserError: the optimizer fails, or the network or the optimizer cannot have `encoder_lr_factor`.
     """
     factor = cfg.optimizer.get("encoder_lr_factor", 1.0)
     if factor != 1:

@@ -102,7 +102,11 @@ def _result(
 
 
 def _report(runs: Sequence[Run], found: Mapping[Path, dict[str, Any]], broken: Mapping[Path, str], known: int) -> None:
-    """Print a table of the results, `known` of which existed before; raise PartlyFailed if runs were not measured."""
+    """Print a table of the results, `known` of which existed before.
+
+    Raises:
+        PartlyFailed: some runs could not be measured.
+    """
     done = [(run.name, found[run.path]) for run in runs if run.path in found]
     if done:
         rows = [[name, result["split"], *(number(result[key]) for key in SHOWN)] for name, result in done]

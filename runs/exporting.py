@@ -88,7 +88,11 @@ def export_network(cfg: DictConfig, output: Path) -> None:
 def photos_to_compare_on(
     cfg: DictConfig, checkpoint: dict[str, Any], facts: Facts, bands: Bands
 ) -> tuple[list[np.ndarray], str]:
-    """Return photos (H, W, channels) and what they are: those of `images`, or else validation samples or scenes."""
+    """Return photos (H, W, channels) and a description of them: `images`, or else validation samples or generated ones.
+
+    Raises:
+        UserError: `images` does not exist or holds no photo.
+    """
     if cfg.images is not None:
         given = user_path(cfg.images, "images")
         paths = [given] if is_file(given) else []
@@ -112,7 +116,11 @@ def photos_to_compare_on(
 
 
 def samples(node: dict[str, Any], split: str, facts: Facts) -> ResizedSamples:
-    """Return the samples of a split at the network's size; raise UserError without any, or if their classes differ."""
+    """Return the samples of a split, resized to the network's image size.
+
+    Raises:
+        UserError: there are none, or their classes are not those of the network.
+    """
     dataset = build_dataset(node, split)
     check_fits(len(facts.normalization.mean), facts.labels.names, dataset)
     found = ResizedSamples(dataset, facts.image_size, masks=False, limit=node["limit"], fit=node["fit"])

@@ -81,10 +81,13 @@ class Measurement(NamedTuple):
 
 
 def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) -> Measurement:
-    """Plan the measurement of a checkpoint, or of an ensemble of several; raise UserError if they do not fit the data.
+    """Plan the measurement of a checkpoint, or of an ensemble of several.
 
     Args:
         announce: log what is particular about the data: only a part of them is measured, or was trained on.
+
+    Raises:
+        UserError: a checkpoint cannot be read or does not fit the data, or a key is wrong.
     """
     loaded = [read_network(path) for path in checkpoints]
     first, own = loaded[0], run_node(loaded[0])
@@ -149,7 +152,11 @@ def _validated_on(checkpoint: str) -> str | None:
 
 
 def read_network(path: str) -> dict[str, Any]:
-    """Read a checkpoint, or describe an exported ONNX file in the same way, with its bytes in place of the weights."""
+    """Read a checkpoint, or describe an exported ONNX file in the same way, with its bytes in place of the weights.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     if not is_onnx(path):
         return load_checkpoint(path)
     file = user_path(path, "checkpoint")
@@ -170,7 +177,11 @@ def _predictor(path: str, loaded: dict[str, Any], device: torch.device, **option
 
 
 def _check_held_out(split: str, nodes: Sequence[dict[str, Any]]) -> None:
-    """Raise UserError if the split is a fold and the networks of an ensemble have different ones."""
+    """Check that no network of an ensemble was trained on the photos to measure.
+
+    Raises:
+        UserError: the split is a fold, and the networks have different ones.
+    """
     folds = {json.dumps([node.get(key) for key in ("folds", "fold", "fold_seed", "group_by")]) for node in nodes}
     if split in (FOLD, OTHER_FOLDS) and len(folds) > 1:
         raise UserError(
@@ -180,7 +191,11 @@ def _check_held_out(split: str, nodes: Sequence[dict[str, Any]]) -> None:
 
 
 def samples_of(planned: Measurement, cache: Literal["none", "ram", "disk"]) -> SegmentationDataset:
-    """Return the samples to measure, after a check of their files; raise UserError if the cache has no room."""
+    """Return the samples to measure, after a check of their files.
+
+    Raises:
+        UserError: a file is damaged, or there is no room for the cache.
+    """
     node = planned.node
     size = None if planned.facts["window"] else as_size(node["image_size"])
     options: dict[str, Any] = {"masks": False, "limit": node["limit"], "fit": node["fit"], "cache": cache}
@@ -196,7 +211,11 @@ def usual_cache(planned: Measurement) -> Literal["none", "disk"]:
 
 
 def predictor_for(planned: Measurement, cfg: DictConfig, device: torch.device) -> Predictor:
-    """Return the network or ensemble to measure; raise UserError if networks or options do not fit together."""
+    """Return the network, or the ensemble, that is measured.
+
+    Raises:
+        UserError: the networks do not fit together, or do not accept an option.
+    """
     loaded = [read_network(path) for path in planned.checkpoints]
     # Read again, since a run that is still training may have written a better checkpoint.
     planned.facts["weights"] = weights_digest(checkpoint["model"] for checkpoint in loaded)

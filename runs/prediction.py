@@ -30,7 +30,11 @@ log = logging.getLogger("infer")
 
 
 def predictor_of(cfg: DictConfig) -> Predictor:
-    """Build the predictor of a checkpoint, of several (an ensemble), or of a network and its weights."""
+    """Build the predictor of a checkpoint, of several (an ensemble), or of a network and its weights.
+
+    Raises:
+        UserError: a file cannot be read, or the device, network, weights and options do not fit together.
+    """
     keep_freed_memory()
     set_threads("auto")
     cv2.setNumThreads(1)  # the network needs the cores
@@ -57,7 +61,11 @@ def predictor_of(cfg: DictConfig) -> Predictor:
 
 
 def device_for(name: str, checkpoints: Sequence[str]) -> torch.device:
-    """Return the device of a name, as the library that runs these checkpoints or .onnx files has it."""
+    """Return the device of a name, as the library that runs these checkpoints or .onnx files has it.
+
+    Raises:
+        UserError: the device is not available.
+    """
     exported = any(map(is_onnx, checkpoints))
     return onnx_model.choose_device(name) if exported else choose_device(name)
 

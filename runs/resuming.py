@@ -94,9 +94,12 @@ def threads_to_record(run: OpenRun, threads: int) -> int | None:
 def check_resumable(
     run: OpenRun, model: nn.Module, optimizer: Optimizer, metric_columns: list[str], keeps_average: bool
 ) -> None:
-    """Raise UserError for the first value in the checkpoint or metrics.csv that does not fit the objects of the config.
+    """Check that the checkpoint and metrics.csv of a run fit the objects built from its config.
 
     Nothing is restored yet, and nothing is written into the folder.
+
+    Raises:
+        UserError: names the first value that does not fit.
     """
     assert run.checkpoint is not None
     terms = sum(column.startswith("train/") for column in metric_columns) - 1  # without train/loss
@@ -106,9 +109,12 @@ def check_resumable(
 
 
 def check_same_samples(cfg: DictConfig, run: OpenRun, splits: Splits) -> None:
-    """Raise UserError unless a run finds the classes and samples that it began with; moved files must have their sizes.
+    """Check that a run finds the samples that it began with; if its data have moved, also their classes and sizes.
 
     Folds, and the parts of a folder without lists, depend on the files that are there.
+
+    Raises:
+        UserError: it does not.
     """
     assert run.checkpoint is not None
     before = read_yaml(run.folder.path / "config.yaml")["data"]

@@ -116,7 +116,11 @@ def _formats(cfg: DictConfig) -> list[str]:
 
 
 def _photos_to_segment(cfg: DictConfig) -> list[Photo]:
-    """Return the photos, except those that `skip_existing` skips; raise UserError without any, or if outputs exist."""
+    """Return the photos, without those whose outputs exist if `skip_existing` is set.
+
+    Raises:
+        UserError: there are no photos, or an output exists already.
+    """
     photos = plan_photos(cfg.input, cfg.output, _formats(cfg))
     if cfg.skip_existing:
         left = still_to_write(photos)

@@ -14,7 +14,11 @@ from utils.paths import is_file, is_folder, user_path
 
 
 def chosen_checkpoints(given: str | Sequence[str]) -> list[str]:
-    """Return the paths of one checkpoint, or of each in a list. A sweep stands for its best run (`best_of_sweep`)."""
+    """Return the paths of one checkpoint, or of each in a list. A sweep stands for its best run.
+
+    Raises:
+        UserError: none of the jobs of a sweep has a checkpoint and a metric.
+    """
     chosen = [best_of_sweep(path, "checkpoint") for path in listed(given)]
     twice = next((path for path in chosen if chosen.count(path) > 1), None)
     if twice is not None:

@@ -36,7 +36,11 @@ INTERPOLATION = re.compile(r"(?<!\\)(\\\\)*\$\\*\{")
 
 
 def recorded_words(folder: Path) -> list[str]:
-    """Read the words that a sweep was started with; raise UserError if it is not the folder of a sweep."""
+    """Read the words that a sweep was started with.
+
+    Raises:
+        UserError: it is not the folder of a sweep.
+    """
     record = folder / SWEEP_RECORD
     if is_file(folder / "config.yaml"):
         raise UserError(f"sweep={folder}: a run, not a sweep; pass resume={folder}")

@@ -95,7 +95,11 @@ def search(sweeper: OptunaSearch, words: list[str]) -> None:
 
 
 def check_comparable(keys: list[str], monitor: str) -> None:
-    """Raise UserError for a key whose values would give jobs other samples to validate on, another loss or metric."""
+    """Check that the metric means the same in all jobs of a search over some keys.
+
+    Raises:
+        UserError: jobs would validate on different samples, or be compared by different losses or metrics.
+    """
     for key in keys:
         if key in INCOMPARABLE or (key.partition(".")[0] == "loss" and not higher_is_better(monitor)):
             hint = "" if key in INCOMPARABLE else ", or trainer.monitor=val/miou"
@@ -103,7 +107,11 @@ def check_comparable(keys: list[str], monitor: str) -> None:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raise UserError for the first invalid value among the keys of conf/hydra/sweeper/optuna.yaml."""
+    """Check the keys of conf/hydra/sweeper/optuna.yaml.
+
+    Raises:
+        UserError: names the first invalid value.
+    """
     choices = {
         "direction": (None, "maximize", "minimize"),
         "sampler": ("tpe", "random"),

@@ -26,7 +26,11 @@ DONE = ("finished", "pruned")
 
 
 def check_same_config(folder: RunFolder, config: dict[str, Any]) -> None:
-    """Raise Occupied if a job was trained before with another config, or its files are damaged."""
+    """Check that a job which was trained before has the same config.
+
+    Raises:
+        Occupied: it has another one, or its files are damaged.
+    """
     remedy = "delete the folder to train it again"
     try:
         summary = folder.read_summary()

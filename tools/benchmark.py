@@ -95,7 +95,11 @@ def shown(size: tuple[int, int]) -> str:
 
 
 def source_of(name: str) -> Path:
-    """Return the file in conf/model/ of this name, else what is at this path or in `weights/`; or raise UserError."""
+    """Return the file in conf/model/ with this name, else the file or run folder at this path or in `weights/`.
+
+    Raises:
+        UserError: there is neither.
+    """
     path = checkpoint_path(name, "model")
     return path if name not in options("model") and is_there(path) else option("model", name)
 
@@ -120,7 +124,11 @@ def entry_of(network: Network, name: str | None = None, accuracy: float | None =
 
 
 def entries_of_runs(given: str | Sequence[str]) -> list[Entry]:
-    """Return runs with their networks at their own image sizes; runs of equal networks share one, timed once."""
+    """Return runs with their networks at their own image sizes. Runs of equal networks share one, which is timed once.
+
+    Raises:
+        UserError: there are none.
+    """
     from comparison.rows import differing_keys
     from comparison.run_names import short_names
     from comparison.runs import Run, required_runs
@@ -148,7 +156,11 @@ def entries_of_runs(given: str | Sequence[str]) -> list[Entry]:
 
 
 def cases_of(cfg: DictConfig, entries: Sequence[Entry]) -> tuple[list[Case], str]:
-    """Return what to time, and a description of the device; raise UserError if that is not available."""
+    """Return what to time, and a description of the device.
+
+    Raises:
+        UserError: the device is not available.
+    """
     import torch
 
     from engine.device import choose_device

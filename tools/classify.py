@@ -90,7 +90,11 @@ def central_square(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def read_names(path: Path) -> list[str]:
-    """Read the names of the classes 0 to N - 1 from a labels file; raise UserError if it is not as `EXAMPLE`."""
+    """Read the names of the classes 0 to N - 1 from a labels file.
+
+    Raises:
+        UserError: it does not exist, or is not of the form {"0": {"class": "tench"}, ...} with every number once.
+    """
     remedy = f"expected {EXAMPLE}"
     content = read_json(path, remedy)
     if not isinstance(content, dict):

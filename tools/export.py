@@ -30,7 +30,11 @@ def export(cfg: DictConfig) -> None:
 
 
 def output_file(cfg: DictConfig) -> Path:
-    """Return the file to write; raise UserError if its suffix does not fit the format."""
+    """Return the file to write.
+
+    Raises:
+        UserError: the suffix does not fit the format.
+    """
     suffix = SUFFIXES[cfg.format]
     if cfg.output is None:
         given = user_path(cfg.checkpoint, "checkpoint")

@@ -109,7 +109,12 @@ def losses_at(rates: Sequence[float], step: TrainingStep, windows: Iterator[Wind
 
 
 def endless_windows(batches: TrainingLoader, size: int) -> Iterator[Window]:
-    """Yield the windows of optimiser steps that have a labelled pixel, epoch after epoch; or raise UserError."""
+    """Yield the windows of micro-batches of optimiser steps, epoch after epoch, without those that have no labelled
+    pixel and therefore no loss.
+
+    Raises:
+        UserError: no window of an epoch has a labelled pixel.
+    """
     from data.accumulation import windows
     from data.labels import IGNORE_INDEX
 

@@ -88,6 +88,9 @@ def load(source: Path, num_classes: int, on_meta: bool = False) -> nn.Module:
     """Build the network of a file in `conf/model/`, a checkpoint or a run folder, in eval mode.
 
     With `on_meta`, a network of `conf/model/` gets no memory for its weights.
+
+    Raises:
+        UserError: as for `engine.checkpoint.build_model`.
     """
     import torch
 

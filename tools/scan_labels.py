@@ -153,7 +153,10 @@ def shared_palette(palettes: list[list[Color]]) -> list[Color] | None:
 def values_in(path: Path, palettes_in_colors: bool) -> tuple[Counter[Any], Counter[Any]]:
     """Return the pixels of each id (int), colour (tuple) or label (str) in a mask, and those inside areas of it.
 
-    For labels, outlines are counted, none of them as inside. Raises DataFault if the mask cannot be read.
+    For labels, outlines are counted, none of them as inside.
+
+    Raises:
+        DataFault: the mask cannot be read.
     """
     import numpy as np
 
@@ -195,8 +198,10 @@ def draft(pixels: Counter[Any], inside: Counter[Any], palette: list[Color]) -> t
     """Return the entries of labels.json, and the stray colours, the most frequent first.
 
     Ids and labels are sorted, colours have the most frequent first. 255 and white are ignored, so they have no entry
-    unless only 0 (or black) occurs with them. Ids get the colours of the masks' palette if these are all different;
-    more than 255 are a UserError.
+    unless only 0 (or black) occurs with them. Ids get the colours of the masks' palette if these are all different.
+
+    Raises:
+        UserError: there are more than 255 ids.
     """
     from data.labelme import BACKGROUND
     from data.labels import voc_colors

@@ -20,7 +20,9 @@ def checkpoint_path(given: str | Path, key: str) -> Path:
     """Return the path of a checkpoint or run folder from a user: a path, or the name of a network in `weights/`.
 
     A run folder of that name comes first, but not another file or folder, such as one of the network's predictions.
-    Errors as for `utils.paths.user_path`.
+
+    Raises:
+        UserError: as for `utils.paths.user_path`.
     """
     path = user_path(given, key)
     is_name = str(given) in bundled_names() and not is_there(path / "checkpoints")

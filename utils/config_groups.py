@@ -18,7 +18,11 @@ def options(group: str) -> list[str]:
 
 
 def option(group: str, name: str) -> Path:
-    """Return the file of a group's option; raise UserError if there is no such option."""
+    """Return the file of a group's option.
+
+    Raises:
+        UserError: there is no such option.
+    """
     names = options(group)
     if name not in names:
         hint = did_you_mean(name, names)

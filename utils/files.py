@@ -29,7 +29,11 @@ _made: list[Path] = []  # by `make_writable`, still empty
 
 
 def make_writable(folder: Path) -> None:
-    """Make a folder; raise UserError if no file can be written there, before the hours that compute it."""
+    """Make a folder and check that files can be written there, before the hours that compute them.
+
+    Raises:
+        UserError: no file can be written there.
+    """
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         _made.extend(path.absolute() for path in reversed(missing))
@@ -41,14 +45,22 @@ def make_writable(folder: Path) -> None:
 
 
 def prepare_output(path: Path, overwrite: bool) -> None:
-    """Make the folder of a file; raise UserError if the file cannot be written, or exists without `overwrite`."""
+    """Check that a file can be written and, unless `overwrite`, that it does not exist. Makes its folder.
+
+    Raises:
+        UserError: it cannot, or it exists.
+    """
     if is_there(path) and not overwrite:
         raise UserError(f"{path} exists already; overwrite=true replaces it, output= writes elsewhere")
     make_writable(path.parent)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, unless they exist; raise UserError if that fails."""
+    """Make a folder and its parents, unless they exist.
+
+    Raises:
+        UserError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,7 +76,11 @@ def remove_empty_folders() -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that becomes `path` when all of it is on disk: readers never see half. Errors as of `atomic_path`."""
+    """Open a file to write, and rename it to `path` when all of it is on disk. Readers never see half a file.
+
+    Raises:
+        UserError: as for `atomic_path`.
+    """
     # By rank, so that a process that was killed leaves no file that the next one does not replace.
     with atomic_path(path, torchrun.rank()) as temporary, temporary.open("wb") as file:
         yield file
@@ -139,7 +155,11 @@ def _temporary(path: Path, number: int) -> Path:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock a folder until this process ends, if its file system has locks; raise Occupied if another process did."""
+    """Lock a folder for this process, until it ends in whatever way. Without effect on file systems without locks.
+
+    Raises:
+        Occupied: another process has locked it.
+    """
     with ExitStack() as stack:
         try:
             # Not flock: the workers that this process forks would keep its lock.

@@ -36,7 +36,10 @@ def find_run(given: str, key: str) -> str:
     """Return the path of the run or sweep that `find_runs` finds; of several with the same name, the newest.
 
     A note on stderr says which one that is. `dice` can also be the sweep `dice_sweep`; if a run has that name too, only
-    the keys `sweep` and `resume` are unambiguous. Errors as for `find_runs`, and if several names match.
+    the keys `sweep` and `resume` are unambiguous.
+
+    Raises:
+        UserError: as for `find_runs`, or several names match.
     """
     found = find_runs(given, key)
     if key in ("resume", "sweep"):

@@ -53,7 +53,11 @@ def user_path(given: str | Path, key: str = "") -> Path:
 
 
 def png_path(given: str | Path, key: str) -> Path:
-    """Return the path of a PNG to write; errors as for `user_path`, and for another suffix or a folder."""
+    """Return the path of a PNG to write.
+
+    Raises:
+        UserError: as for `user_path`, and for another suffix or a folder.
+    """
     path = user_path(given, key)
     if path.suffix.lower() != ".png" or is_folder(path):
         raise UserError(f"{key}={given}: must be a .png file")
@@ -83,7 +87,11 @@ def is_there(path: str | Path) -> bool:
 
 
 def refuse_special(path: str | Path) -> int:
-    """Return the mode of a file or folder; raise OSError for pipes, sockets and devices, as opening them may block."""
+    """Return the mode of a file or folder; refuse named pipes, sockets and devices, because opening them may block.
+
+    Raises:
+        OSError: it is one, or cannot be accessed; `strerror` is the reason.
+    """
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - Path is too slow for 100,000 files
     except ValueError as error:
@@ -95,7 +103,11 @@ def refuse_special(path: str | Path) -> int:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return the bytes of a file; raise Unreadable if it is missing, special or locked, or a pointer of Git LFS."""
+    """Return the bytes of a file.
+
+    Raises:
+        Unreadable: it is missing, special or cannot be accessed, or a pointer of Git LFS.
+    """
     try:
         refuse_special(path)
         content = Path(path).read_bytes()
@@ -115,7 +127,10 @@ def files_below(folder: str | Path) -> list[str]:
     """Return the paths of all files in a folder and its subfolders, relative to it, with `/`, sorted.
 
     Hidden files and folders and `SYSTEM_FOLDERS` are skipped. Links are followed. Each real folder is visited once, by
-    its own path before links to it, so that cyclic links end. A folder that cannot be read is a UserError.
+    its own path before links to it, so that cyclic links end.
+
+    Raises:
+        UserError: a folder cannot be read.
     """
     files: list[str] = []
     folders, links = deque([("", os.path.realpath(folder))]), deque[tuple[str, str]]()

@@ -100,11 +100,14 @@ class RunFolder:
         write_csv(self.figures / "confusion_matrix.csv", [["true class", *names], *rows])
 
     def read_rows(self, up_to_epoch: int | None = None, columns: Sequence[str] | None = None) -> list[dict[str, float]]:
-        """Read the rows of metrics.csv without empty cells, [] if there is no file; raise UserError for a damaged line.
+        """Read the rows of metrics.csv without empty cells; [] if the file does not exist.
 
         Args:
             up_to_epoch: the last epoch to return; None is all.
             columns: the columns that the file must have; None is any with `epoch`.
+
+        Raises:
+            UserError: a line is not as `write_rows` writes it.
         """
         if not self.metrics.exists():
             return []
@@ -152,7 +155,11 @@ class RunFolder:
         return row
 
     def read_summary(self) -> dict[str, Any]:
-        """Read summary.json, {} if it does not exist; raise UserError for invalid JSON or a value of another type."""
+        """Read summary.json; {} if it does not exist.
+
+        Raises:
+            UserError: it is not valid JSON, or a value has another type.
+        """
         path = self.path / "summary.json"
         if not path.exists():
             return {}

@@ -35,11 +35,14 @@ class FileSchema(BaseModel):
 
 
 def check_schema(kind: type[FileSchema], value: Any, place: object, remedy: str) -> None:
-    """Raise UserError for the first key of a value that does not match a schema.
+    """Check that a value matches a schema.
 
     Args:
         place: the file of the value, for the message.
         remedy: end of the message: what the user can do.
+
+    Raises:
+        UserError: names the first key that is wrong.
     """
     try:
         kind.model_validate(value)
@@ -62,11 +65,14 @@ class PlainLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignor
 
 
 def read_text(path: Path, remedy: str = FROM_A_COPY, largest: float = LARGEST) -> str:
-    """Return the text of a file in UTF-8, or UTF-16 with a byte order mark; raise UserError for any other.
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark.
 
     Args:
         remedy: end of messages: what the user can do.
         largest: maximum size of the file in bytes.
+
+    Raises:
+        UserError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
         refuse_special(path)
@@ -81,7 +87,11 @@ def read_text(path: Path, remedy: str = FROM_A_COPY, largest: float = LARGEST) -
 
 
 def read_json(path: Path, remedy: str = FROM_A_COPY, largest: float = LARGEST) -> Any:
-    """Return the content of a JSON file; arguments and errors as for `read_text`, and UserError for invalid JSON."""
+    """Return the content of a JSON file. Arguments as for `read_text`.
+
+    Raises:
+        UserError: it cannot be read, or a line is not valid JSON.
+    """
     text = read_text(path, remedy, largest)
     try:
         return json.loads(text)
@@ -93,7 +103,11 @@ def read_json(path: Path, remedy: str = FROM_A_COPY, largest: float = LARGEST) -
 
 
 def read_yaml(path: Path) -> Any:
-    """Return the content of a YAML file, plain values; raise UserError if it cannot be read or holds anything else."""
+    """Return the content of a YAML file as plain values.
+
+    Raises:
+        UserError: it cannot be read, is not valid YAML, or holds other values.
+    """
     text = read_text(path)
     if len(text) > LARGEST_CONFIG:
         raise UserError(f"{path}: not the config of a run: it is larger than {LARGEST_CONFIG:,} bytes")

@@ -58,11 +58,14 @@ def read_tensor_file(file: Path, what: str) -> Any:
 
 
 def check_tensors(tensors: Mapping[str, Any], file: object) -> None:
-    """Raise UserError for the first tensor that is not dense and finite.
+    """Check that tensors are dense and finite.
 
     Args:
         tensors: tensors by name; other values are ignored.
         file: where they come from, for the message.
+
+    Raises:
+        UserError: names the first tensor that is not.
     """
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):

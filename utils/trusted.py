@@ -44,13 +44,16 @@ def targets(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_targets(config: Any, source: str | Path, typed: Sequence[str] = (), beside: str = "") -> None:
-    """Raise UserError for the first `_target_` in a config that is not on the allow-list.
+    """Refuse a config with a `_target_` that is not on the allow-list.
 
     Args:
         config: plain values.
         source: where it comes from, for the message.
         typed: words of the command line, which may allow any target.
         beside: the option that the config comes from, for the message.
+
+    Raises:
+        UserError: names the first target that is not trusted.
     """
     allowed = {word.lstrip("+") for word in typed}
     for key, target in targets(config):
@@ -73,7 +76,11 @@ def trusted_class(target: Any) -> Callable[..., Any] | None:
 
 
 def locate(target: str) -> Callable[..., Any]:
-    """Import the class or function of a `_target_` in the user's own config; raise UserError if that fails."""
+    """Import the class or function of a `_target_` in the user's own config.
+
+    Raises:
+        UserError: it cannot be imported, or is not a class or function.
+    """
     module, _, name = target.rpartition(".")
     try:
         found = getattr(import_module(module), name)

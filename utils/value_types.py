@@ -50,7 +50,11 @@ Size = Annotated[
 
 
 def folder_name(name: str) -> str:
-    """Return a name if a folder may have it; raise ValueError otherwise."""
+    """Return a name if a folder may have it.
+
+    Raises:
+        ValueError: it may not.
+    """
     if not 1 <= len(name) <= 100 or len(name.encode()) > 200 or set(name) & set("/\\"):
         raise ValueError("must be 1 to 100 characters (200 bytes) without / and \\, since a folder is named after it")
     if name.startswith(".") or "${" in name or any(unicodedata.category(character) == "Cc" for character in name):

@@ -31,7 +31,11 @@ class Predicted(NamedTuple):
 
 
 def write_samples(samples: Iterable[Predicted], labels: LabelSet, folder: Path) -> None:
-    """Write <number>_<name>_image.jpg, ..._truth.png and ..._prediction.png for each sample, and index.json."""
+    """Write <number>_<name>_image.jpg, ..._truth.png and ..._prediction.png for each sample, and index.json.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
     make_folder(folder)
     entries = []
     for sample in samples:

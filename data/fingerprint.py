@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TypedDict
+from typing import Any
 
 from data.samples import SegmentationDataset
 
 
-class Fingerprint(TypedDict):
-    """What identifies the samples of a split.
+def fingerprint(dataset: SegmentationDataset, count: int | None = None) -> dict[str, Any]:
+    """Return what identifies the samples of a data set, or its first ones, wherever they lie. Files are not read.
 
-    Attributes:
-        samples: number of samples.
-        names: SHA-256 of their names, in order.
-        sha256: of their names and the sizes of their files in bytes, in order.
-    """
-
-    samples: int
-    names: str
-    sha256: str
-
-
-def fingerprint(dataset: SegmentationDataset, count: int | None = None) -> Fingerprint:
-    """Return the fingerprint of a data set, or of its first samples. It does not depend on the root.
-
-    Files are not read.
+    It is their number, `samples`, the SHA-256 of their `names`, and `sha256`, that of names and sizes in bytes.
     """
     found, names = hashlib.sha256(), hashlib.sha256()
     length = len(dataset) if count is None else count

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -86,9 +85,13 @@ def _side_by_side(photos: Sequence[Photo], predictor: Predictor, own_ids: bool, 
         write_files(photo.outputs, predictor.bands.picture(image), prediction, predictor.labels, own_ids)
         return prediction.mask
 
-    with _cores_shared():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads // AT_ONCE)
+    try:
         for _photo, found in read_ahead(photos, whole, lambda photo: pixels(photo.path), AT_ONCE + 1):
             yield found
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _read(photo: Photo, predictor: Predictor, warnings: Warnings) -> tuple[np.ndarray, Tensor | None]:
@@ -101,14 +104,3 @@ def _read(photo: Photo, predictor: Predictor, warnings: Warnings) -> tuple[np.nd
 def _predict(photo: Photo, image: np.ndarray, resized: Tensor | None, predictor: Predictor) -> Prediction:
     wanted = {kind: kind in photo.outputs for kind in ("uncertainty", "probabilities")}
     return predictor.predict_with(image, resized, **wanted)
-
-
-@contextmanager
-def _cores_shared() -> Iterator[None]:
-    """Divide torch's threads among the threads that are started inside."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads // AT_ONCE)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -28,7 +28,7 @@ NEW_METRICS = "fix it, or delete it to resume without the rows before"
 
 
 class StoredFingerprint(FileSchema):
-    """The result of `data.fingerprint.fingerprint`."""
+    """As `data.fingerprint.fingerprint` returns it."""
 
     samples: int
     names: str

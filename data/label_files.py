@@ -75,7 +75,10 @@ def read_labels(path: Path) -> NamedIds:
                 raise ValueError(f"id {key} has no 'class' or no 'color'")
             if not isinstance(entry["class"], str):
                 raise ValueError(f"the name of id {key} is not a string")
-            class_of[_id(key)] = normalize("NFC", entry["class"]), _color(entry["color"])
+            name = normalize("NFC", entry["class"]).strip()
+            if not name:
+                raise ValueError(f"id {key} has an empty name")
+            class_of[_id(key)] = name, _color(entry["color"])
         classes: dict[tuple[str, Color], int] = {}  # and their first ids
         for i in sorted(class_of):
             classes.setdefault(class_of[i], i)

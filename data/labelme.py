@@ -64,7 +64,7 @@ def read_outlines(path: str | Path, ids: Mapping[str, int], ignored: int) -> np.
     canvas = Image.new("I", (content["imageWidth"], content["imageHeight"]), background)
     known = {IGNORED: ignored, **{normalize("NFC", name): raw for name, raw in ids.items()}}
     for number, shape in enumerate(content["shapes"]):
-        label = one_line(normalize("NFC", shape["label"]))  # as in the names of classes
+        label = shape["label"]
         if label not in known and label.lower() not in BACKGROUND:
             raise UnknownId(f"{path}: the label {label!r} belongs to no class; the classes are {', '.join(ids)}")
         try:
@@ -133,4 +133,8 @@ def _read(path: str | Path) -> dict[str, Any]:
         check_schema(_Outlines, content, path, f"not a file of labelme; {EXPECTED}")
     except UserError as error:
         raise Unreadable(str(error)) from error
+    for number, shape in enumerate(content["shapes"]):
+        shape["label"] = one_line(normalize("NFC", shape["label"]).strip())  # as in the names of classes
+        if not shape["label"]:
+            raise Unreadable(f"{path}: shapes.{number}: its label is empty; correct or remove it")
     return content

@@ -96,6 +96,7 @@ def test_two_files_of_one_stem_are_a_fault(tmp_path: Path) -> None:
         ('{"a": {"class": "a", "color": [0, 0, 0]}}', "'a'"),
         ('{"65535": {"class": "a", "color": [0, 0, 0]}}', "0 to 65534"),
         ('{"0": {"class": {}, "color": [0, 0, 0]}}', "the name of id 0"),
+        ('{"3": {"class": " ", "color": [0, 0, 0]}}', "id 3 has an empty name"),
         ('{"0": {"class": "a", "color": 7}}', "7 is not a colour"),
         ('{"0": {"class": "a", "color": [0.5, 0, 0]}}', "not a colour"),
         ('{"0": {"class": "a", "color": [0, 0, 0]}, "ignore": 3}', "'ignore' is a list"),

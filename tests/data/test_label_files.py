@@ -45,7 +45,7 @@ def test_an_export_of_cvat(tmp_path: Path) -> None:
 def test_ids_are_merged_by_name_in_any_unicode_form(tmp_path: Path) -> None:
     """As macOS and other systems write the same letters."""
     path = tmp_path / "labels.json"
-    entries = {"0": "background", "1": "caf\u00e9", "2": "cafe\u0301"}
+    entries = {"0": "background", "1": "caf\u00e9", "2": "cafe\u0301 "}
     path.write_text(json.dumps({i: {"class": name, "color": [int(i > "0"), 0, 0]} for i, name in entries.items()}))
     named = read_labels(path)
     assert named.labels.names == ("background", "caf\u00e9") and named.train_ids == {0: 0, 1: 1, 2: 1}
@@ -57,6 +57,7 @@ def test_ids_are_merged_by_name_in_any_unicode_form(tmp_path: Path) -> None:
         ("labelmap.txt", "car\n", r"labelmap\.txt: not a labels file \(not enough values"),
         ("labelmap.txt", "car:1,2::\n", "three whole numbers"),
         ("_classes.csv", "Pixel Value, Class\n0, a, b\n", r"_classes\.csv: not a labels file \(too many values"),
+        ("labelmap.txt", "a:0,0,0::\n:0,0,9::\n", r"labelmap\.txt: not a labels file \(id 1 has an empty name"),
         ("_classes.csv", "Pixel Value, Class\n1, a\n1, b\n", "'1' occurs twice"),
         ("_classes.csv", "Pixel Value, Class\nx, a\n", "'x' is not an id"),
     ],

@@ -101,6 +101,7 @@ class TestLabelme:
                 {"points": [[0.1, 0.1], [0.5, 1], [0, 0.5]]},
                 r"shapes\.1: its coordinates are from 0 to 1, expected pixels",
             ),
+            ({"points": [[5, 5], [25, 5], [9, 9]], "label": " "}, r"shapes\.1: its label is empty"),
             ({"points": [[5, 5], [9, 9]], "label": ["road"]}, r"shapes\.1\.label: must be a string"),
             ({"points": [[5, 5]], "shape_type": ["polygon"]}, r"shapes\.1\.shape_type"),
         ],
@@ -148,6 +149,14 @@ class TestLabelme:
         found = self.dataset(tmp_path)[0].mask
         assert set(np.unique(found)) == {background, list(names.values()).index(car)}
         assert found[0, 0] == found[4, 11] == background and found[14, 3] != background
+
+    def test_one_label_in_several_spellings_is_one_class_of_the_draft(self, tmp_path: Path) -> None:
+        spellings = ("größe", normalize("NFD", "größe"), " größe\n")
+        write_outlines(tmp_path, [{"label": label, "points": [[0, 0], [9, 0], [9, 9]]} for label in spellings])
+        words = [f"root={tmp_path}", "images=.", "masks=.", "mask_suffix=.json"]
+        succeeded(run_here(scan, "scan_labels", *words, cwd=tmp_path))
+        dataset = Folder(str(tmp_path), "all", images=".", masks=".", mask_suffix=".json")
+        assert dataset.labels.names == ("background", "größe") and dataset[0].mask[1, 5] == 1
 
     def test_labels_composed_and_decomposed(self, tmp_path: Path) -> None:
         labels = {"0": "background", "1": normalize("NFD", "größe")}

@@ -58,7 +58,7 @@ def test_a_mask_of_several_frames_is_refused(tmp_path: Path, suffix: str) -> Non
     frames[2].putpixel((2, 2), 0)
     path = tmp_path / f"a{suffix}"
     frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
-    with pytest.raises(Unreadable, match=r"3 frames, of which one must be the mask; save that alone as PNG"):
+    with pytest.raises(Unreadable, match=r"3 frames; which of them is the mask\? save that one as PNG"):
         read_mask(path)
 
 

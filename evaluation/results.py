@@ -20,7 +20,7 @@ from evaluation.details import Details, SampleScores
 from evaluation.measuring import Measured
 from inference.predictor import Predictor
 from utils.files import atomic_write, write_csv, write_json
-from utils.tables import class_table, number, table
+from utils.tables import number, table
 from visualization.figures import draw_calibration, draw_confusion, draw_predictions
 from visualization.sample_pictures import Predicted
 
@@ -56,22 +56,27 @@ def as_dict(names: tuple[str, ...], measured: Measured) -> dict[str, Any]:
 
 
 def table_of_classes(
-    names: Sequence[str], confusion: Tensor, title: str, more: Mapping[str, Sequence[float]] | None = None
+    names: Sequence[str], confusion: Tensor, title: str, more: Mapping[str, Tensor] | None = None
 ) -> str:
-    """Draw a table of the metrics of each class, from a confusion matrix int64 (C, C).
+    """Draw a table of the share of the pixels and the metrics of each class, and of the means. '-' is undefined.
 
     Args:
+        confusion: int64 (C, C).
         more: further columns.
     """
-    found = scores(confusion)
-    columns = {"IoU": found.iou.tolist(), "Dice": found.dice.tolist(), "accuracy": found.accuracy.tolist()}
-    shares = (confusion.sum(1).double() / confusion.sum().clamp(min=1)).tolist()
-    return class_table(names, columns | dict(more or {}), shares, title)
+    found, pixels = scores(confusion), confusion.sum(1).double()
+    shares = pixels / pixels.sum().clamp(min=1)
+    metrics = {"IoU": found.iou, "Dice": found.dice, "accuracy": found.accuracy} | dict(more or {})
+    rows = [["class", "pixels", *metrics]]
+    for i, name in enumerate(names):
+        rows.append([name, f"{shares[i].item():.2%}", *(number(values[i].item()) for values in metrics.values())])
+    rows.append(["mean", "", *(number(values.nanmean().item()) for values in metrics.values())])
+    return table(rows, title)
 
 
 def show(names: tuple[str, ...], measured: Measured, title: str) -> None:
     """Print a table of the classes, and one of the other metrics."""
-    near = boundary_iou(measured.details.boundary).tolist()
+    near = torch.from_numpy(boundary_iou(measured.details.boundary))
     log.info("%s", table_of_classes(names, measured.confusion, title, {"boundary IoU": near}))
     rest = {k: v for k, v in as_dict(names, measured).items() if isinstance(v, float)} | measured.benchmark
     log.info("%s", table([["metric", "value"], *([name, number(value)] for name, value in rest.items())]))

@@ -66,18 +66,6 @@ def epoch_line(row: Mapping[str, float], title: str) -> str:
     return f"{title}: {', '.join(f'{name} {number(row[name])}' for name in names)}"
 
 
-def class_table(
-    names: Sequence[str], metrics: Mapping[str, Sequence[float]], shares: Sequence[float], title: str
-) -> str:
-    """Draw a table with one row per class: share of the pixels and metrics; then the means. '-' is undefined."""
-    rows = [["class", "pixels", *metrics]]
-    for i, name in enumerate(names):
-        rows.append([name, f"{shares[i]:.2%}", *(number(values[i]) for values in metrics.values())])
-    known = [[value for value in values if not math.isnan(value)] for values in metrics.values()]
-    rows.append(["mean", "", *(number(sum(values) / len(values) if values else math.nan) for values in known)])
-    return table(rows, title)
-
-
 def number(value: float | None) -> str:
     """Format a number with four decimals; '-' for NaN and None."""
     return "-" if value is None or math.isnan(value) else f"{value:.4f}"

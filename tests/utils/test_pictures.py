@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 
 from data.labels import LabelSet
-from utils.tables import class_table, duration, epoch_table, number
+from evaluation.results import table_of_classes
+from utils.tables import duration, epoch_table, number
 from visualization.overlay import class_shares, overlay
 
 LABELS = LabelSet(("sky", "road", "car"), ((0, 0, 255), (128, 64, 128), (255, 0, 0)))
@@ -54,9 +56,11 @@ def test_tables() -> None:
         "0.7000",
         "0.8000",
     ]
-    text = class_table(["a", "b"], {"IoU": [0.5, float("nan")]}, [0.9, 0.1], "classes")
-    assert [cell.strip() for cell in text.splitlines()[-2].split("|")[1:-1]] == ["mean", "", "0.5000"]
-    assert [cell.strip() for cell in text.splitlines()[-3].split("|")[1:-1]] == ["b", "10.00%", "-"]
+    text = table_of_classes(["a", "b", "c"], torch.tensor([[9, 0, 0], [1, 0, 0], [0, 0, 0]]), "classes")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[-4:-1]]
+    assert cells[0] == ["b", "10.00%", "0.0000", "0.0000", "0.0000"]
+    assert cells[1] == ["c", "0.00%", "-", "-", "-"]
+    assert cells[2] == ["mean", "", "0.4500", "0.4737", "0.5000"]
 
 
 def test_numbers() -> None:

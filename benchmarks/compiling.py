@@ -12,7 +12,6 @@ import argparse
 import copy
 import math
 import os
-import sys
 import time
 from collections.abc import Sequence
 
@@ -88,4 +87,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -7,7 +7,6 @@ python -m benchmarks.networks enet fast_scnn --work training --batch 8 --size 18
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -111,4 +110,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

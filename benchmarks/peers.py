@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import functools
-import importlib.util
+import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -85,11 +85,7 @@ def module_at(clone: Path | None, file: str, option: str, url: str) -> Any:
     package = ModuleType(f"peer{option}")  # not that of the clone, which has the name of ours and may need more
     package.__path__ = [str(path.parent)]
     sys.modules[package.__name__] = package
-    spec = importlib.util.spec_from_file_location(f"{package.__name__}.{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"{package.__name__}.{path.stem}")
 
 
 def enet(clone: Path | None) -> Pair:
@@ -250,4 +246,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 TOO_MANY_OPEN_FILES = "too many open files: raise the limit with `ulimit -n 4096`"
@@ -69,6 +70,18 @@ class UnknownId(DataFault):
     """A mask with ids or colours outside the label set."""
 
     kind = "unknown id"
+
+
+@contextmanager
+def failures_told(place: str) -> Iterator[None]:
+    """Report an exception in the block, of an object that the user has chosen, as a `UserError` of one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{place}: {type(error).__name__}: {reason}") from error
 
 
 def without_addresses(message: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from data.bands import RGB, Bands
 from data.labels import IGNORE_INDEX
 from data.samples import Sample, SegmentationDataset, check_pixels
-from utils.errors import UserError, failures_told
+from utils.errors import UserError, as_user_error
 from utils.text import plural
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def try_augmentation(augmentation: object, samples: SegmentationDataset, size: t
     _, _, name = samples[0]  # so that a fault of the sample is not reported as one of the augmentation
     known = {*range(len(samples.labels)), IGNORE_INDEX}
     for draw in range(DRAWS):
-        with failures_told(f"augmentation: fails on {name}"):
+        with as_user_error(f"augmentation: fails on {name}"):
             image, mask, _ = augmentation.sample(samples, 0, sample_seed(0, draw, 0))
         check_augmented(image, mask, name, size, samples.bands)
         strange = set(np.unique(mask).tolist()) - known

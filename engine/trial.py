@@ -19,7 +19,7 @@ from data.labels import IGNORE_INDEX
 from engine.size import QUICKLY_COMPUTED, in_channels_of
 from losses.term import LossTerm, Term
 from losses.weighted_sum import WeightedSum
-from utils.errors import UserError, failures_told
+from utils.errors import UserError, as_user_error
 
 STEPS = 200
 """Steps of a schedule to try."""
@@ -71,7 +71,7 @@ def _outputs(model: nn.Module, image_size: tuple[int, int]) -> tuple[Any, Any]:
                 return tried.train()(images), tried.eval()(images)
         images, tried = torch.zeros(shape), copy.deepcopy(model).cpu()
         name = f"model: {type(model).__name__} fails on images {tuple(images.shape)}"
-        with failures_told(name):
+        with as_user_error(name):
             return tried.train()(images), tried.eval()(images)
 
 
@@ -91,12 +91,12 @@ def try_loss(loss: Any, num_classes: int) -> None:
         logits = torch.randn(2, num_classes, 32, 32, generator=generator, requires_grad=True)
         truth = torch.full_like(target, IGNORE_INDEX) if void else target
         without = " without a labelled pixel (all 255)" if void else ""
-        with failures_told(f"loss: fails on a batch{without}"):
+        with as_user_error(f"loss: fails on a batch{without}"):
             terms = loss.named_terms(logits, truth)
         for own, (name, term) in zip(loss.terms, terms.items(), strict=True):
             place = f"loss: {name}{without}"
             _check_term(place, term, logits)
-            with failures_told(f"{place}: denominator fails"):
+            with as_user_error(f"{place}: denominator fails"):
                 found = cast(LossTerm, own).denominator(truth)
             is_scalar = isinstance(found, Tensor) and found.shape == ()
             if not is_scalar or not torch.allclose(found.float(), term.denominator):
@@ -139,7 +139,7 @@ def try_optimizer(make: Callable[[list[nn.Parameter]], Any]) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
         raise UserError(f"optimizer: a {name} was built; expected a torch.optim.Optimizer")
     parameter.grad = torch.full((4, 4), 0.1)
-    with failures_told(f"optimizer: a step of {name} fails"):
+    with as_user_error(f"optimizer: a step of {name} fails"):
         optimizer.step()
     if not parameter.isfinite().all():
         raise UserError(f"optimizer: {name} makes weights NaN or infinite in its first step; check its arguments")
@@ -160,11 +160,11 @@ def try_scheduler(scheduler: Any, optimizer: Optimizer, total_steps: int) -> Non
         raise UserError(
             f"scheduler: a {name} was built; expected a torch.optim.lr_scheduler.LambdaLR, as in engine/schedules.py"
         )
-    with failures_told("optimizer: a step fails"):
+    with as_user_error("optimizer: a step fails"):
         optimizer.step()  # torch expects it before a step of the schedule
     for step in range(min(total_steps, STEPS)):
         for rate in (group["lr"] for group in optimizer.param_groups):
             if not isinstance(rate, int | float | Tensor) or not 0 <= float(rate) < float("inf"):
                 raise UserError(f"scheduler: the learning rate of step {step + 1} is {rate}; expected 0 or more")
-        with failures_told(f"scheduler: step {step + 1} fails"):
+        with as_user_error(f"scheduler: step {step + 1} fails"):
             scheduler.step()

@@ -73,7 +73,7 @@ class UnknownId(DataFault):
 
 
 @contextmanager
-def failures_told(place: str) -> Iterator[None]:
+def as_user_error(place: str) -> Iterator[None]:
     """Report an exception in the block, of an object that the user has chosen, as a `UserError` of one line."""
     try:
         yield

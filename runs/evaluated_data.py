@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from config.current_run import chosen, overrides
-from config.nodes import build_dataset, option_node, plain, usual_root, validation_split
+from config.nodes import FOLD, OTHER_FOLDS, build_dataset, option_node, plain, usual_root, validation_split
 from config.overrides import key_of
 from config.validation import Origin, check_group
 from data.fingerprint import fingerprint
@@ -163,18 +163,26 @@ def warn_of_training_photos(
         runs_data: the nodes `data` of the networks' runs.
     """
     published = bool(dataset.parts)  # their photos are the same wherever they lie
+    measured = str(node["train_split"]) if split in (FOLD, OTHER_FOLDS) else split
     trained_on = {
         str(own.get("train_split"))  # an ensemble may have a checkpoint that holds anything
         for own in runs_data
-        if not own.get("folds") and own.get("_target_") == node["_target_"] and (published or not is_another(node, own))
+        if own.get("_target_") == node["_target_"] and (published or not is_another(node, own))
+        if split != FOLD or not _hold_out_the_same(node, own)
     }
     for trained in sorted(trained_on):
-        if {*dataset.parts.get(split, (split,))} & {*dataset.parts.get(trained, (trained,))}:
+        shared = {*dataset.parts.get(measured, (measured,))} & {*dataset.parts.get(trained, (trained,))}
+        if shared or trained == ALL:
             log.warning(
                 "split=%s: the network was trained on photos of it (data.train_split=%s); its scores say nothing about"
                 " other photos",
                 *(split, trained),
             )
+
+
+def _hold_out_the_same(node: dict[str, Any], own: dict[str, Any]) -> bool:
+    """Whether two nodes `data` divide the same split into the same folds, and hold out the same of them."""
+    return bool(own.get("folds")) and all(node.get(key) == own.get(key) for key in ("train_split", *WITHOUT_FOLDS))
 
 
 def _by_share(node: dict[str, Any], split: str) -> bool:

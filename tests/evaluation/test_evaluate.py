@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from config.nodes import build_dataset
 from data.camvid import LABELS as CAMVID_LABELS
 from data.camvid import CamVid
 from data.cityscapes import Cityscapes
@@ -26,7 +27,7 @@ from inference.predictor import Predictor
 from runs.evaluated_data import warn_of_training_photos
 from tests.conftest import run_command
 from tests.data.layouts import make_camvid, make_cityscapes, make_coco, make_folder, make_voc, photo, write
-from tests.evaluation.networks import evaluate_here, write_network
+from tests.evaluation.networks import LOADER, evaluate_here, write_network
 from tests.in_process import assert_refused, succeeded
 from tests.printed import rows_of_table
 
@@ -372,6 +373,45 @@ def test_a_split_in_a_folder_of_its_own(tmp_path: Path) -> None:
     data = {"_target_": "data.folder.Folder", "root": "own", "labels": None, "val_share": 0.2}
     write_network(tmp_path / "net.pt", Folder(str(tmp_path / "own"), "train").labels, data, [photo(0)])
     succeeded(evaluate_here("checkpoint=net.pt", "split=by night/rain", cwd=tmp_path))
+
+
+HELD_OUT = {"train_split": "train", "folds": 2, "fold": 0}
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "measured", "split", "warns"),
+    [
+        (HELD_OUT, HELD_OUT, "fold", False),
+        (HELD_OUT, HELD_OUT, "val", False),
+        (HELD_OUT, HELD_OUT, "train", True),
+        (HELD_OUT, HELD_OUT, "other_folds", True),
+        (HELD_OUT, HELD_OUT | {"fold": 1}, "fold", True),
+        (HELD_OUT, HELD_OUT | {"folds": 3}, "fold", True),
+        (HELD_OUT | {"train_split": "trainval"}, HELD_OUT, "val", True),
+        ({"train_split": "train"}, HELD_OUT, "fold", True),
+        ({"train_split": "train"}, HELD_OUT | {"train_split": "val"}, "fold", False),
+    ],
+)
+def test_photos_that_the_network_of_a_fold_was_trained_on(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    trained_on: dict[str, Any],
+    measured: dict[str, Any],
+    split: str,
+    warns: bool,
+) -> None:
+    data = {**LOADER, "_target_": "data.camvid.CamVid", "root": str(make_camvid(tmp_path / "camvid"))}
+    node = data | measured
+    warn_of_training_photos(build_dataset(node, split), node, split, [data | trained_on])
+    assert (f"split={split}: the network was trained on photos of it" in caplog.text) == warns
+
+
+def test_a_share_of_a_folder_that_was_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = str(make_folder(tmp_path / "own"))
+    node = {**LOADER, "_target_": "data.folder.Folder", "root": root, "train_split": "all"}
+    for split in ("val", "all"):
+        warn_of_training_photos(Folder(root, split), node, split, [node])
+    assert re.findall(r"split=(\w+): the network was trained", caplog.text) == ["val", "all"]
 
 
 def test_splits_that_checkpoints_name_may_be_anything(caplog: pytest.LogCaptureFixture) -> None:

@@ -45,8 +45,15 @@ class RunRecord:
         self.rows = self.run.read_rows(up_to_epoch=progress.epoch)
         if self.rows:  # a kill may have come between the checkpoint and the summary
             best = [row for row in self.rows if row["epoch"] == progress.best_epoch]
-            self.run.update_summary(last=self.rows[-1], **({"best": best[0]} if best else {}))
+            last = self._with_empty_cells(self.rows[-1])
+            self.run.update_summary(last=last, **({"best": self._with_empty_cells(best[0])} if best else {}))
         self.run.checkpoints.mkdir(exist_ok=True)
+
+    def _with_empty_cells(self, row: dict[str, float]) -> dict[str, float]:
+        """Return a row of metrics.csv as it was when it was written: with NaN for classes that did not occur."""
+        validated = any(column.startswith("val/") for column in row)
+        missing = [column for column in self.columns if validated or not column.startswith("val/")]
+        return dict.fromkeys(missing, math.nan) | row
 
     def forget_threads(self) -> None:
         """Record that the number of threads has changed, so that no other run starts with one of them."""

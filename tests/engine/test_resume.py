@@ -11,11 +11,14 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from engine.checkpoint import load_checkpoint
+from engine.progress import Progress
 from engine.randomness import random_state, restore_random_state, seed_everything
+from engine.run_record import RunRecord
 from engine.running_loss import NonFiniteLoss
 from engine.saving import Saver
 from tests.engine.small import at_step, exploding, fit, interrupted, same_run
 from utils.interruption import Interrupted
+from utils.loggers import NoLogger
 from utils.run_folder import RunFolder
 
 
@@ -30,6 +33,21 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path, stop_afte
     assert signal.getsignal(signal.SIGINT) is handler
     fit(tmp_path / "stopped", epochs=3, accumulation_steps=2, resume=True)
     assert same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_the_summary_keeps_classes_that_did_not_occur(tmp_path: Path) -> None:
+    """Of both rows: the last epoch was not validated."""
+    columns = ["epoch", "step", "train/loss", "val/loss", "val/miou", "val/iou/sky", "val/iou/car"]
+    best = dict(zip(columns, (1, 5, 0.5, 0.75, 0.25, 0.25, float("nan")), strict=True))
+    first = RunRecord(RunFolder(tmp_path), NoLogger(), columns, description={})
+    for row, improved in ((best, True), ({"epoch": 2, "step": 10, "train/loss": 0.25}, False)):
+        first.add_row(row)
+        first.show(row, improved, torch.nn.Identity())
+    before = RunFolder(tmp_path).read_summary()
+    assert before["best"]["val/iou/car"] is None
+    second = RunRecord(RunFolder(tmp_path), NoLogger(), columns, description={})
+    second.begin(Progress(epoch=2, best_epoch=1))
+    assert RunFolder(tmp_path).read_summary() == before
 
 
 def test_rows_written_after_the_last_checkpoint_are_not_doubled(tmp_path: Path) -> None:

@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from comparison.columns import shown
 from comparison.runs import Run
+from utils.text import enumeration, plural
+
+CLASSES_SHOWN = 3
+"""Classes in the name of a data set that differs in them from another one."""
 
 
 def data_sets_of(runs: Iterable[Run]) -> list[str]:
     """Return a name for the data set of each run; runs of different data sets are not ranked in one table.
 
-    Folders with the same validation samples, such as one that was moved, get the name of the first of them.
+    The user's own data are told apart by their folders and classes. Folders with the same validation samples, such as
+    one that was moved, get the name of the first of them.
     """
     names = []
-    first: dict[tuple[Any, ...], str] = {}
+    first: dict[tuple[str, str], str] = {}
+    first_classes: dict[str, tuple[str, ...]] = {}
     for run in runs:
-        name, classes = run.option("data"), run.config.get("data.classes")
-        labels = "" if classes is None else f", {shown(classes)} classes"
-        if run.config.get("data._target_") == "data.folder.Folder":
-            folder = f"{name} {run.config.get('data.root')}"
-            samples = samples_of(run, "validation")
-            name = first.setdefault((name, labels, samples), folder) if samples else folder
-        names.append(name + labels)
+        name, classes, chosen = run.option("data"), classes_of(run), run.config.get("data.classes")
+        if _is_own(run, classes):
+            folder, samples = f"{name} {run.config.get('data.root')}", samples_of(run, "validation")
+            name = first.setdefault((name, samples), folder) if samples else folder
+            if classes and classes != first_classes.setdefault(name, classes):
+                name += f", {plural(len(classes), 'class', 'classes')} ({enumeration(classes, CLASSES_SHOWN)})"
+        elif chosen is not None:
+            name += f", {shown(chosen)} classes"
+        names.append(name)
     return names
+
+
+def _is_own(run: Run, classes: tuple[str, ...]) -> bool:
+    """Whether the data are a folder of the user, or annotations like COCO's with categories of their own."""
+    target = run.config.get("data._target_")
+    is_coco = target == "data.coco.COCO"
+    return target == "data.folder.Folder" or (is_coco and len(classes) not in (0, run.config.get("data.classes")))
+
+
+def classes_of(run: Run) -> tuple[str, ...]:
+    """Return the names of the classes of a run; () if it has not validated yet."""
+    return tuple(key.removeprefix("val/iou/") for key in run.row("best") if key.startswith("val/iou/"))
 
 
 def by_data_set(runs: Sequence[Run]) -> dict[str, list[Run]]:

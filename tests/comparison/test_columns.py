@@ -123,6 +123,33 @@ def test_data_sets_have_tables_of_their_own(tmp_path: Path) -> None:
     assert [row["name"] for row in rows] == ["a", "c", "b", "d"]
 
 
+def test_own_annotations_of_coco_are_data_sets_of_their_own(tmp_path: Path) -> None:
+    """COCO itself is one wherever it lies; runs without a metric do not show that they are of other categories."""
+    places = {"a": ("x", 81), "b": ("y", 81), "c": ("birds", 3), "d": ("cells", 2), "e": ("cells", 2), "f": ("y", 0)}
+    for name, (root, classes) in places.items():
+        data = {"_target_": "data.coco.COCO", "image_size": [96, 128], "root": root, "classes": 81}
+        run = make_run(tmp_path / name, 0.5, data=data)
+        ious = {f"val/iou/{root if classes < 81 else 'coco'} {i}": 0.5 for i in range(classes)}
+        change_summary(run, best={"epoch": 2, "val/miou": 0.5, **ious})
+    names = data_sets_of(runs_in(tmp_path))
+    assert names == ["COCO, 81 classes"] * 2 + ["COCO birds", "COCO cells", "COCO cells", "COCO, 81 classes"]
+
+
+def test_other_classes_for_the_same_photos_are_another_data_set(tmp_path: Path) -> None:
+    for name, classes in (("a", "sky road"), ("b", "sky road car"), ("c", "sky road"), ("d", ""), ("e", "sky car")):
+        data = {"_target_": "data.folder.Folder", "image_size": [96, 128], "root": "x"}
+        run = make_run(tmp_path / name, 0.5, data=data)
+        ious = {f"val/iou/{label}": None for label in classes.split()}
+        change_summary(run, best={"epoch": 2, "val/miou": 0.5, **ious})
+    assert data_sets_of(runs_in(tmp_path)) == [
+        "Folder x",
+        "Folder x, 3 classes (sky, road, car)",
+        "Folder x",
+        "Folder x",
+        "Folder x, 2 classes (sky, car)",
+    ]
+
+
 def test_a_folder_that_was_moved_is_the_same_data_set(tmp_path: Path) -> None:
     """By the samples: those of c are others, although its folder is called as that of b; d has none on record."""
     places = {

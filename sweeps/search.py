@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INCOMPARABLE = {
-    *("trainer.monitor", "data", "data.root", "data.limit", "data.val_split", "data.val_share"),
+    *("trainer.monitor", "experiment", "data", "data.root", "data.limit", "data.val_split", "data.val_share"),
     *("data.folds", "data.fold", "data.fold_seed", "data.group_by"),
+    *("data.classes", "data.coarse", "data.images", "data.masks", "data.mask_suffix", "data.color_tolerance"),
 }
-"""Keys that change what jobs are compared by: the metric, or the samples that it is measured on."""
+"""Keys that change what jobs are compared by: the metric, or the samples and classes that it is measured on."""
 STUDY, RESULTS = "study.log", "optimization_results.yaml"
 
 PAUSES = (0.1, 0.5, 2.0)
@@ -67,7 +68,7 @@ def search(sweeper: OptunaSearch, words: list[str]) -> None:
             "hydra/sweeper=optuna: there is nothing to search; pass several values or an interval, such as"
             " 'optimizer.lr=tag(log,interval(1e-4,1e-1))'"
         )
-    check_comparable(list(space.distributions), monitor)
+    check_comparable(list(space.distributions), monitor, has_folds=config.data.folds is not None)
     sweeper.validate_batch_is_legal(examples(space))
     study = open_study(options, folder, direction_of(options, monitor))
     pending = {}
@@ -94,15 +95,19 @@ def search(sweeper: OptunaSearch, words: list[str]) -> None:
         log.info("best of the search: %s %.4f with %s", monitor, best.value, values)
 
 
-def check_comparable(keys: list[str], monitor: str) -> None:
+def check_comparable(keys: list[str], monitor: str, has_folds: bool) -> None:
     """Check that the metric means the same in all jobs of a search over some keys.
+
+    Args:
+        has_folds: whether jobs validate on a part of `data.train_split`.
 
     Raises:
         UserError: jobs would validate on different samples, or be compared by different losses or metrics.
     """
+    incomparable = INCOMPARABLE | ({"data.train_split"} if has_folds else set())
     for key in keys:
-        if key in INCOMPARABLE or (key.partition(".")[0] == "loss" and not higher_is_better(monitor)):
-            hint = "" if key in INCOMPARABLE else ", or trainer.monitor=val/miou"
+        if key in incomparable or (key.partition(".")[0] == "loss" and not higher_is_better(monitor)):
+            hint = "" if key in incomparable else ", or trainer.monitor=val/miou"
             raise UserError(f"{key}: the search compares jobs by {monitor}, so it must have one value{hint}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,8 +23,6 @@ from utils.paths import user_path
 from utils.safe_reading import plain_copy
 from utils.text import plural, shown
 from utils.trusted import check_targets, trusted_class
-
-log = logging.getLogger("evaluate")
 
 WITHOUT_FOLDS = {"folds": None, "fold": 0, "group_by": None, "fold_seed": 0}
 OWN_DATA_ONLY = {"limit": None, **WITHOUT_FOLDS}
@@ -123,41 +120,36 @@ def usual_split(node: dict[str, Any], own: dict[str, Any], validated_on: str | N
     return split if was_moved else ALL
 
 
-def log_subset(
+def subset_notes(
     cfg: DictConfig, node: dict[str, Any], own: dict[str, Any], split: str, samples: int, in_split: int
-) -> None:
-    """Log a line if only part of the data is measured, if all are by default, or if they include the training photos.
+) -> list[str]:
+    """Return lines if only part of the data is measured, if all are by default, or if they include the training photos.
 
     Args:
         samples: number of samples to measure.
         in_split: number of samples of the split.
     """
+    notes = []
     if _by_share(node, split):
-        log.info(
-            "split=%s: %s of %s, a share chosen by their names (data.val_share=%g); split=%s measures all",
-            split,
-            plural(in_split, "photo"),
-            node["root"],
-            node["val_share"],
-            ALL,
-        )
+        share = f"a share chosen by their names (data.val_share={node['val_share']:g})"
+        photos = plural(in_split, "photo")
+        notes.append(f"split={split}: {photos} of {node['root']}, {share}; split={ALL} measures all")
     elif split == ALL and not cfg.split:
-        log.info(
-            "%s has no lists or folders for its splits, so all photos are measured (%d); split=%s measures a share",
-            node["root"],
-            in_split,
-            node["val_split"],
+        notes.append(
+            f"{node['root']} has no lists or folders for its splits, so all photos are measured ({in_split});"
+            f" split={node['val_split']} measures a share"
         )
     elif split == ALL and not is_another(node, own):
-        log.info("split=%s: the photos that the run was trained on are among these %d", ALL, in_split)
+        notes.append(f"split={ALL}: the photos that the run was trained on are among these {in_split}")
     if samples < in_split and "data.limit" not in map(key_of, overrides()):
-        log.info("data.limit=%d: the first %d of %s, as in the run", samples, samples, plural(in_split, "sample"))
+        notes.append(f"data.limit={samples}: the first {samples} of {plural(in_split, 'sample')}, as in the run")
+    return notes
 
 
-def warn_of_training_photos(
+def training_photo_warnings(
     dataset: SegmentationDataset, node: dict[str, Any], split: str, runs_data: Iterable[dict[str, Any]]
-) -> None:
-    """Log a warning if a network was trained on photos of the split.
+) -> list[str]:
+    """Return lines that say which networks were trained on photos of the split.
 
     Args:
         runs_data: the nodes `data` of the networks' runs.
@@ -170,14 +162,13 @@ def warn_of_training_photos(
         if own.get("_target_") == node["_target_"] and (published or not is_another(node, own))
         if split != FOLD or not _hold_out_the_same(node, own)
     }
-    for trained in sorted(trained_on):
-        shared = {*dataset.parts.get(measured, (measured,))} & {*dataset.parts.get(trained, (trained,))}
-        if shared or trained == ALL:
-            log.warning(
-                "split=%s: the network was trained on photos of it (data.train_split=%s); its scores say nothing about"
-                " other photos",
-                *(split, trained),
-            )
+    parts = {*dataset.parts.get(measured, (measured,))}
+    return [
+        f"split={split}: the network was trained on photos of it (data.train_split={trained}); its scores say nothing"
+        " about other photos"
+        for trained in sorted(trained_on)
+        if trained == ALL or parts & {*dataset.parts.get(trained, (trained,))}
+    ]
 
 
 def _hold_out_the_same(node: dict[str, Any], own: dict[str, Any]) -> bool:

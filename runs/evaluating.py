@@ -52,9 +52,10 @@ def measure_runs(cfg: DictConfig, device: torch.device) -> None:
     found: dict[Path, dict[str, Any]] = {}
     broken: dict[Path, str] = {}
     groups: dict[str, list[tuple[Path, Measurement]]] = {}  # of runs that share samples, which are read once
+    logged: set[str] = set()
     for run in runs:
         try:
-            plan = planned(cfg, [str(run.path)], announce=run is runs[0])
+            plan = planned(cfg, [str(run.path)], logged)
         except Exception as error:
             broken[run.path] = _described(error)
             continue

@@ -34,11 +34,11 @@ from inference.predictor import Predictor
 from runs.evaluated_data import (
     data_node,
     is_another,
-    log_subset,
     run_node,
+    subset_notes,
+    training_photo_warnings,
     usual_node,
     usual_split,
-    warn_of_training_photos,
 )
 from utils.config_values import as_size
 from utils.errors import DataFault, UserError
@@ -80,11 +80,13 @@ class Measurement(NamedTuple):
         return json.dumps([self.split, bool(self.facts["window"]), measured_keys(self.node)], default=str)
 
 
-def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) -> Measurement:
+def planned(cfg: DictConfig, checkpoints: Sequence[str], logged: set[str] | None = None) -> Measurement:
     """Plan the measurement of a checkpoint, or of an ensemble of several.
 
+    Logs what is particular about the data: only a part of them is measured, or was trained on.
+
     Args:
-        announce: log what is particular about the data: only a part of them is measured, or was trained on.
+        logged: lines that were logged for other runs, and are not repeated; new ones are added.
 
     Raises:
         UserError: a checkpoint cannot be read or does not fit the data, or a key is wrong.
@@ -93,14 +95,19 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], announce: bool = True) 
     first, own = loaded[0], run_node(loaded[0])
     node = data_node(cfg, first, own)
     split = cfg.split or usual_split(node, own, _validated_on(checkpoints[0]))
+    nodes = [run_node(checkpoint) for checkpoint in loaded]
     if len(loaded) > 1:
-        _check_held_out(split, [run_node(checkpoint) for checkpoint in loaded])
+        _check_held_out(split, nodes)
     dataset = build_dataset(node, split)
     check_fits(len(first["normalization"]["mean"]), first["labels"]["names"], dataset)
     count = min(len(dataset), node["limit"] or len(dataset))
-    if announce:
-        log_subset(cfg, node, own, split, count, len(dataset))
-        warn_of_training_photos(dataset, node, split, [run_node(checkpoint) for checkpoint in loaded])
+    notes = dict.fromkeys(subset_notes(cfg, node, own, split, count, len(dataset)), logging.INFO)
+    notes |= dict.fromkeys(training_photo_warnings(dataset, node, split, nodes), logging.WARNING)
+    logged = set() if logged is None else logged
+    for line, level in notes.items():
+        if line not in logged:
+            log.log(level, "%s", line)
+            logged.add(line)
 
     options = prediction_options(cfg)
     tta, window = options["tta"], options["window"]

@@ -24,7 +24,7 @@ from data.synthetic import Synthetic
 from data.voc import LABELS as VOC_LABELS
 from evaluation.names import checkpoint_part
 from inference.predictor import Predictor
-from runs.evaluated_data import warn_of_training_photos
+from runs.evaluated_data import training_photo_warnings
 from tests.conftest import run_command
 from tests.data.layouts import make_camvid, make_cityscapes, make_coco, make_folder, make_voc, photo, write
 from tests.evaluation.networks import LOADER, evaluate_here, write_network
@@ -393,30 +393,27 @@ HELD_OUT = {"train_split": "train", "folds": 2, "fold": 0}
     ],
 )
 def test_photos_that_the_network_of_a_fold_was_trained_on(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    trained_on: dict[str, Any],
-    measured: dict[str, Any],
-    split: str,
-    warns: bool,
+    tmp_path: Path, trained_on: dict[str, Any], measured: dict[str, Any], split: str, warns: bool
 ) -> None:
     data = {**LOADER, "_target_": "data.camvid.CamVid", "root": str(make_camvid(tmp_path / "camvid"))}
     node = data | measured
-    warn_of_training_photos(build_dataset(node, split), node, split, [data | trained_on])
-    assert (f"split={split}: the network was trained on photos of it" in caplog.text) == warns
+    warnings = training_photo_warnings(build_dataset(node, split), node, split, [data | trained_on])
+    assert [line.partition(" (")[0] for line in warnings] == [
+        f"split={split}: the network was trained on photos of it"
+    ] * warns
 
 
-def test_a_share_of_a_folder_that_was_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_share_of_a_folder_that_was_trained_on(tmp_path: Path) -> None:
     root = str(make_folder(tmp_path / "own"))
     node = {**LOADER, "_target_": "data.folder.Folder", "root": root, "train_split": "all"}
     for split in ("val", "all"):
-        warn_of_training_photos(Folder(root, split), node, split, [node])
-    assert re.findall(r"split=(\w+): the network was trained", caplog.text) == ["val", "all"]
+        (line,) = training_photo_warnings(Folder(root, split), node, split, [node])
+        assert line.startswith(f"split={split}: the network was trained on photos of it (data.train_split=all);")
 
 
-def test_splits_that_checkpoints_name_may_be_anything(caplog: pytest.LogCaptureFixture) -> None:
+def test_splits_that_checkpoints_name_may_be_anything() -> None:
     node: dict[str, Any] = {"_target_": "data.synthetic.Synthetic"}
     samples = Synthetic((32, 32), "val", val_length=1)
     runs_data = [node | {"train_split": split} for split in (None, ["val"], "val")]
-    warn_of_training_photos(samples, node, "val", runs_data)
-    assert "(data.train_split=val)" in caplog.text
+    (line,) = training_photo_warnings(samples, node, "val", runs_data)
+    assert "(data.train_split=val)" in line

@@ -103,6 +103,20 @@ def test_all_are_measured_and_a_broken_one_is_named(
     assert found["a"]["weights"] == found["c"]["weights"] != found["b"]["weights"]
 
 
+def test_every_run_that_was_trained_on_the_split_is_warned_of(tmp_path: Path, runs: Path) -> None:
+    """Each line is logged once, although it holds for two runs."""
+    shutil.rmtree(runs / "broken")
+    for name in ("b", "c"):
+        path = runs / name / "checkpoints" / "best.pt"
+        checkpoint = torch.load(path, weights_only=True)
+        checkpoint["config"]["data"]["train_split"] = "trainval"
+        torch.save(checkpoint, path)
+    done = succeeded(evaluate_here("runs=runs", "split=val", "data.limit=1", cwd=tmp_path))
+    assert re.findall(r"the network was trained on photos of it \((\S+)\)", done.stderr) == [
+        "data.train_split=trainval"
+    ]
+
+
 def test_what_is_measured_is_kept_when_it_is_interrupted(
     tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

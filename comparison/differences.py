@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from comparison.columns import higher_is_better, shown, value_of
@@ -99,13 +100,15 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
 
     first, second = _mean(group, metric), _mean(reference, metric)
     value = None if first is None or second is None else first - second
-    values = _values(group, metric), _values(reference, metric)
+    values = _independent(group, metric, group_by), _independent(reference, metric, group_by)
     seeds = over_seeds(*values) if value is not None else None
     fewest = min(map(len, values))
     what = "seed" if list(group_by) == ["seed"] else "run"
     few = "" if fewest >= FEWEST_RUNS else f"{plural(fewest, what)}: too few to tell"
     if not metric.endswith(("mIoU", "/miou")):
         return Difference(value, seeds, few, None, "only of mIoU")
+    if not counted_runs(group):
+        return Difference(value, seeds, few, None, "no run has a metric")
     for lacking, who in ((group, ""), (reference, "reference ")):
         if _unmeasured(lacking, metric):
             return Difference(value, seeds, few, None, f"{who}{_not_measured(metric)}")
@@ -118,6 +121,16 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
     return Difference(value, seeds, few, photos, note)
 
 
+def _independent(group: Group, metric: str, group_by: Sequence[str]) -> list[float]:
+    """Return one value for each setting of the keys that differ: the mean of runs that repeat one, of the same seed."""
+    found: dict[str, list[float]] = {}
+    for run in group.runs:
+        value = value_of(run, metric)
+        if value is not None:
+            found.setdefault(shown([value_of(run, key) for key in group_by]), []).append(value)
+    return [fmean(values) for values in found.values()]
+
+
 def _not_measured(metric: str) -> str:
     """Return the note for an mIoU without counts of pixels per photo."""
     stem = metric.rpartition("/")[0]
@@ -126,12 +139,7 @@ def _not_measured(metric: str) -> str:
 
 def _unmeasured(group: Group, metric: str) -> list[Run]:
     """Return the runs of a group that have an mIoU, but no counts of pixels per photo for this metric."""
-    return [run for run in _measurable(group) if _counts(run, metric) is None]
-
-
-def _measurable(group: Group) -> list[Run]:
-    """Return the runs of a group that are compared over photos."""
-    return counted_runs(group) or group.runs
+    return [run for run in counted_runs(group) if _counts(run, metric) is None]
 
 
 def _counts(run: Run, metric: str) -> Counts | None:
@@ -143,7 +151,7 @@ def _photos(group: Group, metric: str, group_by: Sequence[str]) -> list[Counts]:
     from comparison.significance import joined
 
     parts: dict[str, list[Counts]] = {}
-    for run in _measurable(group):
+    for run in counted_runs(group):
         found = _counts(run, metric)
         if found is None:
             continue
@@ -183,7 +191,7 @@ def unmeasured_notes(groups: Sequence[Group], metric: str) -> list[str]:
     lacking = [run for group in groups for run in _unmeasured(group, metric)]
     if not metric.endswith(("mIoU", "/miou")) or not lacking:
         return []
-    stem, every = metric.rpartition("/")[0], sum(len(_measurable(group)) for group in groups)
+    stem, every = metric.rpartition("/")[0], sum(len(counted_runs(group)) for group in groups)
     names = ", ".join(run.name for run in lacking) if len(lacking) <= NAMED else f"{len(lacking)} of {every} runs"
     notes = [f"{_not_measured(metric)}: {names}"]
     if stem == "" or stem.isalpha():  # not an evaluation with options, such as val_flip

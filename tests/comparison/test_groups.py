@@ -110,6 +110,27 @@ def test_a_run_that_failed_at_once_needs_no_measurement(runs: list[Run]) -> None
     assert "not measured" not in text and " + |" in text and " (3 of" not in text
 
 
+def test_a_run_that_was_repeated_is_no_other_seed(runs: list[Run]) -> None:
+    """As with like=, which gives equal weights: three runs of one seed have no deviation, and would always differ."""
+    for number in range(2):
+        make_run(runs[0].path.parent / f"0.1-0-{number}", RATES[0.1][0], optimizer__lr=0.1, seed=0)
+    again = runs_in(runs[0].path.parent)
+    for some, note in ((again[:3] + again[5:], "1 seed: too few to tell"), (again, "")):
+        first, second = csv.DictReader(io.StringIO(table(some, "csv", group_by=["seed"])))
+        assert (first["note over seeds"], first["n"], second["n"]) == (note, str(len(some) - 3), "3")
+    low, high = stats.ttest_ind(RATES[0.1], RATES[0.2], equal_var=False).confidence_interval(0.95)
+    assert float(first["low over seeds"]) == pytest.approx(low)
+    assert float(first["high over seeds"]) == pytest.approx(high)
+
+
+def test_runs_without_a_metric_need_no_measurement(runs: list[Run]) -> None:
+    """Of a group in which all have failed, too."""
+    failed = make_run(runs[0].path.parent / "0.3-0", None, optimizer__lr=0.3)
+    text = table(runs_in(runs[0].path.parent), group_by=["seed"])
+    assert "not measured" not in text and str(failed) not in text
+    assert re.search(r"\| ENet, lr 0.3 +\| +- \| +- \| 0 seeds: too few to tell +\| +no run has a metric \|", text)
+
+
 def test_the_command_that_measures_what_is_not_measured(runs: list[Run]) -> None:
     lacking = [runs[0], runs[4]]
     for run in lacking:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import logging
 import shlex
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 from omegaconf import DictConfig
 
 from cli.launch import launch
+from utils.bundled_weights import bundled_names
 from utils.errors import UserError
 from utils.files import atomic_path, prepare_output
 from utils.find_run import NEVER_STARTED, never_started
@@ -25,6 +28,9 @@ FILES = ("config.yaml", "summary.json", "metrics.csv", "code.diff")
 FOLDERS = ("figures", "evaluation")
 STORED = (".pt", ".png", ".jpg")
 """Suffixes of files that are compressed already, or would not get much smaller."""
+DATA = {"data.root": "<folder of the data set>", "data.labels": "<file of the labels>"}
+NETWORKS = dict.fromkeys(("distill.teacher", "model.weights", "model.encoder_weights"), "<run or file>")
+"""Keys of a config that name files outside of the run, and what to pass for them elsewhere."""
 NOTE = """# {name}
 
 {what}
@@ -34,8 +40,8 @@ The program that trained it is the repository "Efficient segmentation", with `tr
 
 ```
 python infer.py {checkpoint} input=<photo or folder>
-python evaluate.py {checkpoint} data.root=<folder of the data set>
-python train_segmentation.py {like} data.root=<folder of the data set>
+python evaluate.py {checkpoint}{data}
+python train_segmentation.py {like}{data}{networks}
 ```
 
 They predict, measure the network, and train a new one with the same config.
@@ -78,6 +84,8 @@ def share(cfg: DictConfig) -> None:
         what=f"{found.option('model')} on {found.option('data')}, epoch {found.best_epoch}: validation mIoU"
         f" {number(found.best('val/miou'))}",
         like=shlex.quote(f"like={name}"),
+        data=_words(found.config, DATA),
+        networks=_words(found.config, NETWORKS),
         version=(f"commit {commit}" if commit else "of an unknown commit")
         + (", with the changes in `code.diff`" if changed else ""),
     )
@@ -88,6 +96,12 @@ def share(cfg: DictConfig) -> None:
             packed.write(path, f"{name}/{inside}", ZIP_STORED if path.suffix in STORED else ZIP_DEFLATED)
         packed.writestr(f"{name}/README.md", note, ZIP_DEFLATED)
     log.info("wrote %s (%.1f MB), with %d files", output, output.stat().st_size / 1e6, len(files) + 2)
+
+
+def _words(config: Mapping[str, Any], keys: Mapping[str, str]) -> str:
+    """Return a word for each of the keys whose value in a run's config names a file of this machine."""
+    everywhere = (None, "imagenet", *bundled_names())
+    return "".join(f" {key}={text}" for key, text in keys.items() if config.get(key) not in everywhere)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ def test_it_is_used_from_an_empty_folder(tmp_path: Path, finished_run: Path) -> 
 
     commands = [shlex.split(line) for line in note.splitlines() if line.startswith("python ")]
     assert [words[1] for words in commands] == ["infer.py", "evaluate.py", "train_segmentation.py"]
+    assert [len(words) for words in commands[1:]] == [3, 3]  # the generated scenes need no folder
     commit = json.loads((finished_run / "summary.json").read_text())["environment"]["git_commit"]
     assert (
         '"Efficient segmentation"' in note and f", {f'commit {commit}' if commit else 'of an unknown commit'}, " in note
@@ -57,6 +58,21 @@ def test_it_is_used_from_an_empty_folder(tmp_path: Path, finished_run: Path) -> 
     seen: list[int] = []
     succeeded(run_here(lambda cfg: seen.append(cfg.trainer.epochs), "train", commands[2][2], cwd=elsewhere))
     assert seen == [yaml.safe_load((finished_run / "config.yaml").read_text())["trainer"]["epochs"]]
+
+
+def test_the_commands_ask_for_files_that_are_not_packed(tmp_path: Path, finished_run: Path) -> None:
+    shutil.copytree(finished_run, tmp_path / "run")
+    config = yaml.safe_load((finished_run / "config.yaml").read_text())
+    config["data"] |= {"root": "datasets/folder", "labels": "merged.json"}
+    config["model"] |= {"weights": "enet_camvid", "encoder_weights": "imagenet"}
+    config["distill"] = {"teacher": "experiments/teacher"}
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    succeeded(run_here(share, "share", "run=run", cwd=tmp_path))
+    with zipfile.ZipFile(tmp_path / "run.zip") as packed:
+        note = packed.read("run/README.md").decode()
+    data = "data.root=<folder of the data set> data.labels=<file of the labels>"
+    assert f"\npython evaluate.py checkpoint=run {data}\n" in note
+    assert f"\npython train_segmentation.py like=run {data} distill.teacher=<run or file>\n" in note
 
 
 @pytest.mark.parametrize(

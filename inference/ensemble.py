@@ -39,7 +39,7 @@ class Ensemble(nn.Module):
         channels_last = images.is_contiguous(memory_format=torch.channels_last)
         size: torch.Size | None = None
         for network, normalization in zip(self.networks, self.normalizations, strict=True):
-            logits = network(normalization(images * 255, channels_last)).float()
+            logits = network(normalization(images * 255, channels_last)).to(images.device, torch.float32)
             size = size or logits.shape[-2:]
             if logits.shape[-2:] != size:
                 logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

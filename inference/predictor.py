@@ -98,7 +98,7 @@ class Predictor:
         overlap: float = 0.25,
     ) -> None:
         _check_options(model, tta, samples, window, overlap)
-        only_size = _only_size(model)
+        fixed = _of_one_size(model)
         folded = fold_batch_norms(model)
         self.model = Averaged(folded, tta, samples) if tta or samples > 1 else folded
         self.labels, self.image_size, self.normalization = labels, image_size, normalization
@@ -106,7 +106,7 @@ class Predictor:
         self.network_seconds = 0.0
         self.bands: Bands = RGB
         self.window, self.overlap = window, overlap
-        self.least = only_size or (SMALLEST_SIDE, SMALLEST_SIDE)
+        self.least = fixed[0].facts.image_size if fixed else (SMALLEST_SIDE, SMALLEST_SIDE)
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         on_cpu = self.device.type == "cpu" and not isinstance(model, OnnxModel)
         self.in_threads = on_cpu and samples == 1
@@ -250,9 +250,9 @@ def _wait(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _only_size(model: nn.Module) -> tuple[int, int] | None:
-    """Return the only size that an exported file accepts; None if it accepts any."""
-    return model.facts.image_size if isinstance(model, OnnxModel) and not model.facts.dynamic else None
+def _of_one_size(model: nn.Module) -> list[OnnxModel]:
+    """Return the exported files in a network or ensemble that accept images of one size only."""
+    return [part for part in model.modules() if isinstance(part, OnnxModel) and not part.facts.dynamic]
 
 
 def _check_options(
@@ -275,9 +275,10 @@ def _check_options(
         raise UserError(f"window={list(window)}: must be at least {SMALLEST_SIDE} pixels high and wide")
     if not 0 <= overlap < 1:
         raise UserError(f"overlap={overlap}: must be from 0 to below 1")
-    only_size = _only_size(model)
-    if only_size is not None and ("multiscale" in tta or window not in (None, only_size)):
-        raise UserError(
-            f"{model.path}: takes only images of {only_size[0]}x{only_size[1]}: no tta=multiscale, no other window;"
-            " export it with dynamic=true"
-        )
+    for file in _of_one_size(model):
+        height, width = file.facts.image_size
+        if "multiscale" in tta or window not in (None, (height, width)):
+            raise UserError(
+                f"{file.path}: takes only images of {height}x{width}: no tta=multiscale, no other window; export it"
+                " with dynamic=true"
+            )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,8 @@ from torch import Tensor, nn
 
 from data.labels import LabelSet
 from engine.normalization import Normalization
+from export.facts import Facts
+from export.onnx_model import OnnxModel
 from inference.ensemble import ensemble_of
 from inference.predictor import Predictor
 from utils.errors import UserError
@@ -88,3 +93,36 @@ def test_networks_for_stretched_and_for_padded_photos_do_not_fit_together() -> N
     members[1].fit = "pad"
     with pytest.raises(UserError, match=r"one was trained with data\.fit=stretch and two with data\.fit=pad"):
         ensemble_of(members, PATHS[:2], (32, 32))
+
+
+class Exported(OnnxModel):
+    """An exported file that takes images of 32x32 only, without ONNX Runtime."""
+
+    def __init__(self, seed: int) -> None:
+        nn.Module.__init__(self)
+        self.network, self.path = Pointwise(seed), Path("one.onnx")
+        self.facts = Facts(LABELS, Normalization(), (32, 32), False, False, "", "Pointwise", "", "{}")
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        return iter(())
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert images.shape[-2:] == (32, 32)
+        return self.network(images)
+
+
+def test_an_exported_file_of_one_size() -> None:
+    """In windows, a photo below that size is padded to it."""
+    image = np.random.default_rng(0).integers(0, 256, (20, 50, 3), np.uint8)
+    network = Exported(0)
+    members = [
+        Predictor(network.eval(), LABELS, (32, 32), Normalization((0.5,) * 3, (0.2,) * 3)),
+        predictor_of(1, 0.5, 0.2),
+    ]
+    alone = [predictor_of(seed, 0.5, 0.2) for seed in range(2)]
+    expected = (shares(alone[0], image, 0.5, 0.2) + shares(alone[1], image, 0.5, 0.2)) / 2
+    found = ensemble_of(members, PATHS[:2], window=(32, 32)).probabilities(image)
+    np.testing.assert_allclose(found.transpose(1, 2, 0), expected, atol=1e-5)
+    for options in ({"tta": ["multiscale"]}, {"window": (64, 64)}):
+        with pytest.raises(UserError, match=r"one\.onnx: takes only images of 32x32: .* export it with dynamic=true"):
+            ensemble_of(members, PATHS[:2], **options)  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ TIMING_KEYS = ("batch_size", "device", "threads", "amp", "seconds", "sort", "max
 MAY_CHANGE = {
     "resume",
     "trainer.epochs",
+    "trainer.early_stopping",
     "trainer.device",
     "trainer.threads",
     "trainer.log_every",

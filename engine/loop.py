@@ -238,7 +238,10 @@ class TrainingLoop:
         patience = self.options.early_stopping
         if patience is None or self.progress.best_epoch == 0 or since < patience:
             return False
-        log.info("no better %s in %s: stopped early", self.options.monitor, plural(since, "epoch"))
+        log.info(
+            "no better %s in %s: stopped early (trainer.early_stopping=%d)",
+            *(self.options.monitor, plural(since, "epoch"), patience),
+        )
         return True
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:

@@ -19,7 +19,9 @@ from utils.safe_reading import read_yaml
 from utils.text import one_line
 from utils.trusted import is_trusted, targets
 
-SWEEP_MAY_CHANGE = MAY_CHANGE - {"resume", "trainer.epochs"}
+OF_ONE_JOB = {"trainer.epochs", "trainer.early_stopping"}
+"""Keys that say how long a run is trained; they may change when one job of a sweep is continued by itself."""
+SWEEP_MAY_CHANGE = MAY_CHANGE - {"resume", *OF_ONE_JOB}
 """Keys whose values may change when a sweep is resumed. So may all of Hydra's own."""
 
 HARMLESS = re.compile(

@@ -10,7 +10,7 @@ from typing import Any
 
 from comparison.runs import read_runs
 from config.checks import differences
-from sweeps.resuming import SWEEP_MAY_CHANGE
+from sweeps.resuming import OF_ONE_JOB, SWEEP_MAY_CHANGE
 from utils.errors import Occupied, UserError
 from utils.paths import is_there
 from utils.processes import current_status
@@ -40,7 +40,7 @@ def check_same_config(folder: RunFolder, config: dict[str, Any]) -> None:
         before = read_yaml(folder.path / "config.yaml")
         may_change = SWEEP_MAY_CHANGE | {"sweep", "like"}
         if summary.get("resumed"):  # by itself, for more epochs
-            may_change |= {"trainer.epochs"}
+            may_change |= OF_ONE_JOB
         changed = differences(before, config, may_change)
     except (OSError, ValueError, AttributeError, UserError) as error:
         raise Occupied(f"{folder.path}: its summary.json or config.yaml is damaged; {remedy}") from error

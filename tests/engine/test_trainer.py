@@ -177,9 +177,11 @@ def test_it_stops_when_nothing_gets_better(tmp_path: Path, caplog: pytest.LogCap
     with caplog.at_level("INFO"):
         loop = fit(tmp_path, network=Stuck, epochs=50, early_stopping=3)
     assert loop.progress.best_epoch == 1 and loop.progress.epoch == 4
-    assert "no better val/miou in 3 epochs: stopped early" in caplog.text
+    assert "no better val/miou in 3 epochs: stopped early (trainer.early_stopping=3)" in caplog.text
     again = fit(tmp_path, network=Stuck, epochs=50, early_stopping=3, resume=True)
     assert again.progress.epoch == 4
+    further = fit(tmp_path, network=Stuck, epochs=6, resume=True)
+    assert further.progress.epoch == 6
 
 
 def test_batch_norm_over_all_processes_is_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:

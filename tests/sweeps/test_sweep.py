@@ -43,6 +43,7 @@ def test_a_sweep_goes_on_with_the_words_it_was_started_with(tmp_path: Path) -> N
     [
         ("seed=0,1,2", "with seed=0,1, not seed=0,1,2"),
         ("trainer.epochs=3", "without trainer.epochs=3"),
+        ("trainer.early_stopping=3", "without trainer.early_stopping=3"),
         ("resume=.", "cannot be combined with"),
     ],
 )
@@ -105,7 +106,8 @@ def test_a_job_goes_on_only_with_its_own_config(tmp_path: Path) -> None:
     assert "device" not in str(caught.value)
     check_same_config(folder, {"seed": 0, "sweep": "x", "trainer": {"epochs": 3, "device": "cuda"}})
     folder.update_summary(resumed=[["trainer.epochs=3"]])  # by itself, for more epochs than the sweep has
-    check_same_config(folder, {"seed": 0, "sweep": "x", "trainer": {"epochs": 2, "device": "cpu"}})
+    shorter = {"epochs": 2, "early_stopping": 3, "device": "cpu"}
+    check_same_config(folder, {"seed": 0, "sweep": "x", "trainer": shorter})
 
 
 @pytest.mark.parametrize("status", ["finished", "interrupted"])

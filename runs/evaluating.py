@@ -114,7 +114,8 @@ def _report(runs: Sequence[Run], found: Mapping[Path, dict[str, Any]], broken: M
         title = f"{plural(len(rows), 'run')}, {known} of them measured before"
         log.info("%s", table([["run", "split", "mIoU", "Dice", "pixel accuracy", "boundary IoU"], *rows], title))
     if broken:
-        reasons = [f"{run.path}: {broken[run.path]}" for run in runs if run.path in broken]
+        named = [(f"{run.path}: ", broken[run.path]) for run in runs if run.path in broken]
+        reasons = [reason if reason.startswith(name) else name + reason for name, reason in named]
         if len(broken) > 1 and len(set(broken.values())) == 1:
             reasons = list(broken.values())[:1]
         raise partly_failed(len(broken), plural(len(runs), "run"), "measured", reasons)

@@ -14,15 +14,18 @@ import pytest
 import torch
 from PIL import Image
 
+from comparison.runs import Run
 from data.camvid import CamVid
 from data.labels import LabelSet
 from evaluation.identity import SAME, result_of
 from evaluation.measuring import measure
 from infer import infer
 from inference.predictor import Predictor
+from runs.evaluating import _report
 from tests.comparison.folders import make_run
 from tests.evaluation.networks import evaluate_here
 from tests.in_process import assert_refused, run_here, succeeded
+from utils.errors import PartlyFailed
 
 
 @pytest.fixture
@@ -223,6 +226,14 @@ def test_a_reason_that_all_runs_share_is_given_once(tmp_path: Path, runs: Path) 
     done = evaluate_here("runs=runs", "split=nigth", cwd=tmp_path)
     assert done.returncode == 1 and "3 of 3 runs could not be measured:" in done.stderr
     assert done.stderr.count("no split 'nigth'") == 1
+
+
+def test_a_run_is_named_once() -> None:
+    runs = [Run(Path(name), {}) for name in ("a", "b")]
+    reasons = {Path("a"): "a: it has no checkpoint yet", Path("b"): "cannot be read"}
+    with pytest.raises(PartlyFailed) as failed:
+        _report(runs, {}, reasons, known=0)
+    assert str(failed.value).splitlines()[1:] == ["a: it has no checkpoint yet", "b: cannot be read"]
 
 
 def test_a_reason_of_two_sentences_is_one_line(tmp_path: Path, runs: Path) -> None:

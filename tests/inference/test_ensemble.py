@@ -125,4 +125,4 @@ def test_an_exported_file_of_one_size() -> None:
     np.testing.assert_allclose(found.transpose(1, 2, 0), expected, atol=1e-5)
     for options in ({"tta": ["multiscale"]}, {"window": (64, 64)}):
         with pytest.raises(UserError, match=r"one\.onnx: takes only images of 32x32: .* export it with dynamic=true"):
-            ensemble_of(members, PATHS[:2], **options)  # type: ignore[arg-type]
+            ensemble_of(members, PATHS[:2], **options)

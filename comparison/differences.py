@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from comparison.columns import higher_is_better, shown, value_of
+from comparison.data_sets import samples_of
 from comparison.evaluations import command_to_measure, counts_of, validation_of
 from comparison.groups import FOLD, Group, counted_runs, mean_and_deviation
 from comparison.rows import Row
@@ -16,6 +17,7 @@ from utils.text import plural
 if TYPE_CHECKING:
     from comparison.significance import Counts, Interval
 
+OTHER_PHOTOS = "validated on other photos"
 NAMED = 3
 """Unmeasured runs that a note names; of more, it gives the number."""
 
@@ -100,6 +102,9 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
 
     first, second = _mean(group, metric), _mean(reference, metric)
     value = None if first is None or second is None else first - second
+    own, other = _validated_on(group, metric, group_by), _validated_on(reference, metric, group_by)
+    if own and other and own != other:
+        return Difference(value, None, OTHER_PHOTOS, None, OTHER_PHOTOS)
     values = _independent(group, metric, group_by), _independent(reference, metric, group_by)
     seeds = over_seeds(*values) if value is not None else None
     fewest = min(map(len, values))
@@ -119,6 +124,16 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
     if len(sizes) == 1 and (size := sizes.pop()) < FEWEST_PHOTOS:
         note = f"{plural(size, 'photo')}: too few to tell"
     return Difference(value, seeds, few, photos, note)
+
+
+def _validated_on(group: Group, metric: str, group_by: Sequence[str]) -> set[str]:
+    """Return the fingerprints of the samples on which the runs measured a metric, if they did so while training.
+
+    Empty if unknown, and for folds, which differ on purpose.
+    """
+    if FOLD in group_by or ("/" in metric and not metric.startswith("val/")):
+        return set()
+    return {samples_of(run, "validation") for run in counted_runs(group)} - {""}
 
 
 def _independent(group: Group, metric: str, group_by: Sequence[str]) -> list[float]:

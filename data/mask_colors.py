@@ -96,7 +96,7 @@ def ids_of_palette(
         tolerance: as for `ids_of_colors`.
 
     Raises:
-        ValueError: some indices have the colour of another id, others a colour that belongs to no id.
+        ValueError: some indices have the colour of another id, others a colour that belongs to no id, or none.
     """
     table = color_table(palette)
     known = {index: colors[color] for index, color in enumerate(table) if color in colors}
@@ -112,7 +112,7 @@ def ids_of_palette(
     ids = {index: raw for index, raw in nearest.items() if raw is not None}
     strange = [index for index in used if index not in ids]
     if strange and len(greys) == len(used) and {*greys.values()} <= {*colors.values(), IGNORE_INDEX}:
-        return _mapped(mask, greys)
+        return _mapped(mask, counts, greys)
     other = [index for index, raw in ids.items() if raw != index]
     if not other:
         return mask
@@ -121,7 +121,7 @@ def ids_of_palette(
             f"index {other[0]} of its palette has the colour of id {ids[other[0]]}, but index {strange[0]} a colour of"
             f" no class, {table[strange[0]]}; save it in grey, or correct the colours of the palette or the labels"
         )
-    return _mapped(mask, ids)
+    return _mapped(mask, counts, ids)
 
 
 def color_table(palette: Sequence[int]) -> list[Color]:
@@ -146,8 +146,11 @@ def _id_of(color: Color, colors: Mapping[Color, int], tolerance: float | None) -
     return colors[nearest] if math.dist(nearest, color) <= tolerance else None
 
 
-def _mapped(mask: np.ndarray, ids: Mapping[int, int]) -> np.ndarray:
-    """Return the raw id of each index (H, W) of a palette."""
+def _mapped(mask: np.ndarray, counts: np.ndarray, ids: Mapping[int, int]) -> np.ndarray:
+    """Return the raw id of each index (H, W) of a palette; raise ValueError if it lacks an index with pixels."""
+    beyond = [index for index in np.flatnonzero(counts).tolist() if index not in ids]
+    if beyond:
+        raise ValueError(f"some pixels have the index {beyond[0]}, which has no colour in its palette; save it in grey")
     table = np.zeros(256, np.uint16 if max(ids.values()) > 255 else np.uint8)
     table[list(ids)] = list(ids.values())
     return table[mask]

@@ -230,6 +230,12 @@ def test_a_palette_that_was_numbered_anew_is_decoded_by_its_colours(tmp_path: Pa
     indices = RNG.integers(0, 3, (20, 30), np.uint8)
     write_palette(tmp_path / "a.png", indices, [(0, 200, 0), (255, 255, 255), (0, 0, 0)])
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png", known), np.array([2, 255, 0])[indices])
+    # An index beyond the palette has no colour.
+    beyond = indices.copy()
+    beyond[3, 4] = 20
+    write_palette(tmp_path / "a.png", beyond, [(0, 200, 0), (255, 255, 255), *[(0, 0, 0)] * 15])
+    with pytest.raises(UserError, match=r"a\.png: .*the index 20, which has no colour in its palette"):
+        read_mask(tmp_path / "a.png", known)
     # Where a colour belongs to no class, neither reading is certain.
     write_palette(tmp_path / "a.png", indices, [(0, 200, 0), (9, 9, 9), (0, 0, 0)])
     with pytest.raises(UserError, match=r"index 0 of its palette has the colour of id 2, but index 1 .*\(9, 9, 9\)"):

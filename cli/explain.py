@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from pathlib import Path
 from typing import cast
 
 import yaml
+from hydra._internal.utils import get_args_parser
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
@@ -25,6 +27,10 @@ def explain(error: BaseException) -> str:
         context = context.__cause__ or context.__context__
     if isinstance(context, yaml.YAMLError):
         return _invalid_yaml(context)
+    if isinstance(error, UnicodeDecodeError):
+        return f"{_undecodable()}: not a text in UTF-8 ({error.reason}); save it as UTF-8"
+    if isinstance(error, RecursionError):
+        return "nested too deeply; does a config include itself in its defaults list?"
     if isinstance(error, MissingConfigException) and error.options:
         missing = str(error.missing_cfg_file)
         group, _, option = missing.rpartition("/") if missing.startswith("hydra/") else missing.partition("/")
@@ -116,6 +122,19 @@ def _invalid_yaml(error: yaml.YAMLError) -> str:
         return "not valid YAML: " + " ".join(str(error).split())
     file = mark.name if not mark.name.startswith("<") else "a config"
     return f"{file}, line {mark.line + 1}: not valid YAML: {problem or getattr(error, 'context', 'damaged')}"
+
+
+def _undecodable() -> str:
+    """Return the first config in the folder of --config-dir that is not in UTF-8."""
+    folder = get_args_parser().parse_known_args()[0].config_dir
+    for path in sorted(Path(folder).rglob("*.yaml")) if folder else ():
+        try:
+            path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return str(path)
+        except OSError:
+            continue
+    return "a config"
 
 
 def _unresolved(error: OmegaConfBaseException) -> str:

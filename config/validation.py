@@ -62,7 +62,10 @@ class Origin(NamedTuple):
     typed: frozenset[str]
 
     def place(self, key: str) -> str:
-        """Return '(in conf/model/enet.yaml)' or '(on the command line)' for a key."""
+        """Return '(in conf/model/enet.yaml)' or '(on the command line)' for a key.
+
+        Options in a folder of the user, of --config-dir, are named as they were chosen: '(in model=mine)'.
+        """
         if any(key == typed or key.startswith((f"{typed}.", f"{typed}[")) for typed in self.typed):
             return "(on the command line)"
         group, _, inside = key.partition(".")
@@ -70,9 +73,11 @@ class Origin(NamedTuple):
         files.append((CONF / "train.yaml", key))
         if self.choices.get("experiment"):
             files.insert(0, (CONF / "experiment" / f"{self.choices['experiment']}.yaml", key))
-        for file, path in files:
-            if _has_key(file, path):
-                return f"(in conf/{file.relative_to(CONF).as_posix()})"
+        chosen = [(name, self.choices[name]) for name in ("experiment", group) if self.choices.get(name)]
+        places = [f"{name}={option}" for name, option in chosen if not files_of(name, str(option))]
+        places += [f"conf/{file.relative_to(CONF).as_posix()}" for file, path in files if _has_key(file, path)][:1]
+        if places:
+            return f"(in {' or '.join(places)})"
         below = any(typed.startswith(f"{key}.") for typed in self.typed)
         return "(on the command line)" if below else "(in the config)"
 

@@ -72,6 +72,28 @@ def test_an_experiment_cannot_lead_out_of_experiments(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["experiment"]
 
 
+@pytest.mark.parametrize(
+    ("content", "fragments"),
+    [
+        ("# größe\nseed: 1\n".encode("latin-1"), ["mine.yaml: not a text in UTF-8", "save it as UTF-8"]),
+        ("seed: 1\n".encode("utf-16"), ["mine.yaml: not a text in UTF-8", "save it as UTF-8"]),
+        (b"defaults:\n  - /experiment: mine\n", ["does a config include itself in its defaults list?"]),
+        (b"seed: 0o17\n", ["seed=0o17 (in experiment=mine or conf/train.yaml): must be an integer"]),
+        (
+            b"trainer: {epochs: many}\n",
+            ["=many (in experiment=mine or conf/trainer/default.yaml): must be"],
+        ),
+        (b"model: {decoder: 3}\n", ["model.decoder", "(in experiment=mine)"]),
+    ],
+)
+def test_mistakes_in_a_config_of_the_user(tmp_path: Path, content: bytes, fragments: list[str]) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_bytes(b"# @package _global_\n" + content)
+    (tmp_path / "experiment" / "other.yaml").write_text("seed: 1\n")
+    done = run_here(lambda cfg: None, "train", "--config-dir", str(tmp_path), "experiment=mine", cwd=tmp_path)
+    assert_refused(done, *fragments)
+
+
 def test_interpolations_that_can_be_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", "it's")
     seen: list[tuple[str, str, int]] = []

@@ -13,13 +13,16 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
 
 from config.validation import LOADER_KEYS, pretrained_keys
 from utils.config_groups import CONF, options
 from utils.config_values import as_size, listed
 from utils.errors import UserError
 from utils.signatures import signature_of
+from utils.text import shown
 from utils.trusted import locate
+from utils.value_types import requirement
 
 FOLD, OTHER_FOLDS = "fold", "other_folds"
 """The splits of a cross-validation; as in data/folds.py, which takes long to import."""
@@ -53,8 +56,11 @@ def build(node: Node, path: str, **supplied: Any) -> Any:
     except UserError:
         raise
     except Exception as error:
-        # On one line. Those of pydantic, from albumentations, end with an address.
-        lines = [line.strip() for line in str(error).splitlines() if "For further information" not in line]
+        if isinstance(error.__cause__, ValidationError):  # pydantic's, from albumentations
+            first, *_ = errors = error.__cause__.errors(include_url=False)
+            key = f"{path}.{first['loc'][0]}={shown(first['input'])}" if first["loc"] else path
+            raise UserError(f"{key}: {requirement([e for e in errors if e['loc'][:1] == first['loc'][:1]])}") from error
+        lines = [line.strip() for line in str(error).splitlines()]
         kind = "" if lines and isinstance(error, ValueError | TypeError) else f"{type(error).__name__}: "
         raise UserError(f"{path}: {target.rpartition('.')[2]}: {kind}{' '.join(lines)}") from error
 

@@ -20,7 +20,7 @@ from data.bands import RGB, Bands
 from data.labels import IGNORE_INDEX
 from data.samples import Sample, SegmentationDataset, check_pixels
 from utils.errors import UserError, as_user_error
-from utils.text import plural
+from utils.text import plural, shown
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class Augmentation:
     """
 
     def __init__(self, transforms: Sequence[A.BasicTransform] = ()) -> None:
+        if not isinstance(transforms, list | tuple):
+            raise UserError(f"augmentation.transforms={shown(transforms)}: must be a list of transforms")
         for transform in _leaves(transforms):
             _check_transform(transform)
         self.transforms = list(transforms)
@@ -72,9 +74,10 @@ class Augmentation:
         return augmented["image"] * np.float32(255) if is_float else augmented["image"], augmented["mask"]
 
     def sample(self, samples: SegmentationDataset, index: int, seed: int) -> Sample:
-        """Return an augmented sample of a set."""
+        """Return an augmented sample of a set; raise UserError if a transform fails on it."""
         image, mask, name = samples[index]
-        image, mask = self(image, mask, seed)
+        with as_user_error(f"augmentation: fails on {name}"):
+            image, mask = self(image, mask, seed)
         return Sample(image, mask, name)
 
     def check(self, samples: SegmentationDataset) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from data.augmentation import Augmentation
 from data.labels import IGNORE_INDEX, LabelSet
 from data.samples import Sample, SegmentationDataset
-from utils.errors import UserError, did_you_mean
+from utils.errors import UserError, as_user_error, did_you_mean
 
 
 class Mixing(Augmentation, ABC):
@@ -41,7 +41,8 @@ class Mixing(Augmentation, ABC):
         if rng.random() >= self.p or len(samples) < 2:
             return Sample(image, mask, name)
         other = samples[(index + int(rng.integers(1, len(samples)))) % len(samples)]
-        other_image, other_mask = self(other.image, other.mask, int(rng.integers(2**63)))
+        with as_user_error(f"augmentation: fails on {other.name}"):
+            other_image, other_mask = self(other.image, other.mask, int(rng.integers(2**63)))
         if other_mask.shape != mask.shape:
             raise UserError(
                 f"augmentation: {name} came out as {mask.shape} and {other.name} as {other_mask.shape}, which cannot be"

@@ -286,7 +286,7 @@ def test_data_that_is_not_right_is_refused_before_a_run_folder_is_left(tmp_path:
         ("trainer.monitor=val/mIoU", "did you mean 'val/miou'"),
         ("loss.class_weights=[1,2]", "2 weights for 9 classes"),
         ("data.train_split=trian", "did you mean 'train'"),
-        ("augmentation.transforms.0.p=2", "RandomScale"),
+        ("augmentation.transforms.0.p=2", "augmentation.transforms[0].p=2: must be at most 1"),
         ("scheduler.power=-1", "power=-1: must be greater than 0"),
         ("model.dropout=2", "model: ENet: dropout=2: must be at least 0"),
         ("model=espnet model.encoder=efficientnet_b9", "did you mean 'efficientnet_b"),

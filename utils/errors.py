@@ -74,10 +74,13 @@ class UnknownId(DataFault):
 
 @contextmanager
 def as_user_error(place: str) -> Iterator[None]:
-    """Report an exception in the block, of an object that the user has chosen, as a `UserError` of one line."""
+    """Report an exception in the block, of an object that the user has chosen, as a `UserError` of one line.
+
+    A lack of memory stays what it is, since that is not the object's fault.
+    """
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]

@@ -264,6 +264,25 @@ def test_an_augmentation_is_tried_before_training(augmentation: Any, message: st
     try_augmentation(augmentation_of(), samples, SIZE)
 
 
+def test_a_transform_that_fails_now_and_then_names_the_sample() -> None:
+    """Such as one that is not met when it is tried."""
+    samples = Synthetic(size=SIZE, split="train", train_length=3)
+    augmentation = Own(lambda image, mask: image[1000])
+    with pytest.raises(UserError, match="augmentation: fails on train/00002: IndexError: index 1000 is out of bounds"):
+        augmentation.sample(samples, 2, 0)
+    with (
+        mock.patch.object(Synthetic, "__getitem__", side_effect=OSError("a fault of the disk")),
+        pytest.raises(OSError, match="a fault of the disk"),
+    ):
+        augmentation.sample(samples, 2, 0)
+
+
+@pytest.mark.parametrize("transforms", [None, {"a": 1}, "flip"])
+def test_transforms_are_a_list(transforms: Any) -> None:
+    with pytest.raises(UserError, match=r"augmentation\.transforms=.*: must be a list of transforms"):
+        Augmentation(transforms)
+
+
 def test_a_fault_of_a_sample_is_not_one_of_the_augmentation() -> None:
     samples = Synthetic(size=SIZE, split="train", train_length=1)
     with mock.patch.object(Synthetic, "__getitem__", side_effect=KeyError("photo")), pytest.raises(KeyError):

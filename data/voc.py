@@ -84,6 +84,8 @@ def _listed(folder: Path, list_file: str, masks: str) -> tuple[Pairs, list[DataF
         mask = rest[0].lstrip("/") if rest and "/" in rest[0] else f"{masks}/{name}.png"
         pair = f"JPEGImages/{name}.jpg", mask
         gone = [file for file in pair if not is_file(folder / file)]
+        if gone and line.startswith("#"):  # a comment
+            continue
         if gone:
             faults.append(
                 MissingPair(f"{folder / gone[0]}: there is no such file, but {folder / list_file} lists {line}")

@@ -74,10 +74,10 @@ def test_lists_of_other_programs(tmp_path: Path, line: str) -> None:
     assert found.files(0)[1].endswith("/SegmentationClassAug/2007_000002.png") and not found.faults
 
 
-def test_a_list_may_have_blank_lines_and_windows_line_ends(tmp_path: Path) -> None:
+def test_a_list_may_have_comments_blank_lines_and_windows_line_ends(tmp_path: Path) -> None:
     make_voc(tmp_path)
     lists = tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation"
-    (lists / "train.txt").write_bytes("\ufeff2007_000002\r\n\r\n  2007_000000 \r\n\n".encode())
+    (lists / "train.txt").write_bytes("\ufeff# of 2012\r\n2007_000002\r\n\r\n  2007_000000 \r\n\n".encode())
     dataset = VOC(str(tmp_path), "train")
     assert [dataset.name(i) for i in range(len(dataset))] == [
         "JPEGImages/2007_000002.jpg",

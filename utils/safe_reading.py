@@ -25,6 +25,7 @@ SHORT = 20_000
 """Characters that cannot nest deeply enough to exhaust the stack of the YAML parser."""
 BITS = 4096
 """Maximum length of an integer. Python refuses to print longer ones."""
+GZIP = b"\x1f\x8b"
 FROM_A_COPY = "restore it from a copy"
 
 
@@ -79,7 +80,10 @@ def read_text(path: Path, remedy: str = FROM_A_COPY, largest: float = LARGEST) -
         size = path.stat().st_size
         if size > largest:
             raise UserError(f"{path}: {size / 1e6:.0f} MB is too large for such a file; {remedy}")
-        return decoded(path.read_bytes())
+        content = path.read_bytes()
+        if content.startswith(GZIP):
+            raise UserError(f"{path}: compressed (gzip); unpack it")
+        return decoded(content)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from error
     except ValueError as error:  # such as UnicodeDecodeError

@@ -13,7 +13,7 @@ from config.schema import Train
 from sweeps.checkpoints import best_of_sweep
 from utils.config_groups import CONF
 from utils.errors import UserError
-from utils.find_run import NEVER_STARTED, SWEEP_RECORD, never_started
+from utils.find_run import NEVER_STARTED, SWEEP_RECORD, is_sweep, never_started
 from utils.paths import is_file, is_there, user_path
 from utils.run_folder import RunFolder
 from utils.safe_reading import read_yaml
@@ -96,7 +96,7 @@ def _run_folder(given: str, key: str) -> Path:
     """
     run = user_path(given, key)
     if not is_file(run / "config.yaml"):
-        if is_file(run / "0" / "config.yaml"):
+        if is_sweep(run):
             raise UserError(
                 f"{key}={given}: the folder of a sweep; pass one of its runs, such as {run / '0'}, or resume all of it"
                 f" with --multirun {shlex.quote(f'sweep={given}')}"

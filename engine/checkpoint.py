@@ -28,7 +28,7 @@ from models.weights import OPTIONS, encoder_of
 from utils.bundled_weights import bundled_names, checkpoint_path
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.find_run import NEVER_STARTED, never_started
+from utils.find_run import NEVER_STARTED, never_started, refuse_sweep
 from utils.paths import is_folder, is_there
 from utils.safe_reading import FileSchema, check_schema
 from utils.tensor_file import check_tensors, read_tensor_file
@@ -146,8 +146,7 @@ def best_of(run: Path) -> Path:
         UserError: it is not a run folder, or has no checkpoint.
     """
     best, last = run / "checkpoints" / "best.pt", run / "checkpoints" / "last.pt"
-    if is_folder(run / "0" / "checkpoints"):
-        raise UserError(f"{run}: the folder of a sweep; name one of its runs, as in {run / '0'}")
+    refuse_sweep(run)
     if not is_there(best) and not is_there(last):
         if never_started(run):
             raise UserError(f"{run}: {NEVER_STARTED}")

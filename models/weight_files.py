@@ -11,6 +11,7 @@ from torch import Tensor
 
 from utils.bundled_weights import checkpoint_path
 from utils.errors import UserError
+from utils.find_run import refuse_sweep
 from utils.paths import is_file, is_folder
 from utils.tensor_file import check_tensors, read_tensor_file
 
@@ -44,6 +45,7 @@ def read_weights(path: str) -> Weights:
         UserError: the file is missing or damaged, holds no weights, or holds NaN or infinite ones.
     """
     file = checkpoint_path(path, "weights")
+    refuse_sweep(file)
     if is_folder(file):
         kept = [file / "checkpoints" / name for name in ("best.pt", "last.pt")]
         file = next((path for path in kept if is_file(path)), kept[0])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from comparison.columns import higher_is_better
 from comparison.runs import read_runs
 from utils.config_values import listed
 from utils.errors import UserError
-from utils.find_run import SWEEP_RECORD, note
-from utils.paths import is_file, is_folder, user_path
+from utils.find_run import is_sweep, note
+from utils.paths import is_file, user_path
 
 
 def chosen_checkpoints(given: str | Sequence[str]) -> list[str]:
@@ -26,14 +25,6 @@ def chosen_checkpoints(given: str | Sequence[str]) -> list[str]:
     return chosen
 
 
-def _is_sweep(path: Path) -> bool:
-    return (
-        is_folder(path)
-        and not is_folder(path / "checkpoints")
-        and (is_file(path / SWEEP_RECORD) or is_folder(path / "0" / "checkpoints"))
-    )
-
-
 def best_of_sweep(given: str, key: str) -> str:
     """Return the folder of the job of a sweep with the best value of the metric that the jobs monitor.
 
@@ -46,7 +37,7 @@ def best_of_sweep(given: str, key: str) -> str:
         UserError: the jobs monitor different metrics, or none has a checkpoint and the metric.
     """
     path = user_path(given, key)
-    if not _is_sweep(path):
+    if not is_sweep(path):
         return given
     runs = [run for run in read_runs([path])[0] if is_file(run.path / "checkpoints" / "best.pt")]
     monitors = {str(run.config.get("trainer.monitor", "val/miou")) for run in runs}

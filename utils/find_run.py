@@ -155,6 +155,19 @@ def _folders() -> list[Path]:
     return sorted(folders, key=lambda folder: (STAMP.match(folder.name) is not None, folder.name))
 
 
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder is that of a sweep, which holds its record or a first job."""
+    has_job = is_folder(folder / "0" / "checkpoints")
+    return not is_folder(folder / "checkpoints") and (has_job or is_there(folder / SWEEP_RECORD))
+
+
+def refuse_sweep(folder: Path) -> None:
+    """Raise UserError if a folder is that of a sweep, where a run is needed; name a run in it."""
+    if is_sweep(folder):
+        run = min(folder.glob("*/checkpoints"), default=folder / "0" / "checkpoints").parent
+        raise UserError(f"{folder}: the folder of a sweep; name one of its runs, as in {run}")
+
+
 def never_started(folder: Path) -> bool:
     """Whether Hydra made this folder for a run that was killed before it wrote anything itself."""
     return is_folder(folder / ".hydra") and not any(is_there(folder / mark) for mark in MARKS if mark != ".hydra")

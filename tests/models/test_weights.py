@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from config.nodes import build_network
+from engine.checkpoint import load_checkpoint
 from models.efficientdet_seg import EfficientDetSeg
 from models.enet import ENet
 from models.espnet import ESPNet
 from models.fast_scnn import FastSCNN
+from models.weight_files import read_weights
 from tests.models.tester import pretrained
 from utils.errors import UserError
 
@@ -102,6 +104,15 @@ def test_what_fits_by_name_is_loaded(tmp_path: Path, caplog: pytest.LogCaptureFi
 def test_two_ways_to_load_what_fits_exclude_each_other(file: Path) -> None:
     with pytest.raises(UserError, match=r"leave out model\.reset_classifier"):
         pretrained(ENet(4), weights=str(file), partial_weights=True, reset_classifier=True)
+
+
+def test_the_folder_of_a_sweep(tmp_path: Path) -> None:
+    """Also of one whose first job has failed."""
+    (tmp_path / "1" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "multirun.yaml").touch()
+    for read in (load_checkpoint, read_weights):
+        with pytest.raises(UserError, match=f"the folder of a sweep; name one of its runs, as in {tmp_path / '1'}$"):
+            read(str(tmp_path))
 
 
 def test_weights_of_which_nothing_fits(file: Path) -> None:

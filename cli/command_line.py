@@ -90,12 +90,14 @@ def hydra_words(given: list[str], config_name: str) -> list[str]:
 def _with_square(word: str, *, sweep: bool) -> str:
     """Expand a single number to a square: `data.image_size=256` to `data.image_size=[256,256]`.
 
-    Only a sweep takes several numbers, with commas between them.
+    Only a sweep takes several numbers, `64,96` or `choice(64,96)`.
     """
     key, _, value = word.partition("=")
-    if key.lstrip("+") not in SIZE_KEYS or not re.fullmatch(r"\d+(,\d+)*" if sweep else r"\d+", value):
+    sides = r"\d+(,\d+)*|choice\(\d+(,\d+)*\)" if sweep else r"\d+"
+    if key.lstrip("+") not in SIZE_KEYS or not re.fullmatch(sides, value):
         return word
-    return f"{key}={','.join(f'[{side},{side}]' for side in value.split(','))}"
+    squares = re.sub(r"\d+", r"[\g<0>,\g<0>]", value)
+    return f"{key}={squares}"
 
 
 def _with_run_found(word: str) -> str:

@@ -352,6 +352,18 @@ def test_a_value_that_a_sweep_has_twice(word: str, value: str, tmp_path: Path) -
     assert not (tmp_path / "experiments").exists()
 
 
+def test_squares() -> None:
+    """A single number for height and width; several only in a sweep."""
+    for value, squares in (
+        ("64", "[64,64]"),
+        ("64,96", "[64,64],[96,96]"),
+        ("choice(64,96)", "choice([64,64],[96,96])"),
+    ):
+        assert f"data.image_size={squares}" in hydra_words(["-m", f"data.image_size={value}"], "train")
+    assert hydra_words(["data.image_size=choice(64,96)"], "train") == ["data.image_size=choice(64,96)"]
+    assert hydra_words(["data.image_size=64"], "train") == ["data.image_size=[64,64]"]
+
+
 def test_values_that_a_sweep_has_once() -> None:
     for word in ("seed=1,2", "trainer.amp=1,true", "data.image_size=[64,64]", "seed=range(1,3)", "name=a,a"):
         hydra_words(["-m", word], "train")

@@ -233,10 +233,12 @@ class TrainingLoop:
         return math.isnan(best) or (value < best if smaller_is_better else value > best)
 
     def _has_stalled(self) -> bool:
-        """Whether the metric has not improved for `early_stopping` epochs."""
+        """Whether the last epoch's validation found no improvement in `early_stopping` epochs."""
         since = self.progress.epoch - self.progress.best_epoch
         patience = self.options.early_stopping
         if patience is None or self.progress.best_epoch == 0 or since < patience:
+            return False
+        if self.progress.epoch % self.options.validate_every:  # the weights may be better than the metric says
             return False
         log.info(
             "no better %s in %s: stopped early (trainer.early_stopping=%d)",

@@ -166,14 +166,15 @@ def test_the_averaged_weights_are_validated_and_kept(tmp_path: Path) -> None:
     assert torch.equal(found.confusion, best["confusion"])
 
 
+class Stuck(Net):
+    """Predicts the same whatever it learns."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        return out if self.training else out * 0 + torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
+
+
 def test_it_stops_when_nothing_gets_better(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    class Stuck(Net):
-        """Predicts the same whatever it learns."""
-
-        def forward(self, x: Tensor) -> Tensor:
-            out = super().forward(x)
-            return out if self.training else out * 0 + torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
-
     with caplog.at_level("INFO"):
         loop = fit(tmp_path, network=Stuck, epochs=50, early_stopping=3)
     assert loop.progress.best_epoch == 1 and loop.progress.epoch == 4
@@ -182,6 +183,15 @@ def test_it_stops_when_nothing_gets_better(tmp_path: Path, caplog: pytest.LogCap
     assert again.progress.epoch == 4
     further = fit(tmp_path, network=Stuck, epochs=6, resume=True)
     assert further.progress.epoch == 6
+
+
+def test_early_stopping_waits_for_a_validation(tmp_path: Path) -> None:
+    """Validated in epochs 4, 8 and 12: two epochs without a validation say nothing about the metric."""
+    loop = fit(tmp_path / "a", network=Stuck, epochs=50, early_stopping=2, validate_every=4)
+    assert loop.progress.best_epoch == 4 and loop.progress.epoch == 8
+    assert "val/miou" in RunFolder(tmp_path / "a").read_rows()[-1]
+    later = fit(tmp_path / "b", network=Stuck, epochs=50, early_stopping=5, validate_every=4)
+    assert later.progress.epoch == 12
 
 
 def test_batch_norm_over_all_processes_is_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:

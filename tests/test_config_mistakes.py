@@ -40,7 +40,7 @@ MISTAKES = [
     ("optimizer.lr=abc", ["optimizer.lr=abc", "a number"]),
     ("+optimizer.lrr=1", ["optimizer.lrr", "torch.optim.AdamW takes no such argument", "did you mean 'optimizer.lr'"]),
     ("loss.class_weights=[1,a]", ["loss.class_weights", "a number"]),
-    ("loss.class_weights=ent", ["loss.class_weights=ent", "'enet' or 'median_frequency'"]),
+    ("loss.class_weights=ent", ["loss.class_weights=ent", ": must be a list or 'enet' or 'median_frequency'"]),
     ("loss.classes=some", ["loss.classes=some", "'present' or 'all'"]),
     ("augmentation.transforms.0.p=x", ["augmentation.transforms[0].p=x", "a number"]),
     ("+augmentation.transforms.0.pp=1", ["albumentations.RandomScale takes no such argument"]),

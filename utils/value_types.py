@@ -125,7 +125,7 @@ def _requirement(kind: str, limits: Mapping[str, Any], message: str) -> str:
         **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "must be an integer"),
         **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
         **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
-        **dict.fromkeys(("list_type", "tuple_type", "sequence_type"), "must be a list"),
+        **dict.fromkeys(("list_type", "tuple_type", "sequence_type", "sequence_str"), "must be a list"),
         **dict.fromkeys(("dict_type", "mapping_type", "model_type"), "must be a table of keys and values"),
         "string_type": "must be a string",
         "none_required": "must be null",

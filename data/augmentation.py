@@ -132,15 +132,22 @@ def try_augmentation(augmentation: object, samples: SegmentationDataset, size: t
     names = left_out(augmentation, samples.bands)
     if names:
         log.info("photos of %s are not RGB: %s left out", plural(samples.bands.channels, "channel"), ", ".join(names))
-    _, _, name = samples[0]  # so that a fault of the sample is not reported as one of the augmentation
-    known = {*range(len(samples.labels)), IGNORE_INDEX}
+    _, original, name = samples[0]  # so that a fault of the sample is not reported as one of the augmentation
+    known, found = {*range(len(samples.labels)), IGNORE_INDEX}, set[int]()
     for draw in range(DRAWS):
         with as_user_error(f"augmentation: fails on {name}"):
             image, mask, _ = augmentation.sample(samples, 0, sample_seed(0, draw, 0))
         check_augmented(image, mask, name, size, samples.bands)
-        strange = set(np.unique(mask).tolist()) - known
+        found |= set(np.unique(mask).tolist())
+        strange = found - known
         if strange:
             raise UserError(f"augmentation: the mask of {name} gets the id {min(strange)}, which belongs to no class")
+    if found == {IGNORE_INDEX} and (original != IGNORE_INDEX).any():
+        log.warning(
+            "augmentation: leaves no labelled pixel of %s in any of %d draws;"
+            " python -m tools.preview_augmentation shows what it does",
+            *(name, DRAWS),
+        )
 
 
 def sample_seed(seed: int, epoch: int, index: int, repeat: int = 0) -> int:

@@ -264,6 +264,15 @@ def test_an_augmentation_is_tried_before_training(augmentation: Any, message: st
     try_augmentation(augmentation_of(), samples, SIZE)
 
 
+def test_an_augmentation_that_leaves_no_label_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    samples = Synthetic(size=SIZE, split="train", train_length=1)
+    try_augmentation(augmentation_of(), samples, SIZE)
+    assert not caplog.records
+    try_augmentation(Own(lambda image, mask: (image, np.full_like(mask, 255))), samples, SIZE)
+    (record,) = caplog.records
+    assert "augmentation: leaves no labelled pixel of train/00000 in any of 8 draws" in record.getMessage()
+
+
 def test_a_transform_that_fails_now_and_then_names_the_sample() -> None:
     """Such as one that is not met when it is tried."""
     samples = Synthetic(size=SIZE, split="train", train_length=3)

@@ -81,8 +81,8 @@ def _check_train(config: Config, origin: Origin) -> None:
         if not is_utf_8(str(value)):  # loggers and YAML refuse them
             raise origin.mistake(key, value, "must be valid UTF-8; rename it, or pass a link")
     for key, needed in NEEDED.items():
-        if key in origin.typed and needed not in origin.typed and values.get(needed) is False:
-            raise origin.mistake(key, values.get(key), f"needs {needed}=true")
+        if {key} & origin.typed & values.keys() and needed not in origin.typed and values.get(needed) is False:
+            raise origin.mistake(key, values[key], f"needs {needed}=true")
     if "data.val_split" in origin.typed and values.get("data.folds"):
         reason = "data.folds validates on data.train_split"
         raise origin.mistake("data.val_split", values.get("data.val_split"), reason)

@@ -83,7 +83,10 @@ def try_loss(loss: Any, num_classes: int) -> None:
             elsewhere, or its two denominators differ.
     """
     if not isinstance(loss, WeightedSum):
-        raise UserError(f"loss: a {type(loss).__name__} was built; expected a losses.weighted_sum.WeightedSum")
+        raise UserError(
+            f"loss: a {type(loss).__name__} was built; expected a losses.weighted_sum.WeightedSum of LossTerms"
+            " (docs/extending.md)"
+        )
     generator = torch.Generator().manual_seed(0)
     target = torch.randint(num_classes, (2, 32, 32), generator=generator)
     target[:, :8] = IGNORE_INDEX

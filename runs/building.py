@@ -48,7 +48,7 @@ class Training:
     """All objects of a training.
 
     Attributes:
-        train, validation: loaders of batches.
+        train_loader, validation_loader: loaders of batches.
         metric_columns: columns of metrics.csv.
         parameters: number of the network's parameters.
         macs: multiply-adds of the network for one image.
@@ -57,8 +57,8 @@ class Training:
     trainer: Trainer
     components: Components
     splits: Splits
-    train: TrainingLoader
-    validation: ValidationLoader
+    train_loader: TrainingLoader
+    validation_loader: ValidationLoader
     logger: Logger
     metric_columns: list[str]
     parameters: int
@@ -87,6 +87,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     distillation = build_distillation(cfg, trainer, splits.validation_set)
     # Without class weights: counting pixels takes time, and a mistake is reported before.
     unweighted = build(cfg.loss, "loss", **({"class_weights": None} if "class_weights" in cfg.loss else {}))
+    try_loss(unweighted, len(labels))
     metric_columns = trainer.metric_columns(unweighted, labels, distils=distillation is not None)
     if run.checkpoint is not None:
         check_same_samples(cfg, run, splits)
@@ -100,8 +101,8 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
         trainer=trainer,
         components=Components(model, loss, optimizer, scheduler, distillation),
         splits=splits,
-        train=train,
-        validation=validation,
+        train_loader=train,
+        validation_loader=validation,
         logger=logger,
         metric_columns=metric_columns,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -195,6 +196,6 @@ def _optimizer(cfg: DictConfig, parameters: list[Any]) -> Optimizer:
 def build_scheduler(cfg: DictConfig, optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> LambdaLR:
     """Build the schedule of the learning rate, after trial steps of a second instance."""
     steps = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
-    other = try_optimizer(lambda some: _optimizer(cfg, some))
-    try_scheduler(build(cfg.scheduler, "scheduler", optimizer=other, **steps), other, total_steps)
+    tried = try_optimizer(lambda some: _optimizer(cfg, some))
+    try_scheduler(build(cfg.scheduler, "scheduler", optimizer=tried, **steps), tried, total_steps)
     return build(cfg.scheduler, "scheduler", optimizer=optimizer, **steps)

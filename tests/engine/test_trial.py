@@ -192,13 +192,22 @@ LBFGS = ("optimizer._target_=torch.optim.LBFGS", *(f"~optimizer.{key}" for key i
 GREY = "augmentation.transforms=[{_target_: albumentations.ToGray, num_output_channels: 1, p: 1}]"
 LRASPP = ("model._target_=torchvision.models.segmentation.lraspp_mobilenet_v3_large", "+model.weights_backbone=null")
 NO_OPTIONS = ("~model.dropout", "~model.encoder_dropout")
+TORCH_LOSS = (
+    "loss._target_=torch.nn.CrossEntropyLoss",
+    *(f"~loss.{key}" for key in ("weights", "class_weights", "classes", "auxiliary_weight")),
+)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [((GREY,), "uint8 (32, 32)"), (LBFGS, "closure"), ((*LRASPP, *NO_OPTIONS), "returns a OrderedDict in")],
+    [
+        ((GREY,), "uint8 (32, 32)"),
+        (LBFGS, "closure"),
+        ((*LRASPP, *NO_OPTIONS), "returns a OrderedDict in"),
+        (TORCH_LOSS, "a CrossEntropyLoss was built; expected a losses.weighted_sum.WeightedSum of LossTerms"),
+    ],
 )
 def test_training_leaves_no_folder_behind(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    done = run_here(train, "train", "augmentation=none", "loss.class_weights=null", *TINY, *words, cwd=tmp_path)
+    done = run_here(train, "train", "augmentation=none", *TINY, *words, cwd=tmp_path)
     assert_refused(done, message)
     assert not runs_in(tmp_path)

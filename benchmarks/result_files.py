@@ -44,6 +44,11 @@ class Result(NamedTuple):
         return self.experiment.endswith("_trainval")
 
     @property
+    def training_note(self) -> str:
+        """What the remarks say before the limits of the network: how its training differs from others."""
+        return self.remarks.partition("## ")[0].strip()
+
+    @property
     def masks(self) -> Path:
         """File of the masks that `benchmarks.result_pictures` draws."""
         return RESULTS / self.experiment / MASKS

@@ -38,13 +38,13 @@ Read this page to know how well the networks segment CamVid, how that was measur
 
 - Data: CamVid in the SegNet layout, 360x480, 11 classes. Void pixels are ignored, unless a column says otherwise.
 - Recipes are chosen on the splits `train_dev` and `dev` only (`dev` is the whole sequence 0006R0 of `train`). The split
-  `val` is reported and never chosen on; it comes from a sequence that is also in `train`. The test split is not used:
-  results there are lower, for published networks by up to 13 points.
-- A final run trains on `train` ({training} photos) for a fixed number of epochs. Its result is the moving average of
-  the weights after the last epoch, in half precision, as `tools.release` writes it. No epoch is picked. The cards of
-  `weights/` say which trainings were continued, because the networks still made many errors on the photos of `train`.
+  `val` is reported and never used to choose; it comes from a sequence that is also in `train`. The test split is not
+  used: results there are lower, for published networks by up to 13 points.
+- A final run trains on `train` ({training} photos). Its result is the moving average of the weights after the last
+  epoch, in half precision, as `tools.release` writes it; no epoch is picked by its score on `val`. Some trainings were
+  extended, because the networks still made many errors on the photos of `train`: see the commands [below](#repeat-it).
 - Three networks with Lite0 were compared on `dev` after 6 epochs at 180x240 (mIoU of one seed each: {pilots}).
-  Their crops came from photos twice as large as those of `dev`, so these figures say little. Beyond that, learning
+  This says little, since they were trained on crops of photos twice as large as those of `dev`. Beyond that, learning
   rates, epochs and augmentation are first guesses: there was no search.
 - The number of seeds is in the table of costs. With one seed, differences of one or two points mean little.
 - The whole photo is predicted at 360x480, at a single scale, without flips.
@@ -111,13 +111,17 @@ def results_page(
         [row["network"], f"{row['miou']}", row["split"], row["trained_on"], row["pretrained"], row["source"]]
         for row in published
     ]
+    bundled = ", ".join(
+        f"`{r.bundled}` of `{r.experiment}`" for r in results + trainval if r.bundled in bundled_names()
+    )
     shown = ", ".join(f"`{result.experiment}`" for result in results if result.masks.exists())
     training = results[0].runs[0]["training_samples"]
     return "\n".join(
         [
             INTRODUCTION.format(pilots=", ".join(pilots), training=training),
-            "## CamVid val\n\nAll in percent; ± is the standard deviation over seeds, where there are several.\n",
+            "## CamVid val\n\nAll in percent.\n",
             markdown_table([head, *quality]) + "\n",
+            *(f"`{result.experiment}`: {result.training_note}\n" for result in results if result.training_note),
             f"IoU of each class:\n\n{markdown_table([['recipe', *classes], *per_class])}\n",
             f"## Cost\n\n{markdown_table([costs, *cost])}\n",
             *([TRAINVAL.format(recipes=", ".join(f"`{r.experiment}`" for r in trainval))] if trainval else []),
@@ -127,11 +131,11 @@ def results_page(
             f"## Pictures\n\nEight photos of val, and the masks of {shown}.\n\n![Photos and masks](results.jpg)\n",
             "## Repeat it\n",
             "```",
-            *(f"python train_segmentation.py experiment={r.experiment} data.root=<path>" for r in results + trainval),
+            *(line for result in results + trainval for line in _commands(result)),
             "python -m tools.release checkpoint=experiments/<run>/checkpoints/last.pt output=<name>.pt",
             "python evaluate.py checkpoint=<name>.pt data.root=<path>",
             "```\n",
-            "The networks of `weights/` are such files: `enet_camvid` is that of `camvid_enet`, and so on.",
+            f"The networks of `weights/` are such files: {bundled}.",
             "`python evaluate.py checkpoint=<name> data.root=<path>` measures them.",
             "This page is written by `python -m benchmarks.results` from the files in `results/`.\n",
         ]
@@ -223,6 +227,20 @@ def with_weights_table(readme: str, results: list[Result]) -> str:
     _, _, after = rest.partition(MARKS[1])
     table = markdown_table([["checkpoint", "parameters", "ms per photo, one core", "mIoU on CamVid val"], *rows])
     return f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}"
+
+
+def _commands(result: Result) -> list[str]:
+    """Return the command of a recipe, and those that trained its network further."""
+    further: list[str] = []
+    run = result.runs[0]
+    while "earlier" in run:
+        keys = [word for word in run["overrides"] if word.startswith(("optimizer.", "trainer.epochs="))]
+        further.insert(0, " ".join(["model.weights=<name>.pt", *keys, "data.root=<path>  # from its released weights"]))
+        run = run["earlier"]
+    return [
+        f"python train_segmentation.py experiment={result.experiment} {words}"
+        for words in ["data.root=<path>", *further]
+    ]
 
 
 def _trained(run: dict[str, Any]) -> str:

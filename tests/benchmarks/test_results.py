@@ -168,6 +168,11 @@ def test_a_training_that_starts_from_the_weights_of_its_recipe_is_added_to_their
     assert ", 2.5 hours.\n" in text
     page = results.results_page(found, [], [], [])
     assert row(page, "`camvid_further`", "0.36 M")[6:8] == ["110", "2.5"]
+    first, second = (line for line in page.splitlines() if "experiment=camvid_further" in line)
+    assert first == "python train_segmentation.py experiment=camvid_further data.root=<path>"
+    assert second.startswith(
+        f"{first.removesuffix(' data.root=<path>')} model.weights=<name>.pt trainer.epochs=20 data.root="
+    )
 
 
 def test_the_pages_of_this_project_are_those_of_its_results() -> None:

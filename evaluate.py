@@ -7,7 +7,7 @@ python evaluate.py runs=experiments/<sweep> split=test
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
+if __name__ == "__main__":  # first, so that Ctrl-C ends the program: an import may swallow it
     from utils.interruption import end_at_once
 
     end_at_once()

@@ -5,7 +5,7 @@ python train_segmentation.py model=enet data=camvid data.root=<folder of CamVid>
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports below, which may swallow exceptions raised by signals
+if __name__ == "__main__":  # first, so that Ctrl-C ends the program: an import may swallow it
     from utils.interruption import end_at_once
 
     end_at_once()
@@ -25,13 +25,15 @@ def train(cfg: DictConfig) -> float:
     from runs.resuming import open_run
 
     run = open_run(cfg)
-    if run.finished is not None:
-        return run.finished
+    if run.finished_with is not None:
+        return run.finished_with
 
     training = build_training(cfg, run)
     trainer, splits = training.trainer, training.splits
     with recording(cfg, run, training) as record:
-        loop = trainer.fit(training.components, training.train, training.validation, record, run.checkpoint)
+        loop = trainer.fit(
+            training.components, training.train_loader, training.validation_loader, record, run.checkpoint
+        )
         distributed.leave()
         if record.run is not None:
             report(record.run, splits.validation_set, len(splits.validation), trainer.device, cfg.trainer.monitor)

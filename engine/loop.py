@@ -65,11 +65,11 @@ class TrainingLoop:
         self.labels = validation.labels
         self.record = record
         self.steps_per_epoch = trainer.steps_per_epoch(train)
-        self.step = TrainingStep(components, trainer.options, trainer.device)
-        self.saver = Saver(record, self.step, self.labels, self.options.checkpoint_minutes)
+        self.training_step = TrainingStep(components, trainer.options, trainer.device)
+        self.saver = Saver(record, self.training_step, self.labels, self.options.checkpoint_minutes)
         self.stop = StopRequest(patient=distributed.processes() > 1)
         self.progress = Progress()
-        self._load = load_so_far() if trainer.adapts_threads else None
+        self._cpu_load = load_so_far() if trainer.adapts_threads else None
 
     def run(self, resume_from: dict[str, Any] | None = None) -> None:
         """Train until all epochs are done or the metric stops improving.
@@ -96,18 +96,18 @@ class TrainingLoop:
         started = time.perf_counter()
         epoch = self.progress.epoch + 1
         images = self.train.order.samples - self.train.order.images_before(self.progress.batch)
-        self.step.freeze_encoder(epoch <= self.options.freeze_encoder_epochs)
+        self.training_step.freeze_encoder(epoch <= self.options.freeze_encoder_epochs)
         self._adapt_threads()
         losses = self._train_epoch(epoch)
         elapsed = time.perf_counter() - started
         row = {
             "epoch": epoch,
             "step": self.progress.step,
-            "lr": self.step.learning_rate,
+            "lr": self.training_step.learning_rate,
             **{f"train/{name}": value for name, value in losses.items()},
             "images_per_second": images / elapsed if images > 0 else math.nan,
         }
-        self.step.check_finite(self.progress.step)
+        self.training_step.check_finite(self.progress.step)
         if epoch % self.options.validate_every == 0 or epoch == self.options.epochs:
             row |= self._validate(epoch)
         row["seconds"] = time.perf_counter() - started
@@ -115,10 +115,10 @@ class TrainingLoop:
 
     def _adapt_threads(self) -> None:
         """With `trainer.threads=auto`, leave the cores that other programs use to them."""
-        if self._load is None:
+        if self._cpu_load is None:
             return
         before = torch.get_num_threads()
-        self._load = adapt_threads(self._load)
+        self._cpu_load = adapt_threads(self._cpu_load)
         if torch.get_num_threads() != before:
             self.record.forget_threads()
 
@@ -129,20 +129,20 @@ class TrainingLoop:
         with ImageBar(f"epoch {epoch}/{self.options.epochs}", order.samples) as bar:
             bar.move_to(order.images_before(self.progress.batch))
             for window in self.stop.interruptible(windows(self.train, size, epoch - 1, self.progress.batch)):
-                gradient_norm = self.step(window, self.progress.step + 1)
+                gradient_norm = self.training_step(window, self.progress.step + 1)
                 self.progress.step += 1
                 self.progress.batch = window.batches_done
                 bar.move_to(window.images_done)
                 if self.progress.step % self.options.log_every == 0:
                     self._log_step(bar, gradient_norm)
                 self._save_or_stop()
-        return self.step.running.read_all()
+        return self.training_step.running.read_all()
 
     def _log_step(self, bar: ImageBar, gradient_norm: Tensor | None) -> None:
         """Log the loss so far, the learning rate and the gradient's norm. Waits for the device."""
-        loss = self.step.running.read()["loss"]
+        loss = self.training_step.running.read()["loss"]
         bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-        values = {"step/lr": self.step.learning_rate}
+        values = {"step/lr": self.training_step.learning_rate}
         if not math.isnan(loss):  # NaN: no labelled pixel so far
             values["step/loss"] = loss
         if gradient_norm is not None:
@@ -157,11 +157,11 @@ class TrainingLoop:
         if signal:
             self._save_and_stop(signal)
         if is_due:
-            self.step.check_finite(self.progress.step)
+            self.training_step.check_finite(self.progress.step)
             self.saver.save_last(self.progress)
 
     def _save_and_stop(self, signal: int) -> NoReturn:
-        self.step.check_finite(self.progress.step)
+        self.training_step.check_finite(self.progress.step)
         self.saver.save_last(self.progress)
         self.saver.writer.wait()
         raise Interrupted(signal)
@@ -179,16 +179,16 @@ class TrainingLoop:
             if signal:
                 self._save_and_stop(signal)
 
-        distributed.broadcast_buffers(self.step.evaluated)
+        distributed.broadcast_buffers(self.training_step.evaluated)
         with bar:
             result = evaluate(
-                self.step.evaluated,
+                self.training_step.evaluated,
                 self.loss,
                 self.stop.interruptible(self.validation),
                 num_classes=len(self.labels),
                 device=self.device,
-                normalization=self.step.normalization,
-                autocast=self.step.autocast,
+                normalization=self.training_step.normalization,
+                autocast=self.training_step.autocast,
                 channels_last=self.options.channels_last,
                 after_batch=after_batch,
             )
@@ -213,12 +213,12 @@ class TrainingLoop:
             self.progress.best_epoch = epoch
         self.progress.epoch = epoch
         self.progress.batch = 0
-        self.step.reset_losses()
+        self.training_step.reset_losses()
         self.record.add_row(row)
         if improved:
             self.saver.save_best(self.progress, row)
         self.saver.save_last(self.progress, row)
-        self.record.show(row, improved, self.step.evaluated)
+        self.record.show(row, improved, self.training_step.evaluated)
         recent = [each["seconds"] for each in self.record.rows[-self.options.validate_every :]]
         title = progress_title(self.progress, self.options.epochs, monitor, sum(recent) / len(recent))
         table = f"\n{epoch_table(row, title)}" if "val/loss" in row else None
@@ -252,4 +252,4 @@ class TrainingLoop:
         saved = checkpoint["training"]["progress"]
         batches_per_step = self.options.accumulation_steps * distributed.processes()
         steps_done = saved["epoch"] * self.steps_per_epoch + saved["batch"] // batches_per_step
-        self.progress = restore_training_state(checkpoint["training"], self.step, steps_done)
+        self.progress = restore_training_state(checkpoint["training"], self.training_step, steps_done)

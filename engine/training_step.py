@@ -142,7 +142,7 @@ class TrainingStep:
         pinned = self.device.type == "cuda"
         masks = [batch.masks.to(self.device, non_blocking=pinned).long() for batch in window.batches]
         denominators = [self._denominators(mask) for mask in masks]
-        # Repetitions only keep the processes in step: they take part in the exchange, but count nothing.
+        # Batches from `counted` on repeat earlier ones, so that all processes have equally many. They count nothing.
         for denominator in denominators[window.counted :]:
             denominator.zero_()
         window_denominators = torch.stack(denominators).sum(0) if len(masks) > 1 else denominators[0].clone()
@@ -153,9 +153,9 @@ class TrainingStep:
             with nullcontext() if self._parallel is None or is_last else self._parallel.no_sync():
                 totals, with_auxiliary = self._forward(images, mask)
                 # DDP takes the mean of the gradient over processes; the sum is wanted.
-                factor = distributed.processes() if i < window.counted else 0
-                loss = self._weighted_sum(with_auxiliary, window_denominators)
-                self.scaler.scale(factor * loss).backward()
+                gradient_factor = distributed.processes() if i < window.counted else 0
+                loss = self._minimised(with_auxiliary, window_denominators)
+                self.scaler.scale(gradient_factor * loss).backward()
             if i < window.counted:
                 self.running.add(totals.detach(), denominator, batch.names, with_auxiliary.detach())
         return self._update_weights(step_number)
@@ -183,11 +183,11 @@ class TrainingStep:
             return denominators
         return torch.cat([denominators, self.distillation.term.denominator(mask).unsqueeze(0)])
 
-    def _weighted_sum(self, totals: Tensor, denominators: Tensor) -> Tensor:
+    def _minimised(self, totals: Tensor, denominators: Tensor) -> Tensor:
         """Return the loss to minimise, a scalar, from totals and denominators (terms,)."""
         if self.distillation is None:
-            return self.loss.total(totals, denominators)
-        own = self.loss.total(totals[:-1], denominators[:-1])
+            return self.loss.combined(totals, denominators)
+        own = self.loss.combined(totals[:-1], denominators[:-1])
         return own + self.distillation.weight * totals[-1] / denominators[-1]
 
     def _update_weights(self, step_number: int) -> Tensor | None:

@@ -145,7 +145,7 @@ def _schedule_ahead(before: int, epochs: int, run: OpenRun, training: Training) 
     scheduler = training.components.scheduler
     rates = [
         scheduler.base_lrs[0] * scheduler.lr_lambdas[0](step)
-        for step in (run.step, training.trainer.steps_per_epoch(training.train) * epochs - 1)
+        for step in (run.step, training.trainer.steps_per_epoch(training.train_loader) * epochs - 1)
     ]
     was = f", after {last:.2g}" if isinstance(last, int | float) else ""
     return (
@@ -164,7 +164,7 @@ def _pictures(training: Training) -> Pictures | None:
         trainer.device,
         trainer.autocast,
         trainer.options.channels_last,
-        fit=training.validation.fit,
+        fit=training.validation_loader.fit,
     )
 
 

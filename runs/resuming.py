@@ -37,12 +37,12 @@ class OpenRun:
 
     Attributes:
         checkpoint: the contents of `last.pt`, to resume from; None for a new run.
-        finished: best value of the monitored metric if nothing is left to do; otherwise None.
+        finished_with: best value of the monitored metric if nothing is left to do; otherwise None.
     """
 
     folder: RunFolder
     checkpoint: dict[str, Any] | None = None
-    finished: float | None = None
+    finished_with: float | None = None
 
     @property
     def step(self) -> int:
@@ -60,13 +60,13 @@ def open_run(cfg: DictConfig) -> OpenRun:
     status = folder.read_summary().get("status")
     if in_sweep() and status in DONE:
         log.info("%s is %s", folder.path, status)
-        return OpenRun(folder, finished=best_value(folder, cfg.trainer.monitor))
+        return OpenRun(folder, finished_with=best_value(folder, cfg.trainer.monitor))
     with _skip_damaged_job():
         checkpoint = _checkpoint_to_resume(cfg, folder)
     if checkpoint is None or not _is_finished(cfg, folder, checkpoint):
         return OpenRun(folder, checkpoint)
     log.info("%s is finished: %s. Raise trainer.epochs to train on.", folder.path, plural(checkpoint["epoch"], "epoch"))
-    return OpenRun(folder, checkpoint, finished=float(checkpoint["training"]["progress"]["best"]))
+    return OpenRun(folder, checkpoint, finished_with=float(checkpoint["training"]["progress"]["best"]))
 
 
 def threads_of(cfg: DictConfig, run: OpenRun) -> Any:

@@ -161,7 +161,9 @@ def test_the_averaged_weights_are_validated_and_kept(tmp_path: Path) -> None:
     model = Trainer(epochs=1, device="cpu").prepare(Net())
     model.load_state_dict(best["model"])
     loader = ValidationLoader(Halves(4), batch_size=1, num_workers=0)
-    found = evaluate(model, None, loader, num_classes=2, device=loop.device, normalization=loop.step.normalization)
+    found = evaluate(
+        model, None, loader, num_classes=2, device=loop.device, normalization=loop.training_step.normalization
+    )
     assert scores(found.confusion).miou == pytest.approx(loop.progress.best)
     assert torch.equal(found.confusion, best["confusion"])
 

@@ -61,11 +61,11 @@ class WeightedSum(nn.Module):
     def named_terms(self, logits: Tensor, target: Tensor) -> dict[str, Term]:
         """Compute the terms for logits (N, C, H, W) and an int64 target (N, H, W)."""
         named = dict(zip(self.names, self.terms, strict=True))
-        if not any(isinstance(term, SumsTerm) for term in named.values()):
-            return {name: term(logits, target) for name, term in named.items()}
-        sums = class_sums(logits, target)
+        sums = class_sums(logits, target) if any(isinstance(term, SumsTerm) for term in named.values()) else None
+        # Sums over pixels leave the range of float16, and the precision of bfloat16. Users may not think of that.
+        wide = logits.float() if torch.finfo(logits.dtype).bits < 32 else logits
         return {
-            name: term.from_sums(sums) if isinstance(term, SumsTerm) else term(logits, target)
+            name: term.from_sums(sums) if sums is not None and isinstance(term, SumsTerm) else term(wide, target)
             for name, term in named.items()
         }
 

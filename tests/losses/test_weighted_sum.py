@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from engine.training_step import Components
 from losses import combinations
 from losses.cross_entropy import CrossEntropy
 from losses.overlap import SoftDice, SoftIoU
+from losses.pixel_term import PixelTerm
+from losses.term import Term
 from losses.weighted_sum import WeightedSum
 from utils.loggers import NoLogger
 from utils.run_folder import RunFolder
@@ -69,6 +72,25 @@ def test_a_scalar_of_logits_and_auxiliary_logits() -> None:
     )
     assert loss(logits, target).item() == pytest.approx(own.item(), rel=1e-5)
     assert loss((logits, other), target).item() == pytest.approx((own + 0.25 * auxiliary).item(), rel=1e-5)
+
+
+class Surprise(PixelTerm):
+    """A term of a user, who has not thought of 16 bits: their sum of more than 65,504 is infinite."""
+
+    def forward(self, logits: Tensor, target: Tensor) -> Term:
+        surprise = F.cross_entropy(logits, target, reduction="sum", ignore_index=IGNORE_INDEX)
+        return Term(surprise, self.denominator(target))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_terms_get_float32_in_mixed_precision(dtype: torch.dtype) -> None:
+    logits, target = torch.zeros(2, CLASSES, 256, 256, dtype=dtype, requires_grad=True), torch.zeros(2, 256, 256).long()
+    loss = WeightedSum({"iou": SoftIoU(), "own": Surprise()}, {"iou": 1.0, "own": 1.0})
+    totals = loss.totals(logits, target)
+    assert totals.dtype == torch.float32
+    assert totals[1].item() == pytest.approx(2 * 256 * 256 * math.log(CLASSES), rel=1e-5)
+    totals[1].backward()
+    assert logits.grad is not None and logits.grad.dtype == dtype
 
 
 @pytest.mark.parametrize("weights", [{}, {"ce": 1.0}, {"ce": 1.0, "iou": 1.0, "dice": 1.0}, {"ce": 1.0, "dice": 1.0}])

@@ -32,6 +32,7 @@ OWN_DATA_ONLY = {"limit": None, **WITHOUT_FOLDS}
 def run_node(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Return the node `data` of the checkpoint's run; {} if it is not a data set of this project.
 
+    Its `image_size` is that of the checkpoint, which may be a file that was exported for another size.
     If its folder is not there, as with weights that were trained elsewhere, it is the usual one of the same name.
     """
     try:
@@ -43,7 +44,7 @@ def run_node(checkpoint: dict[str, Any]) -> dict[str, Any]:
     root, usual = stored.get("root"), usual_root(stored["_target_"].split(".")[1])
     if isinstance(root, str) and Path(root).name == Path(usual).name and not os.path.isdir(root):  # noqa: PTH112 - never raises
         stored["root"] = usual
-    return stored
+    return stored | {"image_size": list(checkpoint["image_size"])}
 
 
 def data_node(cfg: DictConfig, checkpoint: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,24 @@ def test_evaluate_measures_the_file_as_the_checkpoint(light: Path, exported: Pat
         assert file[key] == pytest.approx(run[key], abs=1e-3), key
 
 
+def test_evaluate_measures_the_file_at_its_own_size(light: Path, exported: Path, tmp_path: Path) -> None:
+    """A file may have been exported for another size than that of the training, with image_size=[H,W]."""
+    proto = onnx.load(exported)
+    for entry in proto.metadata_props:
+        if entry.key == "image_size":
+            entry.value = "[48, 64]"
+    onnx.save(proto, tmp_path / "larger.onnx")
+    measured = []
+    for name, *words in (("run", f"checkpoint={light}", "data.image_size=[48,64]"), ("file", "checkpoint=larger.onnx")):
+        succeeded(run_here(evaluate, "evaluate", *words, "data.limit=4", f"output={name}", cwd=tmp_path))
+        (result,) = (tmp_path / name).glob("*.json")
+        measured.append(json.loads(result.read_text()))
+    run, file = measured
+    assert file["data"]["image_size"] == [48, 64]
+    for key in ("miou", "pixel_accuracy"):
+        assert file[key] == pytest.approx(run[key], abs=1e-3), key
+
+
 @pytest.fixture(scope="module")
 def exported(light: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network of `light` in an ONNX file, which tests must not change."""

@@ -91,9 +91,11 @@ def test_how_an_mlflow_run_ends(tmp_path: Path, store: str, status: str, expecte
     assert run.info.status == expected and metrics(client, run) == {"val/iou/Straße_ nass": [(1, 0.5)]}
 
 
+@pytest.mark.parametrize("since", [0, 2])
 def test_what_mlflow_could_not_take_is_sent_later(
-    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    since: int, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Nothing is lost, and there is one run, if batches fail since a step; 0: those of the parameters, too."""
     from mlflow import MlflowClient
 
     logger = MLflow(str(tmp_path), tracking_uri=store)
@@ -104,9 +106,11 @@ def test_what_mlflow_could_not_take_is_sent_later(
         calls.append(1)
         raise ConnectionError("the server is gone")
 
+    if since == 0:
+        monkeypatch.setattr(MlflowClient, "log_batch", fail)
     logger.begin("a run", None, CONFIG, OPTIONS)
     for step, values in LOGGED:
-        if step == 2:
+        if step == since:
             monkeypatch.setattr(MlflowClient, "log_batch", fail)
         logger.log(values, step)
     assert len(calls) == 1  # it is left alone for a minute
@@ -115,6 +119,7 @@ def test_what_mlflow_could_not_take_is_sent_later(
     logger.close("finished")
     client, run = only_run(store)
     assert metrics(client, run) == series() and run.info.status == "FINISHED"
+    assert run.data.params == {name: str(value) for name, value in HYPERPARAMETERS.items()}
 
 
 def test_mlflow_that_is_not_there_ends_nothing(tmp_path: Path, store: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ from utils.loggers.service import Service
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Param
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +56,13 @@ class MLflow:
         self._service = Service(folder, "mlflow")
         self._client: MlflowClient | None = None
         self._waiting: list[Metric] = []
+        self._parameters: list[Param] = []  # of a new run, not sent yet
         self._steps: dict[str, int] = {}  # by kind, of waiting metrics
         self._sent = 0.0
 
     def begin(self, name: str, notes: str | None, config: dict[str, Any], options: Mapping[str, str | None]) -> None:
         self._name, self._notes = name, notes
-        self._parameters = hyperparameters(config, options)
+        self._hyperparameters = hyperparameters(config, options)
         if self._send():
             log.info("mlflow: run %s in %s", self._service.run_id, self._tracking_uri)
 
@@ -124,6 +125,9 @@ class MLflow:
             if self._service.run_id is None:
                 self._service.run_id = self._new_run(client)
                 self._service.note_sent({})
+            while self._parameters:
+                client.log_batch(self._service.run_id, params=self._parameters[:MOST_PARAMETERS])
+                del self._parameters[:MOST_PARAMETERS]
             self._client = client
         assert self._service.run_id is not None
         return self._client, self._service.run_id
@@ -152,9 +156,8 @@ class MLflow:
             experiment_id = experiment.experiment_id
         tags = {} if self._notes is None else {"mlflow.note.content": self._notes}
         run_id = client.create_run(experiment_id, tags=tags, run_name=self._name).info.run_id
-        params = [Param(_key(name), str(value)[:LONGEST_VALUE]) for name, value in self._parameters.items()]
-        for i in range(0, len(params), MOST_PARAMETERS):
-            client.log_batch(run_id, params=params[i : i + MOST_PARAMETERS])
+        values = self._hyperparameters.items()
+        self._parameters = [Param(_key(name), str(value)[:LONGEST_VALUE]) for name, value in values]
         return run_id
 
 

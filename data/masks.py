@@ -132,7 +132,7 @@ def _pixels_of_mask(encoded: bytes, colors: Mapping[Color, int] | None, toleranc
     with Image.open(io.BytesIO(encoded), formats=MASK_FORMATS) as picture:
         if picture.width * picture.height > LARGEST:
             raise ValueError(f"it has {picture.width}x{picture.height} pixels, more than {LARGEST:,}")
-        if getattr(picture, "n_frames", 1) > 1:
+        if facts is None and getattr(picture, "n_frames", 1) > 1:  # of a TIFF, the others are smaller versions
             raise ValueError(f"it has {picture.n_frames} frames; which of them is the mask? save that one as PNG")
         if picture.mode == "P" and colors is not None:
             return ids_of_palette(np.asarray(picture), picture.getpalette() or [], colors, tolerance)

@@ -88,9 +88,9 @@ def test_the_trainer_has_one_made_of_the_averaged_weights_at_each_validation(tmp
     pictures = Remembering(Halves(4), CPU)
     options: dict[str, Any] = {"ema": True, "epochs": 3, "validate_every": 2, "logger": notes, "pictures": pictures}
     loop = fit(tmp_path, **options)
-    assert loop.step.average is not None and shown == [loop.step.average.module] * 2
+    assert loop.training_step.average is not None and shown == [loop.training_step.average.module] * 2
     assert [step for step, _ in notes.images] == [10, 15]  # epochs of 5 steps
-    np.testing.assert_array_equal(notes.images[-1][1], Pictures(Halves(4), CPU)(loop.step.average.module))
+    np.testing.assert_array_equal(notes.images[-1][1], Pictures(Halves(4), CPU)(loop.training_step.average.module))
 
 
 def test_they_do_not_change_the_training(tmp_path: Path) -> None:

@@ -145,5 +145,5 @@ def test_the_schedule_goes_on_in_steps_of_as_many_processes_as_there_are(tmp_pat
     checkpoint["training"]["scheduler"]["last_epoch"] = 6
     torch.save(checkpoint, run.last)
     loop = fit(tmp_path, epochs=4, resume=True)
-    assert loop.step.scheduler.last_epoch == 20
+    assert loop.training_step.scheduler.last_epoch == 20
     assert [row["lr"] for row in run.read_rows()][2:] == pytest.approx([0.01 * (1 - 15 / 20) ** 0.9, 0])

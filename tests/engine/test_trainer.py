@@ -50,7 +50,7 @@ def test_validation_is_periodic_and_last(tmp_path: Path) -> None:
 def test_accumulation_counts_the_shorter_last_window(tmp_path: Path, size: int, steps: int) -> None:
     loop = fit(tmp_path, accumulation_steps=size)
     assert loop.progress.step == 2 * steps
-    assert loop.step.scheduler.last_epoch == 2 * steps
+    assert loop.training_step.scheduler.last_epoch == 2 * steps
 
 
 def test_losses_are_lower_is_better(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_clipping_bounds_the_gradient_and_logs_its_norm(tmp_path: Path) -> None:
     norms = [values["step/grad_norm"] for _, values in notes.values if "step/grad_norm" in values]
     assert len(norms) == 10 and max(norms) > 0.05  # measured before it is clipped
     window = next(windows(loop.train, 1, epoch=2))
-    step, trained = loop.step, list(loop.model.parameters())
+    step, trained = loop.training_step, list(loop.model.parameters())
     before = [p.detach().clone() for p in trained]
     step.optimizer = torch.optim.SGD(trained, lr=1.0)
     step.scheduler = constant(step.optimizer, 10, 5)
@@ -125,14 +125,14 @@ def test_mixed_precision_learns_in_float32_weights(tmp_path: Path, amp: str) -> 
     loop = fit(tmp_path, network=Watching, epochs=6, amp=amp)
     assert set(seen) == {(torch.float32, torch.bfloat16 if amp == "bf16" else torch.float16)}
     assert all(p.dtype == torch.float32 for p in loop.model.parameters())
-    assert loop.step.scaler.is_enabled() == (amp == "fp16")
+    assert loop.training_step.scaler.is_enabled() == (amp == "fp16")
     assert loop.progress.best > 0.9
 
 
 def test_a_step_that_the_scaler_skips_does_not_advance_the_schedule(tmp_path: Path) -> None:
     loop = fit(tmp_path, network=at_step(1, with_infinite_gradient), epochs=1, amp="fp16")
     assert loop.progress.step == 5
-    assert loop.step.scheduler.last_epoch == 4
+    assert loop.training_step.scheduler.last_epoch == 4
     assert all(p.isfinite().all() for p in loop.model.parameters())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 import signal
 import sys
@@ -15,8 +16,12 @@ from typing import Any, NoReturn, TypeVar
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-IMPORTING = "<frozen importlib._bootstrap>"
-OF_WEAK_REFERENCES = {kind.__init__.__code__.co_filename for kind in (weakref.WeakKeyDictionary, weakref.WeakSet)}
+SWALLOWING = {
+    "<frozen importlib._bootstrap>",  # imports
+    *(kind.__init__.__code__.co_filename for kind in (weakref.WeakKeyDictionary, weakref.WeakSet)),
+    abc.ABCMeta.__instancecheck__.__code__.co_filename,  # isinstance, as pydantic calls it
+}
+"""Files whose callers may swallow an exception."""
 RETRY_SECONDS = 0.02
 """Interval at which a signal that arrived during an import is tried again."""
 LONGEST_DELAY = 5.0
@@ -77,8 +82,8 @@ def raise_between_imports(
 ) -> None:
     """From now on, let Ctrl-C raise KeyboardInterrupt, and SIGTERM raise Terminated.
 
-    During an import or a `__del__`, where libraries swallow exceptions, they are raised after it. A second signal in
-    that time, or a long import, ends the process at once, after `clean_up`.
+    During an import, a `__del__` or an `isinstance`, where libraries swallow exceptions, they are raised after it. A
+    second signal in that time, or a long import, ends the process at once, after `clean_up`.
 
     Args:
         before_termination: called at a SIGTERM before the exception is raised.
@@ -112,10 +117,9 @@ def raise_between_imports(
 
 
 def _must_not_raise(frame: FrameType | None) -> bool:
-    """Whether an exception might be swallowed in a frame: it imports a module, or runs a `__del__` or the callback of a
-    weak reference."""
+    """Whether an exception might be swallowed in a frame: in one of `SWALLOWING`, or in a `__del__`."""
     while frame is not None:
-        if frame.f_code.co_filename in {IMPORTING, *OF_WEAK_REFERENCES} or frame.f_code.co_name == "__del__":
+        if frame.f_code.co_filename in SWALLOWING or frame.f_code.co_name == "__del__":
             return True
         frame = frame.f_back
     return False

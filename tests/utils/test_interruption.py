@@ -158,6 +158,32 @@ def test_a_signal_while_a_weak_reference_dies_is_raised_after_it(tmp_path: Path,
     assert done.stdout == "removed\n" and "Exception ignored" not in done.stderr
 
 
+ABSTRACT = """
+import os
+from abc import ABC
+interruption.raise_between_imports()
+
+class Slow(ABC):
+    @classmethod
+    def __subclasshook__(cls, other):
+        os.kill(os.getpid(), {number})
+        time.sleep(0.1)
+        print("asked")
+        return False
+
+isinstance(1, Slow)
+time.sleep(60)
+print("went on")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_an_abstract_class_is_asked_is_raised_after_it(tmp_path: Path, number: int) -> None:
+    """Libraries in C or Rust, such as pydantic, drop the exceptions of `isinstance`."""
+    done = started(tmp_path, ABSTRACT.format(number=int(number)), number)
+    assert done.stdout == "asked\n" and done.returncode in (-number, 128 + number)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("place", ["between", "deleted"])
 def test_a_signal_in_an_import_is_raised_after_it(tmp_path: Path, place: str, number: int) -> None:

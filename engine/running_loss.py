@@ -83,6 +83,6 @@ def named_losses(
     """
     own = slice(len(loss.names))
     labelled = (denominators[own] > 0).any()
-    total = loss.combined(totals[own], denominators[own]).item() if labelled else math.nan
+    total = loss.total(totals[own], denominators[own]).item() if labelled else math.nan
     values = totals / denominators  # 0 / 0 = NaN
     return {"loss": total, **dict(zip((*loss.names, *others), values.tolist(), strict=True))}

@@ -186,8 +186,8 @@ class TrainingStep:
     def _minimised(self, totals: Tensor, denominators: Tensor) -> Tensor:
         """Return the loss to minimise, a scalar, from totals and denominators (terms,)."""
         if self.distillation is None:
-            return self.loss.combined(totals, denominators)
-        own = self.loss.combined(totals[:-1], denominators[:-1])
+            return self.loss.total(totals, denominators)
+        own = self.loss.total(totals[:-1], denominators[:-1])
         return own + self.distillation.weight * totals[-1] / denominators[-1]
 
     def _update_weights(self, step_number: int) -> Tensor | None:

@@ -56,7 +56,7 @@ class WeightedSum(nn.Module):
         totals = self.totals(logits, target)
         for other in auxiliary:
             totals = totals + self.auxiliary_weight * self.totals(other, target)
-        return self.combined(totals, self.denominators(target))
+        return self.total(totals, self.denominators(target))
 
     def named_terms(self, logits: Tensor, target: Tensor) -> dict[str, Term]:
         """Compute the terms for logits (N, C, H, W) and an int64 target (N, H, W)."""
@@ -77,7 +77,7 @@ class WeightedSum(nn.Module):
         """Compute the denominators of the terms for this target, float32 (number of terms,)."""
         return torch.stack([cast(LossTerm, term).denominator(target) for term in self.terms])
 
-    def combined(self, totals: Tensor, denominators: Tensor) -> Tensor:
+    def total(self, totals: Tensor, denominators: Tensor) -> Tensor:
         """Compute the loss, a scalar, from totals and denominators of the terms (number of terms,).
 
         A term with denominator 0 had no labelled pixel. It adds nothing to the loss or its gradient.

@@ -42,14 +42,14 @@ def example() -> tuple[Tensor, Tensor]:
 
 def test_total_divides_and_weighs() -> None:
     loss = WeightedSum({"a": CrossEntropy(), "b": SoftIoU()}, {"b": 0.5, "a": 3.0})
-    total = loss.combined(torch.tensor([10.0, 0.6]), torch.tensor([4.0, 2.0]))
+    total = loss.total(torch.tensor([10.0, 0.6]), torch.tensor([4.0, 2.0]))
     assert loss.names == ("a", "b")
     assert total.item() == pytest.approx(3 * 10 / 4 + 0.5 * 0.6 / 2)
 
 
 def test_a_term_without_pixels_counts_as_zero() -> None:
     loss = WeightedSum({"a": CrossEntropy(), "b": SoftIoU()}, {"a": 3.0, "b": 0.5})
-    assert loss.combined(torch.tensor([0.0, 0.6]), torch.tensor([0.0, 1.0])).item() == pytest.approx(0.3)
+    assert loss.total(torch.tensor([0.0, 0.6]), torch.tensor([0.0, 1.0])).item() == pytest.approx(0.3)
 
 
 def test_terms_and_denominators() -> None:

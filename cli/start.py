@@ -117,7 +117,7 @@ def check(cfg: DictConfig, config_name: str) -> None:
     settings = cfg.hydra if "hydra" in cfg else HydraConfig.get()
     choices = dict(settings.runtime.choices)
     typed = set(map(key_of, typed_words(settings)))
-    origin = Origin(choices, frozenset(typed - choices.keys()))
+    origin = Origin(choices, frozenset(typed - choices.keys()), frozenset(typed & choices.keys()))
     for group, choice in choices.items():
         if ".." in str(choice).replace("\\", "/").split("/"):  # it becomes part of the name of the run folder
             raise UserError(f"{group}={choice}: pass an option in conf/{group}/")

@@ -74,7 +74,9 @@ def _check_crop(config: Config, origin: Origin) -> None:
 
 def _check_train(config: Config, origin: Origin) -> None:
     distill = config["distill"]
-    if "_target_" not in distill and distill.get("teacher") is not None:
+    # distill=none may be typed beside a teacher: a job of --multirun distill=none,logits distill.teacher=...
+    unasked = "_target_" not in distill and "distill" not in origin.typed_choices
+    if unasked and distill.get("teacher") is not None:
         raise origin.mistake("distill.teacher", distill["teacher"], "needs distill=logits or distill=channel")
     values = flattened(config)
     for key, value in values.items():
@@ -83,6 +85,10 @@ def _check_train(config: Config, origin: Origin) -> None:
     for key, needed in NEEDED.items():
         if {key} & origin.typed & values.keys() and needed not in origin.typed and values.get(needed) is False:
             raise origin.mistake(key, values[key], f"needs {needed}=true")
+    factor = values.get("optimizer.encoder_lr_factor", 1)
+    if values.get("model.freeze_encoder") is True and factor != 1:
+        reason = "model.freeze_encoder=true freezes the encoder; pass only one of them"
+        raise origin.mistake("optimizer.encoder_lr_factor", factor, reason)
     if "data.val_split" in origin.typed and values.get("data.folds"):
         reason = "data.folds validates on data.train_split"
         raise origin.mistake("data.val_split", values.get("data.val_split"), reason)

@@ -56,10 +56,12 @@ class Origin(NamedTuple):
     Attributes:
         choices: group -> chosen option.
         typed: keys set on the command line.
+        typed_choices: groups whose option was chosen on the command line.
     """
 
     choices: Mapping[str, Any]
     typed: frozenset[str]
+    typed_choices: frozenset[str] = frozenset()
 
     def place(self, key: str) -> str:
         """Return '(in conf/model/enet.yaml)' or '(on the command line)' for a key.

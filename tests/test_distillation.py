@@ -41,6 +41,15 @@ def test_a_run_as_teacher(tmp_path: Path, finished_run: Path, option: str) -> No
     assert len(RunFolder(run).read_rows()) == 2
 
 
+def test_sweep_with_and_without_a_teacher(tmp_path: Path, finished_run: Path) -> None:
+    words = ("distill=none,logits", f"distill.teacher={finished_run}", "trainer.epochs=1", *TINY)
+    succeeded(run_here(train, "train", "--multirun", *words, cwd=tmp_path))
+    alone, taught = (RunFolder(run) for run in sorted(tmp_path.glob("experiments/*_sweep/[0-9]")))
+    assert [run.read_summary()["options"]["distill"] for run in (alone, taught)] == ["none", "logits"]
+    assert "train/distillation" not in alone.read_rows()[0]
+    assert taught.read_rows()[0]["train/distillation"] > 0
+
+
 def test_mistakes(tmp_path: Path, finished_run: Path, photos: Path) -> None:
     def refused(*words: str) -> None:
         assert_refused(run_here(train, "train", *words[0].split(), *TINY, cwd=tmp_path), *words[1:])

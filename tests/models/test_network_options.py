@@ -72,10 +72,14 @@ def test_a_frozen_encoder_stays_as_it_was_loaded_also_after_resuming(tmp_path: P
         (("model=unet", "model.encoder_weights=imagenet"), "model.encoder_weights=imagenet: UNet has no encoder"),
         (("model=enet", "model.freeze_encoder=true"), "model.freeze_encoder=true: ENet has no encoder"),
         (("model=enet", "optimizer.encoder_lr_factor=0.1"), "optimizer.encoder_lr_factor=0.1: ENet has no encoder"),
+        (
+            ("model=espnet_s0", "model.freeze_encoder=true", "optimizer.encoder_lr_factor=0.1"),
+            "optimizer.encoder_lr_factor=0.1 (on the command line): model.freeze_encoder=true freezes the encoder",
+        ),
         (("optimizer.encoder_lr_factor=0",), "optimizer.encoder_lr_factor=0 (on the command line): must be greater"),
     ],
 )
-def test_networks_without_an_encoder(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+def test_options_of_the_encoder_without_effect(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
     done = run_here(train, "train", *words, *TINY, cwd=tmp_path)
     assert_refused(done, message)
     assert runs_in(tmp_path) == []

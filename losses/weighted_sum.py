@@ -61,13 +61,14 @@ class WeightedSum(nn.Module):
     def named_terms(self, logits: Tensor, target: Tensor) -> dict[str, Term]:
         """Compute the terms for logits (N, C, H, W) and an int64 target (N, H, W)."""
         named = dict(zip(self.names, self.terms, strict=True))
-        sums = class_sums(logits, target) if any(isinstance(term, SumsTerm) for term in named.values()) else None
-        # Sums over pixels leave the range of float16, and the precision of bfloat16. Users may not think of that.
-        wide = logits.float() if torch.finfo(logits.dtype).bits < 32 else logits
-        return {
-            name: term.from_sums(sums) if sums is not None and isinstance(term, SumsTerm) else term(wide, target)
-            for name, term in named.items()
-        }
+        found: dict[str, Term] = {}
+        if any(isinstance(term, SumsTerm) for term in named.values()):
+            sums = class_sums(logits, target)
+            found = {name: term.from_sums(sums) for name, term in named.items() if isinstance(term, SumsTerm)}
+        if len(found) < len(named) and torch.finfo(logits.dtype).bits < 32:
+            # Sums over pixels leave the range of float16, and the precision of bfloat16. Users may not think of that.
+            logits = logits.float()
+        return {name: found[name] if name in found else term(logits, target) for name, term in named.items()}
 
     def totals(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute only the totals of the terms, (number of terms,)."""

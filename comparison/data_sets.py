@@ -20,14 +20,13 @@ def data_sets_of(runs: Iterable[Run]) -> list[str]:
     """
     names = []
     first: dict[tuple[str, str], str] = {}
-    first_classes: dict[str, tuple[str, ...]] = {}
+    by_classes: dict[str, dict[tuple[str, ...], str]] = {}  # name of a folder -> classes -> name of the data set
     for run in runs:
-        name, classes, chosen = run.option("data"), classes_of(run), run.config.get("data.classes")
+        name, classes, chosen = run.option("data"), _classes_of(run), run.config.get("data.classes")
         if _is_own(run, classes):
             folder, samples = f"{name} {run.config.get('data.root')}", samples_of(run, "validation")
             name = first.setdefault((name, samples), folder) if samples else folder
-            if classes and classes != first_classes.setdefault(name, classes):
-                name += f", {plural(len(classes), 'class', 'classes')} ({enumeration(classes, CLASSES_SHOWN)})"
+            name = _name_of(classes, name, by_classes.setdefault(name, {})) if classes else name
         elif chosen is not None:
             name += f", {shown(chosen)} classes"
         names.append(name)
@@ -41,7 +40,20 @@ def _is_own(run: Run, classes: tuple[str, ...]) -> bool:
     return target == "data.folder.Folder" or (is_coco and len(classes) not in (0, run.config.get("data.classes")))
 
 
-def classes_of(run: Run) -> tuple[str, ...]:
+def _name_of(classes: tuple[str, ...], folder: str, named: dict[tuple[str, ...], str]) -> str:
+    """Return the name of the data set of a folder with these classes: that of the folder for its first classes.
+
+    Args:
+        named: the names by classes so far; a new one is added.
+    """
+    if classes not in named:
+        shown_classes = enumeration(classes, CLASSES_SHOWN)
+        other = f"{folder}, {plural(len(classes), 'class', 'classes')} ({shown_classes})" if named else folder
+        named[classes] = f"{other}, no. {len(named) + 1}" if other in named.values() else other
+    return named[classes]
+
+
+def _classes_of(run: Run) -> tuple[str, ...]:
     """Return the names of the classes of a run; () if it has not validated yet."""
     return tuple(key.removeprefix("val/iou/") for key in run.row("best") if key.startswith("val/iou/"))
 

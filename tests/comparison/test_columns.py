@@ -150,6 +150,19 @@ def test_other_classes_for_the_same_photos_are_another_data_set(tmp_path: Path) 
     ]
 
 
+def test_data_sets_that_differ_in_classes_that_are_not_shown(tmp_path: Path) -> None:
+    for name, last in (("a", "car"), ("b", "bus"), ("c", "van"), ("d", "bus")):
+        data = {"_target_": "data.folder.Folder", "image_size": [96, 128], "root": "x"}
+        run = make_run(tmp_path / name, 0.5, data=data)
+        change_summary(run, best={f"val/iou/{label}": None for label in ("sky", "road", "tree", last)})
+    first, *others = data_sets_of(runs_in(tmp_path))
+    assert first == "Folder x" and others == [
+        "Folder x, 4 classes (sky, road, tree and 1 more)",
+        "Folder x, 4 classes (sky, road, tree and 1 more), no. 3",
+        "Folder x, 4 classes (sky, road, tree and 1 more)",
+    ]
+
+
 def test_a_folder_that_was_moved_is_the_same_data_set(tmp_path: Path) -> None:
     """By the samples: those of c are others, although its folder is called as that of b; d has none on record."""
     places = {

@@ -51,9 +51,14 @@ def value_of(run: Run, column: str) -> Any:
         return run.option(column)
     if column in run.config:
         return run.config[column]
-    if column in run.row("best"):
+    if is_of_training(run, column):
         return run.best(column)
     return evaluated(run, column) if "/" in column else None
+
+
+def is_of_training(run: Run, metric: str) -> bool:
+    """Whether a metric is from the best epoch of the training, not from evaluate.py."""
+    return metric in METRICS.values() or metric in run.row("best")
 
 
 def checked_columns(runs: Sequence[Run], columns: Sequence[str], option: str) -> list[str]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from comparison.columns import higher_is_better, shown, value_of
+from comparison.columns import higher_is_better, is_of_training, shown, value_of
 from comparison.data_sets import samples_of
-from comparison.evaluations import command_to_measure, counts_of, validation_of
+from comparison.evaluations import command_to_measure, counts_of, photos_of, validation_of
 from comparison.groups import FOLD, Group, counted_runs, mean_and_deviation
 from comparison.rows import Row
 from comparison.runs import Run
@@ -17,7 +17,7 @@ from utils.text import plural
 if TYPE_CHECKING:
     from comparison.significance import Counts, Interval
 
-OTHER_PHOTOS = "validated on other photos"
+OTHER_PHOTOS = "measured on different photos"
 NAMED = 3
 """Unmeasured runs that a note names; of more, it gives the number."""
 
@@ -102,7 +102,7 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
 
     first, second = _mean(group, metric), _mean(reference, metric)
     value = None if first is None or second is None else first - second
-    own, other = _validated_on(group, metric, group_by), _validated_on(reference, metric, group_by)
+    own, other = _measured_on(group, metric, group_by), _measured_on(reference, metric, group_by)
     if own and other and own != other:
         return Difference(value, None, OTHER_PHOTOS, None, OTHER_PHOTOS)
     values = _independent(group, metric, group_by), _independent(reference, metric, group_by)
@@ -120,20 +120,24 @@ def difference(group: Group, reference: Group, metric: str, group_by: Sequence[s
     counts = [_photos(each, metric, group_by) for each in (group, reference)]
     photos = over_photos(counts[0], counts[1])
     sizes = {len(run.names) for run in (*counts[0], *counts[1])}
-    note = "" if photos else "measured on different photos"
+    note = "" if photos else OTHER_PHOTOS
     if len(sizes) == 1 and (size := sizes.pop()) < FEWEST_PHOTOS:
         note = f"{plural(size, 'photo')}: too few to tell"
     return Difference(value, seeds, few, photos, note)
 
 
-def _validated_on(group: Group, metric: str, group_by: Sequence[str]) -> set[str]:
-    """Return the fingerprints of the samples on which the runs measured a metric, if they did so while training.
+def _measured_on(group: Group, metric: str, group_by: Sequence[str]) -> set[str]:
+    """Return the fingerprints of the samples on which the runs measured a metric, while training or by evaluate.py.
 
     Empty if unknown, and for folds, which differ on purpose.
     """
-    if FOLD in group_by or ("/" in metric and not metric.startswith("val/")):
+    if FOLD in group_by or metric.startswith("train/"):
         return set()
-    return {samples_of(run, "validation") for run in counted_runs(group)} - {""}
+    split = metric.partition("/")[0]
+    return {
+        samples_of(run, "validation") if is_of_training(run, metric) else photos_of(run, split)
+        for run in counted_runs(group)
+    } - {""}
 
 
 def _independent(group: Group, metric: str, group_by: Sequence[str]) -> list[float]:

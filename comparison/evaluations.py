@@ -55,6 +55,11 @@ def is_stale(run: Run, stem: str) -> bool:
     return None not in (epoch, run.best_epoch) and "_last" not in stem and epoch != run.best_epoch
 
 
+def photos_of(run: Run, stem: str) -> str:
+    """Return the fingerprint of the samples of an evaluation; '' if unknown."""
+    return str(_content(run, stem).get("photos") or "")
+
+
 def counts_of(run: Run, stem: str) -> Counts | None:
     """Return the pixels of each photo and class of an evaluation; None if there are none, or they are damaged."""
     import numpy as np  # imported here, since most tables do not need it

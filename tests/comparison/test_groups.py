@@ -131,18 +131,28 @@ def test_runs_without_a_metric_need_no_measurement(runs: list[Run]) -> None:
     assert re.search(r"\| ENet, lr 0.3 +\| +- \| +- \| 0 seeds: too few to tell +\| +no run has a metric \|", text)
 
 
-def test_groups_that_were_validated_on_other_photos_are_not_compared(runs: list[Run]) -> None:
-    """As with another data.val_split or data.limit; a measurement of one split compares them."""
+def test_groups_that_were_measured_on_other_photos_are_not_compared(runs: list[Run]) -> None:
+    """As with another data.val_split or data.limit; a measurement of one split by evaluate.py compares them."""
     for run in runs:
-        change_summary(run.path, samples={"validation": {"sha256": "a" if "0.1" in run.name else "b"}})
-        add_evaluation(run.path, "test", np.full((10, 3), 60 if "0.2" in run.name else 50), np.full((10, 3), 100))
+        photos = "a" if "0.1" in run.name else "b"
+        change_summary(run.path, samples={"validation": {"sha256": photos}})
+        for stem, measured in (("val", "all"), ("test", "all"), ("dev", photos)):
+            add_evaluation(run.path, stem, np.full((10, 3), 60 if photos == "b" else 50), np.full((10, 3), 100))
+            path = run.path / "evaluation" / f"{stem}.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"photos": measured}))
     found = runs_in(runs[0].path.parent)
-    note = "validated on other photos"
+    note = "measured on different photos"
     assert f"| {note} | {note} |" in table(found, group_by=["seed"])
-    for metric, expected in (("mIoU", note), ("val/dice", note), ("test/miou", "")):
+    for metric, seeds, photos in (
+        ("mIoU", note, note),
+        ("val/dice", note, note),
+        ("dev/miou", note, note),
+        ("test/miou", "", ""),
+        ("val/boundary_iou", "", "only of mIoU"),  # of evaluate.py
+    ):
         rows = list(csv.DictReader(io.StringIO(table(found, "csv", group_by=["seed"], columns=[metric]))))
-        for kind in ("seeds", "photos"):  # the other row is the reference
-            assert {row[f"note over {kind}"] for row in rows} == {expected, ""}
+        for kind, expected in (("seeds", seeds), ("photos", photos)):  # the other row is the reference
+            assert {row[f"note over {kind}"] for row in rows} == {expected, ""}, metric
     assert f"% ENet, lr 0.1: {note}" in table(found, "latex", group_by=["seed"])
 
 

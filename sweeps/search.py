@@ -38,6 +38,7 @@ INCOMPARABLE = {
     *("trainer.monitor", "experiment", "data", "data.root", "data.limit", "data.val_split", "data.val_share"),
     *("data.folds", "data.fold", "data.fold_seed", "data.group_by"),
     *("data.classes", "data.coarse", "data.images", "data.masks", "data.mask_suffix", "data.color_tolerance"),
+    "data.val_length",
 }
 """Keys that change what jobs are compared by: the metric, or the samples and classes that it is measured on."""
 STUDY, RESULTS = "study.log", "optimization_results.yaml"
@@ -68,7 +69,7 @@ def search(sweeper: OptunaSearch, words: list[str]) -> None:
             "hydra/sweeper=optuna: there is nothing to search; pass several values or an interval, such as"
             " 'optimizer.lr=tag(log,interval(1e-4,1e-1))'"
         )
-    check_comparable(list(space.distributions), monitor, has_folds=config.data.folds is not None)
+    check_comparable(list(space.distributions), monitor, has_folds=config.data.get("folds") is not None)
     sweeper.validate_batch_is_legal(examples(space))
     study = open_study(options, folder, direction_of(options, monitor))
     pending = {}
@@ -144,7 +145,7 @@ def direction_of(options: Mapping[str, Any], monitor: str) -> str:
 def examples(space: Space) -> list[list[str]]:
     """Return the words of jobs that together contain each category, to check that these can be composed."""
     choices = {
-        name: list(found.choices) if isinstance(found, CategoricalDistribution) else [getattr(found, "low")]  # noqa: B009
+        name: list(found.choices) if isinstance(found, CategoricalDistribution) else [found.low]
         for name, found in space.distributions.items()
     }
     most = max(len(values) for values in choices.values())

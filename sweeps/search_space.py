@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from utils.errors import UserError
+
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
 
 class Space(NamedTuple):
@@ -22,7 +24,7 @@ class Space(NamedTuple):
 
     fixed: list[str]
     keys: dict[str, str]
-    distributions: dict[str, BaseDistribution]
+    distributions: dict[str, Distribution]
 
     def words(self, params: dict[str, Any]) -> list[str]:
         """Return the words of a job with these values."""
@@ -52,7 +54,7 @@ def space_of(words: list[str], config_loader: Any = None) -> Space:
     return space
 
 
-def _distribution(override: Override) -> BaseDistribution:
+def _distribution(override: Override) -> Distribution:
     value: Any = override._value
     if isinstance(value, IntervalSweep):
         low, high, log = value.start, value.end, "log" in value.tags

@@ -300,6 +300,7 @@ def test_two_machines_that_ask_at_once(tmp_path: Path, monkeypatch: pytest.Monke
         (["data.folds=3", "data.fold=0,1,2"], ["data.fold: the search compares jobs by val/miou, so it must have one"]),
         (["data=camvid", "data.folds=3", "data.train_split=train,trainval"], ["data.train_split: the search compares"]),
         (["data=cityscapes", "data.classes=19,20"], ["data.classes: the search compares jobs by val/miou"]),
+        (["data=synthetic", "data.val_length=8,60"], ["data.val_length: the search compares jobs by val/miou"]),
         (["loss=ce_iou,ce_dice", "trainer.monitor=val/loss"], ["loss: the search compares jobs by val/loss"]),
     ],
 )

@@ -121,10 +121,8 @@ def usual_split(node: dict[str, Any], own: dict[str, Any], validated_on: str | N
     return split if was_moved else ALL
 
 
-def subset_notes(
-    cfg: DictConfig, node: dict[str, Any], own: dict[str, Any], split: str, samples: int, in_split: int
-) -> list[str]:
-    """Return lines if only part of the data is measured, if all are by default, or if they include the training photos.
+def subset_notes(cfg: DictConfig, node: dict[str, Any], split: str, samples: int, in_split: int) -> list[str]:
+    """Return lines if only part of the data is measured, or if all are by default.
 
     Args:
         samples: number of samples to measure.
@@ -140,8 +138,6 @@ def subset_notes(
             f"{node['root']} has no lists or folders for its splits, so all photos are measured ({in_split});"
             f" split={node['val_split']} measures a share"
         )
-    elif split == ALL and not is_another(node, own):
-        notes.append(f"split={ALL}: the photos that the run was trained on are among these {in_split}")
     if samples < in_split and "data.limit" not in map(key_of, overrides()):
         notes.append(f"data.limit={samples}: the first {samples} of {plural(in_split, 'sample')}, as in the run")
     return notes
@@ -158,8 +154,9 @@ def training_photo_warnings(
     published = bool(dataset.parts)  # their photos are the same wherever they lie
     measured = str(node["train_split"]) if split in (FOLD, OTHER_FOLDS) else split
     trained_on = {
-        str(own.get("train_split"))  # an ensemble may have a checkpoint that holds anything
+        own["train_split"]
         for own in runs_data
+        if isinstance(own.get("train_split"), str)  # an ensemble may have a checkpoint that holds anything
         if own.get("_target_") == node["_target_"] and (published or not is_another(node, own))
         if split != FOLD or not _hold_out_the_same(node, own)
     }
@@ -168,7 +165,7 @@ def training_photo_warnings(
         f"split={split}: the network was trained on photos of it (data.train_split={trained}); its scores say nothing"
         " about other photos"
         for trained in sorted(trained_on)
-        if trained == ALL or parts & {*dataset.parts.get(trained, (trained,))}
+        if ALL in (measured, trained) or parts & {*dataset.parts.get(trained, (trained,))}
     ]
 
 

@@ -101,7 +101,7 @@ def planned(cfg: DictConfig, checkpoints: Sequence[str], logged: set[str] | None
     dataset = build_dataset(node, split)
     check_fits(len(first["normalization"]["mean"]), first["labels"]["names"], dataset)
     count = min(len(dataset), node["limit"] or len(dataset))
-    notes = dict.fromkeys(subset_notes(cfg, node, own, split, count, len(dataset)), logging.INFO)
+    notes = dict.fromkeys(subset_notes(cfg, node, split, count, len(dataset)), logging.INFO)
     notes |= dict.fromkeys(training_photo_warnings(dataset, node, split, nodes), logging.WARNING)
     logged = set() if logged is None else logged
     for line, level in notes.items():

@@ -403,12 +403,15 @@ def test_photos_that_the_network_of_a_fold_was_trained_on(
     ] * warns
 
 
-def test_a_share_of_a_folder_that_was_trained_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("trained", "split"), [("all", "val"), ("all", "all"), ("train", "all")])
+def test_a_share_of_a_folder_that_was_trained_on(tmp_path: Path, trained: str, split: str) -> None:
+    """All photos include those of the training. Photos of someone else do not."""
     root = str(make_folder(tmp_path / "own"))
-    node = {**LOADER, "_target_": "data.folder.Folder", "root": root, "train_split": "all"}
-    for split in ("val", "all"):
-        (line,) = training_photo_warnings(Folder(root, split), node, split, [node])
-        assert line.startswith(f"split={split}: the network was trained on photos of it (data.train_split=all);")
+    node = {**LOADER, "_target_": "data.folder.Folder", "root": root, "train_split": trained}
+    another = node | {"root": "elsewhere"}
+    assert training_photo_warnings(Folder(root, split), node, split, [another]) == []
+    (line,) = training_photo_warnings(Folder(root, split), node, split, [another, node])
+    assert line.startswith(f"split={split}: the network was trained on photos of it (data.train_split={trained});")
 
 
 def test_splits_that_checkpoints_name_may_be_anything() -> None:

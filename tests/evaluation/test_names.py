@@ -94,7 +94,7 @@ def test_a_share_is_named(tmp_path: Path, network: Path) -> None:
     assert "split=val: 2 photos of a/photos, a share chosen" in done.stderr and "data.limit" not in done.stderr
     done = evaluate_here("checkpoint=net.pt", "split=all", "data.limit=null", cwd=tmp_path)
     assert done.returncode == 0 and "share" not in done.stderr, done.stderr
-    assert "split=all: the photos that the run was trained on are among these 10" in done.stderr
+    assert "split=all: the network was trained on photos of it (data.train_split=train)" in done.stderr
     found = measured(tmp_path / "net_evaluation")
     assert found.pop("val") < found.pop("all_limitNone") == ALL
     ((name, samples),) = found.items()

@@ -93,7 +93,8 @@ def _with_square(word: str, *, sweep: bool) -> str:
     Only a sweep takes several numbers, `64,96` or `choice(64,96)`.
     """
     key, _, value = word.partition("=")
-    sides = r"\d+(,\d+)*|choice\(\d+(,\d+)*\)" if sweep else r"\d+"
+    several = r" *\d+ *(, *\d+ *)*"
+    sides = rf"{several}|choice\({several}\)" if sweep else r"\d+"
     if key.lstrip("+") not in SIZE_KEYS or not re.fullmatch(sides, value):
         return word
     squares = re.sub(r"\d+", r"[\g<0>,\g<0>]", value)

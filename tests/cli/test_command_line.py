@@ -357,7 +357,9 @@ def test_squares() -> None:
     for value, squares in (
         ("64", "[64,64]"),
         ("64,96", "[64,64],[96,96]"),
+        ("64, 96", "[64,64], [96,96]"),
         ("choice(64,96)", "choice([64,64],[96,96])"),
+        ("choice( 64, 96 )", "choice( [64,64], [96,96] )"),
     ):
         assert f"data.image_size={squares}" in hydra_words(["-m", f"data.image_size={value}"], "train")
     assert hydra_words(["data.image_size=choice(64,96)"], "train") == ["data.image_size=choice(64,96)"]

@@ -105,10 +105,10 @@ def check_augmented(
     """
     remedy = STAYS if bands.is_rgb else f"images must keep {bands.channels} channels of {np.dtype(bands.dtype)}"
     check_pixels(image, mask, f"augmentation: {name} came out with", remedy, bands)
-    shape = mask.shape  # type: ignore[attr-defined]
-    if size is not None and shape != size:
+    assert isinstance(mask, np.ndarray)
+    if size is not None and mask.shape != size:
         raise UserError(
-            f"augmentation: {name} came out as {shape}, not as {size}, the size of the batches;"
+            f"augmentation: {name} came out as {mask.shape}, not as {size}, the size of the batches;"
             " end the list of transforms with a crop to that size"
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import cv2
 import numpy as np
@@ -54,10 +54,11 @@ class Bands(NamedTuple):
         """The form of photos in memory, in words."""
         return f"{np.dtype(self.dtype)} (H, W, {self.channels}){', RGB' * self.is_rgb}"
 
-    def fits(self, image: object) -> bool:
+    def fits(self, image: object) -> TypeGuard[np.ndarray]:
         """Whether an object is a photo in memory, as `read` returns it."""
-        is_array = isinstance(image, np.ndarray) and image.dtype == self.dtype and image.ndim == 3
-        return is_array and image.shape[2] == self.channels and image.size > 0  # type: ignore[attr-defined]
+        if not isinstance(image, np.ndarray) or image.dtype != self.dtype:
+            return False
+        return image.ndim == 3 and image.shape[2] == self.channels and image.size > 0
 
     def read(self, path: str | Path) -> np.ndarray:
         """Read a photo, `dtype` (H, W, channels).
@@ -178,13 +179,15 @@ def bands_of(config: Mapping[str, Any], channels: int) -> Bands:
 
 
 def _is_range(value: object) -> bool:
-    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(type(v) in (int, float) for v in value)
-    return is_pair and bool(np.isfinite(value).all()) and value[0] < value[1]  # type: ignore[index,call-overload]
+    if not isinstance(value, list | tuple) or len(value) != 2 or not all(type(v) in (int, float) for v in value):
+        return False
+    return bool(np.isfinite(value).all()) and value[0] < value[1]
 
 
 def _are_channels(value: object, channels: int) -> bool:
-    is_triple = isinstance(value, list | tuple) and len(value) == 3
-    return is_triple and all(type(v) is int and 1 <= v <= channels for v in value)  # type: ignore[attr-defined]
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        return False
+    return all(type(v) is int and 1 <= v <= channels for v in value)
 
 
 def _decoded(encoded: bytes, path: str | Path) -> np.ndarray:

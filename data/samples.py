@@ -42,9 +42,8 @@ def check_pixels(image: object, mask: object, place: str, remedy: str, bands: Ba
         raise UserError(f"{place} an image {described(image)}; {remedy}")
     if not (isinstance(mask, np.ndarray) and mask.dtype == np.uint8 and mask.ndim == 2 and mask.size):
         raise UserError(f"{place} a mask {described(mask)}; {remedy}")
-    if image.shape[:2] != mask.shape:  # type: ignore[attr-defined]
-        shapes = f"an image {image.shape} and a mask {mask.shape}"  # type: ignore[attr-defined]
-        raise UserError(f"{place} {shapes}; they must be of one size")
+    if image.shape[:2] != mask.shape:
+        raise UserError(f"{place} an image {image.shape} and a mask {mask.shape}; they must be of one size")
 
 
 class BenchmarkScores(Protocol):

@@ -25,7 +25,7 @@ from utils.errors import UserError, partly_failed
 from utils.files import make_writable, without_nan
 from utils.paths import is_onnx, is_there, png_path
 from utils.text import plural
-from utils.value_types import Backend, BenchmarkColumn
+from utils.value_types import Backend, BenchmarkColumn, TableFormat
 
 log = logging.getLogger("benchmark")
 
@@ -223,14 +223,14 @@ def short(milliseconds: float) -> float | int:
     return round(milliseconds) if milliseconds >= 1000 else round(milliseconds, 2)
 
 
-def as_text(entries: Sequence[Entry], form: str) -> str:
+def as_text(entries: Sequence[Entry], form: TableFormat) -> str:
     """Return a table of sizes: one row per network, with a column of multiply-adds for each image size."""
     from comparison.rendering import rendered
     from utils.tables import table
 
     if form in ("csv", "json"):
         rows = [(e, {"model": e.name, "size": shown(e.network.image_size)}) for e in entries]
-        return rendered([row | {"parameters": e.parameters, "MACs": e.macs} for e, row in rows], form)  # type: ignore[arg-type]
+        return rendered([row | {"parameters": e.parameters, "MACs": e.macs} for e, row in rows], form)
     sizes = list(dict.fromkeys(entry.network.image_size for entry in entries))
     head = ["parameters", *(f"MACs at {shown(size)}" for size in sizes)]
     by_name: dict[tuple[str, Path], dict[tuple[int, int], Entry]] = {}

@@ -83,7 +83,8 @@ def _check_train(config: Config, origin: Origin) -> None:
         if not is_utf_8(str(value)):  # loggers and YAML refuse them
             raise origin.mistake(key, value, "must be valid UTF-8; rename it, or pass a link")
     for key, needed in NEEDED.items():
-        if {key} & origin.typed & values.keys() and needed not in origin.typed and values.get(needed) is False:
+        is_set = key in values and key in origin.typed  # a key that ~ removes is typed, too
+        if is_set and needed not in origin.typed and values.get(needed) is False:
             raise origin.mistake(key, values[key], f"needs {needed}=true")
     factor = values.get("optimizer.encoder_lr_factor", 1)
     if values.get("model.freeze_encoder") is True and factor != 1:

@@ -57,9 +57,10 @@ def build(node: Node, path: str, **supplied: Any) -> Any:
         raise
     except Exception as error:
         if isinstance(error.__cause__, ValidationError):  # pydantic's, from albumentations
-            first, *_ = errors = error.__cause__.errors(include_url=False)
-            key = f"{path}.{first['loc'][0]}={shown(first['input'])}" if first["loc"] else path
-            raise UserError(f"{key}: {requirement([e for e in errors if e['loc'][:1] == first['loc'][:1]])}") from error
+            errors = error.__cause__.errors(include_url=False)
+            argument, value = errors[0]["loc"][:1], errors[0]["input"]
+            place = f"{path}.{argument[0]}={shown(value)}" if argument else path
+            raise UserError(f"{place}: {requirement([e for e in errors if e['loc'][:1] == argument])}") from error
         lines = [line.strip() for line in str(error).splitlines()]
         kind = "" if lines and isinstance(error, ValueError | TypeError) else f"{type(error).__name__}: "
         raise UserError(f"{path}: {target.rpartition('.')[2]}: {kind}{' '.join(lines)}") from error

@@ -42,7 +42,8 @@ Read this page to know how well the networks segment CamVid, how that was measur
   used: results there are lower, for published networks by up to 13 points.
 - A final run trains on `train` ({training} photos). Its result is the moving average of the weights after the last
   epoch, in half precision, as `tools.release` writes it; no epoch is picked by its score on `val`. Some trainings were
-  extended, because the networks still made many errors on the photos of `train`: see the commands [below](#repeat-it).
+  extended, because the networks still made many errors on the photos of `train`. The cards of `weights/` have all
+  commands; [below](#repeat-it) are those that repeat a recipe.
 - Three networks with Lite0 were compared on `dev` after 6 epochs at 180x240 (mIoU of one seed each: {pilots}).
   This says little, since they were trained on crops of photos twice as large as those of `dev`. Beyond that, learning
   rates, epochs and augmentation are first guesses: there was no search.
@@ -50,8 +51,8 @@ Read this page to know how well the networks segment CamVid, how that was measur
 - The whole photo is predicted at 360x480, at a single scale, without flips.
 - ms per image: forward pass of one photo, one thread.
 """
-TRAINVAL = """{recipes}: trained further on `train` and `val` together, as some of the published networks below.
-No split is left to measure it on here: use it for other photos and for `test`, and the other recipes for comparisons.
+TRAINVAL = """Trained further on `train` and `val` together, as some of the published networks below: {recipes}.
+No split is left to measure these on here. Use them for other photos and for `test`, and the other recipes to compare.
 """
 HEADS = """## Pascal VOC, a subset
 
@@ -116,10 +117,12 @@ def results_page(
     )
     shown = ", ".join(f"`{result.experiment}`" for result in results if result.masks.exists())
     training = results[0].runs[0]["training_samples"]
+    has_seeds = any(len(result.runs) > 1 for result in results)
+    spread = "; ± is the standard deviation over seeds" if has_seeds else ""
     return "\n".join(
         [
             INTRODUCTION.format(pilots=", ".join(pilots), training=training),
-            "## CamVid val\n\nAll in percent.\n",
+            f"## CamVid val\n\nAll in percent{spread}.\n",
             markdown_table([head, *quality]) + "\n",
             *(f"`{result.experiment}`: {result.training_note}\n" for result in results if result.training_note),
             f"IoU of each class:\n\n{markdown_table([['recipe', *classes], *per_class])}\n",

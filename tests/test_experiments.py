@@ -18,7 +18,7 @@ OWN_CROP = ("data.crop_size=[32,32]", "trainer.validate_every=1")
 WITHOUT_ENCODER = ("enet_cityscapes", "dilated_unet_cityscapes")
 OTHER_CAMVID = (
     *("camvid_enet_trainval", "camvid_separable_unet_trainval", "camvid_deeplabv3plus_trainval"),
-    *("camvid_espnet_s0", "camvid_enet_distilled"),
+    *("camvid_espnet_s0", "camvid_enet_distilled", "camvid_separable_unet_distilled"),
     *("camvid_fast_scnn", "camvid_separable_unet", "camvid_dilated_unet", "camvid_efficient_segnet"),
     *("camvid_espnet", "camvid_efficientdet_d0", "camvid_deeplabv3plus"),
 )

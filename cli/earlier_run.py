@@ -103,6 +103,10 @@ def _run_folder(given: str, key: str) -> Path:
             )
         if never_started(run):
             raise UserError(f"{key}={given}: {NEVER_STARTED}; start it again{_command_of(run)}")
+        if is_file(run):
+            folders = [folder for folder in (run.parent, run.parent.parent) if is_file(folder / "config.yaml")]
+            way_out = f"pass {folders[0]}" if folders else f"model.weights={given} starts a training from weights"
+            raise UserError(f"{key}={given}: a file, not a run folder; {way_out}")
         raise UserError(f"{key}={given}: not a run folder: there is no config.yaml in it")
     return run
 

@@ -152,7 +152,9 @@ def best_of(run: Path) -> Path:
             raise UserError(f"{run}: {NEVER_STARTED}")
         if is_there(run / "config.yaml"):
             raise UserError(f"{run}: it has no checkpoint yet, or ended before the first one was written")
-        raise UserError(f"{run}: not a run folder: there is no checkpoints/best.pt in it")
+        files = sorted(run.glob("*.pt")) if run.is_dir() else []
+        one = f"; pass a file, such as {files[0]}" if files else ""
+        raise UserError(f"{run}: not a run folder: there is no checkpoints/best.pt in it{one}")
     return best if is_there(best) else last
 
 

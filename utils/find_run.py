@@ -185,12 +185,18 @@ def _without_stamp(name: str) -> str:
 
 def _nothing_found(given: str, key: str, name: str) -> str:
     """Return a message that a run does not exist, with similar names and the newest runs."""
+    takes_files, network = key in TAKES_FILES, Path(given).name.removesuffix(".pt")
+    is_network = network in bundled_names()
+    if is_network and not takes_files:
+        return (
+            f"{key}={given}: {network} is a network of weights/, not a run; pass it as checkpoint= to infer.py and"
+            f" evaluate.py, or start a training from it with model.weights={network}"
+        )
     started = [folder for folder in reversed(_folders()) if not never_started(folder)]
     newest = list(dict.fromkeys(_without_stamp(folder.name) for folder in started))
-    takes_files = key in TAKES_FILES
     known = [*newest, *(bundled_names() if takes_files else ())]
     alike = [other for other in known if len(name) > 2 and name.lower() in other.lower()]
-    alike += get_close_matches(name, known)
+    alike = [network] if is_network else alike + get_close_matches(name, known)
     hint = " or ".join(f"'{other}'" for other in dict.fromkeys(alike[:LISTED]))
     message = f"{key}={given}: there is no such run{' or file' if takes_files else ''}"
     if "," in given and key in ("checkpoint", "runs"):

@@ -125,13 +125,16 @@ def test_threads_that_the_machine_does_not_have(tmp_path: Path, finished_run: Pa
     ("words", "fragments"),
     [
         (["like=nothing"], ["like=nothing: there is no such run"]),
+        (["like=RUN/checkpoints/last.pt"], ["last.pt: a file, not a run folder; pass RUN\n"]),
+        (["resume=RUN/metrics.csv"], ["metrics.csv: a file, not a run folder; pass RUN\n"]),
+        ([f"resume={__file__}"], [f"a file, not a run folder; model.weights={__file__} starts"]),
         (["like=RUN", "resume=RUN"], ["cannot be combined with resume="]),
         (["like=RUN", "lr=1"], ["lr: unknown key", "optimizer.lr"]),
         (["like=RUN", "experiment=enet_cityscapes"], ["experiment=enet_cityscapes", "leave out like="]),
     ],
 )
 def test_mistakes(tmp_path: Path, finished_run: Path, words: list[str], fragments: list[str]) -> None:
-    words = [word.replace("RUN", str(finished_run)) for word in words]
+    words, fragments = ([text.replace("RUN", str(finished_run)) for text in texts] for texts in (words, fragments))
     assert_refused(run_here(lambda cfg: None, "train", *words, cwd=tmp_path), *fragments)
     assert runs_in(tmp_path) == []
 

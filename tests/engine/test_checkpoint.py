@@ -55,6 +55,8 @@ def test_a_run_folder_stands_for_its_best(tmp_path: Path, checkpoint: dict) -> N
     assert load_checkpoint(tmp_path)["epoch"] == 1
     save_checkpoint(tmp_path / "checkpoints" / "best.pt", checkpoint | {"epoch": 2})
     assert load_checkpoint(tmp_path)["epoch"] == 2
+    with pytest.raises(UserError, match=r"not a run folder: .* pass a file, such as .*checkpoints/best.pt"):
+        best_of(tmp_path / "checkpoints")
 
 
 @pytest.mark.parametrize("moment", ["write", "fsync", "replace"])

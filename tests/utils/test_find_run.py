@@ -180,6 +180,18 @@ def test_a_network_is_offered_where_a_checkpoint_is_asked_for(monkeypatch: pytes
     expected = "checkpoint=enet_canvid: there is no such run or file; did you mean 'enet_camvid'?"
     assert message_of("enet_canvid", "checkpoint") == [expected, f"{NEWEST}; weights/ has enet_camvid"]
     assert "did you mean" not in message_of("enet_canvid")[0]
+    for given in ("weights/enet_camvid", "enet_camvid.pt", "/elsewhere/enet_camvid.pt"):
+        assert message_of(given, "checkpoint")[0].endswith("did you mean 'enet_camvid'?")
+
+
+@pytest.mark.parametrize("key", ["resume", "like", "run", "runs", "baseline"])
+def test_a_network_of_weights_is_not_a_run(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "bundled_names", lambda: ["enet_camvid"])
+    for given in ("enet_camvid", "enet_camvid.pt", "weights/enet_camvid"):
+        assert message_of(given, key) == [
+            f"{key}={given}: enet_camvid is a network of weights/, not a run; pass it as checkpoint= to infer.py and"
+            " evaluate.py, or start a training from it with model.weights=enet_camvid"
+        ]
 
 
 def test_before_the_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def evaluations(run: Run) -> list[str]:
 def evaluated(run: Run, name: str) -> float | None:
     """Return a metric of an evaluation, such as `test/miou` or `test/iou/sky`; None if there is none.
 
-    It is also None if the run has had a better checkpoint since.
+    It is also None if the run has had a better checkpoint since, or, for `last.pt`, a later one.
     """
     stem, _, metric = name.partition("/")
     content = _content(run, stem)
@@ -50,9 +50,13 @@ def evaluated(run: Run, name: str) -> float | None:
 
 
 def is_stale(run: Run, stem: str) -> bool:
-    """Whether an evaluation measured another epoch than the best one."""
-    epoch = number_or_none(_content(run, stem).get("epoch"))
-    return None not in (epoch, run.best_epoch) and "_last" not in stem and epoch != run.best_epoch
+    """Whether an evaluation measured another epoch than the best one, or an earlier one than the last of `last.pt`."""
+    content = _content(run, stem)
+    epoch = number_or_none(content.get("epoch"))
+    if Path(str(content.get("checkpoint"))).name == "last.pt":
+        last = run.last("epoch")
+        return epoch is not None and last is not None and epoch < last
+    return None not in (epoch, run.best_epoch) and epoch != run.best_epoch
 
 
 def photos_of(run: Run, stem: str) -> str:

@@ -62,6 +62,21 @@ def test_an_evaluation_of_an_earlier_epoch_does_not_count(runs: list[Run]) -> No
     assert counts_of(runs[1], "test") is not None
 
 
+def test_an_evaluation_of_the_last_checkpoint_counts_until_the_run_goes_on(runs: list[Run]) -> None:
+    """At every epoch but an earlier one than the last; the best epoch does not matter."""
+    add_evaluation(runs[0].path, "test_last", np.full((4, 3), 4), UNIONS, epoch=5)
+    path = runs[0].path / "evaluation" / "test_last.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"checkpoint": "runs/0/checkpoints/last.pt"}))
+    for last_epoch, counts in ((5, True), (6, False)):
+        change_summary(runs[0].path, last={"epoch": last_epoch})
+        (run,) = (found for found in runs_in(runs[0].path.parent) if found.path == runs[0].path)
+        assert (evaluated(run, "test_last/miou") is not None) == counts
+        assert (counts_of(run, "test_last") is not None) == counts
+    # A split may have such a name, too: its evaluation is that of best.pt, as its file says.
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"checkpoint": "runs/0", "epoch": 2}))
+    assert evaluated(run, "test_last/miou") is not None
+
+
 def test_damaged_evaluations(runs: list[Run]) -> None:
     folder = runs[0].path / "evaluation"
     (folder / "test_counts.npz").write_bytes((folder / "test_counts.npz").read_bytes()[:100])

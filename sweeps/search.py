@@ -21,6 +21,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from comparison.columns import higher_is_better
+from sweeps.comparable import incomparable_keys
 from sweeps.search_space import Space, space_of
 from sweeps.sweep import DONE, best_value, status_of
 from utils.errors import UserError
@@ -34,13 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INCOMPARABLE = {
-    *("trainer.monitor", "experiment", "data", "data.root", "data.limit", "data.val_split", "data.val_share"),
-    *("data.folds", "data.fold", "data.fold_seed", "data.group_by"),
-    *("data.classes", "data.coarse", "data.images", "data.masks", "data.mask_suffix", "data.color_tolerance"),
-    "data.val_length",
-}
-"""Keys that change what jobs are compared by: the metric, or the samples and classes that it is measured on."""
 STUDY, RESULTS = "study.log", "optimization_results.yaml"
 
 PAUSES = (0.1, 0.5, 2.0)
@@ -105,11 +99,9 @@ def check_comparable(keys: list[str], monitor: str, has_folds: bool) -> None:
     Raises:
         UserError: jobs would validate on different samples, or be compared by different losses or metrics.
     """
-    incomparable = INCOMPARABLE | ({"data.train_split"} if has_folds else set())
-    for key in keys:
-        if key in incomparable or (key.partition(".")[0] == "loss" and not higher_is_better(monitor)):
-            hint = "" if key in incomparable else ", or trainer.monitor=val/miou"
-            raise UserError(f"{key}: the search compares jobs by {monitor}, so it must have one value{hint}")
+    for key in incomparable_keys(keys, monitor, has_folds):
+        hint = ", or trainer.monitor=val/miou" if key.partition(".")[0] == "loss" else ""
+        raise UserError(f"{key}: the search compares jobs by {monitor}, so it must have one value{hint}")
 
 
 def check_options(options: Mapping[str, Any]) -> None:

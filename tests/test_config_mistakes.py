@@ -50,6 +50,7 @@ MISTAKES = [
     ("seed=5000000000", ["seed=5000000000", "less than 4,294,967,296"]),
     ("seed=1,2", ["seed=1,2", "--multirun"]),
     ("name=a/b", ["name=a/b", "without /"]),
+    ("name= a", ["name= a", "must not begin or end with a space"]),
     ("oops", ["oops", "key=value"]),
     ("resume=nowhere", ["resume=nowhere: there is no such run"]),
 ]

@@ -57,6 +57,8 @@ def folder_name(name: str) -> str:
     """
     if not 1 <= len(name) <= 100 or len(name.encode()) > 200 or set(name) & set("/\\"):
         raise ValueError("must be 1 to 100 characters (200 bytes) without / and \\, since a folder is named after it")
+    if name != name.strip():
+        raise ValueError("must not begin or end with a space, since a folder is named after it")
     if name.startswith(".") or "${" in name or any(unicodedata.category(character) == "Cc" for character in name):
         raise ValueError("must not begin with a dot or hold ${ or control characters, since a folder is named after it")
     return name

@@ -49,7 +49,7 @@ NO_FILE_HANDLES = (errno.EMFILE, errno.ENFILE)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
-def as_user_error(error: BaseException) -> BaseException:
+def as_resource_error(error: BaseException) -> BaseException:
     """Return a UserError if the disk is full or too many files are open, else the exception itself."""
     cause: BaseException | None = error
     seen = set[int]()  # exceptions may cause each other

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from cli import command_line
-from cli.endings import ENDINGS, as_user_error
+from cli.endings import ENDINGS, as_resource_error
 from cli.explain import explain
 from cli.flags import has_flag
 from cli.help import explained
@@ -149,7 +149,7 @@ def _end(raised: BaseException, cfg: DictConfig) -> None:
     Raises:
         SystemExit: at a signal, which ends a whole sweep.
     """
-    error = as_user_error(raised)
+    error = as_resource_error(raised)
     ending, is_job = next(ending for ending in ENDINGS if isinstance(error, ending.error)), in_sweep()
     if not is_job:
         end_at_once(session.clean_up)  # an exception by a signal could be swallowed while the error is logged

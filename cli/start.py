@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cli.endings import as_user_error
+from cli.endings import as_resource_error
 from cli.explain import explain
 from config.checks import check_config, differences
 from config.current_run import typed_words
@@ -52,7 +52,7 @@ def _exit_on_error() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(as_user_error(error), UserError):
+        if isinstance(as_resource_error(error), UserError):
             refuse(error)
         traceback.print_exc()
         sys.exit(1)
@@ -147,7 +147,7 @@ def refuse(error: Exception) -> None:
     leave_report_to_first_process()
     if session.full_error:
         traceback.print_exception(error)
-    mistake = as_user_error(error)
+    mistake = as_resource_error(error)
     message = str(mistake) if isinstance(mistake, UserError) else explain(error)
     lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in message.split("\n")]
     print("error: " + cleaned("\n".join(lines)), file=sys.stderr)

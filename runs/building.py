@@ -39,6 +39,7 @@ from utils.errors import UserError
 from utils.loggers import Logger, NoLogger
 from utils.paths import user_path
 from utils.text import plural
+from utils.trusted import trust
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ def build_training(cfg: DictConfig, run: OpenRun) -> Training:
     logger = NoLogger()  # of all processes but the first
     if distributed.rank() == 0:
         logger = build(cfg.logger, "logger", folder=str(run.folder.path), first_step=run.step)
+    trust(cfg.model._target_)  # whose checkpoints this process reads, to resume the run and to report it
     seed_everything(cfg.seed)
     trainer: Trainer = build(cfg.trainer, "trainer", threads=threads_of(cfg, run))
     splits = distributed.once_per_machine(lambda: build_splits(cfg))

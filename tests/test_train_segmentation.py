@@ -15,11 +15,12 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from data.synthetic import Synthetic
-from engine.checkpoint import load_checkpoint
+from engine.checkpoint import build_model, load_checkpoint
 from inference.predictor import Predictor
 from tests.conftest import TINY, run_command, runs_in, start_command, wait_for
 from tests.in_process import assert_refused, run_here, succeeded
 from train_segmentation import train
+from utils.errors import UserError
 
 SCRIPT = "train_segmentation.py"
 
@@ -257,6 +258,24 @@ def break_camvid(root: Path, how: str) -> list[str]:
         return [str(mask), "outside the label set: 12"]
     mask.unlink()
     return [str(image), "no mask"]
+
+
+def test_a_network_that_only_the_user_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its training is reported, and resumed where it is typed again. Checkpoints from elsewhere cannot name it."""
+    monkeypatch.setattr("utils.trusted._named", set())
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_network.py").write_text("from models.enet import ENet\n\nclass Net(ENet): ...\n")
+    named = "model._target_=own_network.Net"
+    succeeded(run_here(train, "train", named, *TINY, "trainer.epochs=1", cwd=tmp_path, reports=True))
+    (run,) = runs_in(tmp_path)
+    monkeypatch.setattr("utils.trusted._named", set())
+    more = [f"resume={run}", "trainer.epochs=2"]
+    assert_refused(run_here(train, "train", *more, cwd=tmp_path), f"if you trust it, pass {named} beside resume=")
+    with pytest.raises(
+        UserError, match=r"names .own_network\.Net. as its model, .*; if you trust it, name it in a file of"
+    ):
+        build_model(load_checkpoint(run))
+    succeeded(run_here(train, "train", *more, named, cwd=tmp_path))
 
 
 @pytest.mark.parametrize(

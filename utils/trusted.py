@@ -26,6 +26,8 @@ from utils.text import one_line
 
 BASES = {"torch.optim": ("Optimizer",), "albumentations": ("BasicTransform", "BaseCompose")}
 """Libraries on the allow-list, and the base classes of what may be built from them."""
+_named: set[str] = set()
+"""What the user's own config names in this process; see `trust`."""
 
 
 def literal(value: Any) -> Any:
@@ -63,16 +65,21 @@ def check_targets(config: Any, source: str | Path, typed: Sequence[str] = (), be
             raise UserError(f"{source} would run {word}, which conf/ does not name{hint}")
 
 
+def trust(target: str) -> None:
+    """Add a `_target_` of the user's own config to the allow-list of this process."""
+    _named.add(target)
+
+
 def is_trusted(target: Any) -> bool:
     """Whether a `_target_` is on the allow-list. Imports only libraries, not the project."""
-    return isinstance(target, str) and (target in _of_conf() or _library_class(target) is not None)
+    return isinstance(target, str) and (target in _of_conf() | _named or _library_class(target) is not None)
 
 
 def trusted_class(target: Any) -> Callable[..., Any] | None:
     """Return the class or function of a `_target_` on the allow-list; None for any other."""
     if not isinstance(target, str):
         return None
-    return locate(target) if target in _of_conf() else _library_class(target)
+    return locate(target) if target in _of_conf() | _named else _library_class(target)
 
 
 def locate(target: str) -> Callable[..., Any]:

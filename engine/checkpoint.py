@@ -169,8 +169,8 @@ def build_model(checkpoint: dict[str, Any]) -> nn.Module:
     network = trusted_class(target)
     if not isinstance(network, type) or not issubclass(network, nn.Module):
         raise UserError(
-            f"the checkpoint names '{shown(str(target))}' as its model, which is not a model of this project; if you trust"
-            " it, name it in a file of conf/model/"
+            f"the checkpoint names '{shown(str(target))}' as its model, which is not a model of this project;"
+            " if you trust it, name it in a file of conf/model/"
         )
     # Pretrained weights are not loaded again: their files may be gone, and those of the checkpoint replace them.
     own = inspect.signature(network).parameters

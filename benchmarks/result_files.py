@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent.parent / "results"
+RECIPES = Path(__file__).parent.parent / "conf" / "experiment"
 MASKS = "masks.png"
 OF_RUN = ("started", "parameters", "macs", "seed", "seconds", "environment", "options", "overrides")
 METRICS = ("miou", "class_accuracy", "boundary_iou", "calibration_error")
@@ -42,6 +43,16 @@ class Result(NamedTuple):
     def on_trainval(self) -> bool:
         """Whether it was trained on `train` and `val`, which leaves no split to measure it on."""
         return self.experiment.endswith("_trainval")
+
+    @property
+    def on_a_folder(self) -> str:
+        """The arguments that train its weights further on photos with other classes in a folder."""
+        recipe = self.experiment.removesuffix("_trainval")  # a folder has no such split
+        path = RECIPES / f"{recipe}.yaml"
+        has_encoder = path.exists() and "encoder_weights: imagenet" in path.read_text()
+        encoder = " model.encoder_weights=null" if has_encoder else ""  # its own weights replace them
+        weights = f"model.weights={self.bundled}{encoder} model.reset_classifier=true"
+        return f"experiment={recipe} data=folder data.root=<path> {weights}"
 
     @property
     def training_note(self) -> str:

@@ -178,6 +178,7 @@ def card(result: Result) -> str:
     run = result.runs[0]
     name = result.bundled
     splits = "splits `train` and `val`" if result.on_trainval else "split `train`"
+    measured = " split=test" if result.on_trainval else ""
     return (
         "\n".join(
             [
@@ -192,9 +193,8 @@ def card(result: Result) -> str:
                 *([] if result.on_trainval else _metrics(run["evaluation"])),
                 "## Use\n",
                 f"```\npython infer.py checkpoint={name} input=street.jpg",
-                f"python evaluate.py checkpoint={name} data.root=<path of CamVid>",
-                f"python train_segmentation.py experiment={result.experiment} data=folder data.root=<path>"
-                f" model.weights={name} model.reset_classifier=true\n```\n",
+                f"python evaluate.py checkpoint={name}{measured} data.root=<path of CamVid>",
+                f"python train_segmentation.py {result.on_a_folder}\n```\n",
                 result.remarks,
             ]
         ).rstrip()

@@ -24,6 +24,7 @@ from config.nodes import plain
 from engine.metrics import scores
 from tests.conftest import ROOT
 from tests.in_process import run_here
+from utils.bundled_weights import bundled_names
 from utils.run_folder import RunFolder
 
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "experiments/README.md"]
@@ -184,6 +185,19 @@ def test_configs_are_valid(folder: Path, command: str) -> None:
     done = run_here(keep_config, CONFIGS.get(name) or name.rpartition(".")[2], *one_job(words), cwd=folder)
     assert "error: " not in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert composed or {"--help", "--cfg"} & set(words)
+
+
+@pytest.mark.parametrize("name", bundled_names())
+def test_the_card_of_a_network_says_how_to_train_it_on_other_classes(folder: Path, name: str) -> None:
+    lines = [line for _, block in blocks(f"weights/{name}.md") for line in block.splitlines()]
+    (command,) = (line.replace("<path>", "data") for line in lines if "train_segmentation.py" in line)
+    composed.clear()
+    done = run_here(keep_config, "train", *program(command)[2], cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (cfg,) = composed
+    # A folder has no split `trainval`, and ImageNet's weights, which need a package, would be overwritten.
+    assert (cfg.data.train_split, cfg.data.val_split) == ("train", "val")
+    assert cfg.model.weights == name and cfg.model.get("encoder_weights") is None
 
 
 def test_git_ignores_what_the_commands_write() -> None:

@@ -210,7 +210,7 @@ def _read(annotations: Path) -> tuple[list[dict[str, Any]], list[Any], list[tupl
 
 
 def _as_number(value: Any) -> Any:
-    """Return the number that an id is, if it is one in quotes: tools write `1` in one place and `"1"` in another."""
+    """Return the number that a text is, such as an id: tools write `1` in one place and `"1"` in another."""
     return int(value) if isinstance(value, str) and WHOLE.fullmatch(value) else value
 
 

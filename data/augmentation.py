@@ -45,7 +45,7 @@ class Augmentation:
     """
 
     def __init__(self, transforms: Sequence[A.BasicTransform] = ()) -> None:
-        if not isinstance(transforms, list | tuple):
+        if not isinstance(transforms, Sequence) or isinstance(transforms, str):
             raise UserError(f"augmentation.transforms={shown(transforms)}: must be a list of transforms")
         for transform in _leaves(transforms):
             _check_transform(transform)

@@ -24,11 +24,11 @@ from utils.errors import UserError
 SIZE = (40, 56)
 
 
-def augmentation_of(name: str = "standard", size: tuple[int, int] = SIZE) -> Augmentation:
+def augmentation_of(name: str = "standard", size: tuple[int, int] = SIZE, convert: str = "all") -> Augmentation:
     """An option of conf/augmentation/."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [f"augmentation={name}", f"data.image_size=[{size[0]},{size[1]}]"])
-        return instantiate(cfg.augmentation, _convert_="all")
+        return instantiate(cfg.augmentation, _convert_=convert)
 
 
 def batches(num_workers: int, epoch: int = 0, start: int = 0, seed: int = 7) -> list[TrainingBatch]:
@@ -290,6 +290,13 @@ def test_a_transform_that_fails_now_and_then_names_the_sample() -> None:
 def test_transforms_are_a_list(transforms: Any) -> None:
     with pytest.raises(UserError, match=r"augmentation\.transforms=.*: must be a list of transforms"):
         Augmentation(transforms)
+
+
+@pytest.mark.parametrize("option", ["standard", "crop", "cutmix"])
+def test_an_augmentation_that_hydra_instantiates(option: str) -> None:
+    """Its lists are those of OmegaConf."""
+    samples = Synthetic(size=SIZE, split="train", train_length=2)
+    try_augmentation(augmentation_of(option, convert="none"), samples, SIZE)
 
 
 def test_a_fault_of_a_sample_is_not_one_of_the_augmentation() -> None:

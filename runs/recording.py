@@ -122,7 +122,8 @@ def _announce(cfg: DictConfig, run: OpenRun, training: Training) -> None:
     )
     normalization = normalization_of(model)
     if normalization != IMAGENET:
-        log.info("images are normalised as the weights need: mean %s, std %s", normalization.mean, normalization.std)
+        mean, std = ([float(f"{value:.4g}") for value in values] for values in (normalization.mean, normalization.std))
+        log.info("images are normalised with mean %s, std %s", mean, std)
     if run.checkpoint is not None:
         log.info("resumed %s", resumed_at(run.checkpoint, cfg.trainer.epochs))
         before = read_yaml(run.folder.path / "config.yaml")["trainer"]["epochs"]

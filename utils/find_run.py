@@ -186,6 +186,9 @@ def _without_stamp(name: str) -> str:
 def _nothing_found(given: str, key: str, name: str) -> str:
     """Return a message that a run does not exist, with similar names and the newest runs."""
     takes_files, network = key in TAKES_FILES, Path(given).name.removesuffix(".pt")
+    what = "run or file" if takes_files else "run"
+    if given.startswith("[") and given.endswith("]"):
+        return f"{key}={given}: must be one {what}, not a list"
     is_network = network in bundled_names()
     if is_network and not takes_files:
         return (
@@ -198,7 +201,7 @@ def _nothing_found(given: str, key: str, name: str) -> str:
     alike = [other for other in known if len(name) > 2 and name.lower() in other.lower()]
     alike = [network] if is_network else alike + get_close_matches(name, known)
     hint = " or ".join(f"'{other}'" for other in dict.fromkeys(alike[:LISTED]))
-    message = f"{key}={given}: there is no such run{' or file' if takes_files else ''}"
+    message = f"{key}={given}: there is no such {what}"
     if "," in given and key in ("checkpoint", "runs"):
         hint = f"{key}=[{given}]"
     message += f"; did you mean {hint}?" if hint else ""

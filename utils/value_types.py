@@ -114,6 +114,8 @@ def remedy(name: str, value: Any, needed: str, typed: bool) -> str:
     """
     if isinstance(value, bool) and not typed and ("'" in needed or "a string" in needed):
         return " (YAML reads a bare off, no, on or yes as a truth value: quote it)"
+    if isinstance(value, list) and "a string" in needed and "a list" not in needed:
+        return ", not a list"
     if isinstance(value, int | float) and "a string" in needed:  # a truth value, too, is an int
         kind = "this word" if isinstance(value, bool) else "a text of digits"
         return f"; for {kind}, pass '{name}=\"{str(value).lower()}\"'"

@@ -162,6 +162,13 @@ def test_several_runs_without_brackets() -> None:
     assert first == "checkpoint=dice,here: there is no such run or file; did you mean checkpoint=[dice,here]?"
 
 
+@pytest.mark.parametrize("key", ["distill.teacher", "model.weights", "resume"])
+def test_several_where_one_is_taken(key: str) -> None:
+    assert message_of("[dice,here]", key) == [
+        f"{key}=[dice,here]: must be one run{' or file' * ('.' in key)}, not a list"
+    ]
+
+
 def test_a_run_killed_before_it_started_is_not_suggested(experiments: Path) -> None:
     folder = experiments / "2026-11-09_10-00-00-000001_killed"
     (folder / ".hydra").mkdir(parents=True)

@@ -34,6 +34,8 @@ def test_configs_list_every_option_of_a_key(config: str, key: str, options: Any)
     [
         (True, "must be a string", True, """; for this word, pass 'notes="true"'"""),
         (True, "must be a string", False, " (YAML reads a bare off, no, on or yes as a truth value: quote it)"),
+        (["a", "b"], "must be a string", True, ", not a list"),
+        (["a", "b"], "must be a string or null", False, ", not a list"),
         (2024, "must be a string", True, """; for a text of digits, pass 'notes="2024"'"""),
         ("cuda:1", "must be 'auto', 'cpu' or 'cuda'", True, "the environment variable CUDA_VISIBLE_DEVICES=1"),
         (2.5, "must be an integer", True, ""),

@@ -17,6 +17,7 @@ from data.fingerprint import fingerprint
 from data.folder import ALL, Folder
 from data.layout import Layout
 from data.samples import SegmentationDataset
+from data.splits import same_split
 from evaluation.names import is_same_place
 from utils.errors import UserError
 from utils.paths import user_path
@@ -160,13 +161,17 @@ def training_photo_warnings(
         if own.get("_target_") == node["_target_"] and (published or not is_another(node, own))
         if split != FOLD or not _hold_out_the_same(node, own)
     }
-    parts = {*dataset.parts.get(measured, (measured,))}
     return [
         f"split={split}: the network was trained on photos of it (data.train_split={trained}); its scores say nothing"
         " about other photos"
         for trained in sorted(trained_on)
-        if ALL in (measured, trained) or parts & {*dataset.parts.get(trained, (trained,))}
+        if ALL in (measured, trained) or _parts(dataset, measured) & _parts(dataset, trained)
     ]
+
+
+def _parts(dataset: SegmentationDataset, split: str) -> set[str]:
+    """Return the parts of a split; a split that shares no photos with others on purpose is its only part."""
+    return {same_split(part) for part in dataset.parts.get(split, (split,))}
 
 
 def _hold_out_the_same(node: dict[str, Any], own: dict[str, Any]) -> bool:

@@ -403,9 +403,11 @@ def test_photos_that_the_network_of_a_fold_was_trained_on(
     ] * warns
 
 
-@pytest.mark.parametrize(("trained", "split"), [("all", "val"), ("all", "all"), ("train", "all")])
+@pytest.mark.parametrize(
+    ("trained", "split"), [("all", "val"), ("all", "all"), ("train", "all"), ("training", "train"), ("train", "Train")]
+)
 def test_a_share_of_a_folder_that_was_trained_on(tmp_path: Path, trained: str, split: str) -> None:
-    """All photos include those of the training. Photos of someone else do not."""
+    """All photos include those of the training, and splits have several names. Photos of someone else are others."""
     root = str(make_folder(tmp_path / "own"))
     node = {**LOADER, "_target_": "data.folder.Folder", "root": root, "train_split": trained}
     another = node | {"root": "elsewhere"}

@@ -95,7 +95,7 @@ def validation_of(run: Run) -> str:
 def command_to_measure(runs: Sequence[Run], stem: str) -> str:
     """Return the command that measures runs on a split; '' or the name of their own is the validation split."""
     folder = runs[0].path.parent
-    is_sweep = len({run.path.parent for run in runs}) == 1 and os.path.exists(folder / SWEEP_RECORD)  # noqa: PTH110
+    is_sweep = len({run.path.parent for run in runs}) == 1 and os.path.exists(folder / SWEEP_RECORD)  # noqa: PTH110 - never raises
     paths = [str(folder)] if is_sweep else [str(run.path) for run in runs]
     given = list_of(paths) if len(paths) > 1 else paths[0]
     split = [] if all(stem in ("", validation_of(run)) for run in runs) else [f"split={stem}"]

@@ -6,9 +6,11 @@ import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from utils.bundled_weights import bundled_names
 from utils.paths import is_folder, user_path
 from utils.run_folder import run_of
 
@@ -106,13 +108,21 @@ def output_folder(output: str | None, checkpoint: str) -> Path:
 
 
 def ensemble_folder(output: str | None, checkpoints: Sequence[str]) -> Path:
-    """Return the folder for the files of an ensemble: `output`, or `ensemble_evaluation/` beside its runs or files."""
+    """Return the folder for the files of an ensemble: `output`, or `ensemble_evaluation/`.
+
+    That is in the folder that holds its runs and files. It is in the working directory if they have no folder in common
+    but the root, or all of them are networks of `weights/`, which are named and have no place of their own.
+    """
     if output:
         return user_path(output, "output")
-    given = [user_path(checkpoint, "checkpoint") for checkpoint in checkpoints]
+    given = [user_path(each, "checkpoint") for each in checkpoints if each not in bundled_names()]
     parents = [(run_of(path) or path).absolute().parent for path in given]
-    folder = Path(os.path.commonpath(parents), "ensemble_evaluation")
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    with suppress(ValueError):  # no path, or paths on several drives of Windows
+        holder = Path(os.path.commonpath(parents))
+        inside = holder.relative_to(Path.cwd()) if holder.is_relative_to(Path.cwd()) else holder
+        if holder.parent != holder:
+            return inside / "ensemble_evaluation"
+    return Path("ensemble_evaluation")
 
 
 def is_same_place(path: str, other: Any) -> bool:

@@ -202,6 +202,10 @@ def test_folders_of_ensembles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert ensemble_folder(None, ["deeplabv3plus_camvid", "enet_camvid"]) == Path("ensemble_evaluation")
     assert ensemble_folder(None, ["one", "enet_camvid"]) == Path("ensemble_evaluation")
     assert ensemble_folder(None, ["experiments/a", "experiments/b"]) == Path("experiments/ensemble_evaluation")
+    assert ensemble_folder(None, ["experiments/a", "enet_camvid"]) == Path("experiments/ensemble_evaluation")
+    elsewhere = ["/elsewhere/a.onnx", "/elsewhere/models/b.pt", "enet_camvid"]
+    assert ensemble_folder(None, elsewhere) == Path("/elsewhere/ensemble_evaluation")
+    assert ensemble_folder(None, ["/elsewhere/a.onnx", "one"]) == Path("ensemble_evaluation")  # not in the root
     assert ensemble_folder("mine", ["one", "enet_camvid"]) == Path("mine")
 
 

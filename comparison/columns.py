@@ -15,6 +15,7 @@ from utils.config_values import listed
 from utils.errors import UserError, did_you_mean
 
 GROUPS = ("model", "data", "augmentation", "loss", "optimizer", "scheduler", "distill", "trainer")
+RECIPE = "experiment"
 METRICS = {"val/miou": "mIoU", "val/dice": "Dice"}
 """Metric -> the name of its column."""
 OWN: dict[str, Callable[[Run], Any]] = {
@@ -41,13 +42,13 @@ CONDITION = re.compile(r"([^=<>!]+)(!=|>=|<=|==?|>|<)(.*)", re.DOTALL)
 def value_of(run: Run, column: str) -> Any:
     """Return the value of a column; None if the run has none.
 
-    A column is a key of `OWN`, a config key or group, a metric of the best epoch (`val/loss`) or of an evaluation
-    (`test/miou`).
+    A column is a key of `OWN`, a config key or group, `experiment` (the recipe), a metric of the best epoch
+    (`val/loss`) or of an evaluation (`test/miou`).
     """
     column = METRICS.get(column, column)
     if column in OWN:
         return OWN[column](run)
-    if column in GROUPS:
+    if column in (*GROUPS, RECIPE):
         return run.option(column)
     if column in run.config:
         return run.config[column]
@@ -67,7 +68,7 @@ def checked_columns(runs: Sequence[Run], columns: Sequence[str], option: str) ->
     Raises:
         UserError: no run has one of them.
     """
-    known = {*OWN, *METRICS, *GROUPS, *(key for run in runs for key in (*run.config, *run.row("best")))}
+    known = {*OWN, *METRICS, *GROUPS, RECIPE, *(key for run in runs for key in (*run.config, *run.row("best")))}
     for column in columns:
         if column in known or any(value_of(run, column) is not None for run in runs):
             continue

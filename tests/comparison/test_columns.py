@@ -51,6 +51,17 @@ def test_any_metric_or_key_is_a_column(runs: list[Run]) -> None:
             checked_columns(runs, [column], "columns")
 
 
+def test_the_recipe_is_a_column(tmp_path: Path) -> None:
+    recipes = {"a": "camvid_enet", "b": "camvid_fast_scnn", "c": None}
+    for name, recipe in recipes.items():
+        make_run(tmp_path / name, options={"model": "enet", "experiment": recipe})
+    runs = runs_in(tmp_path)
+    rows = rows_of(runs, [], checked_columns(runs, ["experiment"], "columns"))
+    assert [row["experiment"] for row in rows] == ["camvid_enet", "camvid_fast_scnn", ""]
+    assert [run.name for run in selected(runs, "experiment=camvid_fast_scnn")] == ["b"]
+    assert [run.name for run in selected(runs[2:], "experiment!=camvid_enet")] == ["c"]
+
+
 def test_splits_that_were_evaluated_are_columns(runs: list[Run]) -> None:
     assert evaluations(runs[0]) == ["test"] and evaluations(runs[2]) == []
     assert "test/miou" in rows_of(runs, [])[0] and "test/miou" not in rows_of(runs[2:], [])[0]

@@ -163,7 +163,7 @@ FREE = [
 @pytest.mark.parametrize("text", FREE)
 def test_a_free_text_arrives_as_it_was_typed(tmp_path: Path, text: str) -> None:
     seen: list[dict[str, Any]] = []
-    name = text.replace("\\", "").replace("\t", "")  # which a folder may have
+    name = text.replace("\\", "").replace("\t", "").strip()  # which a folder may have
 
     def task(cfg: DictConfig) -> None:
         seen.append(plain(cfg))

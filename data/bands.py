@@ -105,7 +105,8 @@ class Bands(NamedTuple):
             return None
         used = int(0.9 * largest).bit_length()  # decoders round up, and JPEG 2000 overshoots
         bits = 8 + used + used % 2
-        advice = f"if files of 16 bits use only {bits} of them, train with data.value_range=[0,{2**bits - 1}]"
+        ways = f"multiply their values by {2 ** (16 - bits)}, or train with data.value_range=[0,{2**bits - 1}]"
+        advice = f"if files of 16 bits use only {bits} of them, {ways}"
         advice = f"is {given} their range?" if given else advice
         return f"nearly black, with no value above {largest:.3g} of 255; {advice}"
 

@@ -294,7 +294,8 @@ def test_photos_that_use_few_of_16_bits_are_warned_of(tmp_path: Path, bits: int,
     stored = np.round((picture - picture.min()) / np.ptp(picture) * (2**bits - 1)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / f"a{suffix}"), stored, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
     warning = Bands().range_warning(float(read_image(tmp_path / f"a{suffix}").max()), 0)
-    assert warning and warning.endswith(f"use only {bits} of them, train with data.value_range=[0,{2**bits - 1}]")
+    ways = f"multiply their values by {2 ** (16 - bits)}, or train with data.value_range=[0,{2**bits - 1}]"
+    assert warning and warning.endswith(f"use only {bits} of them, {ways}")
     right, wide = Bands(3, (0, 2**bits - 1)), Bands(3, (0, 65535))
     assert right.range_warning(float(right.read(tmp_path / f"a{suffix}").max()), 0) is None
     too_wide = wide.range_warning(float(wide.read(tmp_path / f"a{suffix}").max()), 0)

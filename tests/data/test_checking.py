@@ -169,7 +169,7 @@ def test_photos_of_12_bits_in_files_of_16_are_a_warning(tmp_path: Path, caplog: 
     for split in ("train", "val"):
         look(root, split)
     checked_samples(Folder(str(root), "train", value_range=[0, 4095]), "train", SIZE, masks=True)
-    hint = "use only 12 of them, train with data.value_range=[0,4095]"
+    hint = "use only 12 of them, multiply their values by 16, or train with data.value_range=[0,4095]"
     assert [message.startswith("the photos of 'train'") for message in caplog.messages] == [True, False]
     assert all(message.endswith(hint) for message in caplog.messages)
     done = run_here(check, "check_data", "data=folder", f"data.root={root}", "pictures=0", cwd=tmp_path)

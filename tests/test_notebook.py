@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.result_pictures import HEADER
 from tests.conftest import ROOT, runs_in
 
 pytest.importorskip("nbclient", reason="requirements-dev.txt is not installed")
@@ -46,6 +48,17 @@ def test_the_stored_outputs_are_those_of_the_code() -> None:
     for word in ("Error", "Traceback", "arning"):
         assert word not in said
     assert not re.search(r"(?<![\w.>])/\w+/", said)  # an absolute path
+
+
+def test_the_photo_of_the_last_cell_is_one_of_the_readme() -> None:
+    """Not a part of two photos, or of the header above them."""
+    notebook = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4)
+    *_, source = (cell.source for cell in notebook.cells if cell.cell_type == "code")
+    found: dict[str, Any] = {"root": ROOT}
+    exec(source.partition("trained =")[0], found)
+    rows = np.asarray(Image.open(ROOT / "docs" / "street.jpg"))[HEADER:, :240]
+    photos = [np.asarray(Image.fromarray(rows[top : top + 180]).resize((480, 360))) for top in (0, 180)]
+    assert any(np.array_equal(found["street"], photo) for photo in photos)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from data.labels import IGNORE_INDEX
 from data.masks import resize_mask
 from data.parts import Box
 from data.samples import Sample, SegmentationDataset
-from utils.errors import UserError
+from utils.errors import UserError, as_user_error
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,8 @@ class RandomCrop(Augmentation):
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         size = mask.shape[0], mask.shape[1]
-        return self._crop(size, lambda inside: inside.of(mask), lambda inside, _: inside.of(image), seed)
+        found = self._crop(size, lambda inside: inside.of(mask), lambda inside, _: inside.of(image), seed)
+        return super().__call__(*found, seed)
 
     def sample(self, samples: SegmentationDataset, index: int, seed: int) -> Sample:
         """Return a crop of a sample, decoding little more of its files than the crop where they allow that.
@@ -80,14 +81,15 @@ class RandomCrop(Augmentation):
         """
         if not samples.reads_parts:
             return super().sample(samples, index, seed)
-        size = samples.size(index)
+        name, size = samples.name(index), samples.size(index)
         image_part = functools.partial(samples.image_part, index, size)
         if self.max_class_share is None:
             found = self._crop(size, functools.partial(samples.mask_part, index), image_part, seed)
         else:
             mask = samples.mask(index)  # since several boxes may be tried
             found = self._crop(size, lambda inside: inside.of(mask), image_part, seed)
-        return Sample(*found, samples.name(index))
+        with as_user_error(f"augmentation: fails on {name}"):
+            return Sample(*super().__call__(*found, seed), name)
 
     def _crop(
         self,
@@ -96,7 +98,7 @@ class RandomCrop(Augmentation):
         image_part: Callable[[Box, tuple[int, int]], np.ndarray],
         seed: int,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the crop that a seed chooses from a photo of a size (H, W)."""
+        """Return the crop that a seed chooses from a photo of a size (H, W), before the list of transforms."""
         for box in self.boxes(size, seed):
             inside = box.within(size)
             cropped = resize_mask(_padded(mask_part(inside), inside, box, (IGNORE_INDEX,)), self.crop_size)
@@ -108,7 +110,7 @@ class RandomCrop(Augmentation):
         # A part that is padded must keep its resolution, since the padding has full resolution.
         size_used = self.crop_size if inside == box else (inside.height, inside.width)
         image = _padded(image_part(inside, size_used), inside, box, self.fill)
-        return super().__call__(resize_image(image, self.crop_size), cropped, seed)
+        return resize_image(image, self.crop_size), cropped
 
     def boxes(self, size: tuple[int, int], seed: int) -> Iterator[Box]:
         """Yield the parts of a photo of a size (H, W) that are tried with a seed; the first is used unless

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import albumentations as A
 import numpy as np
@@ -40,6 +41,21 @@ def test_without_scaling_a_crop_is_a_part_of_the_photo() -> None:
         corners.add((top, left))
     tops, lefts = zip(*corners, strict=True)
     assert (min(tops), max(tops), min(lefts), max(lefts)) == (0, 28, 0, 32)  # every place is possible
+
+
+def test_a_transform_that_fails_names_the_sample(tmp_path: Path) -> None:
+    """Also where only a part of a photo is decoded; a file that cannot be read stays what it is."""
+    make_voc(tmp_path)
+    samples = VOC(str(tmp_path), "train")
+    assert samples.reads_parts
+    crop = RandomCrop([A.Lambda(image=lambda image, **_: image[1000], p=1)], crop_size=(32, 32))
+    with pytest.raises(UserError, match=f"augmentation: fails on {samples.name(1)}: IndexError: index 1000 is out of"):
+        crop.sample(samples, 1, 0)
+    with (
+        mock.patch.object(VOC, "image_part", side_effect=OSError("a fault of the disk")),
+        pytest.raises(OSError, match="a fault of the disk"),
+    ):
+        crop.sample(samples, 1, 0)
 
 
 def test_enlarged_by_two() -> None:

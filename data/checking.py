@@ -106,11 +106,16 @@ def check_fits(
         )
     known, there = list(classes), list(dataset.labels.names)
     if known != there:
-        different = [name for name in [*known, *there] if (name in known) != (name in there)]
         raise UserError(
             f"{network} has {plural(len(known), 'class', 'classes')} and the data set has {len(there)}; they differ in"
-            f" {', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''}; {remedy}"
+            f" {difference(known, there)}; {remedy}"
         )
+
+
+def difference(known: Sequence[str], there: Sequence[str]) -> str:
+    """Return what two different lists of classes differ in: some names, or their order."""
+    different = [name for name in [*known, *there] if (name in known) != (name in there)]
+    return f"{', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''}"
 
 
 def check_contents(dataset: SegmentationDataset, split: str, classes: int = 0) -> np.ndarray | None:

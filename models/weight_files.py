@@ -25,11 +25,13 @@ class Weights(NamedTuple):
         state: the state dict.
         mean, std: RGB statistics of the images used for training, for values from 0 to 1; None for a plain state dict,
             which does not contain them.
+        classes: names of the classes; None for a plain state dict.
     """
 
     state: dict[str, Tensor]
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    classes: tuple[str, ...] | None = None
 
 
 def read_state_dict(path: str) -> dict[str, Tensor]:
@@ -58,7 +60,7 @@ def read_weights(path: str) -> Weights:
         state = nested[0] if nested else found
         if state and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
             check_tensors(state, file)
-            return Weights(state, *_statistics(found))
+            return Weights(state, *_statistics(found), _classes(found))
     raise UserError(
         f"{file}: holds no state dict; expected names with their tensors, as torch.save(model.state_dict())"
     )
@@ -72,6 +74,13 @@ def _statistics(checkpoint: Mapping[str, Any]) -> tuple[tuple[float, ...] | None
         return None, None
     mean, std = (tuple(v) for v in values if v is not None)
     return mean, std
+
+
+def _classes(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Names of the classes in a checkpoint of this program, else None."""
+    labels = checkpoint.get("labels")
+    names = labels.get("names") if isinstance(labels, dict) else None
+    return tuple(map(str, names)) if isinstance(names, list | tuple) else None
 
 
 def download_state_dict(url: str, key: str) -> dict[str, Tensor]:

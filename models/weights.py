@@ -23,7 +23,7 @@ def load_pretrained(
     partial_weights: bool = False,
     encoder_weights: str | None = None,
     freeze_encoder: bool = False,
-) -> None:
+) -> tuple[str, ...] | None:
     """Load pretrained weights into a new network, and freeze its encoder.
 
     The keyword arguments are the keys of `model` in a config that any network has: `model.weights` and so on.
@@ -40,9 +40,13 @@ def load_pretrained(
         encoder_weights: `imagenet`, or the path of a state dict of the encoder.
         freeze_encoder: train only the rest of the network.
 
+    Returns:
+        The names of the classes whose classifier was loaded; None if it was not, or if the file does not name them.
+
     Raises:
         UserError: the weights cannot be read or do not fit, or the network has no encoder.
     """
+    classes = None
     if encoder_weights is not None:
         encoder_of(model, f"model.encoder_weights={encoder_weights}").load_weights(encoder_weights)
     if partial_weights and reset_classifier:
@@ -51,7 +55,7 @@ def load_pretrained(
         if partial_weights:
             load_fitting_weights(model, weights)
         else:
-            load_model_weights(model, weights, reset_classifier)
+            classes = load_model_weights(model, weights, reset_classifier)
     if freeze_encoder:
         encoder_of(model, "model.freeze_encoder=true").freeze()
         if encoder_weights is None and weights is None:
@@ -59,6 +63,7 @@ def load_pretrained(
                 "model.freeze_encoder=true without weights: the features of an untrained encoder carry almost no"
                 " information; pass model.encoder_weights=imagenet"
             )
+    return classes
 
 
 OPTIONS = tuple(inspect.getfullargspec(load_pretrained).kwonlyargs)
@@ -80,9 +85,9 @@ def encoder_of(model: nn.Module, option: str) -> Encoder:
     return encoder
 
 
-def load_model_weights(model: nn.Module, weights: str, reset_classifier: bool = False) -> None:
-    """Load weights of a whole network; arguments and errors as for `load_pretrained`."""
-    (state, mean, std), own = read_weights(weights), model.state_dict()
+def load_model_weights(model: nn.Module, weights: str, reset_classifier: bool = False) -> tuple[str, ...] | None:
+    """Load weights of a whole network; arguments, result and errors as for `load_pretrained`."""
+    (state, mean, std, classes), own = read_weights(weights), model.state_dict()
     state = with_input_channels(state, own)
     num_classes = getattr(model, "num_classes", None)
     classifier = [key for key in state if key in own and _other_classes(own[key], state[key], num_classes)]
@@ -99,6 +104,7 @@ def load_model_weights(model: nn.Module, weights: str, reset_classifier: bool = 
     model.load_state_dict(loaded, strict=False)
     _set_statistics(model, mean, std)
     log.info("loaded %s%s", weights, f", except {', '.join(classifier)}" if len(loaded) < len(state) else "")
+    return None if classifier else classes
 
 
 def load_fitting_weights(model: nn.Module, weights: str) -> None:
@@ -107,7 +113,7 @@ def load_fitting_weights(model: nn.Module, weights: str) -> None:
     Raises:
         UserError: the file cannot be read, or none of its tensors fits.
     """
-    (state, mean, std), own = read_weights(weights), model.state_dict()
+    (state, mean, std, _), own = read_weights(weights), model.state_dict()
     state = with_input_channels(state, own)
     fitting = {key: state[key] for key in own if key in state and not misfits({key: own[key]}, {key: state[key]})}
     if not fitting:

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from config.nodes import build, build_network, plain, pretrained_options
 from config.validation import DISTILL_KEYS, OPTIMIZER_KEYS
-from data.checking import check_fits
+from data.checking import check_fits, difference
 from data.loading import TrainingLoader, ValidationLoader
 from data.samples import SegmentationDataset
 from data.statistics import channel_statistics, count_pixels
@@ -121,7 +121,14 @@ def new_model(cfg: DictConfig, samples: SegmentationDataset) -> nn.Module:
     num_classes = len(samples.labels)
     model = build_network(cfg.model, num_classes, in_channels=samples.bands.channels)
     try_model(model, num_classes, as_size(cfg.data.image_size))
-    load_pretrained(model, **pretrained_options(cfg.model))
+    trained_for = load_pretrained(model, **pretrained_options(cfg.model))
+    if trained_for is not None and trained_for != tuple(samples.labels.names):
+        log.warning(
+            "model.weights=%s: trained for as many classes, but they differ in %s; the classifier is loaded, too, and"
+            " has to learn yours",
+            cfg.model.weights,
+            difference(trained_for, samples.labels.names),
+        )
     if cfg.data.get("mean") is not None:
         model.input_mean, model.input_std = tuple(cfg.data.mean), tuple(cfg.data.std)
     elif not samples.bands.is_rgb and getattr(model, "input_mean", None) is None:

@@ -52,7 +52,7 @@ def predictor_of(cfg: DictConfig) -> Predictor:
         return predictor
     labels = read_labels(user_path(cfg.labels, "labels")).labels
     model = build_network(cfg.model, len(labels))
-    state, mean, std = read_weights(cfg.weights)
+    state, mean, std, _ = read_weights(cfg.weights)
     if not type(model).__module__.startswith("models."):  # those of this program need no trial, which takes a second
         try_model(model, len(labels), size or (512, 512))
     load_weights(model, state, source=cfg.weights)

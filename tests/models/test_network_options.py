@@ -12,8 +12,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from config.validation import pretrained_keys
+from data.synthetic import Synthetic
 from engine.checkpoint import load_checkpoint
 from models.efficientnet import EfficientNet
+from models.enet import ENet
 from tests.conftest import ROOT, TINY, runs_in
 from tests.in_process import assert_refused, run_here, succeeded
 from tools.find_lr import find
@@ -83,6 +85,18 @@ def test_options_of_the_encoder_without_effect(words: tuple[str, ...], message: 
     done = run_here(train, "train", *words, *TINY, cwd=tmp_path)
     assert_refused(done, message)
     assert runs_in(tmp_path) == []
+
+
+def test_a_classifier_of_as_many_other_classes_is_loaded_with_a_warning(tmp_path: Path) -> None:
+    """Nothing else tells, as it fits by its shape."""
+    file, names = tmp_path / "enet.pt", list(Synthetic((32, 32), "val").labels.names)
+    for there, found in ((names, None), (["a", *names[1:]], "a, sky")):
+        torch.save({"model": ENet(len(names)).state_dict(), "labels": {"names": there}}, file)
+        words = ("model=enet", f"model.weights={file}", "trainer.epochs=1", *TINY)
+        done = succeeded(run_here(train, "train", *words, cwd=tmp_path))
+        warnings = [line for line in done.stderr.splitlines() if "trained for as many classes" in line]
+        assert len(warnings) == (found is not None), done.stderr
+        assert found is None or f"differ in {found};" in warnings[0]
 
 
 def test_find_lr_starts_from_weights_too(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from models.enet import ENet
 from models.espnet import ESPNet
 from models.fast_scnn import FastSCNN
 from models.weight_files import read_weights
+from models.weights import load_pretrained
 from tests.models.tester import pretrained
 from utils.errors import UserError
 
@@ -49,6 +50,14 @@ def test_another_number_of_classes(file: Path) -> None:
     model, old = pretrained(ENet(4), weights=str(file), reset_classifier=True).state_dict(), torch.load(file)
     kept = [key for key in model if not key.startswith("fullconv.")]
     assert all(torch.equal(model[key], old[key]) for key in kept)
+
+
+def test_the_classes_of_a_classifier_that_was_loaded() -> None:
+    streets = tuple(load_checkpoint("enet_camvid")["labels"]["names"])
+    assert load_pretrained(ENet(11), weights="enet_camvid") == streets and streets[0] == "sky"
+    assert load_pretrained(ENet(11), weights="enet_camvid", reset_classifier=True) == streets  # of as many classes
+    assert load_pretrained(ENet(4), weights="enet_camvid", reset_classifier=True) is None
+    assert load_pretrained(ENet(11)) is None
 
 
 def test_every_classifier_is_reset(tmp_path: Path) -> None:

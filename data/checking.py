@@ -13,7 +13,7 @@ import numpy as np
 from data.bands import saturated
 from data.cache import CachedSamples
 from data.fitting import Fit
-from data.labels import IGNORE_INDEX, LabelSet
+from data.labels import IGNORE_INDEX, LabelSet, difference
 from data.resized import ResizedSamples
 from data.samples import SegmentationDataset
 from data.statistics import evenly_spread, in_threads
@@ -110,12 +110,6 @@ def check_fits(
             f"{network} has {plural(len(known), 'class', 'classes')} and the data set has {len(there)}; they differ in"
             f" {difference(known, there)}; {remedy}"
         )
-
-
-def difference(known: Sequence[str], there: Sequence[str]) -> str:
-    """Return what two different lists of classes differ in: some names, or their order."""
-    different = [name for name in [*known, *there] if (name in known) != (name in there)]
-    return f"{', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''}"
 
 
 def check_contents(dataset: SegmentationDataset, split: str, classes: int = 0) -> np.ndarray | None:

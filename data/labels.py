@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from unicodedata import normalize
 
@@ -87,6 +87,12 @@ class LabelSet:
         colors = tuple((int(r), int(g), int(b)) for r, g, b in stored["colors"])
         ids = tuple(int(i) for i in stored["ids"]) if stored.get("ids") else None
         return cls(tuple(stored["names"]), colors, ids)
+
+
+def difference(known: Sequence[str], there: Sequence[str]) -> str:
+    """Return what two different lists of classes differ in: some names, or their order."""
+    different = [name for name in [*known, *there] if (name in known) != (name in there)]
+    return f"{', '.join(different[:4]) or 'their order'}{' ...' if len(different) > 4 else ''}"
 
 
 def lookup_table(train_ids: Mapping[int, int], ignored: tuple[int, ...] = ()) -> np.ndarray:

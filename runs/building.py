@@ -16,7 +16,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from config.nodes import build, build_network, plain, pretrained_options
 from config.validation import DISTILL_KEYS, OPTIMIZER_KEYS
-from data.checking import check_fits, difference
+from data.checking import check_fits
+from data.labels import difference
 from data.loading import TrainingLoader, ValidationLoader
 from data.samples import SegmentationDataset
 from data.statistics import channel_statistics, count_pixels

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from config.nodes import build_network, prediction_options
 from data.label_files import read_labels
+from data.labels import difference
 from engine.checkpoint import load_checkpoint, load_weights
 from engine.device import choose_device
 from engine.normalization import Normalization, normalization_of
@@ -52,10 +53,17 @@ def predictor_of(cfg: DictConfig) -> Predictor:
         return predictor
     labels = read_labels(user_path(cfg.labels, "labels")).labels
     model = build_network(cfg.model, len(labels))
-    state, mean, std, _ = read_weights(cfg.weights)
+    state, mean, std, classes = read_weights(cfg.weights)
     if not type(model).__module__.startswith("models."):  # those of this program need no trial, which takes a second
         try_model(model, len(labels), size or (512, 512))
     load_weights(model, state, source=cfg.weights)
+    if classes is not None and classes != tuple(labels.names):
+        log.warning(
+            "labels=%s: its classes are not those that weights=%s was trained for; they differ in %s",
+            cfg.labels,
+            cfg.weights,
+            difference(classes, labels.names),
+        )
     normalization = normalization_of(model) if mean is None or std is None else Normalization(mean, std)
     return Predictor(model.to(choose_device(cfg.device)).eval(), labels, size or (512, 512), normalization, **options)
 

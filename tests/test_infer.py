@@ -262,6 +262,12 @@ def test_a_plain_state_dict(tmp_path: Path, finished_run: Path, photo: Path) -> 
     succeeded(run(*words, f"input={photo.name}", "output=x.png", cwd=tmp_path))
     expected = Predictor.from_checkpoint(finished_run).predict(read_image(photo))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "x.png")), expected)
+    torch.save(checkpoint | {"labels": {**checkpoint["labels"], "names": names[::-1]}}, tmp_path / "w (1).pth")
+    renamed = succeeded(run(*words, f"input={photo.name}", "output=z.png", cwd=tmp_path))
+    warning = (
+        "labels=labels.json: its classes are not those that weights=w (1).pth was trained for; they differ in their"
+    )
+    assert f"{warning} order" in renamed.stderr
     other = run(*["model=fast_scnn", *words[1:]], f"input={photo.name}", "output=y.png", cwd=tmp_path)
     assert other.returncode == 2 and "does not fit FastSCNN" in other.stderr
 

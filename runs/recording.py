@@ -122,7 +122,7 @@ def _announce(cfg: DictConfig, run: OpenRun, training: Training) -> None:
     )
     normalization = normalization_of(model)
     if normalization != IMAGENET:
-        mean, std = ([float(f"{value:.4g}") for value in values] for values in (normalization.mean, normalization.std))
+        mean, std = (tuple(float(f"{v:.4g}") for v in values) for values in (normalization.mean, normalization.std))
         log.info("images are normalised with mean %s, std %s", mean, std)
     if run.checkpoint is not None:
         log.info("resumed %s", resumed_at(run.checkpoint, cfg.trainer.epochs))

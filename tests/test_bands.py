@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ("data=folder", data, *WORDS, "trainer.epochs=2", *TINY)
     done = succeeded(run_here(train, "train", *words, cwd=folder, reports=True))
     assert "photos of 5 channels are not RGB: ColorJitter left out" in done.stderr
-    assert re.search(r"images are normalised with mean \[(0\.\d{2,6}(, |\])){5}", done.stderr), done.stderr
+    assert re.search(r"images are normalised with mean \((0\.\d{2,6}(, |\))){5}", done.stderr), done.stderr
     (found,) = runs_in(folder)
     return found
 
